@@ -1,0 +1,60 @@
+// swift-tools-version: 6.0
+import PackageDescription
+
+// Dependencies point one way, the way of the data:
+//   DimABI -> {DimModel, DimWeights} -> DimLayers -> DimKernels -> {DimKernels<ISA>, DimTensor}
+
+/// Every kernel module is compiled for one instruction set; the registry in DimKernels chooses among them at run time.
+/// The flags must not leak: kernel modules export plain functions over pointers and share no generic code.
+func kernelSettings(_ architecture: String?) -> [SwiftSetting] {
+    let march = architecture.map { ["-Xcc", "-march=\($0)"] } ?? []
+    return [.unsafeFlags(["-Ounchecked", "-wmo"] + march)]
+}
+
+let strict: [SwiftSetting] = [.unsafeFlags(["-warnings-as-errors"])]
+
+let package = Package(
+    name: "libdim",
+    products: [
+        .library(name: "dim", type: .dynamic, targets: ["DimABI"])
+    ],
+    targets: [
+        .systemLibrary(name: "CDim", path: "include"),
+        .systemLibrary(
+            name: "CHDF5", path: "Sources/CHDF5", pkgConfig: "hdf5-serial", providers: [.apt(["libhdf5-dev"])]),
+        .systemLibrary(name: "CZlib", path: "Sources/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CSystem", path: "Sources/CSystem"),
+
+        .target(name: "DimTensor", dependencies: ["CSystem"], swiftSettings: strict),
+        // What a kernel is asked to do; and the kernels, whose sources are shared by the link `Shared` in each folder.
+        .systemLibrary(name: "CVectors", path: "Sources/CVectors"),
+        .target(name: "DimKernelTypes", swiftSettings: strict),
+        .target(
+            name: "DimKernelsBaseline", dependencies: ["CVectors", "DimKernelTypes"], swiftSettings: kernelSettings(nil)
+        ),
+        .target(
+            name: "DimKernelsAVX2", dependencies: ["CVectors", "DimKernelTypes"],
+            swiftSettings: kernelSettings("x86-64-v3")),
+        .target(
+            name: "DimKernelsAVX512", dependencies: ["CVectors", "DimKernelTypes"],
+            swiftSettings: kernelSettings("x86-64-v4")),
+        .target(
+            name: "DimKernels",
+            dependencies: ["CSystem", "DimKernelTypes", "DimKernelsBaseline", "DimKernelsAVX2", "DimKernelsAVX512"],
+            swiftSettings: strict),
+        .target(name: "DimLayers", dependencies: ["DimKernels", "DimTensor"], swiftSettings: strict),
+        .target(name: "DimModel", dependencies: ["DimLayers", "DimTensor"], swiftSettings: strict),
+        .target(name: "DimWeights", dependencies: ["CHDF5", "CZlib", "CSystem", "DimTensor"], swiftSettings: strict),
+        .target(name: "DimABI", dependencies: ["CDim", "DimModel", "DimWeights"], swiftSettings: strict),
+
+        .executableTarget(
+            name: "dim-kernel-bench", dependencies: ["DimKernels", "DimLayers", "DimTensor"],
+            path: "Benchmarks/Kernels",
+            swiftSettings: strict),
+
+        .testTarget(name: "DimKernelsTests", dependencies: ["DimKernels", "DimTensor"]),
+        .testTarget(name: "DimLayersTests", dependencies: ["DimLayers", "DimKernels", "DimTensor"]),
+        .testTarget(name: "DimWeightsTests", dependencies: ["DimWeights", "DimTensor", "CHDF5"]),
+    ],
+    swiftLanguageModes: [.v5]
+)

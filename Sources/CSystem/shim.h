@@ -1,0 +1,56 @@
+/* The few things of the C library that Swift's Glibc module does not show. */
+#ifndef DIM_CSYSTEM_SHIM_H
+#define DIM_CSYSTEM_SHIM_H
+
+#include <unistd.h>
+#include <sys/syscall.h>
+
+/* Cores that the calling thread may run on; 0 where the kernel does not say. */
+static inline int dim_system_allowed_cores(void) {
+    unsigned long mask[128] = {0};
+    long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
+    int count = 0;
+    for (long i = 0; bytes > 0 && i < bytes / (long)sizeof mask[0]; i++)
+        count += __builtin_popcountl(mask[i]);
+    return count;
+}
+
+/* Tells the core that this thread is in a spin loop. */
+static inline void dim_system_pause(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* The x86-64 micro-architecture level that both CPU and operating system support: 1 (any), 3 (AVX2, FMA) or 4 (AVX-512 F,
+   BW, CD, DQ, VL); 0 on other architectures. The system must save the wide registers: XGETBV says so. */
+#if defined(__x86_64__)
+static inline void dim_system_cpuid(unsigned leaf, unsigned subleaf, unsigned out[4]) {
+    __asm__ volatile("cpuid" : "=a"(out[0]), "=b"(out[1]), "=c"(out[2]), "=d"(out[3]) : "a"(leaf), "c"(subleaf));
+}
+
+static inline int dim_system_x86_level(void) {
+    unsigned r[4], low, high;
+    dim_system_cpuid(0, 0, r);
+    if (r[0] < 7) return 1;
+    dim_system_cpuid(1, 0, r);
+    /* FMA, MOVBE, OSXSAVE, AVX, F16C */
+    const unsigned leaf1 = 1u << 12 | 1u << 22 | 1u << 27 | 1u << 28 | 1u << 29;
+    if ((r[2] & leaf1) != leaf1) return 1;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    if ((low & 0x6) != 0x6) return 1;
+    dim_system_cpuid(0x80000001u, 0, r);
+    if (!(r[2] & 1u << 5)) return 1; /* LZCNT */
+    dim_system_cpuid(7, 0, r);
+    const unsigned leaf7 = 1u << 3 | 1u << 5 | 1u << 8; /* BMI1, AVX2, BMI2 */
+    if ((r[1] & leaf7) != leaf7) return 1;
+    const unsigned avx512 = 1u << 16 | 1u << 17 | 1u << 28 | 1u << 30 | 1u << 31; /* F, DQ, CD, BW, VL */
+    return (r[1] & avx512) == avx512 && (low & 0xe6) == 0xe6 ? 4 : 3;
+}
+#else
+static inline int dim_system_x86_level(void) { return 0; }
+#endif
+
+#endif

@@ -1,0 +1,64 @@
+import Glibc
+
+/// Owns one block of float memory, aligned for the widest vectors. The sole owner of tensor memory in the library:
+/// everything else borrows `pointer` while it holds the buffer.
+package final class Buffer: @unchecked Sendable {
+    package let pointer: UnsafeMutablePointer<Float>
+    package let count: Int
+
+    /// 64 bytes: a cache line and an AVX-512 vector.
+    private static let alignment = 64
+    /// Kernels may load one full vector that starts inside the block, never one that starts past it.
+    private static let slack = 64
+
+    /// The contents are not initialised. Throws `.outOfMemory` instead of trapping.
+    package init(uninitialized count: Int) throws {
+        let (bytes, overflow) = count.multipliedReportingOverflow(by: MemoryLayout<Float>.stride)
+        var raw: UnsafeMutableRawPointer?
+        guard count >= 0, !overflow, bytes < Int.max - Buffer.slack,
+            posix_memalign(&raw, Buffer.alignment, bytes + Buffer.slack) == 0, let raw
+        else {
+            throw DimError(.outOfMemory, "out of memory: cannot allocate \(count) floats")
+        }
+        self.pointer = raw.bindMemory(to: Float.self, capacity: count + Buffer.slack / MemoryLayout<Float>.stride)
+        self.count = count
+    }
+
+    package convenience init(zeros count: Int) throws {
+        try self.init(uninitialized: count)
+        pointer.update(repeating: 0, count: count)
+    }
+
+    package convenience init(copying source: UnsafePointer<Float>, count: Int) throws {
+        try self.init(uninitialized: count)
+        pointer.update(from: source, count: count)
+    }
+
+    package convenience init(_ values: [Float]) throws {
+        try self.init(uninitialized: values.count)
+        values.withUnsafeBufferPointer {
+            if let base = $0.baseAddress { pointer.update(from: base, count: values.count) }
+        }
+    }
+
+    deinit { free(pointer) }
+
+    package var bufferPointer: UnsafeMutableBufferPointer<Float> {
+        UnsafeMutableBufferPointer(start: pointer, count: count)
+    }
+    package var array: [Float] { Array(bufferPointer) }
+}
+
+/// Doubles for sums, zero at first.
+package final class DoubleBuffer: @unchecked Sendable {
+    package let pointer: UnsafeMutablePointer<Double>
+
+    package init(zeros count: Int) throws {
+        guard let raw = calloc(max(count, 1), MemoryLayout<Double>.stride) else {
+            throw DimError(.outOfMemory, "out of memory: cannot allocate \(count) doubles")
+        }
+        pointer = raw.bindMemory(to: Double.self, capacity: count)
+    }
+
+    deinit { free(pointer) }
+}

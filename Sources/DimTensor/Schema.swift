@@ -1,0 +1,149 @@
+/// The five networks' parameters by name and shape: what the notebook's constructors make, in their order.
+
+/// A network; the raw value is its bit in the C contract's mask.
+package enum Network: UInt32, CaseIterable {
+    case encoder = 1
+    case globalD = 2
+    case localD = 4
+    case priorD = 8
+    case classifier = 16
+
+    /// The prefix of its keys in a weights file.
+    package var prefix: String {
+        switch self {
+        case .encoder: "encoder"
+        case .globalD: "global_d"
+        case .localD: "local_d"
+        case .priorD: "prior_d"
+        case .classifier: "classifier"
+        }
+    }
+}
+
+/// One entry of a network's state_dict.
+package struct ParameterSpec: Equatable {
+    package enum Role: Equatable {
+        /// Convolution or linear weight or bias, drawn uniform on [-b, b] with b = 1/sqrt(fanIn).
+        case drawn(fanIn: Int)
+        /// Batch norm's weight (1 at first) and bias (0 at first).
+        case scale, shift
+        case runningMean, runningVar
+        /// num_batches_tracked, an int64 scalar.
+        case batchCount
+    }
+
+    package let network: Network
+    /// Without the network's prefix: "c0.weight".
+    package let key: String
+    package let shape: [Int]
+    package let role: Role
+
+    /// "encoder.c0.weight"
+    package var name: String { network.prefix + "." + key }
+    package var count: Int { shape.reduce(1, *) }
+    package var isInteger: Bool { role == .batchCount }
+    package var bytes: Int { count * (isInteger ? 8 : 4) }
+    /// Has a gradient.
+    package var isTrainable: Bool {
+        switch role {
+        case .drawn, .scale, .shift: true
+        case .runningMean, .runningVar, .batchCount: false
+        }
+    }
+}
+
+package enum Schema {
+    /// All parameters of all networks, in the notebook's order; within a network in state_dict order (the order in which the
+    /// constructor assigns its modules).
+    package static let all: [ParameterSpec] = Network.allCases.flatMap(parameters(of:))
+
+    package static func parameters(of networks: [Network]) -> [ParameterSpec] {
+        all.filter { networks.contains($0.network) }
+    }
+
+    package static func parameters(of network: Network) -> [ParameterSpec] {
+        var list = List(network: network)
+        switch network {
+        case .encoder:
+            list.convolution("c0", 64, 3, kernel: 4)
+            list.convolution("c1", 128, 64, kernel: 4)
+            list.convolution("c2", 256, 128, kernel: 4)
+            list.convolution("c3", 512, 256, kernel: 4)
+            list.linear("l1", 64, 512 * 20 * 20)
+            list.batchNorm("b1", 128)
+            list.batchNorm("b2", 256)
+            list.batchNorm("b3", 512)
+        case .globalD:
+            list.convolution("c0", 64, 128, kernel: 3)
+            list.convolution("c1", 32, 64, kernel: 3)
+            list.linear("l0", 512, 32 * 22 * 22 + 64)
+            list.linear("l1", 512, 512)
+            list.linear("l2", 1, 512)
+        case .localD:
+            list.convolution("c0", 512, 192, kernel: 1)
+            list.convolution("c1", 512, 512, kernel: 1)
+            list.convolution("c2", 1, 512, kernel: 1)
+        case .priorD:
+            list.linear("l0", 1000, 64)
+            list.linear("l1", 200, 1000)
+            list.linear("l2", 1, 200)
+        case .classifier:
+            list.linear("l1", 15, 64)
+            list.batchNorm("bn1", 15)
+            list.linear("l2", 10, 15)
+            list.batchNorm("bn2", 10)
+            list.linear("l3", 10, 10)
+            list.batchNorm("bn3", 10)
+        }
+        return list.specs
+    }
+
+    private struct List {
+        let network: Network
+        var specs: [ParameterSpec] = []
+
+        mutating func convolution(_ name: String, _ out: Int, _ input: Int, kernel: Int) {
+            let fanIn = input * kernel * kernel
+            add(name + ".weight", [out, input, kernel, kernel], .drawn(fanIn: fanIn))
+            add(name + ".bias", [out], .drawn(fanIn: fanIn))
+        }
+
+        mutating func linear(_ name: String, _ out: Int, _ input: Int) {
+            add(name + ".weight", [out, input], .drawn(fanIn: input))
+            add(name + ".bias", [out], .drawn(fanIn: input))
+        }
+
+        mutating func batchNorm(_ name: String, _ channels: Int) {
+            add(name + ".weight", [channels], .scale)
+            add(name + ".bias", [channels], .shift)
+            add(name + ".running_mean", [channels], .runningMean)
+            add(name + ".running_var", [channels], .runningVar)
+            add(name + ".num_batches_tracked", [], .batchCount)
+        }
+
+        mutating func add(_ key: String, _ shape: [Int], _ role: ParameterSpec.Role) {
+            specs.append(ParameterSpec(network: network, key: key, shape: shape, role: role))
+        }
+    }
+}
+
+/// A parameter's data. Buffers are shared, never changed in place while shared.
+package enum ParameterValue {
+    case floats(Buffer)
+    case counter(Int64)
+}
+
+/// The weights of some networks: `values[i]` belongs to `specs[i]`.
+package struct StateDict {
+    package let networks: [Network]
+    package let specs: [ParameterSpec]
+    package var values: [ParameterValue]
+
+    /// `values` in the order of `Schema.parameters(of: networks)`.
+    package init(networks: [Network], values: [ParameterValue]) {
+        self.networks = networks
+        self.specs = Schema.parameters(of: networks)
+        self.values = values
+        precondition(values.count == specs.count)
+    }
+}

@@ -1,0 +1,431 @@
+/*
+ * dim.h - Deep InfoMax on the CPU, as a C library.
+ *
+ * libdim holds the five networks of Deep InfoMax (Hjelm et al., arXiv:1808.06670) as the original PyTorch
+ * notebook defines them: an encoder, three discriminators and a classifier. It encodes images, scores
+ * pairs, classifies, trains, and exchanges weights with PyTorch through HDF5 files.
+ *
+ *     dim_model *model = NULL;
+ *     if (dim_model_open("weights.h5", &model) != DIM_OK) { puts(dim_last_error()); return 1; }
+ *     dim_status status = dim_encode(model, images, n, encoded, NULL);
+ *     dim_model_free(model);
+ *
+ * Arrays. Every array is C-contiguous float32 in PyTorch's order (n, channel, row, column); the caller
+ *   allocates and owns it. n is the number of images. An input is only read and an output only written.
+ *   Inputs and outputs must not overlap. Pointers need no more alignment than their element type.
+ *
+ * Errors. Each fallible function returns a dim_status; DIM_OK is 0. On any other value the outputs are
+ *   untouched, the handle is as it was before the call, and dim_last_error() tells in one or more lines what
+ *   was expected and what was found. Nothing aborts, nothing is printed. A NULL, freed or foreign handle is
+ *   DIM_INVALID_HANDLE: handles are never reused within a process.
+ *
+ * Threads. Every function may be called from any thread. One model may be used by several threads at once:
+ *   calls in evaluation mode run side by side; a call that changes the model (load, set_parameter, a forward
+ *   pass in training mode, a trainer's step) waits for other such calls, and each evaluation call that runs
+ *   meanwhile sees all of the old weights or all of the new. Inside one call the library uses up to
+ *   dim_num_threads() threads. Results do not depend on the number of threads, bit for bit. The library may be
+ *   used in a child after fork(), except when the fork happened during a call of another thread.
+ *
+ * Modes. As in PyTorch, batch norm uses running statistics in evaluation mode and the statistics of the batch
+ *   in training mode; a forward pass in training mode moves running_mean, running_var and
+ *   num_batches_tracked. A model is created in evaluation mode. The original notebook, which never calls
+ *   .eval(), shows training mode.
+ *
+ * Environment. DIM_NUM_THREADS sets the number of threads, DIM_ISA=avx512|avx2|baseline forces the kernels and
+ *   DIM_CONV=direct|winograd the convolution algorithm. They are read once, at first use.
+ *
+ * "Since" is the version of this header's first release of the symbol: 0.1 for all that name none.
+ */
+#ifndef DIM_H
+#define DIM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define DIM_VERSION_MAJOR 0
+#define DIM_VERSION_MINOR 1
+#define DIM_VERSION_PATCH 0
+
+/* Floats per image of each array. */
+#define DIM_IMAGE_SIZE (3 * 32 * 32)            /* images   (n, 3, 32, 32) */
+#define DIM_ENCODED_SIZE 64                     /* encoded  (n, 64) */
+#define DIM_FEATURES_SIZE (128 * 26 * 26)       /* features (n, 128, 26, 26) */
+#define DIM_LOCAL_SIZE (26 * 26)                /* local logits (n, 1, 26, 26) */
+#define DIM_CLASSES 10                          /* class probabilities (n, 10) */
+
+/* ---- Status ------------------------------------------------------------------------------------------ */
+
+/* What a call came to. The values are pinned: a program compiled against one version understands another. */
+typedef enum dim_status {
+    DIM_OK = 0,
+    DIM_INVALID_ARGUMENT = 10,  /* NULL, n = 0, a value outside its range, an image that is not finite */
+    DIM_INVALID_HANDLE = 11,    /* NULL, freed, or not made by this library */
+    DIM_TOO_LARGE = 12,         /* n is over dim_max_images(), or a size overflows */
+    DIM_UNKNOWN_NAME = 13,      /* no parameter of that name */
+    DIM_SIZE_MISMATCH = 14,     /* the byte count is not the parameter's */
+    DIM_MISSING_NETWORK = 20,   /* the model holds no weights for the network that was asked for */
+    DIM_IO = 30,                /* the operating system refused: no such file, no permission, disk full */
+    DIM_FILE_FORMAT = 31,       /* not an HDF5 file, damaged, or it uses a feature that is refused */
+    DIM_FILE_CONTENT = 32,      /* a sound HDF5 file whose names, shapes, types or values do not fit */
+    DIM_OUT_OF_MEMORY = 40,
+    DIM_NOT_FINITE = 50,        /* a loss became NaN or infinite: the step was not applied */
+    DIM_CANCELLED = 51,         /* the gradient callback asked to stop: the step was not applied */
+    DIM_INTERNAL = 90           /* a defect of this library; please report it */
+} dim_status;
+
+/* The status's name, "DIM_IO" for instance; "unknown status" for other values. Static storage. */
+const char *dim_status_name(dim_status status);
+
+/* The calling thread's last error message, "" if there was none. Never NULL. Valid until the next failing call
+ * of this thread; calls that succeed leave it alone. */
+const char *dim_last_error(void);
+
+/* ---- Library ----------------------------------------------------------------------------------------- */
+
+/* The library's version, "0.1.0" for instance. Static storage. */
+const char *dim_version(void);
+
+/* One line: version, kernels chosen, convolution algorithm, threads, HDF5 version. Valid until this thread's next
+ * call of dim_build_info. */
+const char *dim_build_info(void);
+
+/* How many threads one call may use; 0 = as many as there are cores. Holds for the whole process, from the next call
+ * on. Errors: DIM_INVALID_ARGUMENT unless 0 <= n <= 1024. */
+dim_status dim_set_num_threads(int n);
+
+/* The number that is in force. */
+int dim_num_threads(void);
+
+/* The largest n of one call. Evaluation mode works through n in blocks of bounded size; training mode needs the
+ * whole batch in memory (about 3 MB an image) and returns DIM_OUT_OF_MEMORY where that fails. */
+size_t dim_max_images(void);
+
+/* ---- Model ------------------------------------------------------------------------------------------- */
+
+/* A set of networks and their weights. */
+typedef struct dim_model dim_model;
+
+/* The networks, as bits of a mask. */
+enum {
+    DIM_NETWORK_ENCODER = 1,
+    DIM_NETWORK_GLOBAL_D = 2,
+    DIM_NETWORK_LOCAL_D = 4,
+    DIM_NETWORK_PRIOR_D = 8,
+    DIM_NETWORK_CLASSIFIER = 16,
+    DIM_NETWORK_ALL = 31
+};
+
+/* Makes a model with all five networks, initialised as PyTorch does after torch.manual_seed(seed), the networks
+ * made in the notebook's order (Encoder, GlobalDiscriminator, LocalDiscriminator, PriorDiscriminator, Classifier):
+ * the same weights bit for bit. As in PyTorch only the low 32 bits of the seed matter.
+ * *out: a new model, to be freed with dim_model_free.
+ * Errors: DIM_INVALID_ARGUMENT (out is NULL), DIM_OUT_OF_MEMORY. */
+dim_status dim_model_create(uint64_t seed, dim_model **out);
+
+/* Reads a model from an HDF5 file: a file by dim_model_save, a checkpoint, or a state_dict as people write them with
+ * h5py. The file may hold any of the networks; dim_model_networks tells which. The file is checked before it is
+ * believed: see docs/hdf5.md for what is accepted and refused.
+ * path: UTF-8. *out: a new model, to be freed with dim_model_free.
+ * Errors: DIM_INVALID_ARGUMENT, DIM_IO, DIM_FILE_FORMAT, DIM_FILE_CONTENT (the message lists all that is wrong),
+ * DIM_OUT_OF_MEMORY. */
+dim_status dim_model_open(const char *path, dim_model **out);
+
+/* Swaps weights: every network that the file holds replaces the model's; networks that the file does not hold stay.
+ * All or nothing. Calls that run meanwhile see all-old or all-new.
+ * Errors: as dim_model_open, and DIM_INVALID_HANDLE. */
+dim_status dim_model_load(dim_model *model, const char *path);
+
+/* Writes all networks of the model to an HDF5 file in PyTorch's layout: one dataset per state_dict entry, at the
+ * root, named by its dotted key ("encoder.c0.weight"), float32 (num_batches_tracked int64). Atomic: the file
+ * appears whole under its name or not at all; what stood there before stays until then. Reading detects any flipped
+ * bit.
+ * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT, DIM_IO, DIM_OUT_OF_MEMORY. */
+dim_status dim_model_save(const dim_model *model, const char *path);
+
+/* Frees the model. Accepts NULL, and ignores a handle that is not live. A call of another thread that still uses the
+ * model ends in good order; the memory goes with the last user. */
+void dim_model_free(dim_model *model);
+
+/* PyTorch's train() and eval(). Errors: DIM_INVALID_HANDLE. */
+dim_status dim_model_set_training(dim_model *model, bool training);
+
+/* *out: true in training mode. Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT. */
+dim_status dim_model_is_training(const dim_model *model, bool *out);
+
+/* Which networks the model holds, as a mask of DIM_NETWORK_*; 0 for a handle that is not live. */
+uint32_t dim_model_networks(const dim_model *model);
+
+/* ---- Parameters -------------------------------------------------------------------------------------- */
+
+typedef enum dim_dtype {
+    DIM_FLOAT32 = 0,
+    DIM_INT64 = 1               /* num_batches_tracked alone */
+} dim_dtype;
+
+/* One entry of the state_dict. */
+typedef struct dim_parameter_info {
+    size_t struct_size;         /* set by the caller to sizeof(dim_parameter_info) */
+    const char *name;           /* "encoder.c0.weight"; static storage */
+    dim_dtype dtype;
+    int ndim;                   /* 0 to 4 */
+    size_t shape[4];            /* the first ndim count; the rest are 0 */
+    size_t bytes;               /* of the whole array */
+    bool trainable;             /* false for running statistics and counters */
+} dim_parameter_info;
+
+/* How many state_dict entries the model holds; 0 for a handle that is not live. */
+size_t dim_model_parameter_count(const dim_model *model);
+
+/* Describes entry `index`, in state_dict order, network after network in the notebook's order.
+ * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (index out of range, out is NULL or its struct_size not known). */
+dim_status dim_model_parameter_info(const dim_model *model, size_t index, dim_parameter_info *out);
+
+/* *index: where the named entry stands. Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT, DIM_UNKNOWN_NAME. */
+dim_status dim_model_find_parameter(const dim_model *model, const char *name, size_t *index);
+
+/* Copies a parameter out. bytes must be the parameter's size (dim_parameter_info.bytes).
+ * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT, DIM_UNKNOWN_NAME, DIM_SIZE_MISMATCH. */
+dim_status dim_model_get_parameter(const dim_model *model, const char *name, void *out, size_t bytes);
+
+/* Replaces a parameter, at once for all later calls. Values must be finite, running_var and num_batches_tracked not
+ * negative. Errors: as dim_model_get_parameter; DIM_INVALID_ARGUMENT for a value that is not allowed. */
+dim_status dim_model_set_parameter(dim_model *model, const char *name, const void *data, size_t bytes);
+
+/* Replaces several parameters together, all or none: names, data and bytes are arrays of `count` entries, each as for
+ * dim_model_set_parameter. Errors: as dim_model_set_parameter; also a name that stands twice. The message lists all
+ * that is wrong. */
+dim_status dim_model_set_parameters(dim_model *model, size_t count, const char *const *names, const void *const *data,
+                                    const size_t *bytes);
+
+/* ---- Forward passes ---------------------------------------------------------------------------------- */
+/* Errors of all five: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (NULL, n = 0), DIM_TOO_LARGE, DIM_MISSING_NETWORK,
+ * DIM_OUT_OF_MEMORY. An image with NaN or infinity gives NaN or unspecified values for that image; in training mode,
+ * where the batch shares its statistics, for all of them. */
+
+/* Encoder (notebook, class Encoder).
+ * images (n,3,32,32) -> encoded (n,64), features (n,128,26,26).
+ * features may be NULL when only the vectors are wanted. The original trains on pixels scaled to [0,1]. */
+dim_status dim_encode(dim_model *model, const float *images, size_t n, float *encoded, float *features);
+
+/* GlobalDiscriminator. encoded (n,64), features (n,128,26,26) -> logits (n,1). */
+dim_status dim_score_global(dim_model *model, const float *encoded, const float *features, size_t n, float *logits);
+
+/* LocalDiscriminator on cat(features, encoded expanded to 26x26).
+ * encoded (n,64), features (n,128,26,26) -> logits (n,1,26,26). */
+dim_status dim_score_local(dim_model *model, const float *encoded, const float *features, size_t n, float *logits);
+
+/* PriorDiscriminator. encoded (n,64) -> sigmoid probabilities (n,1). */
+dim_status dim_score_prior(dim_model *model, const float *encoded, size_t n, float *probabilities);
+
+/* Classifier. encoded (n,64) -> softmax probabilities (n,10).
+ * In training mode n = 1 is DIM_INVALID_ARGUMENT: one sample has no batch statistics. */
+dim_status dim_classify(dim_model *model, const float *encoded, size_t n, float *probabilities);
+
+/* ---- Training: the Deep InfoMax objective ------------------------------------------------------------ */
+/*
+ * With M' the features rotated by one image, M'_i = M_((i+1) mod n), T the discriminators' logits, D the prior
+ * discriminator's probability and u uniform on [0,1)^64, drawn anew each step:
+ *
+ *   local  = mean softplus(-T_l(y,M)) + mean softplus(T_l(y,M'))      over n x 26 x 26
+ *   global = mean softplus(-T_g(y,M)) + mean softplus(T_g(y,M'))      over n
+ *   prior  = -(mean log D(u) + mean log(1 - D(y)))
+ *   total  = beta local + alpha global + gamma prior
+ *
+ * Two Adams, as PyTorch's: one over the encoder, one over the three discriminators. Everything is computed from
+ * logits and stays finite however far a discriminator saturates. See docs/training.md.
+ */
+
+/* A training run on a model. It keeps the model alive; the model's weights move with each step, and the model may
+ * be used meanwhile. Calls on one trainer wait for each other. */
+typedef struct dim_trainer dim_trainer;
+
+/* What the encoder does about the prior term. */
+typedef enum dim_prior {
+    DIM_PRIOR_MONOLITHIC = 0,   /* minimises it, as the discriminator does: the linked implementation */
+    DIM_PRIOR_ADVERSARIAL = 1   /* minimises -gamma mean log D(y) instead: the paper, non-saturating */
+} dim_prior;
+
+/* Fill with dim_trainer_options_init, then change what should differ. */
+typedef struct dim_trainer_options {
+    size_t struct_size;                 /* set by dim_trainer_options_init */
+    dim_prior prior;                    /* DIM_PRIOR_MONOLITHIC */
+    uint64_t seed;                      /* 0; of the prior noise: torch.manual_seed(seed), one rand_like(y) a step */
+    double alpha;                       /* 0.5, the weight of the global term */
+    double beta;                        /* 1.0, of the local term */
+    double gamma;                       /* 0.1, of the prior term */
+    double encoder_learning_rate;       /* 1e-4 */
+    double discriminator_learning_rate; /* 1e-4 */
+    double beta1;                       /* 0.9, Adam's */
+    double beta2;                       /* 0.999 */
+    double epsilon;                     /* 1e-8 */
+    double weight_decay;                /* 0, added to the gradient as in torch.optim.Adam */
+} dim_trainer_options;
+
+/* The terms of one batch. total = beta local + alpha global + gamma prior. */
+typedef struct dim_losses {
+    double total;
+    double local;
+    double global;
+    double prior;
+} dim_losses;
+
+/* Sets the defaults named above. struct_size: sizeof(dim_trainer_options) as the caller was compiled with, so that
+ * the struct can grow. Errors: DIM_INVALID_ARGUMENT (options is NULL, a struct_size that no version had). */
+dim_status dim_trainer_options_init(dim_trainer_options *options, size_t struct_size);
+
+/* Starts a run on the model's encoder and three discriminators. options: NULL for the defaults; copied.
+ * *out: a new trainer, to be freed with dim_trainer_free.
+ * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (a value that is not finite or out of range), DIM_MISSING_NETWORK,
+ * DIM_OUT_OF_MEMORY. */
+dim_status dim_trainer_create(dim_model *model, const dim_trainer_options *options, dim_trainer **out);
+
+/* Frees the trainer, not the model. Accepts NULL and ignores a handle that is not live. */
+void dim_trainer_free(dim_trainer *trainer);
+
+/* One step: forward in training mode, backward, both Adams. images (n,3,32,32), n >= 2 (with one image the rotated
+ * negative would be the positive). *losses: of this batch, before the update; may be NULL. The model's training
+ * mode flag does not matter and does not change.
+ * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (NULL, n < 2, an image with NaN or infinity), DIM_TOO_LARGE,
+ * DIM_OUT_OF_MEMORY, DIM_NOT_FINITE (a loss or gradient is NaN or infinite), DIM_CANCELLED. On an error model,
+ * optimisers and random state are as before. */
+dim_status dim_trainer_step(dim_trainer *trainer, const float *images, size_t n, dim_losses *losses);
+
+/* Forward and backward only: adds the gradients of this micro-batch to the waiting ones. Each micro-batch has batch
+ * statistics, negatives and noise of its own. Errors: as dim_trainer_step; on an error what waits is as before. */
+dim_status dim_trainer_accumulate(dim_trainer *trainer, const float *images, size_t n, dim_losses *losses);
+
+/* Ends a step: divides the waiting gradients by the number of micro-batches, hands them to the gradient callback,
+ * updates. dim_trainer_step is one dim_trainer_accumulate and one dim_trainer_update.
+ * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (nothing waits), DIM_NOT_FINITE, DIM_CANCELLED; the waiting
+ * gradients are dropped in the last two cases. */
+dim_status dim_trainer_update(dim_trainer *trainer);
+
+/* The losses of a batch without any change: evaluation mode, prior noise from a stream of its own that starts anew
+ * at each call. Errors: as dim_trainer_step. */
+dim_status dim_trainer_evaluate(dim_trainer *trainer, const float *images, size_t n, dim_losses *losses);
+
+/* Copies out the waiting gradient of a trainable parameter (after dim_trainer_accumulate; the sum over
+ * micro-batches).
+ * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (nothing waits), DIM_UNKNOWN_NAME (also of parameters that are
+ * not trained), DIM_SIZE_MISMATCH. */
+dim_status dim_trainer_get_gradient(const dim_trainer *trainer, const char *name, void *out, size_t bytes);
+
+/* Called once a step before the update, in the thread that steps, with all gradients of the step and the running
+ * statistics that the step would set, as one array: processes that train together average it over all of them, in
+ * place. The order is the same in every process of one version. Return 0 to go on, anything else to drop the step
+ * (DIM_CANCELLED). The callback must not call functions on the same trainer. */
+typedef int (*dim_gradient_callback)(float *values, size_t count, void *context);
+
+/* callback: NULL for none. Errors: DIM_INVALID_HANDLE. */
+dim_status dim_trainer_set_gradient_callback(dim_trainer *trainer, dim_gradient_callback callback, void *context);
+
+/* From the next step on. Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT unless both are finite and not negative. */
+dim_status dim_trainer_set_learning_rates(dim_trainer *trainer, double encoder, double discriminator);
+
+/* *options: as they are now, learning rates included. options->struct_size must be set.
+ * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT. */
+dim_status dim_trainer_get_options(const dim_trainer *trainer, dim_trainer_options *options);
+
+/* How many updates the run has made; 0 for a handle that is not live. */
+uint64_t dim_trainer_step_count(const dim_trainer *trainer);
+
+/* *out: a new handle on the trainer's model, to be freed with dim_model_free.
+ * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT, DIM_OUT_OF_MEMORY. */
+dim_status dim_trainer_model(const dim_trainer *trainer, dim_model **out);
+
+/* Writes a checkpoint: an HDF5 weights file of all the model's networks, with the optimisers' moments, step, random
+ * state and options in a group of its own. Atomic, as dim_model_save. dim_model_open opens it as weights. Waiting
+ * gradients are not part of it: DIM_INVALID_ARGUMENT while there are some.
+ * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT, DIM_IO, DIM_OUT_OF_MEMORY. */
+dim_status dim_trainer_save(const dim_trainer *trainer, const char *path);
+
+/* Goes on where a checkpoint stopped, with a model of its own (dim_trainer_model): bit-identical to a run that never
+ * stopped. The gradient callback is not part of a checkpoint.
+ * Errors: DIM_INVALID_ARGUMENT, DIM_IO, DIM_FILE_FORMAT, DIM_FILE_CONTENT (also: written by a newer version),
+ * DIM_OUT_OF_MEMORY. */
+dim_status dim_trainer_resume(const char *path, dim_trainer **out);
+
+/* ---- Training: the classifier ------------------------------------------------------------------------ */
+
+/* Trains the model's classifier on labelled images, alone or together with the encoder. */
+typedef struct dim_classifier_trainer dim_classifier_trainer;
+
+/* What happens to the encoder. */
+typedef enum dim_encoder_use {
+    DIM_ENCODER_FROZEN = 0,                 /* as it is, in evaluation mode */
+    DIM_ENCODER_FROZEN_BATCH_STATISTICS = 1,/* weights fixed, training mode: what the linked implementation does */
+    DIM_ENCODER_TRAINED = 2                 /* end to end, training mode */
+} dim_encoder_use;
+
+/* Which cross-entropy. */
+typedef enum dim_classifier_loss {
+    DIM_LOSS_LOGITS = 0,        /* of the logits (bn3's output) */
+    DIM_LOSS_SOFTMAX_TWICE = 1  /* of the softmax output taken as logits: what the linked implementation does */
+} dim_classifier_loss;
+
+/* Fill with dim_classifier_options_init, then change what should differ. */
+typedef struct dim_classifier_options {
+    size_t struct_size;         /* set by dim_classifier_options_init */
+    dim_encoder_use encoder;    /* DIM_ENCODER_FROZEN */
+    dim_classifier_loss loss;   /* DIM_LOSS_LOGITS */
+    double learning_rate;       /* 1e-4 */
+    double beta1;               /* 0.9 */
+    double beta2;               /* 0.999 */
+    double epsilon;             /* 1e-8 */
+    double weight_decay;        /* 0 */
+} dim_classifier_options;
+
+/* How a classifier did on a batch. */
+typedef struct dim_classifier_result {
+    double loss;                /* mean over the batch */
+    size_t correct;             /* images whose largest probability is their label's */
+    size_t count;               /* images in the batch */
+} dim_classifier_result;
+
+/* Errors: DIM_INVALID_ARGUMENT. */
+dim_status dim_classifier_options_init(dim_classifier_options *options, size_t struct_size);
+
+/* As dim_trainer_create, on the model's encoder and classifier. Free with dim_classifier_trainer_free.
+ * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT, DIM_MISSING_NETWORK, DIM_OUT_OF_MEMORY. */
+dim_status dim_classifier_trainer_create(dim_model *model, const dim_classifier_options *options,
+                                         dim_classifier_trainer **out);
+
+/* Accepts NULL and ignores a handle that is not live. */
+void dim_classifier_trainer_free(dim_classifier_trainer *trainer);
+
+/* One step. images (n,3,32,32), labels (n) in 0..9, n >= 2. *result: of this batch, before the update; may be NULL.
+ * Errors: as dim_trainer_step; DIM_INVALID_ARGUMENT also for a label out of range. */
+dim_status dim_classifier_trainer_step(dim_classifier_trainer *trainer, const float *images, const int64_t *labels,
+                                       size_t n, dim_classifier_result *result);
+
+/* The same from vectors that dim_encode made: saves encoding again where the encoder is frozen.
+ * encoded (n,64). Errors: as dim_classifier_trainer_step; DIM_INVALID_ARGUMENT unless the encoder is
+ * DIM_ENCODER_FROZEN. */
+dim_status dim_classifier_trainer_step_encoded(dim_classifier_trainer *trainer, const float *encoded,
+                                               const int64_t *labels, size_t n, dim_classifier_result *result);
+
+/* Evaluation mode, nothing changes. confusion (10,10): row = label, column = prediction, added to what is there so
+ * that batches add up; may be NULL. The precision of class c is confusion[c][c] over the sum of column c.
+ * n >= 1. Errors: as dim_classifier_trainer_step. */
+dim_status dim_classifier_trainer_evaluate(dim_classifier_trainer *trainer, const float *images,
+                                           const int64_t *labels, size_t n, dim_classifier_result *result,
+                                           uint64_t *confusion);
+
+/* As their namesakes of dim_trainer. */
+dim_status dim_classifier_trainer_set_learning_rate(dim_classifier_trainer *trainer, double learning_rate);
+dim_status dim_classifier_trainer_get_options(const dim_classifier_trainer *trainer, dim_classifier_options *options);
+uint64_t dim_classifier_trainer_step_count(const dim_classifier_trainer *trainer);
+dim_status dim_classifier_trainer_model(const dim_classifier_trainer *trainer, dim_model **out);
+dim_status dim_classifier_trainer_save(const dim_classifier_trainer *trainer, const char *path);
+dim_status dim_classifier_trainer_resume(const char *path, dim_classifier_trainer **out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* DIM_H */
