@@ -1,0 +1,27 @@
+/* Vector loads and stores without an alignment, the maximum, and prefetches, as one instruction each.
+
+   Why not Swift's own: `loadUnaligned(as:)` is generic, and where the optimiser does not inline it, its specialisation is a
+   weak symbol that the linker merges with another module's, built for another instruction set. A static function cannot be
+   merged. The vector types are Swift's SIMD4, SIMD8 and SIMD16 of Float. */
+#ifndef DIM_VECTORS_H
+#define DIM_VECTORS_H
+
+#define DIM_INLINE static inline __attribute__((always_inline))
+
+#define DIM_VECTOR(n)                                                                                          \
+    typedef float dim_float##n __attribute__((ext_vector_type(n)));                                            \
+    typedef float dim_unaligned##n __attribute__((ext_vector_type(n), aligned(4), may_alias));                 \
+    DIM_INLINE dim_float##n dim_load##n(const float *_Nonnull p) { return *(const dim_unaligned##n *)p; }      \
+    DIM_INLINE void dim_store##n(dim_float##n v, float *_Nonnull p) { *(dim_unaligned##n *)p = v; }            \
+    /* b where either is NaN, as MAXPS has it */                                                               \
+    DIM_INLINE dim_float##n dim_max##n(dim_float##n a, dim_float##n b) { return a > b ? a : b; }
+
+/* Fetches a cache line that will be read, or written: from a distance where the hardware cannot guess it. */
+DIM_INLINE void dim_prefetch(const float *_Nonnull p) { __builtin_prefetch(p, 0, 2); }
+DIM_INLINE void dim_prefetch_for_write(const float *_Nonnull p) { __builtin_prefetch(p, 1, 2); }
+
+DIM_VECTOR(4)
+DIM_VECTOR(8)
+DIM_VECTOR(16)
+
+#endif

@@ -1,0 +1,120 @@
+import CSystem
+import DimKernelTypes
+import DimKernelsAVX2
+import DimKernelsAVX512
+import DimKernelsBaseline
+import Glibc
+
+@_exported import struct DimKernelTypes.AdamStep
+@_exported import struct DimKernelTypes.Gemm
+@_exported import struct DimKernelTypes.GemmNT
+@_exported import struct DimKernelTypes.WinogradKernels
+@_exported import struct DimKernelTypes.WinogradOutput
+@_exported import struct DimKernelTypes.WinogradTiles
+@_exported import struct DimKernelTypes.WinogradWeightGradient
+@_exported import struct DimKernelTypes.WinogradWeights
+@_exported import struct DimKernelTypes.WinogradWindows
+
+/// The kernels of one instruction set. A new kernel is one line here and one in each table below; dispatch, tests and
+/// benchmarks go over the tables.
+package struct KernelTable: @unchecked Sendable {
+    /// As `DIM_ISA` names it.
+    package let name: String
+    package let gemm: (Gemm) -> Void
+    package let gemmNT: (GemmNT) -> Void
+    /// The transforms of F(m x m, r x r), nil where there are none.
+    package let winograd: (_ m: Int, _ r: Int) -> WinogradKernels?
+
+    // What follows is described where it is written, in DimKernelsShared.
+    package typealias In = UnsafePointer<Float>
+    package typealias Out = UnsafeMutablePointer<Float>
+    package typealias Sums = UnsafeMutablePointer<Double>
+    package let sumPixels: (In, _ pixels: Int, _ sums: Out) -> Void
+    package let planeStatistics: (In, _ pixels: Int, _ pivot: In, Sums) -> Void
+    package let affineReluPlane: (In, _ pixels: Int, _ scale: In, _ shift: In, Out) -> Void
+    package let batchNormGradientSums:
+        (In, _ gradient: In, _ pixels: Int, _ scale: In, _ shift: In, _ mean: In, Sums) -> Void
+    package let batchNormGradient:
+        (In, _ gradient: Out, _ pixels: Int, _ scale: In, _ shift: In, _ mean: In, _ a: In, _ b: In, _ c: In) -> Void
+    package let reluGradient: (_ output: In, _ gradient: Out, _ count: Int) -> Void
+    package let addRelu: (In, In, Out, _ count: Int) -> Void
+    package let add: (In, Out, _ count: Int) -> Void
+    package let reluOuterGradient: (Out, _ factor: Float, In, _ count: Int) -> Void
+    package let addColumnSums: (In, _ rows: Int, _ stride: Int, _ columns: Int, Out) -> Void
+    package let allFinite: (In, _ count: Int) -> Bool
+    package let squaresFinite: (In, _ count: Int) -> Bool
+    package let adam: (_ w: Out, _ gradient: In, _ m: Out, _ v: Out, _ count: Int, AdamStep) -> Void
+
+    private static let baseline = KernelTable(
+        name: "baseline",
+        gemm: DimKernelsBaseline.gemm,
+        gemmNT: DimKernelsBaseline.gemmNT,
+        winograd: DimKernelsBaseline.winogradKernels,
+        sumPixels: DimKernelsBaseline.sumPixels,
+        planeStatistics: DimKernelsBaseline.planeStatistics,
+        affineReluPlane: DimKernelsBaseline.affineReluPlane,
+        batchNormGradientSums: DimKernelsBaseline.batchNormGradientSums,
+        batchNormGradient: DimKernelsBaseline.batchNormGradient,
+        reluGradient: DimKernelsBaseline.reluGradient,
+        addRelu: DimKernelsBaseline.addRelu,
+        add: DimKernelsBaseline.add,
+        reluOuterGradient: DimKernelsBaseline.reluOuterGradient,
+        addColumnSums: DimKernelsBaseline.addColumnSums,
+        allFinite: DimKernelsBaseline.allFinite,
+        squaresFinite: DimKernelsBaseline.squaresFinite,
+        adam: DimKernelsBaseline.adam)
+
+    private static let avx2 = KernelTable(
+        name: "avx2",
+        gemm: DimKernelsAVX2.gemm,
+        gemmNT: DimKernelsAVX2.gemmNT,
+        winograd: DimKernelsAVX2.winogradKernels,
+        sumPixels: DimKernelsAVX2.sumPixels,
+        planeStatistics: DimKernelsAVX2.planeStatistics,
+        affineReluPlane: DimKernelsAVX2.affineReluPlane,
+        batchNormGradientSums: DimKernelsAVX2.batchNormGradientSums,
+        batchNormGradient: DimKernelsAVX2.batchNormGradient,
+        reluGradient: DimKernelsAVX2.reluGradient,
+        addRelu: DimKernelsAVX2.addRelu,
+        add: DimKernelsAVX2.add,
+        reluOuterGradient: DimKernelsAVX2.reluOuterGradient,
+        addColumnSums: DimKernelsAVX2.addColumnSums,
+        allFinite: DimKernelsAVX2.allFinite,
+        squaresFinite: DimKernelsAVX2.squaresFinite,
+        adam: DimKernelsAVX2.adam)
+
+    private static let avx512 = KernelTable(
+        name: "avx512",
+        gemm: DimKernelsAVX512.gemm,
+        gemmNT: DimKernelsAVX512.gemmNT,
+        winograd: DimKernelsAVX512.winogradKernels,
+        sumPixels: DimKernelsAVX512.sumPixels,
+        planeStatistics: DimKernelsAVX512.planeStatistics,
+        affineReluPlane: DimKernelsAVX512.affineReluPlane,
+        batchNormGradientSums: DimKernelsAVX512.batchNormGradientSums,
+        batchNormGradient: DimKernelsAVX512.batchNormGradient,
+        reluGradient: DimKernelsAVX512.reluGradient,
+        addRelu: DimKernelsAVX512.addRelu,
+        add: DimKernelsAVX512.add,
+        reluOuterGradient: DimKernelsAVX512.reluOuterGradient,
+        addColumnSums: DimKernelsAVX512.addColumnSums,
+        allFinite: DimKernelsAVX512.allFinite,
+        squaresFinite: DimKernelsAVX512.squaresFinite,
+        adam: DimKernelsAVX512.adam)
+
+    /// Those that this CPU and its operating system can run, the fastest first. Never empty.
+    package static let supported: [KernelTable] = {
+        let level = dim_system_x86_level()
+        return (level >= 4 ? [avx512] : []) + (level >= 3 ? [avx2] : []) + [baseline]
+    }()
+
+    package static func named(_ name: String) -> KernelTable? {
+        supported.first { $0.name == name }
+    }
+}
+
+package enum DimKernels {
+    /// The table the library uses: the one that `DIM_ISA` names if this machine can run it, else the fastest. Chosen once.
+    package static let selected: KernelTable =
+        getenv("DIM_ISA").flatMap { KernelTable.named(String(cString: $0)) } ?? KernelTable.supported[0]
+}

@@ -1,0 +1,23 @@
+// AVX2 and FMA: eight lanes, 16 registers. What the shared kernels need to know about this instruction set.
+
+import CVectors
+
+typealias Vector = SIMD8<Float>
+let lanes = 8
+/// Rows of the GEMM tile: 6 x 2 accumulators, 2 vectors of B, and A broadcast.
+let tileRows = 6
+/// The tile of products along k: 2 x 4 accumulators.
+let dotRows = 2
+
+@inline(__always)
+func multiplyAdd(_ a: Vector, _ b: Vector, _ c: Vector) -> Vector { c.addingProduct(a, b) }
+
+@inline(__always)
+func load(_ p: UnsafePointer<Float>) -> Vector { dim_load8(p) }
+
+@inline(__always)
+func store(_ v: Vector, _ p: UnsafeMutablePointer<Float>) { dim_store8(v, p) }
+
+/// `b` where either is NaN.
+@inline(__always)
+func maximum(_ a: Vector, _ b: Vector) -> Vector { dim_max8(a, b) }

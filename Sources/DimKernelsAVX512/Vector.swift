@@ -1,0 +1,23 @@
+// AVX-512: sixteen lanes, 32 registers. What the shared kernels need to know about this instruction set.
+
+import CVectors
+
+typealias Vector = SIMD16<Float>
+let lanes = 16
+/// Rows of the GEMM tile: 13 x 2 accumulators, 2 vectors of B, and A broadcast from memory.
+let tileRows = 13
+/// The tile of products along k: 4 x 4 accumulators and the 8 vectors they are made of.
+let dotRows = 4
+
+@inline(__always)
+func multiplyAdd(_ a: Vector, _ b: Vector, _ c: Vector) -> Vector { c.addingProduct(a, b) }
+
+@inline(__always)
+func load(_ p: UnsafePointer<Float>) -> Vector { dim_load16(p) }
+
+@inline(__always)
+func store(_ v: Vector, _ p: UnsafeMutablePointer<Float>) { dim_store16(v, p) }
+
+/// `b` where either is NaN.
+@inline(__always)
+func maximum(_ a: Vector, _ b: Vector) -> Vector { dim_max16(a, b) }
