@@ -1,0 +1,133 @@
+import CDim
+import DimModel
+import DimTensor
+
+private let batchNorm = "batch norm has no statistics of one sample"
+
+@_cdecl("dim_classifier_options_init") @implementation
+public func dim_classifier_options_init(
+    _ options: UnsafeMutablePointer<dim_classifier_options>!, _ struct_size: Int
+) -> dim_status {
+    fallible {
+        let options = try nonNull(options, "options")
+        try checkSize(struct_size, MemoryLayout<dim_classifier_options>.size, "dim_classifier_options")
+        options.pointee = dim_classifier_options(ClassifierOptions())
+    }
+}
+
+@_cdecl("dim_classifier_trainer_create") @implementation
+public func dim_classifier_trainer_create(
+    _ model: OpaquePointer!, _ options: UnsafePointer<dim_classifier_options>!,
+    _ out: UnsafeMutablePointer<OpaquePointer?>!
+) -> dim_status {
+    fallible {
+        let model: Model = try Handles.object(model, "model")
+        let out = try nonNull(out, "out")
+        let options = try options.map { try $0.pointee.checked() } ?? ClassifierOptions()
+        out.pointee = Handles.make(try ClassifierTrainer(model, options))
+    }
+}
+
+@_cdecl("dim_classifier_trainer_free") @implementation
+public func dim_classifier_trainer_free(_ trainer: OpaquePointer!) {
+    Handles.free(trainer, as: ClassifierTrainer.self)
+}
+
+@_cdecl("dim_classifier_trainer_step") @implementation
+public func dim_classifier_trainer_step(
+    _ trainer: OpaquePointer!, _ images: UnsafePointer<Float>!, _ labels: UnsafePointer<Int64>!, _ n: Int,
+    _ result: UnsafeMutablePointer<dim_classifier_result>!
+) -> dim_status {
+    withTrainer(trainer) { trainer in
+        let images = try nonNull(images, "images")
+        let labels = try nonNull(labels, "labels")
+        let n = try imageCount(n, atLeast: 2, because: batchNorm)
+        store(try trainer.step(images, labels: labels, count: n), result)
+    }
+}
+
+@_cdecl("dim_classifier_trainer_step_encoded") @implementation
+public func dim_classifier_trainer_step_encoded(
+    _ trainer: OpaquePointer!, _ encoded: UnsafePointer<Float>!, _ labels: UnsafePointer<Int64>!, _ n: Int,
+    _ result: UnsafeMutablePointer<dim_classifier_result>!
+) -> dim_status {
+    withTrainer(trainer) { trainer in
+        let encoded = try nonNull(encoded, "encoded")
+        let labels = try nonNull(labels, "labels")
+        let n = try imageCount(n, atLeast: 2, because: batchNorm)
+        store(try trainer.step(encoded: encoded, labels: labels, count: n), result)
+    }
+}
+
+@_cdecl("dim_classifier_trainer_evaluate") @implementation
+public func dim_classifier_trainer_evaluate(
+    _ trainer: OpaquePointer!, _ images: UnsafePointer<Float>!, _ labels: UnsafePointer<Int64>!, _ n: Int,
+    _ result: UnsafeMutablePointer<dim_classifier_result>!, _ confusion: UnsafeMutablePointer<UInt64>!
+) -> dim_status {
+    withTrainer(trainer) { trainer in
+        let images = try nonNull(images, "images")
+        let labels = try nonNull(labels, "labels")
+        store(try trainer.evaluate(images, labels: labels, count: try imageCount(n), confusion: confusion), result)
+    }
+}
+
+@_cdecl("dim_classifier_trainer_set_learning_rate") @implementation
+public func dim_classifier_trainer_set_learning_rate(_ trainer: OpaquePointer!, _ learning_rate: Double) -> dim_status {
+    withTrainer(trainer) { trainer in trainer.setLearningRate(try notNegative(learning_rate, "learning_rate")) }
+}
+
+@_cdecl("dim_classifier_trainer_get_options") @implementation
+public func dim_classifier_trainer_get_options(
+    _ trainer: OpaquePointer!, _ options: UnsafeMutablePointer<dim_classifier_options>!
+) -> dim_status {
+    withTrainer(trainer) { trainer in
+        let options = try nonNull(options, "options")
+        try checkSize(options.pointee.struct_size, MemoryLayout<dim_classifier_options>.size, "dim_classifier_options")
+        options.pointee = dim_classifier_options(trainer.options)
+    }
+}
+
+@_cdecl("dim_classifier_trainer_step_count") @implementation
+public func dim_classifier_trainer_step_count(_ trainer: OpaquePointer!) -> UInt64 {
+    guard let trainer = try? Handles.object(trainer, "trainer", as: ClassifierTrainer.self) else { return 0 }
+    return trainer.lock.whileHeld { UInt64(trainer.step.count) }
+}
+
+@_cdecl("dim_classifier_trainer_model") @implementation
+public func dim_classifier_trainer_model(
+    _ trainer: OpaquePointer!, _ out: UnsafeMutablePointer<OpaquePointer?>!
+) -> dim_status {
+    withTrainer(trainer) { trainer in
+        try nonNull(out, "out").pointee = Handles.make(trainer.model)
+    }
+}
+
+@_cdecl("dim_classifier_trainer_save") @implementation
+public func dim_classifier_trainer_save(_ trainer: OpaquePointer!, _ path: UnsafePointer<CChar>!) -> dim_status {
+    withTrainer(trainer) { trainer in
+        let path = try string(path, "path")
+        try trainer.model.whileChanging { try Checkpoint.save(trainer, path: path) }
+    }
+}
+
+@_cdecl("dim_classifier_trainer_resume") @implementation
+public func dim_classifier_trainer_resume(
+    _ path: UnsafePointer<CChar>!, _ out: UnsafeMutablePointer<OpaquePointer?>!
+) -> dim_status {
+    fallible {
+        let path = try string(path, "path")
+        let out = try nonNull(out, "out")
+        out.pointee = Handles.make(try Checkpoint.resumeClassifierTrainer(path: path))
+    }
+}
+
+private func withTrainer(_ handle: OpaquePointer?, _ body: (ClassifierTrainer) throws -> Void) -> dim_status {
+    fallible {
+        let trainer: ClassifierTrainer = try Handles.object(handle, "trainer")
+        try trainer.lock.whileHeld { try body(trainer) }
+    }
+}
+
+private func store(_ result: ClassifierResult, _ out: UnsafeMutablePointer<dim_classifier_result>?) {
+    out?.pointee = dim_classifier_result(loss: result.loss, correct: result.correct, count: result.count)
+}

@@ -1,0 +1,64 @@
+import CDim
+import DimModel
+import DimTensor
+import DimWeights
+
+@_cdecl("dim_model_create") @implementation
+public func dim_model_create(_ seed: UInt64, _ out: UnsafeMutablePointer<OpaquePointer?>!) -> dim_status {
+    fallible {
+        let out = try nonNull(out, "out")
+        out.pointee = Handles.make(try Model(seed: seed))
+    }
+}
+
+@_cdecl("dim_model_open") @implementation
+public func dim_model_open(_ path: UnsafePointer<CChar>!, _ out: UnsafeMutablePointer<OpaquePointer?>!) -> dim_status {
+    fallible {
+        let path = try string(path, "path")
+        let out = try nonNull(out, "out")
+        out.pointee = Handles.make(Model(try WeightsFile.read(path: path)))
+    }
+}
+
+@_cdecl("dim_model_load") @implementation
+public func dim_model_load(_ model: OpaquePointer!, _ path: UnsafePointer<CChar>!) -> dim_status {
+    fallible {
+        let model: Model = try Handles.object(model, "model")
+        model.replace(try WeightsFile.read(path: try string(path, "path")))
+    }
+}
+
+@_cdecl("dim_model_save") @implementation
+public func dim_model_save(_ model: OpaquePointer!, _ path: UnsafePointer<CChar>!) -> dim_status {
+    fallible {
+        let model: Model = try Handles.object(model, "model")
+        try WeightsFile.write(model.stateDict(), path: try string(path, "path"))
+    }
+}
+
+@_cdecl("dim_model_free") @implementation
+public func dim_model_free(_ model: OpaquePointer!) {
+    Handles.free(model, as: Model.self)
+}
+
+@_cdecl("dim_model_set_training") @implementation
+public func dim_model_set_training(_ model: OpaquePointer!, _ training: Bool) -> dim_status {
+    fallible {
+        let model: Model = try Handles.object(model, "model")
+        model.isTraining = training
+    }
+}
+
+@_cdecl("dim_model_is_training") @implementation
+public func dim_model_is_training(_ model: OpaquePointer!, _ out: UnsafeMutablePointer<Bool>!) -> dim_status {
+    fallible {
+        let model: Model = try Handles.object(model, "model")
+        try nonNull(out, "out").pointee = model.isTraining
+    }
+}
+
+@_cdecl("dim_model_networks") @implementation
+public func dim_model_networks(_ model: OpaquePointer!) -> UInt32 {
+    guard let model = try? Handles.object(model, "model", as: Model.self) else { return 0 }
+    return model.networks.reduce(0) { $0 | $1.rawValue }
+}

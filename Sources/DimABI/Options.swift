@@ -1,0 +1,116 @@
+import CDim
+import DimModel
+import DimTensor
+
+/// Between the C options structs and the Swift ones. A struct's first field is the size its caller was compiled with: the
+/// sizes that some version had are known, so that the structs can grow at their end.
+
+extension dim_trainer_options {
+    init(_ options: TrainerOptions) {
+        self.init()
+        struct_size = MemoryLayout<dim_trainer_options>.size
+        prior = options.prior == .monolithic ? DIM_PRIOR_MONOLITHIC : DIM_PRIOR_ADVERSARIAL
+        seed = options.seed
+        alpha = options.alpha
+        beta = options.beta
+        gamma = options.gamma
+        encoder_learning_rate = options.encoderLearningRate
+        discriminator_learning_rate = options.adam.learningRate
+        beta1 = options.adam.beta1
+        beta2 = options.adam.beta2
+        epsilon = options.adam.epsilon
+        weight_decay = options.adam.weightDecay
+    }
+
+    func checked() throws -> TrainerOptions {
+        try checkSize(struct_size, MemoryLayout<dim_trainer_options>.size, "dim_trainer_options")
+        var options = TrainerOptions()
+        switch prior {
+        case DIM_PRIOR_MONOLITHIC: options.prior = .monolithic
+        case DIM_PRIOR_ADVERSARIAL: options.prior = .adversarial
+        default:
+            throw DimError(
+                .invalidArgument,
+                "prior is \(prior.rawValue); expected DIM_PRIOR_MONOLITHIC (0) or DIM_PRIOR_ADVERSARIAL (1)")
+        }
+        options.seed = seed
+        options.alpha = try notNegative(alpha, "alpha")
+        options.beta = try notNegative(beta, "beta")
+        options.gamma = try notNegative(gamma, "gamma")
+        options.encoderLearningRate = try notNegative(encoder_learning_rate, "encoder_learning_rate")
+        options.adam = try adam(
+            discriminator_learning_rate, "discriminator_learning_rate", beta1, beta2, epsilon, weight_decay)
+        return options
+    }
+}
+
+extension dim_classifier_options {
+    init(_ options: ClassifierOptions) {
+        self.init()
+        struct_size = MemoryLayout<dim_classifier_options>.size
+        switch options.encoder {
+        case .frozen: encoder = DIM_ENCODER_FROZEN
+        case .frozenBatchStatistics: encoder = DIM_ENCODER_FROZEN_BATCH_STATISTICS
+        case .trained: encoder = DIM_ENCODER_TRAINED
+        }
+        loss = options.loss == .logits ? DIM_LOSS_LOGITS : DIM_LOSS_SOFTMAX_TWICE
+        learning_rate = options.adam.learningRate
+        beta1 = options.adam.beta1
+        beta2 = options.adam.beta2
+        epsilon = options.adam.epsilon
+        weight_decay = options.adam.weightDecay
+    }
+
+    func checked() throws -> ClassifierOptions {
+        try checkSize(struct_size, MemoryLayout<dim_classifier_options>.size, "dim_classifier_options")
+        var options = ClassifierOptions()
+        switch encoder {
+        case DIM_ENCODER_FROZEN: options.encoder = .frozen
+        case DIM_ENCODER_FROZEN_BATCH_STATISTICS: options.encoder = .frozenBatchStatistics
+        case DIM_ENCODER_TRAINED: options.encoder = .trained
+        default: throw DimError(.invalidArgument, "encoder is \(encoder.rawValue); expected a dim_encoder_use, 0 to 2")
+        }
+        switch loss {
+        case DIM_LOSS_LOGITS: options.loss = .logits
+        case DIM_LOSS_SOFTMAX_TWICE: options.loss = .softmaxTwice
+        default: throw DimError(.invalidArgument, "loss is \(loss.rawValue); expected a dim_classifier_loss, 0 or 1")
+        }
+        options.adam = try adam(learning_rate, "learning_rate", beta1, beta2, epsilon, weight_decay)
+        return options
+    }
+}
+
+func checkSize(_ found: Int, _ expected: Int, _ type: String) throws {
+    guard found == expected else {
+        throw DimError(
+            .invalidArgument,
+            "struct_size is \(UInt(bitPattern: found)); expected sizeof(\(type)) = \(expected): set the struct by its _init function"
+        )
+    }
+}
+
+func notNegative(_ value: Double, _ name: String) throws -> Double {
+    guard value.isFinite, value >= 0 else {
+        throw DimError(.invalidArgument, "\(name) is \(value); expected a finite value of 0 or more")
+    }
+    return value
+}
+
+private func adam(
+    _ rate: Double, _ rateName: String, _ beta1: Double, _ beta2: Double, _ epsilon: Double, _ decay: Double
+) throws -> AdamOptions {
+    var options = AdamOptions()
+    options.learningRate = try notNegative(rate, rateName)
+    options.beta1 = try fraction(beta1, "beta1")
+    options.beta2 = try fraction(beta2, "beta2")
+    options.epsilon = try notNegative(epsilon, "epsilon")
+    options.weightDecay = try notNegative(decay, "weight_decay")
+    return options
+}
+
+private func fraction(_ value: Double, _ name: String) throws -> Double {
+    guard value >= 0, value < 1 else {
+        throw DimError(.invalidArgument, "\(name) is \(value); expected 0 or more and less than 1")
+    }
+    return value
+}

@@ -1,0 +1,184 @@
+import CDim
+import DimModel
+import DimTensor
+import Glibc
+
+/// The names of all parameters as C strings that live as long as the process.
+private let cNames: [String: StaticText] = Dictionary(
+    uniqueKeysWithValues: Schema.all.map { ($0.name, StaticText($0.name)) })
+
+@_cdecl("dim_model_parameter_count") @implementation
+public func dim_model_parameter_count(_ model: OpaquePointer!) -> Int {
+    guard let model = try? Handles.object(model, "model", as: Model.self) else { return 0 }
+    return Schema.parameters(of: model.networks).count
+}
+
+@_cdecl("dim_model_parameter_info") @implementation
+public func dim_model_parameter_info(
+    _ model: OpaquePointer!, _ index: Int, _ out: UnsafeMutablePointer<dim_parameter_info>!
+) -> dim_status {
+    fallible {
+        let model: Model = try Handles.object(model, "model")
+        let out = try nonNull(out, "out")
+        let size = MemoryLayout<dim_parameter_info>.size
+        guard out.pointee.struct_size == size else {
+            throw DimError(
+                .invalidArgument,
+                "out->struct_size is \(UInt(bitPattern: out.pointee.struct_size)); "
+                    + "expected sizeof(dim_parameter_info) = \(size)")
+        }
+        let specs = Schema.parameters(of: model.networks)
+        guard specs.indices.contains(index) else {
+            throw DimError(
+                .invalidArgument, "index is \(UInt(bitPattern: index)); the model has \(specs.count) parameters")
+        }
+        let spec = specs[index]
+        var info = dim_parameter_info()
+        info.struct_size = size
+        info.name = cNames[spec.name]!.pointer
+        info.dtype = spec.isInteger ? DIM_INT64 : DIM_FLOAT32
+        info.ndim = CInt(spec.shape.count)
+        withUnsafeMutableBytes(of: &info.shape) { shape in
+            for (axis, extent) in spec.shape.enumerated() {
+                shape.storeBytes(of: extent, toByteOffset: axis * MemoryLayout<Int>.stride, as: Int.self)
+            }
+        }
+        info.bytes = spec.bytes
+        info.trainable = spec.isTrainable
+        out.pointee = info
+    }
+}
+
+@_cdecl("dim_model_find_parameter") @implementation
+public func dim_model_find_parameter(
+    _ model: OpaquePointer!, _ name: UnsafePointer<CChar>!, _ index: UnsafeMutablePointer<Int>!
+) -> dim_status {
+    fallible {
+        let model: Model = try Handles.object(model, "model")
+        let name = try string(name, "name")
+        let index = try nonNull(index, "index")
+        let specs = Schema.parameters(of: model.networks)
+        guard let found = specs.firstIndex(where: { $0.name == name }) else { throw unknownName(name, model) }
+        index.pointee = found
+    }
+}
+
+@_cdecl("dim_model_get_parameter") @implementation
+public func dim_model_get_parameter(
+    _ model: OpaquePointer!, _ name: UnsafePointer<CChar>!, _ out: UnsafeMutableRawPointer!, _ bytes: Int
+) -> dim_status {
+    fallible {
+        let model: Model = try Handles.object(model, "model")
+        let name = try string(name, "name")
+        guard let out else { throw DimError(.invalidArgument, "out is NULL") }
+        let spec = try parameter(name, model)
+        try checkBytes(bytes, spec)
+        let state = try model.snapshot(spec.network)
+        switch state.values[state.index(spec.key)] {
+        case .floats(let buffer): memcpy(out, buffer.pointer, spec.bytes)
+        case .counter(let count): out.storeBytes(of: count, as: Int64.self)
+        }
+    }
+}
+
+@_cdecl("dim_model_set_parameter") @implementation
+public func dim_model_set_parameter(
+    _ model: OpaquePointer!, _ name: UnsafePointer<CChar>!, _ data: UnsafeRawPointer!, _ bytes: Int
+) -> dim_status {
+    fallible {
+        let model: Model = try Handles.object(model, "model")
+        let name = try string(name, "name")
+        guard let data else { throw DimError(.invalidArgument, "data is NULL") }
+        let spec = try parameter(name, model)
+        let state = try model.snapshot(spec.network)
+        let value = try checkedValue(spec, data, bytes)
+        model.replace([spec.network: [(index: state.index(spec.key), value: value)]])
+    }
+}
+
+@_cdecl("dim_model_set_parameters") @implementation
+public func dim_model_set_parameters(
+    _ model: OpaquePointer!, _ count: Int, _ names: UnsafePointer<UnsafePointer<CChar>?>!,
+    _ data: UnsafePointer<UnsafeRawPointer?>!, _ bytes: UnsafePointer<Int>!
+) -> dim_status {
+    fallible {
+        let model: Model = try Handles.object(model, "model")
+        let held = Schema.parameters(of: model.networks).count
+        guard (1...held).contains(count) else {
+            throw DimError(
+                .invalidArgument, "count is \(UInt(bitPattern: count)); the model has \(held) parameters")
+        }
+        let names = try nonNull(names, "names")
+        let data = try nonNull(data, "data")
+        let bytes = try nonNull(bytes, "bytes")
+        var changes: [Network: [(index: Int, value: ParameterValue)]] = [:]
+        var seen: Set<String> = []
+        var faults: [DimError] = []
+        for entry in 0..<count {
+            do {
+                let name = try string(names[entry], "names[\(entry)]")
+                guard let values = data[entry] else { throw DimError(.invalidArgument, "\(name): data is NULL") }
+                guard seen.insert(name).inserted else { throw DimError(.invalidArgument, "\(name) stands twice") }
+                let spec = try parameter(name, model)
+                let state = try model.snapshot(spec.network)
+                let value = try checkedValue(spec, values, bytes[entry])
+                changes[spec.network, default: []].append((index: state.index(spec.key), value: value))
+            } catch let error as DimError where error.code != .outOfMemory {
+                faults.append(error)
+            }
+        }
+        if let first = faults.first {
+            throw DimError(first.code, faults.map(\.message).joined(separator: "\n"))
+        }
+        model.replace(changes)
+    }
+}
+
+// MARK: Checks
+
+private func unknownName(_ name: String, _ model: Model) -> DimError {
+    if let spec = Schema.all.first(where: { $0.name == name }) {
+        return DimError(.unknownName, "the model holds no \(spec.network.prefix), so no parameter \"\(name)\"")
+    }
+    let ending = "." + (name.split(separator: ".").suffix(2).joined(separator: "."))
+    let similar = Schema.parameters(of: model.networks).map(\.name).filter {
+        $0.hasSuffix(ending) || ending.hasSuffix($0)
+    }
+    let hint = similar.isEmpty ? "names look like \"encoder.c0.weight\"" : "similar: " + similar.joined(separator: ", ")
+    return DimError(.unknownName, "no parameter is named \"\(name)\"; \(hint)")
+}
+
+private func parameter(_ name: String, _ model: Model) throws -> ParameterSpec {
+    guard let spec = Schema.parameters(of: model.networks).first(where: { $0.name == name }) else {
+        throw unknownName(name, model)
+    }
+    return spec
+}
+
+func checkBytes(_ bytes: Int, _ spec: ParameterSpec) throws {
+    guard bytes == spec.bytes else {
+        let shape = spec.shape.map(String.init).joined(separator: ", ")
+        throw DimError(
+            .sizeMismatch,
+            "\(spec.name) has shape (\(shape)) and \(spec.bytes) bytes of \(spec.isInteger ? "int64" : "float32"); "
+                + "found \(UInt(bitPattern: bytes)) bytes")
+    }
+}
+
+private func checkedValue(_ spec: ParameterSpec, _ data: UnsafeRawPointer, _ bytes: Int) throws -> ParameterValue {
+    try checkBytes(bytes, spec)
+    if spec.isInteger {
+        let count = data.loadUnaligned(as: Int64.self)
+        guard count >= 0 else { throw DimError(.invalidArgument, "\(spec.name) is \(count); expected 0 or more") }
+        return .counter(count)
+    }
+    let buffer = try Buffer(uninitialized: spec.count)
+    memcpy(buffer.pointer, data, spec.bytes)
+    for i in 0..<spec.count where !buffer.pointer[i].isFinite {
+        throw DimError(.invalidArgument, "\(spec.name)[\(i)] is \(buffer.pointer[i]); weights must be finite")
+    }
+    if spec.role == .runningVar, let i = (0..<spec.count).first(where: { buffer.pointer[$0] < 0 }) {
+        throw DimError(.invalidArgument, "\(spec.name)[\(i)] is \(buffer.pointer[i]); a variance is not negative")
+    }
+    return .floats(buffer)
+}

@@ -1,0 +1,168 @@
+import CDim
+import DimModel
+import DimTensor
+import Glibc
+
+private let rotation = "with one image the rotated negative would be the positive"
+
+@_cdecl("dim_trainer_options_init") @implementation
+public func dim_trainer_options_init(
+    _ options: UnsafeMutablePointer<dim_trainer_options>!, _ struct_size: Int
+) -> dim_status {
+    fallible {
+        let options = try nonNull(options, "options")
+        try checkSize(struct_size, MemoryLayout<dim_trainer_options>.size, "dim_trainer_options")
+        options.pointee = dim_trainer_options(TrainerOptions())
+    }
+}
+
+@_cdecl("dim_trainer_create") @implementation
+public func dim_trainer_create(
+    _ model: OpaquePointer!, _ options: UnsafePointer<dim_trainer_options>!,
+    _ out: UnsafeMutablePointer<OpaquePointer?>!
+) -> dim_status {
+    fallible {
+        let model: Model = try Handles.object(model, "model")
+        let out = try nonNull(out, "out")
+        let options = try options.map { try $0.pointee.checked() } ?? TrainerOptions()
+        out.pointee = Handles.make(try Trainer(model, options))
+    }
+}
+
+@_cdecl("dim_trainer_free") @implementation
+public func dim_trainer_free(_ trainer: OpaquePointer!) {
+    Handles.free(trainer, as: Trainer.self)
+}
+
+@_cdecl("dim_trainer_step") @implementation
+public func dim_trainer_step(
+    _ trainer: OpaquePointer!, _ images: UnsafePointer<Float>!, _ n: Int, _ losses: UnsafeMutablePointer<dim_losses>!
+) -> dim_status {
+    withTrainer(trainer) { trainer in
+        let images = try nonNull(images, "images")
+        let n = try imageCount(n, atLeast: 2, because: rotation)
+        store(try trainer.step(images, count: n), losses)
+    }
+}
+
+@_cdecl("dim_trainer_accumulate") @implementation
+public func dim_trainer_accumulate(
+    _ trainer: OpaquePointer!, _ images: UnsafePointer<Float>!, _ n: Int, _ losses: UnsafeMutablePointer<dim_losses>!
+) -> dim_status {
+    withTrainer(trainer) { trainer in
+        let images = try nonNull(images, "images")
+        let n = try imageCount(n, atLeast: 2, because: rotation)
+        store(try trainer.accumulate(images, count: n), losses)
+    }
+}
+
+@_cdecl("dim_trainer_update") @implementation
+public func dim_trainer_update(_ trainer: OpaquePointer!) -> dim_status {
+    withTrainer(trainer) { trainer in try trainer.update() }
+}
+
+@_cdecl("dim_trainer_evaluate") @implementation
+public func dim_trainer_evaluate(
+    _ trainer: OpaquePointer!, _ images: UnsafePointer<Float>!, _ n: Int, _ losses: UnsafeMutablePointer<dim_losses>!
+) -> dim_status {
+    withTrainer(trainer) { trainer in
+        let images = try nonNull(images, "images")
+        let n = try imageCount(n, atLeast: 2, because: rotation)
+        store(try trainer.evaluate(images, count: n), losses)
+    }
+}
+
+@_cdecl("dim_trainer_get_gradient") @implementation
+public func dim_trainer_get_gradient(
+    _ trainer: OpaquePointer!, _ name: UnsafePointer<CChar>!, _ out: UnsafeMutableRawPointer!, _ bytes: Int
+) -> dim_status {
+    withTrainer(trainer) { trainer in
+        let name = try string(name, "name")
+        guard let out else { throw DimError(.invalidArgument, "out is NULL") }
+        guard trainer.step.waiting > 0 else {
+            throw DimError(.invalidArgument, "no gradient waits: call dim_trainer_accumulate first")
+        }
+        let trained = Schema.parameters(of: Trainer.networks).filter(\.isTrainable)
+        guard let spec = trained.first(where: { $0.name == name }) else {
+            throw DimError(
+                .unknownName,
+                "the trainer has no gradient of \"\(name)\"; it trains \(trained.count) parameters "
+                    + "such as \"encoder.c0.weight\"")
+        }
+        try checkBytes(bytes, spec)
+        memcpy(out, trainer.step.gradient(spec), bytes)
+    }
+}
+
+@_cdecl("dim_trainer_set_gradient_callback") @implementation
+public func dim_trainer_set_gradient_callback(
+    _ trainer: OpaquePointer!, _ callback: dim_gradient_callback!, _ context: UnsafeMutableRawPointer!
+) -> dim_status {
+    withTrainer(trainer) { trainer in
+        trainer.step.callback = callback.map { callback in { values, count in callback(values, count, context) == 0 } }
+    }
+}
+
+@_cdecl("dim_trainer_set_learning_rates") @implementation
+public func dim_trainer_set_learning_rates(
+    _ trainer: OpaquePointer!, _ encoder: Double, _ discriminator: Double
+) -> dim_status {
+    withTrainer(trainer) { trainer in
+        let encoder = try notNegative(encoder, "encoder")
+        trainer.setLearningRates(encoder: encoder, discriminator: try notNegative(discriminator, "discriminator"))
+    }
+}
+
+@_cdecl("dim_trainer_get_options") @implementation
+public func dim_trainer_get_options(
+    _ trainer: OpaquePointer!, _ options: UnsafeMutablePointer<dim_trainer_options>!
+) -> dim_status {
+    withTrainer(trainer) { trainer in
+        let options = try nonNull(options, "options")
+        try checkSize(options.pointee.struct_size, MemoryLayout<dim_trainer_options>.size, "dim_trainer_options")
+        options.pointee = dim_trainer_options(trainer.options)
+    }
+}
+
+@_cdecl("dim_trainer_step_count") @implementation
+public func dim_trainer_step_count(_ trainer: OpaquePointer!) -> UInt64 {
+    guard let trainer = try? Handles.object(trainer, "trainer", as: Trainer.self) else { return 0 }
+    return trainer.lock.whileHeld { UInt64(trainer.step.count) }
+}
+
+@_cdecl("dim_trainer_model") @implementation
+public func dim_trainer_model(_ trainer: OpaquePointer!, _ out: UnsafeMutablePointer<OpaquePointer?>!) -> dim_status {
+    withTrainer(trainer) { trainer in
+        try nonNull(out, "out").pointee = Handles.make(trainer.model)
+    }
+}
+
+@_cdecl("dim_trainer_save") @implementation
+public func dim_trainer_save(_ trainer: OpaquePointer!, _ path: UnsafePointer<CChar>!) -> dim_status {
+    withTrainer(trainer) { trainer in
+        let path = try string(path, "path")
+        try trainer.model.whileChanging { try Checkpoint.save(trainer, path: path) }
+    }
+}
+
+@_cdecl("dim_trainer_resume") @implementation
+public func dim_trainer_resume(_ path: UnsafePointer<CChar>!, _ out: UnsafeMutablePointer<OpaquePointer?>!)
+    -> dim_status
+{
+    fallible {
+        let path = try string(path, "path")
+        let out = try nonNull(out, "out")
+        out.pointee = Handles.make(try Checkpoint.resumeTrainer(path: path))
+    }
+}
+
+private func withTrainer(_ handle: OpaquePointer?, _ body: (Trainer) throws -> Void) -> dim_status {
+    fallible {
+        let trainer: Trainer = try Handles.object(handle, "trainer")
+        try trainer.lock.whileHeld { try body(trainer) }
+    }
+}
+
+private func store(_ losses: ObjectiveLosses, _ out: UnsafeMutablePointer<dim_losses>?) {
+    out?.pointee = dim_losses(total: losses.total, local: losses.local, global: losses.global, prior: losses.prior)
+}

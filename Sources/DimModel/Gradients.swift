@@ -1,0 +1,44 @@
+import DimTensor
+
+/// The gradients of a step and the running statistics it would set, as one contiguous array: what processes that train
+/// together sum, and what the optimisers read.
+package final class Gradients {
+    /// One parameter's place in the array.
+    package struct Entry {
+        package let spec: ParameterSpec
+        package let offset: Int
+    }
+
+    package let entries: [Entry]
+    package let buffer: Buffer
+    private let places: [Network: [String: Int]]
+
+    /// All trainable parameters of the networks in schema order, then their running means and variances.
+    package init(_ networks: [Network]) throws {
+        let specs = Schema.parameters(of: networks)
+        let ordered = specs.filter(\.isTrainable) + specs.filter { !$0.isTrainable && !$0.isInteger }
+        var entries: [Entry] = []
+        var places: [Network: [String: Int]] = [:]
+        var offset = 0
+        for spec in ordered {
+            entries.append(Entry(spec: spec, offset: offset))
+            places[spec.network, default: [:]][spec.key] = offset
+            offset += spec.count
+        }
+        self.entries = entries
+        self.places = places
+        buffer = try Buffer(zeros: offset)
+    }
+
+    package func pointer(_ network: Network, _ key: String) -> UnsafeMutablePointer<Float> {
+        guard let offset = places[network]?[key] else { preconditionFailure("no gradient of \(network) \(key)") }
+        return buffer.pointer + offset
+    }
+
+    /// Floats that belong to trainable parameters; they come first.
+    package var trainableCount: Int {
+        entries.last { $0.spec.isTrainable }.map { $0.offset + $0.spec.count } ?? 0
+    }
+
+    package func clear() { buffer.pointer.update(repeating: 0, count: buffer.count) }
+}

@@ -1,0 +1,41 @@
+import DimTensor
+
+/// PyTorch's default initialisation, bit for bit: `torch.manual_seed(seed)`, then the notebook's five constructors in its
+/// order. Verified against PyTorch in Tests/golden.
+enum Initialization {
+    static func values(seed: UInt64) throws -> [Network: [ParameterValue]] {
+        var generator = MersenneTwister(seed: seed)
+        var result: [Network: [ParameterValue]] = [:]
+        for network in Network.allCases {
+            result[network] = try Schema.parameters(of: network).map { try value(of: $0, &generator) }
+        }
+        return result
+    }
+
+    private static func value(of spec: ParameterSpec, _ generator: inout MersenneTwister) throws -> ParameterValue {
+        switch spec.role {
+        case .drawn(let fanIn):
+            let buffer = try Buffer(uninitialized: spec.count)
+            fillUniform(buffer, bound: Float(1 / Double(fanIn).squareRoot()), &generator)
+            return .floats(buffer)
+        case .scale, .runningVar:
+            let buffer = try Buffer(uninitialized: spec.count)
+            buffer.pointer.update(repeating: 1, count: spec.count)
+            return .floats(buffer)
+        case .shift, .runningMean:
+            return .floats(try Buffer(zeros: spec.count))
+        case .batchCount:
+            return .counter(0)
+        }
+    }
+
+    /// `Tensor.uniform_(-bound, bound)`: u * (to - from) + from with one rounding, as PyTorch's fused multiply-add does.
+    /// The product of two floats and the sum fit a double exactly, so the only rounding is the last.
+    private static func fillUniform(_ buffer: Buffer, bound: Float, _ generator: inout MersenneTwister) {
+        let range = Double(bound - -bound)
+        let from = Double(-bound)
+        for i in 0..<buffer.count {
+            buffer.pointer[i] = Float(Double(generator.uniform()) * range + from)
+        }
+    }
+}

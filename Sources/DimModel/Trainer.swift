@@ -1,0 +1,196 @@
+import DimLayers
+import DimTensor
+
+/// The terms of the objective for one batch.
+package struct ObjectiveLosses {
+    package let local: Double
+    package let global: Double
+    package let prior: Double
+    package let total: Double
+}
+
+package struct TrainerOptions: Equatable {
+    package var prior = PriorDiscriminator.EncoderTerm.monolithic
+    package var seed: UInt64 = 0
+    package var alpha = 0.5
+    package var beta = 1.0
+    package var gamma = 0.1
+    package var encoderLearningRate = 1e-4
+    /// Its learning rate is the discriminators'.
+    package var adam = AdamOptions()
+
+    package init() {}
+}
+
+/// Trains the encoder and the three discriminators on the Deep InfoMax objective (arXiv:1808.06670; the implementation that the
+/// notebook links to). See docs/training.md for the gradients.
+///
+/// Not for two threads at once: the doorway holds `lock` around each call.
+package final class Trainer: @unchecked Sendable {
+    package static let networks: [Network] = [.encoder, .globalD, .localD, .priorD]
+
+    package let lock = Lock()
+    package let model: Model
+    package private(set) var options: TrainerOptions
+    package let step: TrainingStep
+    package private(set) var noise: MersenneTwister
+    private let workspace = Workspace()
+    private let weights = TransientWeights()
+    private var localWeights: (LocalDiscriminator.Weights, LocalDiscriminator.GradientWeights)?
+
+    package init(_ model: Model, _ options: TrainerOptions) throws {
+        self.model = model
+        self.options = options
+        step = try TrainingStep(model, Trainer.networks)
+        noise = MersenneTwister(seed: options.seed)
+    }
+
+    /// Goes on where a checkpoint stopped.
+    package init(
+        resuming model: Model, _ options: TrainerOptions, noise: MersenneTwister, _ progress: TrainingStep.Progress
+    ) throws {
+        self.model = model
+        self.options = options
+        step = try TrainingStep(model, Trainer.networks, from: progress)
+        self.noise = noise
+    }
+
+    package func setLearningRates(encoder: Double, discriminator: Double) {
+        options.encoderLearningRate = encoder
+        options.adam.learningRate = discriminator
+    }
+
+    // MARK: Steps
+
+    /// images (n,3,32,32), n >= 2: one step.
+    package func step(_ images: UnsafePointer<Float>, count n: Int) throws -> ObjectiveLosses {
+        guard step.waiting == 0 else {
+            throw DimError(.invalidArgument, "\(step.waiting) micro-batches wait for an update; a step expects none")
+        }
+        let before = noise
+        let losses = try accumulate(images, count: n)
+        do {
+            try update()
+        } catch {
+            noise = before
+            throw error
+        }
+        return losses
+    }
+
+    package func accumulate(_ images: UnsafePointer<Float>, count n: Int) throws -> ObjectiveLosses {
+        try requireFinite(images, count: n, size: Encoder.image, "image")
+        let before = noise
+        do {
+            return try model.whileChanging {
+                var result: ObjectiveLosses?
+                try step.accumulate { state in
+                    let (losses, moved) = try self.forwardBackward(images, n, state)
+                    result = losses
+                    return ([losses.local, losses.global, losses.prior, losses.total], [.encoder: moved])
+                }
+                return result!
+            }
+        } catch {
+            noise = before
+            throw error
+        }
+    }
+
+    package func update() throws {
+        try model.whileChanging {
+            try step.update(moves: [.encoder]) { network in
+                var adam = options.adam
+                if network == .encoder { adam.learningRate = options.encoderLearningRate }
+                return adam
+            }
+        }
+    }
+
+    // MARK: Forward and backward
+
+    private func forwardBackward(
+        _ images: UnsafePointer<Float>, _ n: Int, _ state: (Network) throws -> NetworkState
+    ) throws -> (ObjectiveLosses, [(index: Int, value: ParameterValue)]) {
+        let encoder = try state(.encoder), global = try state(.globalD)
+        let local = try state(.localD), prior = try state(.priorD)
+        let gradients = step.gradients
+
+        let encoded = try workspace.floats("encoded", n * Encoder.encoded)
+        let pass = try Encoder.train(
+            encoder, weights.source, images: images, count: n, encoded: encoded, workspace)
+
+        let dEncoded = try workspace.floats("encoded gradient", n * Encoder.encoded)
+        dEncoded.update(repeating: 0, count: n * Encoder.encoded)
+        let dFeatures = try workspace.floats("features gradient", n * Encoder.featuresSize)
+        let globalLoss = try GlobalDiscriminator.objective(
+            global, weights.source, encoded: encoded, features: pass.features, count: n,
+            weight: options.alpha, gradients: gradients, encodedGradient: dEncoded, featuresGradient: dFeatures,
+            workspace)
+        let (localWeights, localGradientWeights) = try prepareLocal(local)
+        let localLoss = try LocalDiscriminator.objective(
+            local, localWeights, localGradientWeights, encoded: encoded, features: pass.features, count: n,
+            weight: options.beta, gradients: gradients, encodedGradient: dEncoded, featuresGradient: dFeatures,
+            workspace)
+        let u = try drawNoise(n, &noise)
+        let priorLoss = try PriorDiscriminator.objective(
+            prior, encoded: encoded, noise: u, count: n, weight: options.gamma, term: options.prior,
+            gradients: gradients, encodedGradient: dEncoded, workspace)
+
+        try Encoder.backward(
+            encoder, pass, weights.source, encodedGradient: dEncoded, featuresGradient: dFeatures, gradients,
+            workspace)
+        let losses = total(local: localLoss, global: globalLoss, prior: priorLoss)
+        return (losses, try Encoder.movedStatistics(encoder, pass))
+    }
+
+    private func prepareLocal(
+        _ state: NetworkState
+    ) throws -> (LocalDiscriminator.Weights, LocalDiscriminator.GradientWeights) {
+        let prepared = try localWeights ?? (LocalDiscriminator.Weights(), LocalDiscriminator.GradientWeights())
+        localWeights = prepared
+        prepared.0.prepare(state)
+        prepared.1.prepare(state)
+        return prepared
+    }
+
+    private func total(local: Double, global: Double, prior: Double) -> ObjectiveLosses {
+        ObjectiveLosses(
+            local: local, global: global, prior: prior,
+            total: options.beta * local + options.alpha * global + options.gamma * prior)
+    }
+
+    /// u (n,64): torch.rand_like(y).
+    private func drawNoise(_ n: Int, _ generator: inout MersenneTwister) throws -> UnsafeMutablePointer<Float> {
+        let u = try workspace.floats("noise", n * Encoder.encoded)
+        for i in 0..<n * Encoder.encoded { u[i] = generator.uniform() }
+        return u
+    }
+
+    // MARK: Evaluation
+
+    /// The losses in evaluation mode, nothing changed; the noise starts anew from the run's seed.
+    package func evaluate(_ images: UnsafePointer<Float>, count n: Int) throws -> ObjectiveLosses {
+        try requireFinite(images, count: n, size: Encoder.image, "image")
+        let encoder = try model.snapshot(.encoder), global = try model.snapshot(.globalD)
+        let local = try model.snapshot(.localD), prior = try model.snapshot(.priorD)
+        let encoderWeights = try encoder.prepared { try Encoder.Weights(encoder) }
+        let globalWeights = try global.prepared { try GlobalDiscriminator.Weights(global) }
+        let localWeights = try local.prepared { try LocalDiscriminator.Weights(local) }
+        let encoded = try workspace.floats("encoded", n * Encoder.encoded)
+        let features = try Encoder.evaluate(
+            encoder, encoderWeights, images: images, count: n, encoded: encoded, workspace)
+        let globalLoss = try GlobalDiscriminator.objective(
+            global, globalWeights.source, encoded: encoded, features: features, count: n, weight: options.alpha,
+            gradients: nil, encodedGradient: nil, featuresGradient: nil, workspace)
+        let localLoss = try LocalDiscriminator.objective(
+            local, localWeights, nil, encoded: encoded, features: features, count: n, weight: options.beta,
+            gradients: nil, encodedGradient: nil, featuresGradient: nil, workspace)
+        var generator = MersenneTwister(seed: options.seed)
+        let u = try drawNoise(n, &generator)
+        let priorLoss = try PriorDiscriminator.objective(
+            prior, encoded: encoded, noise: u, count: n, weight: options.gamma, term: options.prior, gradients: nil,
+            encodedGradient: nil, workspace)
+        return total(local: localLoss, global: globalLoss, prior: priorLoss)
+    }
+}
