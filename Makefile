@@ -1,0 +1,169 @@
+# libdim: `make run` shows the five networks beside the original notebook, `make test` runs every test.
+# `make help` lists the rest.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := lib
+MAKEFLAGS += --no-print-directory --output-sync=target
+
+header := include/dim.h
+version := $(shell awk '/define DIM_VERSION_(MAJOR|MINOR|PATCH)/ { printf "%s%s", dot, $$3; dot = "." }' $(header))
+soname := libdim.so.$(word 1,$(subst ., ,$(version)))
+library := build/libdim.so
+python := .venv/bin/python
+
+CC ?= cc
+CXX ?= c++
+CFLAGS ?= -O2 -g
+warnings := -Wall -Wextra -Werror -pedantic
+
+# The link of the library. These flags go with the release build of the product alone: as settings of a target they would
+# break the link of the tests, and SwiftPM's --static-swift-stdlib does nothing for a dynamic product.
+#   -static-stdlib     no Swift library is needed at run time (libstdc++ is: Swift's runtime is written in C++)
+#   lld                comes with Swift; gold leaves some local Swift symbols in the dynamic table
+#   --version-script   exports dim_* and nothing else: neither Swift's runtime nor C++ can clash with the host's
+#   -z nodelete        the pool's threads run the library's code after a dlclose
+#   -z now, relro      no lazy binding: the tables of pointers are read-only once loaded
+#   -z defs            an unresolved symbol fails the link here and not at the user's
+#   -s                 stripped
+link_flags := -Xswiftc -static-stdlib -Xswiftc -use-ld=lld $(addprefix -Xlinker ,\
+	--version-script=$(CURDIR)/tools/libdim.map -soname=$(soname) -z nodelete -z now -z relro -z defs -s)
+# A scratch folder of its own: the tests are compiled with other flags and would otherwise rebuild it each time.
+scratch := build/swift
+product := $(scratch)/release/libdim.so
+
+# With one of these goals, everything that builds waits for `make deps`.
+needs_deps := run check test test-swift test-c test-python bench bench-deps
+ifneq ($(filter $(needs_deps),$(MAKECMDGOALS)),)
+after_deps := deps
+endif
+
+.PHONY: help
+help:
+	@echo "make deps          install what is missing: Debian packages by apt-get, Python packages into .venv"
+	@echo "make               build $(library) (for a system that has what make deps installs)"
+	@echo "make run           deps, build, then compare the five networks with the original notebook (dim check)"
+	@echo "make test          deps, build, then lint and all tests"
+	@echo "make test-swift    the core's tests (swift test)"
+	@echo "make test-c        the contract's tests, in C"
+	@echo "make test-python   the Python package's tests (pytest)"
+	@echo "make bench         this library beside PyTorch, ONNX Runtime, OpenVINO: 12 minutes; ARGS=--quick: 3"
+	@echo "make bench-deps    install those three into .venv"
+	@echo "make examples      the C programs of bindings/c, into build/bin"
+	@echo "make lint          formatting, the header as C and C++, the rules of CONTRIBUTING.md"
+	@echo "make format        format the Swift sources"
+	@echo "make wheel         a Python wheel that needs nothing else, into dist"
+	@echo "make install       library, header and pkg-config file below PREFIX ($(PREFIX))"
+	@echo "make clean         remove what was built; .venv stays"
+
+.PHONY: deps
+deps:
+	@tools/deps.sh
+
+# ---- The library
+
+.PHONY: lib
+lib: $(library)
+
+.PHONY: FORCE
+FORCE:
+
+# SwiftPM knows what is out of date, except for the flags and the version script.
+$(library): FORCE | $(after_deps)
+	@command -v swift >/dev/null || { echo "make: there is no 'swift' on PATH; see make deps" >&2; exit 1; }
+	@pkg-config --exists hdf5-serial || { echo "make: libhdf5 is missing; run make deps" >&2; exit 1; }
+	@for input in Makefile tools/libdim.map; do \
+		if [ -e $(product) ] && [ $$input -nt $(product) ]; then rm $(product); fi; \
+	done
+	@[ -e $(product) ] || echo "building $(library)"
+	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
+	swift build -c release --product dim --scratch-path $(scratch) $(link_flags) >"$$log" 2>&1 || \
+		{ cat "$$log" >&2; echo "make: the build of $(library) failed" >&2; exit 1; }
+	@if ! cmp -s $(product) build/libdim.so.$(version); then \
+		cp $(product) build/libdim.so.$(version).new; \
+		mv build/libdim.so.$(version).new build/libdim.so.$(version); \
+	fi
+	@ln -sfn libdim.so.$(version) build/$(soname)
+	@ln -sfn $(soname) $(library)
+
+# ---- make run
+
+.PHONY: run
+run: $(library) | deps
+	@DIM_LIBRARY=$(CURDIR)/$(library) PYTHONPATH=bindings/python $(python) -m deepinfomax check
+
+# ---- Tests
+
+.PHONY: test
+test: lint check test-swift test-c test-python
+	@echo "all tests passed"
+
+.PHONY: check
+check: $(library)
+	@tools/check-library.sh $(library) $(header)
+
+.PHONY: test-swift
+test-swift: | deps
+	@tools/test-swift.sh
+
+.PHONY: test-c
+test-c: $(library) examples
+	@$(MAKE) -C Tests/c test
+
+.PHONY: test-python
+test-python: $(library) | deps
+	@DIM_LIBRARY=$(CURDIR)/$(library) PYTHONPATH=bindings/python $(python) -m pytest -q Tests/python
+
+.PHONY: lint
+lint: | $(after_deps)
+	@tools/lint.sh
+
+.PHONY: format
+format:
+	@swift format -i --parallel $$(git ls-files '*.swift')
+
+# ---- C programs
+
+.PHONY: examples
+examples: $(library)
+	@$(MAKE) -s -C bindings/c DIM=$(CURDIR) OUT=$(CURDIR)/build/bin
+
+include tools/wheel.mk
+
+# ---- Benchmarks
+
+bench_tools := build/bench/fma_peak
+
+.PHONY: bench
+bench: $(library) examples $(bench_tools) | deps
+	@$(python) Benchmarks/bench.py $(ARGS)
+
+# The peers; make bench measures those that are there. The inductor of PyTorch needs a C++ compiler, which make deps brings.
+.PHONY: bench-deps
+bench-deps: | deps
+	@$(python) -m pip install --quiet --disable-pip-version-check -r Benchmarks/requirements.txt
+
+# For this very machine: its peak is what is asked.
+$(bench_tools): Benchmarks/fma_peak.c
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS) -O3 -march=native $(warnings) -pthread $< -o $@
+
+# ---- Install
+
+PREFIX ?= /usr/local
+libdir ?= $(PREFIX)/lib
+
+.PHONY: install
+install: $(library)
+	@install -d $(DESTDIR)$(libdir)/pkgconfig $(DESTDIR)$(PREFIX)/include
+	@install -m 755 build/libdim.so.$(version) $(DESTDIR)$(libdir)/
+	@ln -sfn libdim.so.$(version) $(DESTDIR)$(libdir)/$(soname)
+	@ln -sfn $(soname) $(DESTDIR)$(libdir)/libdim.so
+	@install -m 644 $(header) $(DESTDIR)$(PREFIX)/include/
+	@sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(libdir)|' -e 's|@VERSION@|$(version)|' tools/dim.pc.in \
+		>$(DESTDIR)$(libdir)/pkgconfig/dim.pc
+
+.PHONY: clean
+clean:
+	@rm -rf build .build dist

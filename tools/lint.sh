@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# The rules of CONTRIBUTING.md that a program can check. Prints what breaks them; silent about the rest.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+git rev-parse --is-inside-work-tree >/dev/null 2>&1 || { echo "lint: this is no git checkout; nothing was checked" >&2; exit 0; }
+
+failures=0
+broken() { # rule, what was found
+    [ -z "$2" ] && return
+    failures=$((failures + 1))
+    printf 'lint: %s:\n%s\n' "$1" "$2" >&2
+}
+# Tracked files and new ones that git would take; links and deleted files left out.
+files() { git ls-files -co --exclude-standard -- "$@" | while read -r f; do [ -f "$f" ] && [ ! -L "$f" ] && echo "$f"; done; }
+
+# ---- Every text file
+text=$(files '*.swift' '*.c' '*.h' '*.py' '*.sh' '*.md' '*.toml' '*.map' '*.yml' Makefile '*/Makefile' .ci/run)
+broken "white space at the end of a line" "$(grep -nE '[[:blank:]]+$' $text /dev/null)"
+broken "a tab outside a Makefile" "$(grep -nP '\t' $(grep -v 'Makefile$' <<<"$text") /dev/null)"
+broken "no newline at the end" "$(for f in $text; do [ -n "$(tail -c 1 "$f")" ] && echo "$f"; done)"
+broken "a conflict that was not resolved" "$(grep -nE '^(<<<<<<<|>>>>>>>) ' $text /dev/null)"
+sources=$(files '*.swift' '*.c' '*.h' '*.py' '*.sh')
+broken "a source file of more than 600 lines that is not generated" "$(for f in $sources; do
+    lines=$(wc -l <"$f")
+    [ "$lines" -gt 600 ] && ! head -n 5 "$f" | grep -qiE "generated|written by tools/" && echo "$f: $lines"; done)"
+broken "a line of more than 140 characters" "$(grep -nE '^.{141,}' $sources Makefile | cut -c 1-100)"
+broken "something other than ASCII in the header or a C program" \
+    "$(grep -nP '[^\x00-\x7F]' $(files 'include/*.h' '*.c') /dev/null)"
+
+# ---- Swift
+if swift format --version >/dev/null 2>&1; then
+    broken "Swift format (make format mends most of it)" \
+        "$(swift format lint --strict --parallel -r Package.swift $(files '*.swift' | grep -v '^Package.swift$') 2>&1)"
+else
+    echo "lint: this toolchain has no 'swift format'; Swift sources were not checked" >&2
+fi
+library_sources=$(files 'Sources/*.swift')
+broken "Foundation or Dispatch in the library: see docs/design.md" \
+    "$(grep -nE '^ *(@[a-zA-Z_]+ +)?import (Foundation|Dispatch)' $library_sources /dev/null)"
+broken "a print or an abort in the library" \
+    "$(grep -nE '(^|[^A-Za-z_."`])(print|debugPrint|fatalError|abort|exit)\(' $library_sources /dev/null)"
+
+# ---- The header, as every kind of C and C++ that users compile
+header_compiles() {
+    local compiler language standard
+    for compiler in cc c++ clang; do
+        command -v $compiler >/dev/null || continue
+        for standard in c99 c11 c17 c++11 c++17 c++20; do
+            language=c
+            [[ $standard == c++* ]] && language=c++
+            [ $compiler = c++ ] && [ $language = c ] && continue
+            [ $compiler = cc ] && [ $language = c++ ] && continue
+            [ $compiler = clang ] && ! echo 'int a;' | clang -fsyntax-only -x $language - 2>/dev/null && continue
+            printf '#include <dim.h>\n#include <dim.h>\nint main(void);\n' |
+                $compiler -std=$standard -Wall -Wextra -Werror -pedantic -Iinclude -x $language -fsyntax-only - 2>&1
+        done
+    done
+}
+broken "include/dim.h does not compile without a warning" "$(header_compiles)"
+
+block() { sed -n "/^\`\`\`$1\$/,/^\`\`\`\$/p" README.md | grep -v '^```'; }
+broken "the C of README.md does not compile" \
+    "$(block c | cc -std=c99 -Wall -Wextra -Werror -pedantic -Iinclude -x c -fsyntax-only - 2>&1)"
+
+# ---- Scripts, and versions that must agree
+broken "a shell script that does not parse" "$(for f in $(files '*.sh') .ci/run; do bash -n "$f" 2>&1; done)"
+python=.venv/bin/python
+[ -x $python ] || python=python3
+broken "a Python file that does not parse" "$(files '*.py' | while read -r f; do
+    $python -c 'import ast, sys; ast.parse(open(sys.argv[1], encoding="utf-8").read(), sys.argv[1])' "$f" 2>&1; done)"
+broken "Swift that its generator would write otherwise" "$($python tools/winograd_transforms.py --check 2>&1)"
+broken "the Python of README.md does not parse" "$(block python | $python -c 'import ast, sys; ast.parse(sys.stdin.read())' 2>&1)"
+version=$(awk '/define DIM_VERSION_(MAJOR|MINOR|PATCH)/ { printf "%s%s", dot, $3; dot = "." }' include/dim.h)
+broken "CHANGELOG.md has no section for version $version of include/dim.h" \
+    "$(grep -q "^## $version" CHANGELOG.md || echo CHANGELOG.md)"
+binding=bindings/python/deepinfomax/_version.py
+broken "$binding has another major and minor version than include/dim.h ($version)" \
+    "$(grep '^__version__' $binding | grep -v "\"${version%.*}\.")"
+
+[ "$failures" = 0 ] || { echo "lint: $failures rules broken" >&2; exit 1; }
