@@ -1,0 +1,331 @@
+/* The trainer's contract: refusals that change nothing, checkpoints that go on bit for bit, gradients, callbacks. */
+#include "harness.h"
+
+#include <math.h>
+
+enum { N = 3 };
+
+static float images[DIM_IMAGE_SIZE * N], more[DIM_IMAGE_SIZE * N];
+
+static dim_trainer_options defaults(void) {
+    dim_trainer_options options;
+    MUST(dim_trainer_options_init(&options, sizeof options));
+    return options;
+}
+
+static dim_trainer *new_trainer(uint64_t seed) {
+    dim_model *model = NULL;
+    dim_trainer *trainer = NULL;
+    dim_trainer_options options = defaults();
+    options.seed = seed;
+    MUST(dim_model_create(seed, &model));
+    MUST(dim_trainer_create(model, &options, &trainer));
+    dim_model_free(model);      /* the trainer keeps it alive */
+    return trainer;
+}
+
+/* What a step moves, in short: a convolution's weights, a statistic, the counter. */
+typedef struct state {
+    float weight[64 * 3 * 16], variance[512], prior[200];
+    int64_t batches;
+    uint64_t steps;
+} state;
+
+static state state_of(dim_trainer *trainer) {
+    state s;
+    dim_model *model = NULL;
+    memset(&s, 0, sizeof s);
+    MUST(dim_trainer_model(trainer, &model));
+    MUST(dim_model_get_parameter(model, "encoder.c0.weight", s.weight, sizeof s.weight));
+    MUST(dim_model_get_parameter(model, "encoder.b3.running_var", s.variance, sizeof s.variance));
+    MUST(dim_model_get_parameter(model, "prior_d.l2.weight", s.prior, sizeof s.prior));
+    MUST(dim_model_get_parameter(model, "encoder.b3.num_batches_tracked", &s.batches, sizeof s.batches));
+    dim_model_free(model);
+    s.steps = dim_trainer_step_count(trainer);
+    return s;
+}
+
+static bool same(const state *a, const state *b) { return memcmp(a, b, sizeof *a) == 0; }
+
+static void options_and_their_defaults(void) {
+    dim_trainer_options o;
+    static const size_t sizes[] = {0, 1, sizeof(size_t), sizeof o - 1, SIZE_MAX, SIZE_MAX / 2 + 1};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        paint(&o, sizeof o);
+        CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_options_init(&o, sizes[i]));
+        CHECK(painted(&o, sizeof o));
+    }
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_options_init(NULL, sizeof o));
+    CHECK_STATUS(DIM_OK, dim_trainer_options_init(&o, sizeof o));
+    CHECK(o.struct_size == sizeof o && o.prior == DIM_PRIOR_MONOLITHIC && o.seed == 0);
+    CHECK(o.alpha == 0.5 && o.beta == 1.0 && o.gamma == 0.1);
+    CHECK(o.encoder_learning_rate == 1e-4 && o.discriminator_learning_rate == 1e-4);
+    CHECK(o.beta1 == 0.9 && o.beta2 == 0.999 && o.epsilon == 1e-8 && o.weight_decay == 0);
+}
+
+static void options_that_are_refused(void) {
+    static const double wrong[] = {NAN, INFINITY, -INFINITY, -1e-9, -1};
+    dim_trainer *out;
+    paint(&out, sizeof out);
+    for (int field = 0; field < 9; field++) {
+        for (int i = 0; i < 5; i++) {
+            dim_trainer_options o = defaults();
+            double *fields[] = {&o.encoder_learning_rate, &o.discriminator_learning_rate, &o.beta1, &o.beta2, &o.epsilon,
+                                &o.weight_decay, &o.alpha, &o.beta, &o.gamma};
+            if (field >= 6 && i >= 3)
+                continue;       /* a weight of the objective may be negative, for all the header says */
+            *fields[field] = wrong[i];
+            CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_create(shared_model(), &o, &out));
+        }
+    }
+    dim_trainer_options o = defaults();
+    o.beta1 = 1;        /* the moments' correction would divide by zero */
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_create(shared_model(), &o, &out));
+    CHECK_MESSAGE("beta1");
+    o = defaults();
+    o.prior = (dim_prior)2;
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_create(shared_model(), &o, &out));
+    static const size_t sizes[] = {0, sizeof o - 1, SIZE_MAX};
+    for (int i = 0; i < 3; i++) {
+        o = defaults();
+        o.struct_size = sizes[i];
+        CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_create(shared_model(), &o, &out));
+    }
+    for (int i = 0; i < FOREIGN_HANDLES; i++)
+        CHECK_STATUS(DIM_INVALID_HANDLE, dim_trainer_create(foreign_handle(i), NULL, &out));
+    CHECK(painted(&out, sizeof out));
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_create(shared_model(), NULL, NULL));
+}
+
+static void all_functions(dim_trainer *trainer) {
+    dim_losses losses;
+    dim_model *model;
+    dim_trainer_options options = defaults(), untouched = options;
+    float gradient[64];
+    paint(&losses, sizeof losses);
+    paint(&model, sizeof model);
+    paint(gradient, sizeof gradient);
+    options.alpha = untouched.alpha = 77;
+    CHECK_STATUS(DIM_INVALID_HANDLE, dim_trainer_step(trainer, images, N, &losses));
+    CHECK_STATUS(DIM_INVALID_HANDLE, dim_trainer_accumulate(trainer, images, N, &losses));
+    CHECK_STATUS(DIM_INVALID_HANDLE, dim_trainer_evaluate(trainer, images, N, &losses));
+    CHECK_STATUS(DIM_INVALID_HANDLE, dim_trainer_update(trainer));
+    CHECK_STATUS(DIM_INVALID_HANDLE, dim_trainer_get_gradient(trainer, "encoder.c0.bias", gradient, sizeof gradient));
+    CHECK_STATUS(DIM_INVALID_HANDLE, dim_trainer_set_gradient_callback(trainer, NULL, NULL));
+    CHECK_STATUS(DIM_INVALID_HANDLE, dim_trainer_set_learning_rates(trainer, 1e-4, 1e-4));
+    CHECK_STATUS(DIM_INVALID_HANDLE, dim_trainer_get_options(trainer, &options));
+    CHECK_STATUS(DIM_INVALID_HANDLE, dim_trainer_model(trainer, &model));
+    CHECK_STATUS(DIM_INVALID_HANDLE, dim_trainer_save(trainer, scratch_path("none.h5")));
+    CHECK(dim_trainer_step_count(trainer) == 0);
+    CHECK(painted(&losses, sizeof losses) && painted(&model, sizeof model) && painted(gradient, sizeof gradient));
+    CHECK(memcmp(&options, &untouched, sizeof options) == 0);
+    dim_trainer_free(trainer);      /* ignored */
+}
+
+static void handles(void) {
+    for (int i = 0; i < FOREIGN_HANDLES; i++)
+        all_functions(foreign_handle(i));
+    all_functions((dim_trainer *)shared_model());       /* a handle, of another kind */
+    CHECK(dim_model_networks(shared_model()) == DIM_NETWORK_ALL);
+    dim_trainer *trainer = new_trainer(1);
+    CHECK(dim_model_networks((dim_model *)trainer) == 0);
+    dim_model_free((dim_model *)trainer);
+    CHECK_STATUS(DIM_OK, dim_trainer_evaluate(trainer, images, N, NULL));
+    dim_trainer_free(trainer);
+    all_functions(trainer);
+}
+
+/* Each refusal leaves model, optimisers and random state: the next step equals that of a trainer that met none. */
+static void steps_that_are_refused(void) {
+    dim_trainer *tried = new_trainer(2), *fresh = new_trainer(2);
+    dim_losses losses, a, b;
+    float bad[DIM_IMAGE_SIZE * N];
+    const float wrong[] = {NAN, INFINITY, -INFINITY};
+    state before = state_of(tried), after;
+    paint(&losses, sizeof losses);
+    dim_status (*const functions[])(dim_trainer *, const float *, size_t, dim_losses *) = {
+        dim_trainer_step, dim_trainer_accumulate, dim_trainer_evaluate};
+    for (int f = 0; f < 3; f++) {
+        CHECK_STATUS(DIM_INVALID_ARGUMENT, functions[f](tried, NULL, N, &losses));
+        CHECK_STATUS(DIM_INVALID_ARGUMENT, functions[f](tried, images, 0, &losses));
+        CHECK_STATUS(DIM_INVALID_ARGUMENT, functions[f](tried, images, 1, &losses));
+        for (int i = 0; i < LARGE_COUNTS; i++)
+            CHECK_STATUS(DIM_TOO_LARGE, functions[f](tried, images, large_count(i), &losses));
+        for (int i = 0; i < 3; i++) {
+            memcpy(bad, images, sizeof bad);
+            bad[DIM_IMAGE_SIZE * N - 1] = wrong[i];
+            CHECK_STATUS(DIM_INVALID_ARGUMENT, functions[f](tried, bad, N, &losses));
+        }
+    }
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_update(tried));
+    CHECK(painted(&losses, sizeof losses));
+    after = state_of(tried);
+    CHECK(same(&before, &after));
+    CHECK_STATUS(DIM_OK, dim_trainer_step(tried, images, N, &a));
+    CHECK_STATUS(DIM_OK, dim_trainer_step(fresh, images, N, &b));
+    CHECK(memcmp(&a, &b, sizeof a) == 0);
+    before = state_of(fresh);
+    after = state_of(tried);
+    CHECK(same(&before, &after) && after.steps == 1 && after.batches == 1);
+    dim_trainer_free(tried);
+    dim_trainer_free(fresh);
+}
+
+/* Images so large that float32 overflows inside: the step says so and is not applied. */
+static void losses_that_are_not_finite(void) {
+    dim_trainer *trainer = new_trainer(3);
+    float bad[DIM_IMAGE_SIZE * N];
+    for (int i = 0; i < DIM_IMAGE_SIZE * N; i++)
+        bad[i] = images[i] * 3e38f;
+    state before = state_of(trainer), after;
+    CHECK_STATUS(DIM_NOT_FINITE, dim_trainer_step(trainer, bad, N, NULL));
+    after = state_of(trainer);
+    CHECK(same(&before, &after));
+    CHECK_STATUS(DIM_OK, dim_trainer_step(trainer, images, N, NULL));
+    dim_trainer_free(trainer);
+}
+
+static void learning_rates(void) {
+    dim_trainer *trainer = new_trainer(4);
+    static const double wrong[] = {NAN, INFINITY, -INFINITY, -1e-300};
+    dim_trainer_options o = defaults();
+    for (int i = 0; i < 4; i++) {
+        CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_set_learning_rates(trainer, wrong[i], 1e-4));
+        CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_set_learning_rates(trainer, 1e-4, wrong[i]));
+    }
+    CHECK_STATUS(DIM_OK, dim_trainer_get_options(trainer, &o));
+    CHECK(o.encoder_learning_rate == 1e-4 && o.discriminator_learning_rate == 1e-4);
+    CHECK_STATUS(DIM_OK, dim_trainer_set_learning_rates(trainer, 0, 1e-3));
+    CHECK_STATUS(DIM_OK, dim_trainer_get_options(trainer, &o));
+    CHECK(o.encoder_learning_rate == 0 && o.discriminator_learning_rate == 1e-3 && o.seed == 4);
+    state before = state_of(trainer), after;
+    MUST(dim_trainer_step(trainer, images, N, NULL));
+    after = state_of(trainer);
+    CHECK(memcmp(before.weight, after.weight, sizeof before.weight) == 0);      /* at rate 0 the encoder stands */
+    CHECK(memcmp(before.prior, after.prior, sizeof before.prior) != 0);
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_get_options(trainer, NULL));
+    o.struct_size = 3;
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_get_options(trainer, &o));
+    dim_trainer_free(trainer);
+}
+
+static void gradients(void) {
+    dim_trainer *trainer = new_trainer(5);
+    float gradient[64], twice[64];
+    const char *name = "encoder.c0.bias";
+    paint(gradient, sizeof gradient);
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_get_gradient(trainer, name, gradient, sizeof gradient));
+    CHECK_STATUS(DIM_OK, dim_trainer_accumulate(trainer, images, N, NULL));
+    CHECK_STATUS(DIM_UNKNOWN_NAME, dim_trainer_get_gradient(trainer, "encoder.c7.bias", gradient, sizeof gradient));
+    CHECK_STATUS(DIM_UNKNOWN_NAME, dim_trainer_get_gradient(trainer, "encoder.b1.running_mean", gradient, sizeof gradient));
+    CHECK_STATUS(DIM_UNKNOWN_NAME, dim_trainer_get_gradient(trainer, "classifier.l1.bias", gradient, sizeof gradient));
+    CHECK_STATUS(DIM_SIZE_MISMATCH, dim_trainer_get_gradient(trainer, name, gradient, sizeof gradient - 1));
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_get_gradient(trainer, NULL, gradient, sizeof gradient));
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_get_gradient(trainer, name, NULL, sizeof gradient));
+    CHECK(painted(gradient, sizeof gradient));
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_save(trainer, scratch_path("waiting.h5")));
+    CHECK_STATUS(DIM_OK, dim_trainer_get_gradient(trainer, name, gradient, sizeof gradient));
+    CHECK_STATUS(DIM_OK, dim_trainer_accumulate(trainer, more, N, NULL));
+    CHECK_STATUS(DIM_OK, dim_trainer_get_gradient(trainer, name, twice, sizeof twice));
+    CHECK(memcmp(gradient, twice, sizeof gradient) != 0);
+    CHECK(dim_trainer_step_count(trainer) == 0);
+    CHECK_STATUS(DIM_OK, dim_trainer_update(trainer));
+    CHECK(dim_trainer_step_count(trainer) == 1);
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_update(trainer));
+    dim_trainer_free(trainer);
+}
+
+typedef struct callback_log {
+    int calls, answer;
+    size_t count;
+} callback_log;
+
+static int on_gradients(float *values, size_t count, void *context) {
+    callback_log *log = context;
+    log->calls++;
+    log->count = count;
+    return values == NULL ? 1 : log->answer;
+}
+
+static void callbacks(void) {
+    dim_trainer *trainer = new_trainer(6), *plain = new_trainer(6);
+    callback_log log = {0, 0, 0};
+    state a, b, before = state_of(trainer);
+    CHECK_STATUS(DIM_OK, dim_trainer_set_gradient_callback(trainer, on_gradients, &log));
+    log.answer = 1;
+    CHECK_STATUS(DIM_CANCELLED, dim_trainer_step(trainer, images, N, NULL));
+    CHECK(log.calls == 1 && log.count > 0);
+    a = state_of(trainer);
+    CHECK(same(&before, &a));
+    log.answer = 0;
+    CHECK_STATUS(DIM_OK, dim_trainer_step(trainer, images, N, NULL));
+    MUST(dim_trainer_step(plain, images, N, NULL));
+    a = state_of(trainer);
+    b = state_of(plain);
+    CHECK(same(&a, &b) && log.calls == 2);
+    CHECK_STATUS(DIM_OK, dim_trainer_set_gradient_callback(trainer, NULL, NULL));
+    CHECK_STATUS(DIM_OK, dim_trainer_step(trainer, images, N, NULL));
+    CHECK(log.calls == 2);
+    dim_trainer_free(trainer);
+    dim_trainer_free(plain);
+}
+
+/* Stopping, going on, and other numbers of threads: the same bytes. */
+static void checkpoints(void) {
+    dim_trainer *whole = new_trainer(8), *first = new_trainer(8), *second = NULL;
+    dim_losses a[3], b[3];
+    for (int i = 0; i < 3; i++)
+        MUST(dim_trainer_step(whole, i % 2 ? more : images, N, &a[i]));
+    MUST(dim_set_num_threads(1));
+    MUST(dim_trainer_step(first, images, N, &b[0]));
+    CHECK_STATUS(DIM_OK, dim_trainer_save(first, scratch_path("checkpoint.h5")));
+    dim_trainer_free(first);
+    MUST(dim_set_num_threads(4));
+    CHECK_STATUS(DIM_OK, dim_trainer_resume(scratch_path("checkpoint.h5"), &second));
+    CHECK(dim_trainer_step_count(second) == 1);
+    for (int i = 1; i < 3; i++)
+        MUST(dim_trainer_step(second, i % 2 ? more : images, N, &b[i]));
+    MUST(dim_set_num_threads(0));
+    CHECK(memcmp(a, b, sizeof a) == 0);
+    state x = state_of(whole), y = state_of(second);
+    CHECK(same(&x, &y));
+    dim_trainer_free(whole);
+    dim_trainer_free(second);
+
+    dim_model *weights = NULL;
+    CHECK_STATUS(DIM_OK, dim_model_open(scratch_path("checkpoint.h5"), &weights));      /* a checkpoint is a weights file */
+    CHECK(dim_model_networks(weights) == DIM_NETWORK_ALL);
+    dim_model_free(weights);
+}
+
+static void resumes_that_fail(void) {
+    dim_trainer *out;
+    paint(&out, sizeof out);
+    MUST(dim_model_save(shared_model(), scratch_path("weights.h5")));
+    CHECK_STATUS(DIM_FILE_CONTENT, dim_trainer_resume(scratch_path("weights.h5"), &out));
+    CHECK_STATUS(DIM_IO, dim_trainer_resume(scratch_path("missing.h5"), &out));
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_resume(NULL, &out));
+    CHECK(painted(&out, sizeof out));
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_resume(scratch_path("weights.h5"), NULL));
+    dim_trainer *trainer = new_trainer(9);
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_save(trainer, NULL));
+    CHECK_STATUS(DIM_IO, dim_trainer_save(trainer, scratch_path("no-such-folder/checkpoint.h5")));
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_model(trainer, NULL));
+    dim_trainer_free(trainer);
+}
+
+int main(void) {
+    fill(images, DIM_IMAGE_SIZE * N, 1);
+    fill(more, DIM_IMAGE_SIZE * N, 2);
+    RUN(options_and_their_defaults);
+    RUN(options_that_are_refused);
+    RUN(handles);
+    RUN(steps_that_are_refused);
+    RUN(losses_that_are_not_finite);
+    RUN(learning_rates);
+    RUN(gradients);
+    RUN(callbacks);
+    RUN(checkpoints);
+    RUN(resumes_that_fail);
+    return harness_finish();
+}

@@ -1,0 +1,145 @@
+/*
+ * encode - turns images into vectors with a trained Deep InfoMax encoder.
+ *
+ * Shows: opening weights, encoding in blocks so that memory stays bounded, handling every error.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <dim.h>
+
+#include "images.h"
+
+static const char usage[] =
+    "usage: encode [options] WEIGHTS IMAGES...\n"
+    "\n"
+    "Reads 32x32 colour images and prints the vector of each: one line of 64 numbers.\n"
+    "\n"
+    "  WEIGHTS      HDF5 file with an encoder's weights\n"
+    "  IMAGES       files of images, - for standard input\n"
+    "  -f FORMAT    ppm      binary PPM (P6), 32x32; several pictures may follow one another\n"
+    "               cifar10  CIFAR-10's binary version: a label byte and 3072 bytes an image\n"
+    "               f32      raw float32, 3x32x32 an image, no header\n"
+    "               auto     by the file's first byte and name (default)\n"
+    "  -o FILE      write raw float32, 64 an image, instead of text\n"
+    "  -b N         images in one call (default 64)\n"
+    "  -t N         threads (default: all cores)\n"
+    "  -h, --help   this text\n"
+    "\n"
+    "Exit status: 0 all is well, 1 something failed (it says what), 2 wrong usage.\n";
+
+static int fail(const char *what, const char *why) {
+    fprintf(stderr, "encode: %s%s%s\n", what, why[0] ? ": " : "", why);
+    return 1;
+}
+
+static int wrong_usage(const char *what, const char *which) {
+    fprintf(stderr, "encode: %s: %s\n\n%s", what, which, usage);
+    return 2;
+}
+
+/* A whole number from 1 to `most`, or -1. */
+static long parse_number(const char *text, long most) {
+    char *end;
+    errno = 0;
+    long value = strtol(text, &end, 10);
+    return errno == 0 && end != text && *end == '\0' && value >= 1 && value <= most ? value : -1;
+}
+
+static int write_vectors(FILE *out, int text, const float *encoded, size_t n) {
+    if (!text)
+        return fwrite(encoded, sizeof(float) * DIM_ENCODED_SIZE, n, out) == n ? 0 : -1;
+    for (size_t i = 0; i < n * DIM_ENCODED_SIZE; i++)       /* 9 digits tell any two floats apart */
+        if (fprintf(out, "%.9g%c", (double)encoded[i], (i + 1) % DIM_ENCODED_SIZE == 0 ? '\n' : ' ') < 0)
+            return -1;
+    return 0;
+}
+
+/* Encodes one file, block by block. */
+static int encode_file(dim_model *model, const char *name, images_format format, size_t block, float *images, float *encoded,
+                       FILE *out, int text) {
+    images_reader reader;
+    if (images_open(&reader, name, format) != 0)
+        return fail(reader.error, "");
+    int status = 0;
+    size_t n;
+    while (status == 0 && (n = images_read(&reader, images, NULL, block)) > 0) {
+        if (dim_encode(model, images, n, encoded, NULL) != DIM_OK)
+            status = fail(name, dim_last_error());
+        else if (write_vectors(out, text, encoded, n) != 0)
+            status = fail("cannot write", strerror(errno));
+    }
+    if (status == 0 && reader.error[0] != '\0')
+        status = fail(reader.error, "");
+    images_close(&reader);
+    return status;
+}
+
+int main(int argc, char **argv) {
+    images_format format = IMAGES_AUTO;
+    const char *out_name = NULL;
+    long block = 64;
+
+    int next = 1;
+    for (; next < argc && argv[next][0] == '-' && argv[next][1] != '\0'; next++) {
+        const char *option = argv[next];
+        if (strcmp(option, "-h") == 0 || strcmp(option, "--help") == 0)
+            return fputs(usage, stdout) < 0;
+        if (strcmp(option, "--") == 0) {
+            next++;
+            break;
+        }
+        if (option[2] != '\0' || strchr("fobt", option[1]) == NULL)
+            return wrong_usage("unknown option", option);
+        if (++next == argc)
+            return wrong_usage("this option needs a value", option);
+        const char *value = argv[next];
+        long threads;
+        switch (option[1]) {
+        case 'f':
+            if (images_parse_format(value, &format) != 0)
+                return wrong_usage("unknown format", value);
+            break;
+        case 'o':
+            out_name = value;
+            break;
+        case 'b':
+            if ((block = parse_number(value, 4096)) < 0)
+                return wrong_usage("-b takes a number from 1 to 4096", value);
+            break;
+        default:
+            if ((threads = parse_number(value, 1024)) < 0)
+                return wrong_usage("-t takes a number from 1 to 1024", value);
+            if (dim_set_num_threads((int)threads) != DIM_OK)
+                return fail("-t", dim_last_error());
+        }
+    }
+    if (argc - next < 2)
+        return wrong_usage("missing", argc == next ? "WEIGHTS and IMAGES" : "IMAGES");
+
+    /* Everything is released at the end, whichever step failed: free() and dim_model_free() accept NULL. */
+    int status = 0;
+    dim_model *model = NULL;
+    float *images = malloc(sizeof(float) * DIM_IMAGE_SIZE * (size_t)block);
+    float *encoded = malloc(sizeof(float) * DIM_ENCODED_SIZE * (size_t)block);
+    FILE *out = stdout;
+
+    if (images == NULL || encoded == NULL)
+        status = fail("out of memory", "");
+    if (status == 0 && dim_model_open(argv[next], &model) != DIM_OK)
+        status = fail(argv[next], dim_last_error());
+    if (status == 0 && out_name != NULL && (out = fopen(out_name, "wb")) == NULL)
+        status = fail(out_name, strerror(errno));
+    for (int i = next + 1; status == 0 && i < argc; i++)
+        status = encode_file(model, argv[i], format, (size_t)block, images, encoded, out, out_name == NULL);
+
+    /* A full disk may show only when the last bytes are flushed. */
+    if (out != NULL && (out == stdout ? fflush(out) : fclose(out)) != 0 && status == 0)
+        status = fail("cannot write", strerror(errno));
+    dim_model_free(model);
+    free(encoded);
+    free(images);
+    return status;
+}

@@ -1,0 +1,261 @@
+/*
+ * train - trains Deep InfoMax on unlabelled images and writes checkpoints.
+ *
+ * Shows: a trainer from a seed, from weights or from a checkpoint; a step at a time; stopping and going on so that the run
+ * gives the same bytes as one that never stopped.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <dim.h>
+
+#include "images.h"
+
+static const char usage[] =
+    "usage: train [options] CHECKPOINT IMAGES...\n"
+    "\n"
+    "Trains on 32x32 colour images and writes CHECKPOINT, an HDF5 file that also opens as weights. If CHECKPOINT\n"
+    "exists, the run goes on from it. Ctrl-C ends the run after the step that is under way and saves.\n"
+    "\n"
+    "  IMAGES       files as encode reads them; all images are held in memory, 12 KB each\n"
+    "  -n N         steps to make in this run (default 100)\n"
+    "  -b N         images in a step, at least 2 (default 64)\n"
+    "  -e N         save every N steps as well as at the end (default 100)\n"
+    "  -f FORMAT    auto, f32, ppm or cifar10 (see encode --help)\n"
+    "  -t N         threads (default: all cores)\n"
+    "For a new run:\n"
+    "  -w WEIGHTS   start from an HDF5 weights file instead of fresh weights\n"
+    "  -s SEED      of the weights, the order of the images and the prior's noise (default 0)\n"
+    "  -l RATE      learning rate (default 1e-4)\n"
+    "  -p PRIOR     monolithic (the original implementation, default) or adversarial (the paper)\n"
+    "  -h, --help   this text\n"
+    "\n"
+    "Exit status: 0 all is well, 1 something failed (it says what), 2 wrong usage.\n";
+
+typedef struct settings {
+    const char *checkpoint, *weights;
+    images_format format;
+    long steps, batch, every;
+    dim_trainer_options options;
+} settings;
+
+typedef struct image_set {
+    float *images;
+    size_t count;
+} image_set;
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int signal_number) {
+    (void)signal_number;
+    interrupted = 1;
+}
+
+static int fail(const char *what, const char *why) {
+    fprintf(stderr, "train: %s%s%s\n", what, why[0] ? ": " : "", why);
+    return 1;
+}
+
+static int wrong_usage(const char *what, const char *which) {
+    fprintf(stderr, "train: %s: %s\n\n%s", what, which, usage);
+    return 2;
+}
+
+static int parse_long(const char *text, long least, long most, long *value) {
+    char *end;
+    errno = 0;
+    *value = strtol(text, &end, 10);
+    return errno == 0 && end != text && *end == '\0' && *value >= least && *value <= most ? 0 : -1;
+}
+
+/* Fills the settings; returns 0, or the exit status. *first_file: index of the first of IMAGES. */
+static int parse_arguments(int argc, char **argv, settings *s, int *first_file) {
+    int next = 1;
+    long number;
+    char *end;
+    for (; next < argc && argv[next][0] == '-' && argv[next][1] != '\0'; next++) {
+        const char *option = argv[next];
+        if (option[2] != '\0' || strchr("nbeftwslp", option[1]) == NULL)
+            return wrong_usage("unknown option", option);
+        if (++next == argc)
+            return wrong_usage("this option needs a value", option);
+        const char *value = argv[next];
+        switch (option[1]) {
+        case 'n':
+            if (parse_long(value, 1, 1000000000, &s->steps) != 0)
+                return wrong_usage("-n takes a number of steps", value);
+            break;
+        case 'b':
+            if (parse_long(value, 2, 4096, &s->batch) != 0)
+                return wrong_usage("-b takes a number from 2 to 4096", value);
+            break;
+        case 'e':
+            if (parse_long(value, 1, 1000000000, &s->every) != 0)
+                return wrong_usage("-e takes a number of steps", value);
+            break;
+        case 'f':
+            if (images_parse_format(value, &s->format) != 0)
+                return wrong_usage("unknown format", value);
+            break;
+        case 't':
+            if (parse_long(value, 1, 1024, &number) != 0 || dim_set_num_threads((int)number) != DIM_OK)
+                return wrong_usage("-t takes a number from 1 to 1024", value);
+            break;
+        case 'w':
+            s->weights = value;
+            break;
+        case 's':
+            if (parse_long(value, 0, 0x7fffffff, &number) != 0)
+                return wrong_usage("-s takes a number from 0 to 2147483647", value);
+            s->options.seed = (uint64_t)number;
+            break;
+        case 'l':
+            s->options.encoder_learning_rate = s->options.discriminator_learning_rate = strtod(value, &end);
+            if (end == value || *end != '\0')
+                return wrong_usage("-l takes a learning rate", value);
+            break;
+        default:
+            if (strcmp(value, "monolithic") == 0)
+                s->options.prior = DIM_PRIOR_MONOLITHIC;
+            else if (strcmp(value, "adversarial") == 0)
+                s->options.prior = DIM_PRIOR_ADVERSARIAL;
+            else
+                return wrong_usage("-p takes monolithic or adversarial", value);
+        }
+    }
+    if (argc - next < 2)
+        return wrong_usage("missing", argc == next ? "CHECKPOINT and IMAGES" : "IMAGES");
+    s->checkpoint = argv[next];
+    *first_file = next + 1;
+    return 0;
+}
+
+/* Adds all images of a file to the set. */
+static int read_all(image_set *set, const char *name, images_format format) {
+    images_reader reader;
+    if (images_open(&reader, name, format) != 0)
+        return fail(reader.error, "");
+    int status = 0;
+    size_t block = 256, n;
+    do {
+        float *larger = realloc(set->images, sizeof(float) * DIM_IMAGE_SIZE * (set->count + block));
+        if (larger == NULL) {
+            status = fail(name, "out of memory");
+            break;
+        }
+        set->images = larger;
+        n = images_read(&reader, set->images + set->count * DIM_IMAGE_SIZE, NULL, block);
+        set->count += n;
+        block += set->count / 2;
+    } while (n > 0 && reader.error[0] == '\0');
+    if (status == 0 && reader.error[0] != '\0')
+        status = fail(reader.error, "");
+    images_close(&reader);
+    return status;
+}
+
+/* splitmix64 (Steele, Lea and Flood 2014). */
+static uint64_t next_random(uint64_t *state) {
+    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+/* The order of the images in one epoch depends on the seed and the epoch alone, so a resumed run meets the same batches. */
+static void shuffle(size_t *order, size_t count, uint64_t seed, uint64_t epoch) {
+    uint64_t state = seed ^ (epoch * 0xd1342543de82ef95u);
+    for (size_t i = 0; i < count; i++)
+        order[i] = i;
+    for (size_t i = count - 1; i > 0; i--) {
+        size_t j = (size_t)(next_random(&state) % (i + 1));
+        size_t held = order[i];
+        order[i] = order[j];
+        order[j] = held;
+    }
+}
+
+/* A trainer from the checkpoint if that exists, else from weights or a seed. */
+static int start(const settings *s, dim_trainer **trainer) {
+    errno = 0;
+    FILE *exists = fopen(s->checkpoint, "rb");
+    if (exists != NULL || errno != ENOENT) {
+        if (exists != NULL)
+            fclose(exists);
+        if (dim_trainer_resume(s->checkpoint, trainer) != DIM_OK)
+            return fail(s->checkpoint, dim_last_error());
+        printf("going on from %s, step %llu\n", s->checkpoint, (unsigned long long)dim_trainer_step_count(*trainer));
+        return 0;
+    }
+    dim_model *model = NULL;
+    dim_status status = s->weights != NULL ? dim_model_open(s->weights, &model) : dim_model_create(s->options.seed, &model);
+    if (status == DIM_OK)
+        status = dim_trainer_create(model, &s->options, trainer);
+    dim_model_free(model);      /* the trainer keeps it alive */
+    return status == DIM_OK ? 0 : fail("cannot start", dim_last_error());
+}
+
+static int run(const settings *s, const image_set *set, dim_trainer *trainer, float *batch, size_t *order) {
+    dim_trainer_options options = {.struct_size = sizeof options};
+    if (dim_trainer_get_options(trainer, &options) != DIM_OK)
+        return fail("options", dim_last_error());
+    uint64_t batches = set->count / (uint64_t)s->batch, shuffled = UINT64_MAX;
+    int saved = 0;
+    for (long i = 1; i <= s->steps && !interrupted; i++) {
+        uint64_t step = dim_trainer_step_count(trainer), epoch = step / batches;
+        if (epoch != shuffled)
+            shuffle(order, set->count, options.seed, shuffled = epoch);
+        const size_t *chosen = order + step % batches * (uint64_t)s->batch;
+        for (long k = 0; k < s->batch; k++)
+            memcpy(batch + k * DIM_IMAGE_SIZE, set->images + chosen[k] * DIM_IMAGE_SIZE, sizeof(float) * DIM_IMAGE_SIZE);
+        dim_losses losses;
+        if (dim_trainer_step(trainer, batch, (size_t)s->batch, &losses) != DIM_OK)
+            return fail("step", dim_last_error());
+        printf("step %llu  total %.6f  local %.6f  global %.6f  prior %.6f\n", (unsigned long long)(step + 1), losses.total,
+               losses.local, losses.global, losses.prior);
+        fflush(stdout);
+        saved = i % s->every == 0;
+        if (saved && dim_trainer_save(trainer, s->checkpoint) != DIM_OK)
+            return fail(s->checkpoint, dim_last_error());
+    }
+    if (!saved && dim_trainer_save(trainer, s->checkpoint) != DIM_OK)
+        return fail(s->checkpoint, dim_last_error());
+    return ferror(stdout) ? fail("cannot write the losses", strerror(errno)) : 0;
+}
+
+int main(int argc, char **argv) {
+    settings s = {.format = IMAGES_AUTO, .steps = 100, .batch = 64, .every = 100};
+    int first_file = 0;
+    if (argc == 2 && (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0))
+        return fputs(usage, stdout) < 0;
+    if (dim_trainer_options_init(&s.options, sizeof s.options) != DIM_OK)
+        return fail("options", dim_last_error());
+    int status = parse_arguments(argc, argv, &s, &first_file);
+    if (status != 0)
+        return status;
+
+    image_set set = {NULL, 0};
+    dim_trainer *trainer = NULL;
+    float *batch = malloc(sizeof(float) * DIM_IMAGE_SIZE * (size_t)s.batch);
+    size_t *order = NULL;
+    for (int i = first_file; status == 0 && i < argc; i++)
+        status = read_all(&set, argv[i], s.format);
+    if (status == 0 && set.count < (size_t)s.batch)
+        status = fail("the files hold fewer images than one batch takes", "");
+    if (status == 0 && (batch == NULL || (order = malloc(sizeof *order * set.count)) == NULL))
+        status = fail("out of memory", "");
+    if (status == 0)
+        status = start(&s, &trainer);
+    if (status == 0) {
+        signal(SIGINT, on_interrupt);
+        status = run(&s, &set, trainer, batch, order);
+    }
+    dim_trainer_free(trainer);
+    free(order);
+    free(batch);
+    free(set.images);
+    return status;
+}
