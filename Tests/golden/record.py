@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""Records what PyTorch computes from seeds alone: the numbers that libdim's tests and `dim check` compare with.
+
+    Tests/golden/record.py                  everything
+    Tests/golden/record.py init forward     some subjects: inputs, init, forward, check, training
+
+Weights are float32, as the constructors draw them, then converted; all computation is in float64. Beside each output
+stands how far PyTorch's own float32 is from it, which tells what a tolerance may ask for. Needs torch, scikit-learn
+and Pillow; reading the files needs numpy alone (deepinfomax/_recorded.py).
+"""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+FOLDER = Path(__file__).parent
+PACKAGE = FOLDER.parent.parent / "bindings" / "python"
+sys.path[:0] = [str(PACKAGE), str(FOLDER)]
+
+import cases  # noqa: E402
+from deepinfomax import _recorded, _training, _walk, notebook, objective, photographs  # noqa: E402
+from deepinfomax.commands import check  # noqa: E402
+
+INIT_SEEDS = (0, 1, 2, 7, 42, 1234, 2**31 - 1, 2**32 - 1, 2**32 + 5)
+CHECK_SEEDS = (0, 1, 2)
+VERSION = f"PyTorch {torch.__version__}"
+
+
+def record_inputs() -> None:
+    """inputs.npz: photographs, the notebook's input, batch norms as after some training.
+
+    The photographs' patches are kept as bytes, since JPEG decoders differ. Two patches of sky stand apart: their
+    variance is so small that batch norm in training mode makes much of rounding errors.
+    """
+    photos = photographs.spread(max(cases.BATCHES))
+    arrays = {"photos": photos, "sky": photographs.patches()[:2]}
+    for seed in CHECK_SEEDS:
+        arrays[f"notebook{seed}"] = notebook.random_image(seed)
+    for seed in (0, 1):
+        for name, value in warm_batch_norms(seed, photographs.pixels(photos)).items():
+            arrays[f"warm{seed}/{name}"] = value
+    np.savez_compressed(FOLDER / "inputs.npz", **arrays)
+
+
+def warm_batch_norms(seed: int, photos: np.ndarray) -> dict[str, np.ndarray]:
+    """Batch norms as in the middle of training: scales of either sign, shifts, statistics of several passes."""
+    model = notebook.TorchModel(seed)
+    entries = {name: value for name, value in model.networks.state_dict().items() if is_batch_norm(name)}
+    for name, value in entries.items():
+        i = torch.arange(value.numel(), dtype=torch.float64)
+        if name.endswith(".weight"):
+            value.copy_(0.6 + torch.sin(i + 1))
+        elif name.endswith(".bias"):
+            value.copy_(0.3 * torch.cos(2 * i))
+    model.train()
+    for first in range(0, 32, 8):
+        y, _ = model.encode(photos[first : first + 8])
+        model.classify(y)
+    return {name: value.numpy().astype(np.int64 if value.ndim == 0 else np.float32) for name, value in entries.items()}
+
+
+def is_batch_norm(name: str) -> bool:
+    """encoder.b1..b3 and classifier.bn1..bn3."""
+    return name.split(".")[1].startswith("b")
+
+
+def record_init() -> None:
+    """init.txt: for each seed and parameter, what tells its float32 values apart from all others'."""
+    with open(FOLDER / "init.txt", "w") as file:
+        file.write(f"# Initial weights, {VERSION}. crc32 of the float32 bytes, little-endian; sum in float64.\n")
+        file.write("# seed parameter count crc32 sum first last\n")
+        for seed in INIT_SEEDS:
+            for name, value in notebook.TorchModel(seed, torch.float32).state_dict().items():
+                if value.dtype != np.float32:
+                    continue
+                value = value.ravel()
+                crc = zlib.crc32(value.astype("<f4").tobytes())
+                total = value.astype(np.float64).sum()
+                file.write(f"{seed} {name} {value.size} {crc:08x} {total:.12g} {value[0]:.9g} {value[-1]:.9g}\n")
+
+
+def record_forward() -> None:
+    """forward.npz: every network's outputs, both modes, several batches, odd inputs, two seeds."""
+    with np.load(FOLDER / "inputs.npz") as file:
+        inputs = dict(file)
+    outputs: dict[str, _recorded.Summary] = {}
+    for case in cases.forward_cases():
+        for step, single in zip(
+            case_steps(case, inputs, torch.float64), case_steps(case, inputs, torch.float32), strict=True
+        ):
+            if step.array is not None:
+                outputs[f"{case.key}/{step.output}"] = _recorded.summarise(step.array, single.array)
+    _recorded.save(FOLDER / "forward.npz", outputs, version=np.array(VERSION))
+
+
+def case_steps(case: cases.Case, inputs: dict[str, np.ndarray], dtype: torch.dtype) -> list[_walk.Step]:
+    model = notebook.TorchModel(case.seed, dtype)
+    if case.state == "warm":
+        model.load_state_dict(cases.warm(inputs, case.seed))
+    return list(_walk.cells(model, cases.images(inputs, case.input, case.seed), case.mode))
+
+
+def record_check() -> None:
+    """check.npz: what `dim check` compares with where PyTorch is not installed; part of the Python package."""
+    patches = photographs.spread(check.PHOTOGRAPHS)
+    arrays = {"photographs": patches, "seeds": np.array(CHECK_SEEDS), "version": np.array(VERSION)}
+    outputs: dict[str, _recorded.Summary] = {}
+    for seed in CHECK_SEEDS:
+        image = notebook.random_image(seed)
+        inputs = {"notebook": image, "photographs": photographs.pixels(patches)}
+        model, single = notebook.TorchModel(seed), notebook.TorchModel(seed, torch.float32)
+        arrays[f"notebook/{seed}"] = image
+        arrays[f"crc32/{seed}"] = check.checksums(single.state_dict())
+        for (name, mode, step), (_, _, float32) in zip(
+            _walk.walk(model, inputs), _walk.walk(single, inputs), strict=True
+        ):
+            if step.array is not None:
+                outputs[f"{seed}/{name}/{mode}/{step.output}"] = _recorded.summarise(step.array, float32.array)
+    check.RECORDING.parent.mkdir(exist_ok=True)
+    _recorded.save(check.RECORDING, outputs, **arrays)
+
+
+def record_training() -> None:
+    """training.npz: gradients of every parameter; runs of 20 steps: losses, and how far the weights have moved.
+
+    Part of the Python package, with the photographs, for `dim check --train`.
+    """
+    with np.load(FOLDER / "inputs.npz") as file:
+        patches = file["photos"]
+    outputs: dict[str, _recorded.Summary] = {}
+    arrays = {"version": np.array(VERSION), "photographs": patches}
+    for key, compute in training_subjects(photographs.pixels(patches)).items():
+        print(f"  {key}", flush=True)
+        expected = objective.expected(compute)
+        outputs |= {f"{key}/{name}": summary for name, summary in expected.arrays.items()}
+        arrays |= {f"{key}/history": expected.history, f"{key}/history32": expected.history32}
+    _recorded.save(_training.RECORDING, outputs, **arrays)
+
+
+def training_subjects(photos: np.ndarray) -> dict[str, Callable[[torch.dtype], _training.Outcome]]:
+    """Key -> what computes it."""
+    steps, kept = _training.STEPS, _training.KEPT
+    subjects: dict[str, Callable[[torch.dtype], _training.Outcome]] = {}
+    for prior in _training.PRIORS:
+        for n in _training.GRADIENT_BATCHES:
+            subjects[f"gradients/{prior}/batch{n}"] = partial(objective.gradients_of, photos, prior, n)
+        subjects[f"run/{prior}"] = partial(objective.objective_run, photos, prior, steps, kept)
+    for encoder, loss in _training.CLASSIFIER_RUNS:
+        subjects[f"classifier/{encoder}/{loss}"] = partial(
+            objective.classifier_run, photos, encoder, loss, steps, kept
+        )
+    return subjects
+
+
+def main(subjects: list[str]) -> None:
+    recorders = {
+        name.removeprefix("record_"): recorder for name, recorder in globals().items() if name.startswith("record_")
+    }
+    unknown = set(subjects) - set(recorders)
+    if unknown:
+        sys.exit(f"no such subject: {', '.join(sorted(unknown))}; there are {', '.join(recorders)}")
+    for subject in subjects or recorders:
+        print(f"{subject}: {(recorders[subject].__doc__ or '').splitlines()[0]}", flush=True)
+        recorders[subject]()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,138 @@
+"""`dim encode`, end to end on a few images."""
+
+import csv
+import json
+import os
+import resource
+
+import deepinfomax
+import numpy as np
+import pytest
+from cli_fixtures import dim, write_images
+from data_fixtures import random_images
+
+N = 10
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_images(tmp_path_factory.mktemp("data") / "images.npz", N, labels=True)
+
+
+@pytest.fixture(scope="module")
+def expected():
+    """encoded, features"""
+    return deepinfomax.Model(5).encode(random_images(N))
+
+
+def read(path):
+    """Its arrays: encoded, and whatever else."""
+    if path.suffix == ".npy":
+        return {"encoded": np.load(path)}
+    if path.suffix == ".npz":
+        with np.load(path) as file:
+            return dict(file)
+    if path.suffix == ".csv":
+        rows = list(csv.DictReader(open(path)))
+        encoded = np.array([[row[f"y{i}"] for i in range(64)] for row in rows], np.float32)
+        labels = np.array([int(row["label"]) for row in rows])
+        return {"encoded": encoded, "labels": labels, "ids": np.array([row["id"] for row in rows])}
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path) as file:
+        assert file.attrs["weights"] == "seed 5, untrained" and file.attrs["data"] == "images.npz"
+        return {name: file[name].asstr()[:] if file[name].dtype == object else file[name][()] for name in file}
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.csv", "a.h5"])
+def test_formats(data, expected, tmp_path, name):
+    """In batches that do not divide the data."""
+    done = dim("encode", "--data", data, "--seed", "5", "--output", tmp_path / name, "--batch", "4")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    found = read(tmp_path / name)
+    assert np.allclose(found["encoded"], expected[0], rtol=1e-5, atol=1e-6)
+    if name != "a.npy":
+        assert found["labels"].tolist() == [i % 3 for i in range(N)] and found["ids"].tolist() == list(map(str, range(N)))
+    assert os.listdir(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.h5"])
+def test_features(data, expected, tmp_path, name):
+    done = dim("encode", "--data", data, "--seed", "5", "--output", tmp_path / name, "--batch", "4", "--features", "--json")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert json.loads(done.stdout)["images"] == N
+    found = read(tmp_path / name)
+    assert np.allclose(found["features"], expected[1], rtol=1e-4, atol=1e-5)
+    assert np.allclose(found["encoded"], expected[0], rtol=1e-5, atol=1e-6)
+
+
+def test_split_and_limit(data, tmp_path):
+    done = dim("encode", "--data", data, "--split", "train", "--limit", "3", "--output", tmp_path / "a.npy")
+    assert done.returncode == 0 and np.load(tmp_path / "a.npy").shape == (3, 64)
+
+
+# ---- What cannot be done
+
+
+@pytest.mark.parametrize(
+    "output, more, message",
+    [
+        ("a.txt", [], "--output: expected a name that ends in .npy"),
+        ("a.csv", ["--features"], "hold the vectors alone"),
+        ("nothing/a.npy", [], "there is no folder"),
+        ("folder.npy", [], "is a folder"),
+        ("a.npy", ["--weights", "nothing.h5"], "nothing.h5"),
+        ("a.npy", ["--threads", "-1"], "--threads"),
+    ],
+)
+def test_usage(data, tmp_path, output, more, message):
+    (tmp_path / "folder.npy").mkdir()
+    done = dim("encode", "--data", data, "--output", output, *more, cwd=tmp_path)
+    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+    assert os.listdir(tmp_path) == ["folder.npy"]
+
+
+def test_a_damaged_record_leaves_the_file_of_before(tmp_path):
+    images = random_images(6).astype(np.float32) / 255
+    images[4, 0, 0, 0] = np.nan
+    np.save(tmp_path / "images.npy", images)
+    (tmp_path / "a.npz").write_text("from before")
+    done = dim("encode", "--data", tmp_path / "images.npy", "--output", tmp_path / "a.npz", "--batch", "2")
+    assert done.returncode == 2 and "images.npy: image 4 has NaN" in done.stderr
+    assert (tmp_path / "a.npz").read_text() == "from before"
+    assert sorted(os.listdir(tmp_path)) == ["a.npz", "images.npy"]
+
+
+FULL = pytest.mark.parametrize(
+    "name, more",
+    [("a.npy", []), ("a.npz", []), ("a.csv", []), ("a.h5", []), ("b.npz", ["--features"]), ("b.h5", ["--features"])],
+)
+
+
+@FULL
+def test_too_little_room_is_found_out_first(data, small_disk, name, more):
+    (small_disk / name).write_text("from before")
+    disk = os.statvfs(small_disk)
+    free = disk.f_bavail * disk.f_frsize
+    (small_disk / "ballast").write_bytes(bytes(free - (1 << 20 if more else 0)))
+    try:
+        done = dim("encode", "--data", data, "--output", small_disk / name, *more)
+        assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+        assert f"{small_disk / name}: " in done.stderr and "MB are needed" in done.stderr
+        assert (small_disk / name).read_text() == "from before"
+        assert sorted(os.listdir(small_disk)) == [name, "ballast"]
+    finally:
+        (small_disk / "ballast").unlink()
+        (small_disk / name).unlink()
+
+
+@FULL
+def test_the_disk_fills_meanwhile(data, tmp_path, name, more):
+    """A limit on the size of files stands for the disk."""
+    (tmp_path / name).write_text("from before")
+    limit = 1 << 20 if more else 2000
+    done = dim("encode", "--data", data, "--output", tmp_path / name, "--batch", "2", *more,
+               preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))  # fmt: skip
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert str(tmp_path / name) in done.stderr and "too large" in done.stderr.lower(), done.stderr
+    assert (tmp_path / name).read_text() == "from before"
+    assert os.listdir(tmp_path) == [name]

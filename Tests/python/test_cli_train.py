@@ -1,0 +1,231 @@
+"""`dim train`, end to end on a few images."""
+
+import contextlib
+import csv
+import os
+import pty
+import resource
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import deepinfomax
+import numpy as np
+import pytest
+from cli_fixtures import COMMAND, ENVIRONMENT, dim, events, losses, start, write_images
+
+#: Of 12 images 11 are trained on, in 5 steps an epoch; one held out has no negative, so nothing is validated.
+SMALL = ("--batch", "2", "--no-plot")
+RUN = ("--epochs", "2", "--seed", "3", "--schedule", "cosine", "--prior", "adversarial", *SMALL)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_images(tmp_path_factory.mktemp("data") / "images.npy", 12)
+
+
+@contextlib.contextmanager
+def quick_folder():
+    """In memory where there is room: a checkpoint takes 300 MB, which a disk needs seconds for."""
+    memory = Path("/dev/shm")
+    roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 3 << 30
+    with tempfile.TemporaryDirectory(dir=memory if roomy else None) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def folder():
+    with quick_folder() as parent:
+        yield parent / "run"
+
+
+@pytest.fixture(scope="module")
+def whole(data):
+    """A run of two epochs that nothing interrupted."""
+    with quick_folder() as parent:
+        yield uninterrupted(data, parent / "run")
+
+
+def uninterrupted(data, folder):
+    done = dim("train", "--data", data, "--output", folder, *RUN)
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def test_a_run_without_a_terminal(whole):
+    folder, done = whole
+    assert "\r" not in done.stdout + done.stderr and "\x1b" not in done.stdout + done.stderr
+    assert "11 images; 5 steps an epoch" in done.stdout and "done: weights in" in done.stdout
+    assert sorted(os.listdir(folder)) == ["checkpoint.h5", "metrics.csv", "settings.json", "weights.h5"]
+    rows = list(csv.DictReader(open(folder / "metrics.csv")))
+    assert [int(row["step"]) for row in rows] == list(range(1, 11))
+    assert float(rows[0]["learning_rate"]) == 1e-4 and float(rows[5]["learning_rate"]) == pytest.approx(5e-5)
+    weights = deepinfomax.Model.open(folder / "weights.h5").state_dict()
+    checkpoint = deepinfomax.Trainer.resume(folder / "checkpoint.h5")
+    assert checkpoint.steps == 10 and checkpoint.options.prior == "adversarial"
+    assert all(np.array_equal(value, weights[name]) for name, value in checkpoint.model.state_dict().items())
+
+
+def test_the_run_is_what_trainer_gives(data, whole):
+    """The command adds nothing of its own to the numbers."""
+    from deepinfomax.data import Loader, open_dataset
+
+    trainer = deepinfomax.Trainer(deepinfomax.Model(3), "adversarial", 3)
+    batch = next(Loader(open_dataset(data, split="train"), 2, 3).epoch(0))
+    assert list(map(repr, trainer.step(batch.images))) == losses(whole[0])[1][3:7]
+
+
+def same_end(folder, whole):
+    assert losses(folder) == losses(whole)
+    found, expected = (deepinfomax.Model.open(f / "weights.h5").state_dict() for f in (folder, whole))
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
+
+
+def test_an_interrupt_saves_and_a_resumed_run_goes_on_bit_for_bit(data, whole, folder):
+    running = start("train", "--data", data, "--output", folder, *RUN)
+    wait_for_rows(folder, 3)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "stopping after this step" in err and f"go on with: dim train --resume {folder}" in out
+    assert "Traceback" not in err and not (folder / "weights.h5").exists()
+    # Rows of after the checkpoint, as a machine leaves them that stopped without notice.
+    with open(folder / "metrics.csv", "a") as metrics:
+        metrics.write("9,1.8,train,1,1,1,1,1,1,1\n10,2.0,tra")
+    resumed = dim("train", "--resume", folder, "--no-plot")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "going on after step" in resumed.stdout
+    same_end(folder, whole[0])
+    again = dim("train", "--resume", folder)
+    assert again.returncode == 2 and "the run is complete, 2 epochs; go on with --epochs 4" in again.stderr
+
+
+def test_sigterm_saves_as_well(data, folder):
+    running = start("train", "--data", data, "--output", folder, "--json", *RUN)
+    wait_for_rows(folder, 1)
+    running.terminate()
+    out, _ = running.communicate(timeout=60)
+    end = events(out)[-1]
+    assert (running.returncode, end["status"]) == (143, "interrupted")
+    assert deepinfomax.Trainer.resume(folder / "checkpoint.h5").steps == end["step"] < 10
+
+
+def wait_for_rows(folder, count):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        metrics = folder / "metrics.csv"
+        if metrics.exists() and len(metrics.read_text().splitlines()) > count:
+            return
+        time.sleep(0.02)
+    raise AssertionError("no rows")
+
+
+def test_json_validation_checkpoints_curves(tmp_path, folder):
+    pytest.importorskip("matplotlib")
+    data = write_images(tmp_path / "images.npz", 24)
+    done = dim("train", "--data", data, "--epochs", "2", "--batch", "11", "--output", folder, "--json", "--keep-all",
+               "--schedule", "step", "--step-epochs", "1", "--step-factor", "0.5")  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    found = events(done.stdout)
+    assert [event["event"] for event in found] == [
+        "start", "validation", "step", "step", "validation", "checkpoint", "step", "step", "validation", "checkpoint", "end",
+    ]  # fmt: skip
+    assert found[0]["settings"]["validation_images"] == 2 and found[-1]["status"] == "finished"
+    rates = [event["learning_rate"] for event in found if event["event"] == "step"]
+    assert rates == [1e-4, 1e-4, 5e-5, 5e-5]
+    assert {"checkpoint-0001.h5", "checkpoint-0002.h5"} <= set(os.listdir(folder))
+    assert (folder / "curves.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_terminal_shows_a_bar(data, folder):
+    pytest.importorskip("tqdm")
+    master, slave = pty.openpty()
+    running = subprocess.Popen(
+        [*COMMAND, "train", "--data", str(data), "--epochs", "1", "--output", str(folder), *SMALL],
+        env=ENVIRONMENT | {"TERM": "xterm", "COLUMNS": "100"}, stdin=slave, stdout=slave, stderr=slave,
+    )  # fmt: skip
+    os.close(slave)
+    shown = b""
+    try:
+        while piece := os.read(master, 4096):
+            shown += piece
+    except OSError:  # The terminal's other end is closed.
+        pass
+    os.close(master)
+    assert running.wait() == 0
+    text = shown.decode()
+    assert "\r" in text and " images/s" in text and "total 2." in text and "done: weights in" in text
+
+
+# ---- What cannot be done
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--batch", "1"], "--batch: expected 2 at least"),
+        (["--lr", "nan"], "--lr: expected a number that is not negative"),
+        (["--seed", "-1"], "--seed"),
+        (["--threads", "5000"], "--threads"),
+        (["--data", "nothing"], "nothing: no such file or folder"),
+        (["--resume", "nothing"], "no run to resume"),
+        (["--resume", "run", "--lr", "1"], "--lr: a resumed run keeps what it was started with"),
+        (["--weights", "nothing.h5"], "nothing.h5"),
+    ],
+)
+def test_usage(tmp_path, data, arguments, message):
+    named = [] if {"--data", "--resume"} & set(arguments) else ["--data", data]
+    done = dim("train", *named, *arguments, cwd=tmp_path)
+    assert done.returncode == 2 and message in done.stderr and done.stderr.startswith("dim train: ")
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_output_that_cannot_be_written_is_found_out_first(tmp_path, data):
+    (tmp_path / "file").write_text("in the way")
+    for output in (tmp_path / "file", tmp_path / "file" / "run", "/proc/run"):
+        done = dim("train", "--data", data, "--output", output, *SMALL)
+        assert done.returncode == 2 and "cannot be written" in done.stderr, done.stderr
+
+
+def test_a_run_is_not_overwritten(whole, data):
+    before = (whole[0] / "weights.h5").stat().st_mtime_ns
+    done = dim("train", "--data", data, "--output", whole[0])
+    assert done.returncode == 2 and "holds a run already; go on with it by --resume" in done.stderr
+    assert (whole[0] / "weights.h5").stat().st_mtime_ns == before
+
+
+def copy_of(whole, folder):
+    folder.mkdir()
+    for name in ("settings.json", "metrics.csv", "checkpoint.h5"):
+        shutil.copy2(whole[0] / name, folder / name)
+
+
+def test_changed_data_is_told(whole, data, folder):
+    copy_of(whole, folder)
+    settings = (folder / "settings.json").read_text().replace('"images": 11', '"images": 12')
+    (folder / "settings.json").write_text(settings)
+    done = dim("train", "--resume", folder, "--epochs", "3")
+    assert done.returncode == 2 and "11 images where the run was started with 12" in done.stderr
+
+
+def test_a_full_disk_keeps_the_checkpoint_of_before(whole, folder):
+    """A limit on the size of files stands for the disk: a checkpoint has no room."""
+    copy_of(whole, folder)
+    before = (folder / "checkpoint.h5").stat()
+    limit = 50 << 20
+    done = dim("train", "--resume", folder, "--epochs", "3", "--no-plot",
+               preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))  # fmt: skip
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "checkpoint.h5" in done.stderr and "The checkpoint of step 10 is kept" in done.stderr, done.stderr
+    after = (folder / "checkpoint.h5").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert not [name for name in os.listdir(folder) if name not in ("checkpoint.h5", "metrics.csv", "settings.json")]
+
+
+def test_too_little_room_is_found_out_first(data, small_disk):
+    done = dim("train", "--data", data, "--output", small_disk / "run", *SMALL)
+    assert os.listdir(small_disk) == []
+    assert done.returncode == 2 and "MB are needed: a checkpoint" in done.stderr

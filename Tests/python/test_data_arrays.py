@@ -1,0 +1,173 @@
+""".npy, .npz and HDF5."""
+
+import numpy as np
+import pytest
+from data_fixtures import random_images, scaled
+from deepinfomax.data import DataError, Joined, open_dataset
+
+N = 12
+
+
+def write(path, **arrays):
+    """The arrays, in the format that the path's name tells."""
+    if path.suffix == ".npz":
+        np.savez(path, **arrays)
+    elif path.suffix == ".npy":
+        np.save(path, arrays.pop("images"))
+        if "labels" in arrays:
+            np.save(path.with_name(path.stem + "_labels.npy"), arrays.pop("labels"))
+        assert not arrays
+    else:
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(path, "w") as file:
+            for name, value in arrays.items():
+                file.create_dataset(name, data=value, chunks=(1, *value.shape[1:]) if value.ndim > 2 else None)
+
+
+FORMATS = ["a.npy", "a.npz", "a.h5"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("layout", ["nhwc", "nchw", "rows", "floats", "doubles", "grey"])
+def test_layouts(tmp_path, name, layout):
+    images, expected = random_images(N), scaled(random_images(N))
+    if layout == "nchw":
+        images = np.moveaxis(images, -1, 1)
+    elif layout == "rows":
+        images = np.moveaxis(images, -1, 1).reshape(N, 3072)
+    elif layout in ("floats", "doubles"):
+        images = expected.astype(np.float64 if layout == "doubles" else np.float32)
+    elif layout == "grey":
+        images = images[..., 0]
+        expected = expected[:, :1].repeat(3, axis=1)
+    write(tmp_path / name, images=images, labels=np.arange(N) % 3)
+    found = open_dataset(tmp_path / name, labelled=True)
+    chosen = [11, 3, 4, 5, 3, 0]
+    assert found.read(chosen).dtype == np.float32
+    assert np.array_equal(found.read(chosen), expected[chosen])
+    assert np.array_equal(found.read(slice(2, None, 3)), expected[2::3])
+    assert found.classes == ("0", "1", "2") and found.labels[4] == 1
+
+
+@pytest.mark.parametrize("name", FORMATS[1:])
+def test_own_test_set_and_class_names(tmp_path, name):
+    images = random_images(N)
+    classes = np.array([b"cat", b"dog"])
+    labels = np.arange(N) % 2
+    parts = {"x_train": images[:8], "y_train": labels[:8], "x_test": images[8:], "y_test": labels[8:]}
+    write(tmp_path / name, **parts, classes=classes)
+    test, everything = open_dataset(tmp_path / name, split="test"), open_dataset(tmp_path / name)
+    assert test.classes == ("cat", "dog") and isinstance(everything, Joined)
+    assert np.array_equal(everything.read([9, 0]), scaled(images[[9, 0]]))
+    assert np.array_equal(test.labels, labels[8:])
+
+
+def test_compressed(tmp_path):
+    np.savez_compressed(tmp_path / "a.npz", images=random_images(N))
+    assert np.array_equal(open_dataset(tmp_path / "a.npz").read([N - 1]), scaled(random_images(N))[-1:])
+
+
+def test_every_tenth_is_held_out(tmp_path):
+    np.save(tmp_path / "a.npy", random_images(25))
+    train, validation = (open_dataset(tmp_path / "a.npy", split=split) for split in ("train", "validation"))
+    assert list(validation.ids) == ["9", "19"] and len(train) == 23 and "9" not in list(train.ids)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize(
+    "arrays, message",
+    [
+        ({"images": np.zeros((4, 16, 16, 3), np.uint8)}, "expected the shape (n,32,32,3)"),
+        ({"images": np.zeros((4, 32, 32, 3), np.int64)}, "expected uint8 or floating point, found int64"),
+        ({"images": np.full((4, 32, 32, 3), 255, np.float32)}, "record 0 has values up to 255"),
+        ({"images": random_images(4), "labels": np.zeros(3, int)}, "expected 4 labels, one an image, found 3"),
+        ({"images": random_images(4), "labels": np.array([0, 1, -1, 0])}, "record 2 has the label -1"),
+        ({"images": random_images(4), "labels": np.zeros(4)}, "expected integers, found float64"),
+    ],
+)
+def test_unsuitable(tmp_path, name, arrays, message):
+    write(tmp_path / name, **arrays)
+    with pytest.raises(DataError) as error:
+        open_dataset(tmp_path / name, labelled="labels" in arrays)
+    assert message in str(error.value) and str(tmp_path / "a") in str(error.value)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_value_that_is_not_finite(tmp_path, name):
+    images = scaled(random_images(100))
+    images[41, 1, 2, 3] = np.nan
+    write(tmp_path / name, images=images)
+    with pytest.raises(DataError, match=r"image 41 has NaN"):
+        open_dataset(tmp_path / name).read(slice(None))
+
+
+def test_npy_cut_short(tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(path, random_images(N))
+    path.write_bytes(path.read_bytes()[:-3073])
+    with pytest.raises(DataError, match=r"a\.npy: record 10 is cut short; the header names 12 records"):
+        open_dataset(path)
+
+
+def test_objects_are_not_unpickled(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([{}], object), allow_pickle=True)
+    with pytest.raises(DataError, match="Python objects"):
+        open_dataset(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("write_npz", [np.savez, np.savez_compressed])
+def test_npz_with_flipped_bytes(tmp_path, write_npz):
+    """Each is told as damage, or reads as the same values."""
+    path = tmp_path / "a.npz"
+    write_npz(path, images=random_images(N))
+    content = path.read_bytes()
+    refused = 0
+    for place in range(0, len(content), 997):
+        damaged = bytearray(content)
+        damaged[place] ^= 0xFF
+        path.write_bytes(damaged)
+        try:
+            assert np.array_equal(open_dataset(path).read(slice(None)), scaled(random_images(N))), place
+        except DataError as error:
+            assert str(path) in str(error)
+            refused += 1
+    assert refused > 30
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_cut_short_anywhere(tmp_path, name):
+    path = tmp_path / name
+    write(path, images=random_images(N))
+    content = path.read_bytes()
+    for size in [*range(0, 200, 7), *range(200, len(content) - 1, 1999)]:
+        path.write_bytes(content[:size])
+        with pytest.raises(DataError, match=r"a\."):
+            open_dataset(path).read(slice(None))
+
+
+def test_hdf5_with_a_damaged_record(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        images = file.create_dataset("images", data=random_images(N), chunks=(1, 32, 32, 3), fletcher32=True)
+        offset = images.id.get_chunk_info(5).byte_offset
+    content = bytearray(path.read_bytes())
+    content[offset + 100] ^= 1
+    path.write_bytes(content)
+    found = open_dataset(path)
+    assert found.read([4, 6]).shape == (2, 3, 32, 32)
+    with pytest.raises(DataError, match=r"a\.h5: images: record 5 cannot be read"):
+        found.read([5])
+
+
+def test_hdf5_values_in_other_files_are_refused(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    (tmp_path / "secret").write_bytes(bytes(3072 * 2))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("images", (2, 3072), np.uint8, external=[(str(tmp_path / "secret"), 0, 6144)])
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["images"] = h5py.ExternalLink("a.h5", "images")
+    with pytest.raises(DataError, match="in other files"):
+        open_dataset(tmp_path / "a.h5")
+    with pytest.raises(DataError, match="no array of images"):
+        open_dataset(tmp_path / "b.h5")

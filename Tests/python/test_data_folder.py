@@ -1,0 +1,96 @@
+"""Folders of image files."""
+
+import numpy as np
+import pytest
+from data_fixtures import png, random_images, scaled, write_folder
+from deepinfomax.data import DataError, open_dataset
+
+Image = pytest.importorskip("PIL.Image")
+
+
+def test_subfolders_are_classes(tmp_path):
+    images, labels = random_images(6), [0, 0, 1, 1, 2, 2]
+    write_folder(tmp_path, images, labels)
+    found = open_dataset(tmp_path, labelled=True)
+    assert found.classes == ("class0", "class1", "class2") and found.labels.tolist() == labels
+    assert found.ids[3] == "class1/0003.png"
+    assert np.array_equal(found.read([5, 0]), scaled(images[[5, 0]]))
+
+
+def test_without_classes(tmp_path):
+    (tmp_path / "b.png").write_bytes(png(random_images(1)[0]))
+    (tmp_path / "notes.txt").write_text("not an image")
+    found = open_dataset(tmp_path)
+    assert found.labels is None and list(found.ids) == ["b.png"]
+    with pytest.raises(DataError, match="there are no labels; put the images of each class into a subfolder"):
+        open_dataset(tmp_path, labelled=True)
+
+
+def test_one_image(tmp_path):
+    image = random_images(1)
+    (tmp_path / "one.png").write_bytes(png(image[0]))
+    assert np.array_equal(open_dataset(tmp_path / "one.png").read(slice(None)), scaled(image))
+
+
+def test_own_test_set(tmp_path):
+    images = random_images(6)
+    write_folder(tmp_path / "train", images[:4], [0, 0, 1, 1])
+    write_folder(tmp_path / "test", images[4:], [0, 1])
+    assert np.array_equal(open_dataset(tmp_path, split="test").read([0, 1]), scaled(images[4:]))
+    assert len(open_dataset(tmp_path, split="train")) == 4
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "I;16", "CMYK", "1"])
+def test_kinds_of_pixels(tmp_path, mode):
+    grey = np.full((40, 50), 128, np.uint8)
+    image = Image.fromarray(grey.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(grey).convert(mode)
+    image.save(tmp_path / ("a.jpg" if mode == "CMYK" else "a.png"))
+    found = open_dataset(tmp_path).read(slice(None))
+    assert found.shape == (1, 3, 32, 32)
+    if mode != "1":
+        assert np.abs(found - 128 / 255).max() < 0.02
+
+
+def test_other_sizes_are_scaled_and_cropped_in_the_middle(tmp_path):
+    wide = np.zeros((64, 192, 3), np.uint8)
+    wide[:, 64:128] = 200
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    found = open_dataset(tmp_path).read([0])[0]
+    assert found[:, :, 2:-2].min() > 0.7
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", None], ids=["empty", "text", "header alone"])
+def test_damaged_on_opening(tmp_path, content):
+    write_folder(tmp_path, random_images(3), [0, 0, 1])
+    path = tmp_path / "class0" / "0001.png"
+    path.write_bytes(path.read_bytes()[:20] if content is None else content)
+    with pytest.raises(DataError, match=r"class0/0001\.png: image 1 cannot be read"):
+        open_dataset(tmp_path)
+
+
+def test_damaged_behind_the_header(tmp_path):
+    write_folder(tmp_path, random_images(3), [0, 0, 1])
+    path = tmp_path / "class0" / "0001.png"
+    path.write_bytes(path.read_bytes()[:600])
+    found = open_dataset(tmp_path)
+    with pytest.raises(DataError, match=r"class0/0001\.png: image 1 is damaged"):
+        found.read(slice(None))
+    assert found.read([0, 2]).shape == (2, 3, 32, 32)
+
+
+def test_a_bomb_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    (tmp_path / "bomb.png").write_bytes(png(random_images(1)[0]))
+    with pytest.raises(DataError, match=r"bomb\.png: image 0 cannot be read"):
+        open_dataset(tmp_path)
+
+
+def test_an_empty_class_and_a_loose_image(tmp_path):
+    write_folder(tmp_path, random_images(2), [0, 1])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty: no images in the folder of this class"):
+        open_dataset(tmp_path)
+    (tmp_path / "empty").rmdir()
+    (tmp_path / "loose.png").write_bytes(png(random_images(1)[0]))
+    with pytest.raises(DataError, match="loose.png: an image beside the folders"):
+        open_dataset(tmp_path)

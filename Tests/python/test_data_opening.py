@@ -1,0 +1,119 @@
+"""Paths that name no data set, the data without a path, and the loader."""
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import deepinfomax
+import numpy as np
+import pytest
+from data_fixtures import random_images, scaled
+from deepinfomax.data import DataError, Loader, dataloader_order, open_dataset
+from deepinfomax.data.dataset import InMemory
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("nothing", "no such file or folder"),
+        ("notes.txt", "the name's ending tells the format"),
+        ("empty", "no images; expected files"),
+        ("/dev/null", "neither a file nor a folder"),
+    ],
+)
+def test_no_data_set(tmp_path, name, message):
+    (tmp_path / "notes.txt").write_text("notes")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=message):
+        open_dataset(tmp_path / name)
+
+
+def test_an_unknown_split():
+    with pytest.raises(ValueError, match="split: expected one of"):
+        open_dataset(split="half")
+
+
+def test_the_data_when_none_is_named():
+    pytest.importorskip("sklearn")
+    photographs, digits = open_dataset(), open_dataset(labelled=True)
+    assert (len(photographs), photographs.labels) == (520, None)
+    assert (len(digits), digits.classes) == (1797, tuple("0123456789"))
+    assert len(open_dataset(split="train")) == 468 and len(open_dataset(split="validation")) == 52
+    found = digits.read([0, 1796])
+    assert found.shape == (2, 3, 32, 32) and found.min() == 0 and found.max() == 1
+    assert np.array_equal(found[:, 0], found[:, 2]) and np.array_equal(found[..., 0], found[..., 3])
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_scikit_learn_missing(labelled):
+    code = (
+        "import sys; sys.modules['sklearn'] = sys.modules['sklearn.datasets'] = None\n"
+        f"from deepinfomax.data import open_dataset; open_dataset(labelled={labelled})"
+    )
+    package = str(Path(deepinfomax.__file__).parent.parent)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": package})
+    last = done.stderr.splitlines()[-1]
+    assert "scikit-learn, which is not installed: pip install" in last and "data of your own" in last
+
+
+def test_indices_outside():
+    dataset = InMemory("x", random_images(4).transpose(0, 3, 1, 2))
+    for wrong in ([4], [-1], [0.5], [[0]]):
+        with pytest.raises(IndexError):
+            dataset.read(wrong)
+    assert dataset.read([]).shape == (0, 3, 32, 32)
+
+
+# ---- The loader
+
+
+def small(n=10):
+    return InMemory("small", random_images(n).transpose(0, 3, 1, 2), np.arange(n))
+
+
+def test_batches_in_order():
+    batches = list(Loader(small(), 4, seed=3).epoch(1))
+    order = dataloader_order(10, 3, 1)
+    assert [batch.indices.tolist() for batch in batches] == [order[:4].tolist(), order[4:8].tolist()]
+    assert np.array_equal(batches[1].images, scaled(random_images(10))[order[4:8]])
+    assert np.array_equal(batches[1].labels, order[4:8])
+    again = list(Loader(small(), 4, seed=3).epoch(1, start=1))
+    assert np.array_equal(again[0].indices, batches[1].indices) and len(again) == 1
+
+
+def test_the_last_batch():
+    assert [len(batch.indices) for batch in Loader(small(), 4, drop_last=False, shuffle=False).epoch(0)] == [4, 4, 2]
+    assert [len(batch.indices) for batch in Loader(small(), 64).epoch(0)] == [10]
+
+
+def test_the_next_batch_is_read_meanwhile():
+    reading = []
+
+    class Slow(InMemory):
+        def pixels(self, indices):
+            reading.append(threading.current_thread().name)
+            return super().pixels(indices)
+
+    batches = Loader(Slow("slow", random_images(20).transpose(0, 3, 1, 2)), 4, ahead=1).epoch(0)
+    next(batches)
+    deadline = time.monotonic() + 10
+    while len(reading) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert reading == ["dim-loader"] * 3, "one in use, one waiting, one that waits for a place"
+    batches.close()
+    assert "dim-loader" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_an_error_comes_in_its_batch_s_turn():
+    class Damaged(InMemory):
+        def pixels(self, indices):
+            if 5 in indices:
+                raise DataError("five")
+            return super().pixels(indices)
+
+    batches = Loader(Damaged("damaged", random_images(8).transpose(0, 3, 1, 2)), 4, shuffle=False).epoch(0)
+    assert next(batches).indices.tolist() == [0, 1, 2, 3]
+    with pytest.raises(DataError, match="five"):
+        next(batches)

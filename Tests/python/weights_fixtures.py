@@ -1,0 +1,108 @@
+"""State dicts of the five networks as numpy arrays, and ways in which people write them to HDF5 files."""
+
+import os
+from pathlib import Path
+
+import deepinfomax
+import h5py
+import numpy as np
+
+#: The environment of child processes that import the same package.
+CHILD = {**os.environ, "PYTHONPATH": str(Path(deepinfomax.__file__).parent.parent)}
+
+
+def _conv(name, out, into, kernel):
+    return {f"{name}.weight": (out, into, kernel, kernel), f"{name}.bias": (out,)}
+
+
+def _linear(name, out, into):
+    return {f"{name}.weight": (out, into), f"{name}.bias": (out,)}
+
+
+def _norm(name, channels):
+    vectors = {f"{name}.{leaf}": (channels,) for leaf in ("weight", "bias", "running_mean", "running_var")}
+    return {**vectors, f"{name}.num_batches_tracked": ()}
+
+
+# The notebook's networks, written down a second time: the library's own table is what is tested.
+SHAPES = {
+    "encoder": {
+        **_conv("c0", 64, 3, 4), **_conv("c1", 128, 64, 4), **_conv("c2", 256, 128, 4), **_conv("c3", 512, 256, 4),
+        **_linear("l1", 64, 512 * 20 * 20), **_norm("b1", 128), **_norm("b2", 256), **_norm("b3", 512),
+    },
+    "global_d": {
+        **_conv("c0", 64, 128, 3), **_conv("c1", 32, 64, 3),
+        **_linear("l0", 512, 32 * 22 * 22 + 64), **_linear("l1", 512, 512), **_linear("l2", 1, 512),
+    },
+    "local_d": {**_conv("c0", 512, 192, 1), **_conv("c1", 512, 512, 1), **_conv("c2", 1, 512, 1)},
+    "prior_d": {**_linear("l0", 1000, 64), **_linear("l1", 200, 1000), **_linear("l2", 1, 200)},
+    "classifier": {
+        **_linear("l1", 15, 64), **_norm("bn1", 15), **_linear("l2", 10, 15), **_norm("bn2", 10),
+        **_linear("l3", 10, 10), **_norm("bn3", 10),
+    },
+}
+
+
+def state_of(*networks, seed=0):
+    """Prefixed keys to arrays. Values are exact in float16, so that every float type carries them."""
+    random = np.random.default_rng(seed)
+    state = {}
+    for network in networks:
+        for key, shape in SHAPES[network].items():
+            name = f"{network}.{key}"
+            if key.endswith("num_batches_tracked"):
+                state[name] = np.array(random.integers(1, 1 << 30), np.int64)
+            else:
+                low = 0 if key.endswith("running_var") else -1024
+                state[name] = (random.integers(low, 1024, shape) / 1024).astype(np.float32)
+    return state
+
+
+def write(path, state, rename=lambda key: key, convert=lambda array: array, **options):
+    """One dataset per entry. `options` (chunks, compression...) go to every dataset that has axes."""
+    with h5py.File(path, "w") as file:
+        for key, array in state.items():
+            array = convert(array)
+            file.create_dataset(rename(key), data=array, **(options if array.ndim else {}))
+    return str(path)
+
+
+def assert_same(found, expected):
+    assert set(found) == set(expected)
+    for key, array in expected.items():
+        value = np.asarray(found[key])
+        assert value.dtype == array.dtype and value.shape == array.shape, key
+        assert value.tobytes() == array.tobytes(), key
+
+
+def mutants(folder, chooser, count):
+    """`count` files with random damage, made of valid ones in several formats; their paths."""
+    sources = []
+    for libver in ("earliest", "v108", "v110"):
+        for options in ({}, dict(compression="gzip", shuffle=True, fletcher32=True)):
+            path = folder / "source.h5"
+            with h5py.File(path, "w", libver=libver) as file:
+                for key, array in state_of("classifier").items():
+                    name = key.replace(".", "/", 1) if options else key
+                    file.create_dataset(name, data=array, **(options if array.ndim else {}))
+            sources.append(path.read_bytes())
+    paths = []
+    for i in range(count):
+        content = bytearray(chooser.choice(sources))
+        for _ in range(chooser.choice([1, 1, 2, 4, 8])):
+            at = chooser.randrange(len(content))
+            kind = chooser.randrange(4)
+            if kind == 0:
+                content[at] ^= 1 << chooser.randrange(8)
+            elif kind == 1:
+                content[at] = chooser.choice([0, 1, 0x7F, 0x80, 0xFF])
+            elif kind == 2:
+                number = chooser.choice([0, 1, 1 << 31, (1 << 64) - 1, len(content)])
+                content[at : at + 8] = number.to_bytes(8, "little")
+            else:
+                other = chooser.randrange(len(content))
+                content[at : at + 16] = content[other : other + 16]
+        path = folder / f"mutant{i}.h5"
+        path.write_bytes(content)
+        paths.append(str(path))
+    return paths

@@ -1,0 +1,95 @@
+"""Deep InfoMax on the CPU: numpy in, numpy out, PyTorch's weights.
+
+    import deepinfomax as dim
+
+    model = dim.Model.open("weights.h5")  # or dim.Model(seed=0)
+    y, M = model.encode(images)           # float32 (n,3,32,32) or uint8 (n,32,32,3)
+    model.score_local(y, M)
+
+    trainer = dim.Trainer(model, prior="adversarial")
+    trainer.step(batch).total
+    trainer.save("checkpoint.h5")
+
+The model is that of the Deep InfoMax notebook (arXiv:1808.06670); libdim.so does the work and needs nothing else.
+"""
+
+from . import _library
+from ._version import __version__
+from .classifier_trainer import ClassifierOptions, ClassifierResult, ClassifierTrainer, Evaluation
+from .errors import (
+    Cancelled,
+    DimError,
+    FileAccessError,
+    FileContentError,
+    FileFormatError,
+    InternalError,
+    InvalidArgument,
+    InvalidHandle,
+    LibraryNotFound,
+    MissingNetwork,
+    NotFinite,
+    OutOfMemory,
+    SizeMismatch,
+    TooLarge,
+    UnknownName,
+)
+from .model import NETWORKS, Model, ParameterInfo
+from .trainer import Losses, Trainer, TrainerOptions
+
+__all__ = [
+    "NETWORKS",
+    "Cancelled",
+    "ClassifierOptions",
+    "ClassifierResult",
+    "ClassifierTrainer",
+    "DimError",
+    "Evaluation",
+    "FileAccessError",
+    "FileContentError",
+    "FileFormatError",
+    "InternalError",
+    "InvalidArgument",
+    "InvalidHandle",
+    "LibraryNotFound",
+    "Losses",
+    "MissingNetwork",
+    "Model",
+    "NotFinite",
+    "OutOfMemory",
+    "ParameterInfo",
+    "SizeMismatch",
+    "TooLarge",
+    "Trainer",
+    "TrainerOptions",
+    "UnknownName",
+    "__version__",
+    "build_info",
+    "num_threads",
+    "set_num_threads",
+    "version",
+]
+
+
+def version() -> str:
+    """libdim's version, "0.1.0" for instance; the package's own is `__version__`."""
+    return str(_library.library().dim_version().decode())
+
+
+def build_info() -> str:
+    """One line: libdim's version, the kernels it has chosen, convolution algorithm, threads, HDF5 version."""
+    return str(_library.library().dim_build_info().decode())
+
+
+def num_threads() -> int:
+    """How many threads one call may use."""
+    return int(_library.library().dim_num_threads())
+
+
+def set_num_threads(n: int) -> None:
+    """How many threads one call may use from now on, in the whole process; 0 = as many as there are cores.
+
+    Results do not depend on it. Raises ValueError unless 0 <= n <= 1024.
+    """
+    if not 0 <= n <= 1024:  # ctypes would cut a larger int to 32 bits.
+        raise ValueError(f"n: expected 0 <= n <= 1024, found {n}")
+    _library.check(_library.library().dim_set_num_threads(n))

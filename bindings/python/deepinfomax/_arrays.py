@@ -1,0 +1,119 @@
+"""From what callers have (numpy arrays, torch tensors, PIL images) to what C takes: aligned, contiguous float32."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._library import Floats
+
+IMAGE = (3, 32, 32)
+ENCODED = (64,)
+FEATURES = (128, 26, 26)
+
+
+def as_numpy(value: Any, what: str) -> NDArray[Any]:
+    """`value` as a numpy array of its own dtype; a torch tensor loses its graph and its device.
+
+    bfloat16, which numpy does not have, becomes float32. Raises TypeError for lists and other things that are no array.
+    """
+    torch = sys.modules.get("torch")  # A tensor can only come from a torch that is already imported.
+    if torch is not None and isinstance(value, torch.Tensor):
+        tensor = value.detach().cpu()
+        if tensor.dtype == torch.bfloat16:
+            tensor = tensor.float()
+        return tensor.resolve_conj().resolve_neg().numpy()  # type: ignore[no-any-return]
+    if isinstance(value, (np.ndarray, np.generic)) or hasattr(value, "__array_interface__"):
+        return np.asarray(value)
+    raise TypeError(f"{what}: expected a numpy array or a torch tensor, found {type(value).__name__}")
+
+
+def images(value: Any) -> tuple[NDArray[np.float32], bool]:
+    """Images as float32 (n,3,32,32), and whether `value` was a single one without n.
+
+    Floating point: (n,3,32,32) or (3,32,32), taken as they are. uint8: also (n,32,32,3) or (32,32,3), divided by 255.
+    """
+    array = as_numpy(value, "images")
+    if array.dtype == np.uint8:
+        if array.ndim in (3, 4) and array.shape[-3:] == (32, 32, 3):
+            array = np.moveaxis(array, -1, -3)
+        if array.shape[-3:] != IMAGE or array.ndim not in (3, 4):
+            raise ValueError(
+                "images: expected uint8 of shape (n,32,32,3), (n,3,32,32), (32,32,3) or (3,32,32), "
+                f"found {_shape(array)}"
+            )
+        array = np.divide(array, np.float32(255), dtype=np.float32)
+    elif array.ndim in (3, 4) and array.shape[-3:] == (32, 32, 3):
+        raise ValueError(
+            f"images: expected {array.dtype} in the order (n,3,32,32), found {_shape(array)}; "
+            "transpose with moveaxis(-1, -3), or give uint8"
+        )
+    return _floats(array, IMAGE, "images", "float32 or uint8")
+
+
+def encoded(value: Any) -> tuple[NDArray[np.float32], bool]:
+    """y as float32 (n,64), and whether `value` was a single vector."""
+    return _floats(as_numpy(value, "y"), ENCODED, "y", "float32")
+
+
+def encoded_and_features(y: Any, M: Any) -> tuple[NDArray[np.float32], NDArray[np.float32], bool]:
+    """y (n,64) and M (n,128,26,26) as float32, and whether both were of a single image."""
+    vectors, single = encoded(y)
+    features, single_features = _floats(as_numpy(M, "M"), FEATURES, "M", "float32")
+    if single != single_features or len(vectors) != len(features):
+        raise ValueError(
+            "y and M: expected the same number of images, found shapes "
+            f"{_shape(vectors[0] if single else vectors)} and {_shape(features[0] if single_features else features)}"
+        )
+    return vectors, features, single
+
+
+def labels(value: Any, n: int, single: bool) -> NDArray[np.int64]:
+    """Labels as int64 (n,), from any integer dtype; () where the image is a single one. Their range is C's to check."""
+    array = as_numpy(value, "labels")
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"labels: expected integers, found {array.dtype}")
+    if array.shape != (n,) and not (single and array.shape == ()):
+        raise ValueError(f"labels: expected shape ({n},), one for each image, found {_shape(array)}")
+    if array.dtype == np.uint64 and np.any(array > np.iinfo(np.int64).max):
+        raise ValueError(f"labels: {array.max()} is beyond the range of int64")
+    return np.require(array.reshape(n), np.int64, ["C", "A"])
+
+
+def pointer(array: NDArray[np.float32]) -> Any:
+    """The address of a contiguous float32 array, to be used while the array lives."""
+    return ctypes.cast(array.ctypes.data, Floats)
+
+
+def to_float32(array: NDArray[Any], what: str, accepted: str = "float32") -> NDArray[np.float32]:
+    """Any floating-point array as aligned, contiguous float32, rounded to nearest; float32 is not copied needlessly.
+
+    Raises TypeError for another kind of dtype, ValueError where a finite value is beyond float32's range.
+    """
+    if array.dtype.kind != "f":
+        raise TypeError(f"{what}: expected {accepted}, found {array.dtype}")
+    with np.errstate(over="ignore"):
+        result = np.require(array, np.float32, ["C", "A"])
+    if array.dtype.itemsize > 4 and np.any(np.isinf(result) & ~np.isinf(array)):
+        raise ValueError(f"{what}: {array.dtype} values beyond the range of float32")
+    return result
+
+
+def _floats(array: NDArray[Any], item: tuple[int, ...], what: str, accepted: str) -> tuple[NDArray[np.float32], bool]:
+    single = array.shape == item
+    if not single and (array.ndim != len(item) + 1 or array.shape[1:] != item):
+        raise ValueError(f"{what}: expected shape {_text(('n', *item))} or {_text(item)}, found {_shape(array)}")
+    result = to_float32(array, what, accepted)
+    return (result[np.newaxis] if single else result), single
+
+
+def _shape(array: NDArray[Any]) -> str:
+    return _text(array.shape)
+
+
+def _text(shape: tuple[Any, ...]) -> str:
+    return "(" + ",".join(str(size) for size in shape) + ("," if len(shape) == 1 else "") + ")"

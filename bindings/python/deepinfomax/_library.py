@@ -1,0 +1,401 @@
+"""libdim.so: finding it, loading it, and its C functions as ctypes sees them, each under its prototype.
+
+Nothing here is friendlier than C: `library()` gives raw functions, `check` turns a dim_status into an exception.
+ctypes releases the GIL while a function runs. Loading happens at the first call of `library`, not at import.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from ctypes import (
+    CFUNCTYPE,
+    POINTER,
+    Structure,
+    c_bool,
+    c_char_p,
+    c_double,
+    c_float,
+    c_int,
+    c_int64,
+    c_size_t,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
+from pathlib import Path
+
+from . import errors
+from ._version import __version__
+
+#: A NULL-able pointer to floats that this package has allocated or checked.
+Floats = POINTER(c_float)
+
+
+class ParameterInfo(Structure):
+    """dim_parameter_info."""
+
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("name", c_char_p),
+        ("dtype", c_int),
+        ("ndim", c_int),
+        ("shape", c_size_t * 4),
+        ("bytes", c_size_t),
+        ("trainable", c_bool),
+    ]
+
+
+class TrainerOptions(Structure):
+    """dim_trainer_options."""
+
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("prior", c_int),
+        ("seed", c_uint64),
+        ("alpha", c_double),
+        ("beta", c_double),
+        ("gamma", c_double),
+        ("encoder_learning_rate", c_double),
+        ("discriminator_learning_rate", c_double),
+        ("beta1", c_double),
+        ("beta2", c_double),
+        ("epsilon", c_double),
+        ("weight_decay", c_double),
+    ]
+
+
+class Losses(Structure):
+    """dim_losses."""
+
+    _fields_ = [("total", c_double), ("local", c_double), ("global_", c_double), ("prior", c_double)]
+
+
+class ClassifierOptions(Structure):
+    """dim_classifier_options."""
+
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("encoder", c_int),
+        ("loss", c_int),
+        ("learning_rate", c_double),
+        ("beta1", c_double),
+        ("beta2", c_double),
+        ("epsilon", c_double),
+        ("weight_decay", c_double),
+    ]
+
+
+class ClassifierResult(Structure):
+    """dim_classifier_result."""
+
+    _fields_ = [("loss", c_double), ("correct", c_size_t), ("count", c_size_t)]
+
+
+#: typedef int (*dim_gradient_callback)(float *values, size_t count, void *context);
+GradientCallback = CFUNCTYPE(c_int, Floats, c_size_t, c_void_p)
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """The loaded library. Raises LibraryNotFound where there is none, or one of another version."""
+    path = _find()
+    try:
+        # RTLD_LOCAL: its libhdf5 must not become the one that h5py uses.
+        lib = ctypes.CDLL(str(path), mode=ctypes.RTLD_LOCAL)
+        _declare(lib)
+    except (OSError, AttributeError) as error:
+        raise errors.LibraryNotFound(f"{path} cannot be loaded as libdim: {error}") from error
+    version = lib.dim_version().decode()
+    if version.split(".")[:2] != __version__.split(".")[:2]:
+        raise errors.LibraryNotFound(
+            f"{path} is libdim {version}; this package, {__version__}, needs a libdim of the "
+            f"same major and minor version"
+        )
+    return lib
+
+
+def check(status: int) -> None:
+    """Raises the exception of a status other than DIM_OK, with this thread's last error message."""
+    if status == 0:
+        return
+    lib = library()
+    name = lib.dim_status_name(status).decode()
+    message = lib.dim_last_error().decode(errors="replace")
+    raise errors.BY_STATUS.get(status, errors.InternalError)(message, status, name)
+
+
+def _find() -> Path:
+    """DIM_LIBRARY alone if it is set; else beside this package, in the repository's build folder, or installed."""
+    if named := os.environ.get("DIM_LIBRARY"):
+        if not Path(named).is_file():
+            raise errors.LibraryNotFound(f"DIM_LIBRARY names {named}, which is not a file")
+        return Path(named).resolve()
+    package = Path(__file__).resolve().parent
+    places = [package / "libdim.so"]
+    # bindings/python/deepinfomax of a checkout; the parents of an installed package are not ours to search.
+    repository = package.parents[2]
+    if (repository / "include" / "dim.h").is_file():
+        places.append(repository / "build" / "libdim.so")
+    places += [Path("/usr/local/lib/libdim.so"), Path("/usr/lib/libdim.so")]
+    for place in places:
+        if place.is_file():
+            return place
+    looked = "\n".join(f"  {place}" for place in places)
+    raise errors.LibraryNotFound(
+        f"libdim.so was not found. Build it with `make` in the repository, or name it in the "
+        f"environment variable DIM_LIBRARY. Looked for\n{looked}"
+    )
+
+
+def _declare(lib: ctypes.CDLL) -> None:
+    # ---- Status
+
+    # const char *dim_status_name(dim_status status);
+    lib.dim_status_name.argtypes = [c_int]
+    lib.dim_status_name.restype = c_char_p
+
+    # const char *dim_last_error(void);
+    lib.dim_last_error.argtypes = []
+    lib.dim_last_error.restype = c_char_p
+
+    # ---- Library
+
+    # const char *dim_version(void);
+    lib.dim_version.argtypes = []
+    lib.dim_version.restype = c_char_p
+
+    # const char *dim_build_info(void);
+    lib.dim_build_info.argtypes = []
+    lib.dim_build_info.restype = c_char_p
+
+    # dim_status dim_set_num_threads(int n);
+    lib.dim_set_num_threads.argtypes = [c_int]
+    lib.dim_set_num_threads.restype = c_int
+
+    # int dim_num_threads(void);
+    lib.dim_num_threads.argtypes = []
+    lib.dim_num_threads.restype = c_int
+
+    # size_t dim_max_images(void);
+    lib.dim_max_images.argtypes = []
+    lib.dim_max_images.restype = c_size_t
+
+    # ---- Model
+
+    # dim_status dim_model_create(uint64_t seed, dim_model **out);
+    lib.dim_model_create.argtypes = [c_uint64, POINTER(c_void_p)]
+    lib.dim_model_create.restype = c_int
+
+    # dim_status dim_model_open(const char *path, dim_model **out);
+    lib.dim_model_open.argtypes = [c_char_p, POINTER(c_void_p)]
+    lib.dim_model_open.restype = c_int
+
+    # dim_status dim_model_load(dim_model *model, const char *path);
+    lib.dim_model_load.argtypes = [c_void_p, c_char_p]
+    lib.dim_model_load.restype = c_int
+
+    # dim_status dim_model_save(const dim_model *model, const char *path);
+    lib.dim_model_save.argtypes = [c_void_p, c_char_p]
+    lib.dim_model_save.restype = c_int
+
+    # void dim_model_free(dim_model *model);
+    lib.dim_model_free.argtypes = [c_void_p]
+    lib.dim_model_free.restype = None
+
+    # dim_status dim_model_set_training(dim_model *model, bool training);
+    lib.dim_model_set_training.argtypes = [c_void_p, c_bool]
+    lib.dim_model_set_training.restype = c_int
+
+    # dim_status dim_model_is_training(const dim_model *model, bool *out);
+    lib.dim_model_is_training.argtypes = [c_void_p, POINTER(c_bool)]
+    lib.dim_model_is_training.restype = c_int
+
+    # uint32_t dim_model_networks(const dim_model *model);
+    lib.dim_model_networks.argtypes = [c_void_p]
+    lib.dim_model_networks.restype = c_uint32
+
+    # ---- Parameters
+
+    # size_t dim_model_parameter_count(const dim_model *model);
+    lib.dim_model_parameter_count.argtypes = [c_void_p]
+    lib.dim_model_parameter_count.restype = c_size_t
+
+    # dim_status dim_model_parameter_info(const dim_model *model, size_t index, dim_parameter_info *out);
+    lib.dim_model_parameter_info.argtypes = [c_void_p, c_size_t, POINTER(ParameterInfo)]
+    lib.dim_model_parameter_info.restype = c_int
+
+    # dim_status dim_model_find_parameter(const dim_model *model, const char *name, size_t *index);
+    lib.dim_model_find_parameter.argtypes = [c_void_p, c_char_p, POINTER(c_size_t)]
+    lib.dim_model_find_parameter.restype = c_int
+
+    # dim_status dim_model_get_parameter(const dim_model *model, const char *name, void *out, size_t bytes);
+    lib.dim_model_get_parameter.argtypes = [c_void_p, c_char_p, c_void_p, c_size_t]
+    lib.dim_model_get_parameter.restype = c_int
+
+    # dim_status dim_model_set_parameter(dim_model *model, const char *name, const void *data, size_t bytes);
+    lib.dim_model_set_parameter.argtypes = [c_void_p, c_char_p, c_void_p, c_size_t]
+    lib.dim_model_set_parameter.restype = c_int
+
+    # dim_status dim_model_set_parameters(dim_model *model, size_t count, const char *const *names,
+    #                                     const void *const *data, const size_t *bytes);
+    lib.dim_model_set_parameters.argtypes = [
+        c_void_p, c_size_t, POINTER(c_char_p), POINTER(c_void_p), POINTER(c_size_t),
+    ]  # fmt: skip
+    lib.dim_model_set_parameters.restype = c_int
+
+    # ---- Forward passes
+
+    # dim_status dim_encode(dim_model *model, const float *images, size_t n, float *encoded, float *features);
+    lib.dim_encode.argtypes = [c_void_p, Floats, c_size_t, Floats, Floats]
+    lib.dim_encode.restype = c_int
+
+    # dim_status dim_score_global(dim_model *model, const float *encoded, const float *features, size_t n,
+    #                             float *logits);
+    lib.dim_score_global.argtypes = [c_void_p, Floats, Floats, c_size_t, Floats]
+    lib.dim_score_global.restype = c_int
+
+    # dim_status dim_score_local(dim_model *model, const float *encoded, const float *features, size_t n,
+    #                            float *logits);
+    lib.dim_score_local.argtypes = [c_void_p, Floats, Floats, c_size_t, Floats]
+    lib.dim_score_local.restype = c_int
+
+    # dim_status dim_score_prior(dim_model *model, const float *encoded, size_t n, float *probabilities);
+    lib.dim_score_prior.argtypes = [c_void_p, Floats, c_size_t, Floats]
+    lib.dim_score_prior.restype = c_int
+
+    # dim_status dim_classify(dim_model *model, const float *encoded, size_t n, float *probabilities);
+    lib.dim_classify.argtypes = [c_void_p, Floats, c_size_t, Floats]
+    lib.dim_classify.restype = c_int
+
+    # ---- Training: the Deep InfoMax objective
+
+    # dim_status dim_trainer_options_init(dim_trainer_options *options, size_t struct_size);
+    lib.dim_trainer_options_init.argtypes = [POINTER(TrainerOptions), c_size_t]
+    lib.dim_trainer_options_init.restype = c_int
+
+    # dim_status dim_trainer_create(dim_model *model, const dim_trainer_options *options, dim_trainer **out);
+    lib.dim_trainer_create.argtypes = [c_void_p, POINTER(TrainerOptions), POINTER(c_void_p)]
+    lib.dim_trainer_create.restype = c_int
+
+    # void dim_trainer_free(dim_trainer *trainer);
+    lib.dim_trainer_free.argtypes = [c_void_p]
+    lib.dim_trainer_free.restype = None
+
+    # dim_status dim_trainer_step(dim_trainer *trainer, const float *images, size_t n, dim_losses *losses);
+    lib.dim_trainer_step.argtypes = [c_void_p, Floats, c_size_t, POINTER(Losses)]
+    lib.dim_trainer_step.restype = c_int
+
+    # dim_status dim_trainer_accumulate(dim_trainer *trainer, const float *images, size_t n,
+    #                                   dim_losses *losses);
+    lib.dim_trainer_accumulate.argtypes = [c_void_p, Floats, c_size_t, POINTER(Losses)]
+    lib.dim_trainer_accumulate.restype = c_int
+
+    # dim_status dim_trainer_update(dim_trainer *trainer);
+    lib.dim_trainer_update.argtypes = [c_void_p]
+    lib.dim_trainer_update.restype = c_int
+
+    # dim_status dim_trainer_evaluate(dim_trainer *trainer, const float *images, size_t n,
+    #                                 dim_losses *losses);
+    lib.dim_trainer_evaluate.argtypes = [c_void_p, Floats, c_size_t, POINTER(Losses)]
+    lib.dim_trainer_evaluate.restype = c_int
+
+    # dim_status dim_trainer_get_gradient(const dim_trainer *trainer, const char *name, void *out,
+    #                                     size_t bytes);
+    lib.dim_trainer_get_gradient.argtypes = [c_void_p, c_char_p, c_void_p, c_size_t]
+    lib.dim_trainer_get_gradient.restype = c_int
+
+    # dim_status dim_trainer_set_gradient_callback(dim_trainer *trainer, dim_gradient_callback callback,
+    #                                              void *context);
+    lib.dim_trainer_set_gradient_callback.argtypes = [c_void_p, GradientCallback, c_void_p]
+    lib.dim_trainer_set_gradient_callback.restype = c_int
+
+    # dim_status dim_trainer_set_learning_rates(dim_trainer *trainer, double encoder, double discriminator);
+    lib.dim_trainer_set_learning_rates.argtypes = [c_void_p, c_double, c_double]
+    lib.dim_trainer_set_learning_rates.restype = c_int
+
+    # dim_status dim_trainer_get_options(const dim_trainer *trainer, dim_trainer_options *options);
+    lib.dim_trainer_get_options.argtypes = [c_void_p, POINTER(TrainerOptions)]
+    lib.dim_trainer_get_options.restype = c_int
+
+    # uint64_t dim_trainer_step_count(const dim_trainer *trainer);
+    lib.dim_trainer_step_count.argtypes = [c_void_p]
+    lib.dim_trainer_step_count.restype = c_uint64
+
+    # dim_status dim_trainer_model(const dim_trainer *trainer, dim_model **out);
+    lib.dim_trainer_model.argtypes = [c_void_p, POINTER(c_void_p)]
+    lib.dim_trainer_model.restype = c_int
+
+    # dim_status dim_trainer_save(const dim_trainer *trainer, const char *path);
+    lib.dim_trainer_save.argtypes = [c_void_p, c_char_p]
+    lib.dim_trainer_save.restype = c_int
+
+    # dim_status dim_trainer_resume(const char *path, dim_trainer **out);
+    lib.dim_trainer_resume.argtypes = [c_char_p, POINTER(c_void_p)]
+    lib.dim_trainer_resume.restype = c_int
+
+    # ---- Training: the classifier
+
+    # dim_status dim_classifier_options_init(dim_classifier_options *options, size_t struct_size);
+    lib.dim_classifier_options_init.argtypes = [POINTER(ClassifierOptions), c_size_t]
+    lib.dim_classifier_options_init.restype = c_int
+
+    # dim_status dim_classifier_trainer_create(dim_model *model, const dim_classifier_options *options,
+    #                                          dim_classifier_trainer **out);
+    lib.dim_classifier_trainer_create.argtypes = [c_void_p, POINTER(ClassifierOptions), POINTER(c_void_p)]
+    lib.dim_classifier_trainer_create.restype = c_int
+
+    # void dim_classifier_trainer_free(dim_classifier_trainer *trainer);
+    lib.dim_classifier_trainer_free.argtypes = [c_void_p]
+    lib.dim_classifier_trainer_free.restype = None
+
+    # dim_status dim_classifier_trainer_step(dim_classifier_trainer *trainer, const float *images,
+    #                                        const int64_t *labels, size_t n,
+    #                                        dim_classifier_result *result);
+    lib.dim_classifier_trainer_step.argtypes = [
+        c_void_p, Floats, POINTER(c_int64), c_size_t, POINTER(ClassifierResult),
+    ]  # fmt: skip
+    lib.dim_classifier_trainer_step.restype = c_int
+
+    # dim_status dim_classifier_trainer_step_encoded(dim_classifier_trainer *trainer, const float *encoded,
+    #                                                const int64_t *labels, size_t n,
+    #                                                dim_classifier_result *result);
+    lib.dim_classifier_trainer_step_encoded.argtypes = [
+        c_void_p, Floats, POINTER(c_int64), c_size_t, POINTER(ClassifierResult),
+    ]  # fmt: skip
+    lib.dim_classifier_trainer_step_encoded.restype = c_int
+
+    # dim_status dim_classifier_trainer_evaluate(dim_classifier_trainer *trainer, const float *images,
+    #                                            const int64_t *labels, size_t n,
+    #                                            dim_classifier_result *result, uint64_t *confusion);
+    lib.dim_classifier_trainer_evaluate.argtypes = [
+        c_void_p, Floats, POINTER(c_int64), c_size_t, POINTER(ClassifierResult), POINTER(c_uint64),
+    ]  # fmt: skip
+    lib.dim_classifier_trainer_evaluate.restype = c_int
+
+    # dim_status dim_classifier_trainer_set_learning_rate(dim_classifier_trainer *trainer,
+    #                                                     double learning_rate);
+    lib.dim_classifier_trainer_set_learning_rate.argtypes = [c_void_p, c_double]
+    lib.dim_classifier_trainer_set_learning_rate.restype = c_int
+
+    # dim_status dim_classifier_trainer_get_options(const dim_classifier_trainer *trainer,
+    #                                               dim_classifier_options *options);
+    lib.dim_classifier_trainer_get_options.argtypes = [c_void_p, POINTER(ClassifierOptions)]
+    lib.dim_classifier_trainer_get_options.restype = c_int
+
+    # uint64_t dim_classifier_trainer_step_count(const dim_classifier_trainer *trainer);
+    lib.dim_classifier_trainer_step_count.argtypes = [c_void_p]
+    lib.dim_classifier_trainer_step_count.restype = c_uint64
+
+    # dim_status dim_classifier_trainer_model(const dim_classifier_trainer *trainer, dim_model **out);
+    lib.dim_classifier_trainer_model.argtypes = [c_void_p, POINTER(c_void_p)]
+    lib.dim_classifier_trainer_model.restype = c_int
+
+    # dim_status dim_classifier_trainer_save(const dim_classifier_trainer *trainer, const char *path);
+    lib.dim_classifier_trainer_save.argtypes = [c_void_p, c_char_p]
+    lib.dim_classifier_trainer_save.restype = c_int
+
+    # dim_status dim_classifier_trainer_resume(const char *path, dim_classifier_trainer **out);
+    lib.dim_classifier_trainer_resume.argtypes = [c_char_p, POINTER(c_void_p)]
+    lib.dim_classifier_trainer_resume.restype = c_int

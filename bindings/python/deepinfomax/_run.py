@@ -1,0 +1,88 @@
+"""What the two trainers have in common: an owned C object, its model, checkpoints, the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
+
+from ._handles import Handle, model_handle, new_handle
+from ._library import check, library
+from .model import Model, Path, path_bytes
+
+Self = TypeVar("Self", bound="Run")
+
+
+class Run:
+    """A training run, behind the C functions whose names begin with `_PREFIX`."""
+
+    _PREFIX: ClassVar[str]
+    _handle: Handle
+    _model: Model | None
+
+    @classmethod
+    def resume(cls: type[Self], path: Path) -> Self:
+        """Goes on where the checkpoint of such a trainer stopped, with a model of its own.
+
+        What follows is bit for bit what a run that never stopped would have given. Raises FileAccessError (an
+        OSError), FileFormatError or FileContentError (ValueErrors): no checkpoint, or one of another kind, of other
+        shapes, or by a newer version.
+        """
+        run = cls.__new__(cls)
+        run._start(None, cls._function("resume"), path_bytes(path))
+        return run
+
+    def _start(self, model: Model | None, make: Callable[..., int], *arguments: Any) -> None:
+        self._model = model
+        self._handle = new_handle("trainer", self._function("free"), make, *arguments)
+
+    @classmethod
+    def _function(cls, name: str) -> Any:
+        return getattr(library(), f"{cls._PREFIX}_{name}")
+
+    def _call(self, name: str, *arguments: Any) -> None:
+        """Calls `<prefix>_<name>(trainer, arguments...)` and raises what it failed with."""
+        check(self._function(name)(self._pointer, *arguments))
+
+    @property
+    def _pointer(self) -> int:
+        return self._handle.pointer
+
+    @property
+    def model(self) -> Model:
+        """The model that is trained: the one that was given, or the checkpoint's. Its weights move with each step."""
+        if self._model is None or self._model._handle.closed:
+            self._model = Model._of(model_handle(self._function("model"), self._pointer))
+        return self._model
+
+    @property
+    def steps(self) -> int:
+        """How many updates the run has made, those before a checkpoint included."""
+        return int(self._function("step_count")(self._pointer))
+
+    def save(self, path: Path) -> None:
+        """Writes a checkpoint, atomically: all networks' weights, the optimisers, random state and options.
+
+        It is a weights file as well: `Model.open` opens it. Raises FileAccessError, or InvalidArgument while
+        accumulated gradients wait for `update`.
+        """
+        self._call("save", path_bytes(path))
+
+    def close(self) -> None:
+        """Frees the optimisers' memory, not the model; later calls raise InvalidHandle. Twice does nothing."""
+        self._handle.close()
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> Any:
+        raise TypeError(f"a {type(self).__name__} cannot be pickled or copied: save it to a file and resume it")
+
+
+def choice(value: str, values: tuple[str, ...], what: str) -> int:
+    """The C enumeration's number of a name."""
+    if value not in values:
+        raise ValueError(f"{what}: expected one of {', '.join(map(repr, values))}, found {value!r}")
+    return values.index(value)

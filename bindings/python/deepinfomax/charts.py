@@ -1,0 +1,49 @@
+"""Charts with axes and words, drawn by matplotlib: the confusion matrix. PNG, SVG or PDF by the name's ending."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FORMATS = ("png", "svg", "pdf")
+
+
+def confusion(
+    matrices: Sequence[tuple[str, NDArray[np.int64]]], classes: Sequence[str], file_format: str = "png"
+) -> bytes:
+    """The file's bytes: confusion matrices side by side, each under its title.
+
+    matrices: of (10,10) counts, row = label, column = prediction; only the rows and columns of `classes` are drawn.
+    Raises ImportError where matplotlib is missing.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    k = len(classes)
+    figure = Figure(figsize=(0.42 * k * len(matrices) + 1.4, 0.42 * k + 1.1), layout="constrained")
+    FigureCanvasAgg(figure)  # Not pyplot: no window, no global state.
+    axes = figure.subplots(1, len(matrices), squeeze=False, sharey=True)[0]
+    for axis, (title, counts) in zip(axes, matrices, strict=True):
+        _matrix(axis, np.asarray(counts)[:k, :k], classes)
+        axis.set_title(title, fontsize=9)
+        axis.set_xlabel("prediction")
+    axes[0].set_ylabel("label")
+    file = BytesIO()
+    figure.savefig(file, format=file_format, dpi=100)
+    return file.getvalue()
+
+
+def _matrix(axis: Any, counts: NDArray[np.int64], classes: Sequence[str]) -> None:
+    # Coloured by the share of the label's images: classes of different sizes look alike.
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    turned = 90 if max(map(len, classes)) > 2 else 0
+    axis.set_xticks(range(len(classes)), classes, rotation=turned, fontsize=8)
+    axis.set_yticks(range(len(classes)), classes, fontsize=8)
+    for row, column in zip(*np.nonzero(counts), strict=True):
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        axis.text(column, row, counts[row, column], ha="center", va="center", fontsize=7, color=colour)

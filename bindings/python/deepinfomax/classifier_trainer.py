@@ -1,0 +1,177 @@
+"""Training the classifier on labelled images, and how well it does."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import byref
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _arrays, _library
+from ._library import check, library
+from ._run import Run, choice
+from .model import Model
+
+EncoderUse = Literal["frozen", "frozen_batch_statistics", "trained"]
+ClassifierLoss = Literal["logits", "softmax_twice"]
+_ENCODER_USES: tuple[EncoderUse, ...] = ("frozen", "frozen_batch_statistics", "trained")  # dim_encoder_use
+_LOSSES: tuple[ClassifierLoss, ...] = ("logits", "softmax_twice")  # dim_classifier_loss
+_CLASSES = 10
+
+
+class ClassifierResult(NamedTuple):
+    """How the classifier did on a batch of `count` images, before the update."""
+
+    #: Mean over the batch.
+    loss: float
+    #: Images whose largest probability is their label's.
+    correct: int
+    count: int
+
+    @property
+    def accuracy(self) -> float:
+        return self.correct / self.count
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """How the classifier does on labelled images. The sum of two is that of both sets of images together."""
+
+    loss: float
+    #: (10,10) counts: row = label, column = prediction.
+    confusion: NDArray[np.int64]
+
+    @property
+    def count(self) -> int:
+        return int(self.confusion.sum())
+
+    @property
+    def correct(self) -> int:
+        return int(self.confusion.trace())
+
+    @property
+    def accuracy(self) -> float:
+        return self.correct / self.count
+
+    @property
+    def precision(self) -> NDArray[np.float64]:
+        """(10,): of the images predicted as each class, the share that is of it; nan for a class never predicted."""
+        predicted = self.confusion.sum(0)
+        return np.divide(self.confusion.diagonal(), predicted, out=np.full(_CLASSES, np.nan), where=predicted > 0)
+
+    def __add__(self, other: Evaluation) -> Evaluation:
+        total = self.loss * self.count + other.loss * other.count
+        return Evaluation(total / (self.count + other.count), self.confusion + other.confusion)
+
+
+@dataclass(frozen=True)
+class ClassifierOptions:
+    """What a ClassifierTrainer was made with, the learning rate as it is now."""
+
+    encoder: EncoderUse
+    loss: ClassifierLoss
+    lr: float
+    betas: tuple[float, float]
+    eps: float
+    weight_decay: float
+
+
+class ClassifierTrainer(Run):
+    """Trains a model's classifier, alone or together with the encoder, as PyTorch would (docs/training.md).
+
+    Images are taken as `Model.encode` takes them, labels as any array of integers 0 to 9, one for each image. A step
+    needs two images at least: batch norm has no statistics of one.
+
+    An error leaves model and optimiser as they were. `NotFinite` reports a loss or a gradient that has become NaN or
+    infinite, before it reaches the weights.
+    """
+
+    _PREFIX = "dim_classifier_trainer"
+
+    def __init__(
+        self,
+        model: Model,
+        encoder: EncoderUse = "frozen",
+        loss: ClassifierLoss = "logits",
+        lr: float = 1e-4,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        """The implementation that the notebook links to is encoder="frozen_batch_statistics", loss="softmax_twice".
+
+        encoder: "frozen" uses it in evaluation mode, "frozen_batch_statistics" in training mode (its weights stay, its
+        running statistics move), "trained" trains it together with the classifier.
+        loss: cross-entropy of the "logits", or of the softmax output taken as logits ("softmax_twice").
+        lr, betas, eps, weight_decay: as of torch.optim.Adam.
+        """
+        options = _library.ClassifierOptions()
+        check(library().dim_classifier_options_init(byref(options), ctypes.sizeof(options)))
+        options.encoder = choice(encoder, _ENCODER_USES, "encoder")
+        options.loss = choice(loss, _LOSSES, "loss")
+        options.learning_rate = lr
+        options.beta1, options.beta2 = betas
+        options.epsilon, options.weight_decay = eps, weight_decay
+        self._start(model, library().dim_classifier_trainer_create, model._handle.pointer, byref(options))
+
+    # ---- Steps
+
+    def step(self, images: Any, labels: Any) -> ClassifierResult:
+        """One step of Adam. Returns how the classifier did on the batch before it."""
+        x, single = _arrays.images(images)
+        return self._step("step", x, labels, single)
+
+    def step_encoded(self, y: Any, labels: Any) -> ClassifierResult:
+        """The same from y (n,64) that `Model.encode` gave: saves encoding again where the encoder is "frozen"."""
+        vectors, single = _arrays.encoded(y)
+        return self._step("step_encoded", vectors, labels, single)
+
+    def _step(self, function: str, inputs: NDArray[np.float32], labels: Any, single: bool) -> ClassifierResult:
+        classes = _arrays.labels(labels, len(inputs), single)
+        found = _library.ClassifierResult()
+        self._call(function, _arrays.pointer(inputs), _labels_pointer(classes), len(inputs), byref(found))
+        return ClassifierResult(found.loss, found.correct, found.count)
+
+    def evaluate(self, images: Any, labels: Any) -> Evaluation:
+        """Encoder and classifier in evaluation mode on one image or more; nothing changes."""
+        x, single = _arrays.images(images)
+        classes = _arrays.labels(labels, len(x), single)
+        found = _library.ClassifierResult()
+        confusion = np.zeros((_CLASSES, _CLASSES), np.uint64)
+        counts = confusion.ctypes.data_as(ctypes.POINTER(ctypes.c_uint64))
+        self._call("evaluate", _arrays.pointer(x), _labels_pointer(classes), len(x), byref(found), counts)
+        return Evaluation(found.loss, confusion.astype(np.int64))
+
+    # ---- Options
+
+    @property
+    def options(self) -> ClassifierOptions:
+        """As they are now, the learning rate included."""
+        o = _library.ClassifierOptions(struct_size=ctypes.sizeof(_library.ClassifierOptions))
+        self._call("get_options", byref(o))
+        adam = ((o.beta1, o.beta2), o.epsilon, o.weight_decay)
+        return ClassifierOptions(_ENCODER_USES[o.encoder], _LOSSES[o.loss], o.learning_rate, *adam)
+
+    @property
+    def lr(self) -> float:
+        """The learning rate; may be set between steps."""
+        return self.options.lr
+
+    @lr.setter
+    def lr(self, rate: float) -> None:
+        self._call("set_learning_rate", rate)
+
+    def __repr__(self) -> str:
+        if self._handle.closed:
+            return "<deepinfomax.ClassifierTrainer, closed>"
+        options = self.options
+        return f"<deepinfomax.ClassifierTrainer, encoder {options.encoder}, {options.loss}, after {self.steps} steps>"
+
+
+def _labels_pointer(labels: NDArray[np.int64]) -> Any:
+    """The address of contiguous int64, to be used while the array lives."""
+    return ctypes.cast(labels.ctypes.data, ctypes.POINTER(ctypes.c_int64))

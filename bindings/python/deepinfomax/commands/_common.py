@@ -1,0 +1,129 @@
+"""What the commands share: arguments, and opening what they name."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import set_num_threads
+from ..model import Model
+from . import UsageError
+
+if TYPE_CHECKING:
+    from ..data import Dataset
+
+
+# ---- Arguments
+
+
+def add_examples(parser: argparse.ArgumentParser, examples: str) -> None:
+    """Shown at the end of --help as they stand."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = "examples:\n" + examples.strip("\n")
+
+
+def add_general(parser: argparse.ArgumentParser, seed: str) -> None:
+    """--seed, --threads, --json. `seed` says what it seeds."""
+    parser.add_argument("--seed", type=int, default=0, help=f"{seed} (default: 0)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads; 0 = all cores (default: DIM_NUM_THREADS, or 0)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+
+
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--weights", metavar="FILE", help="weights file or checkpoint (default: the seed's weights, untrained)"
+    )
+
+
+def add_data(parser: argparse.ArgumentParser, default: str) -> None:
+    """--data, --split, --limit. `default` says what is used when no data is named."""
+    parser.add_argument(
+        "--data",
+        metavar="PATH",
+        help="CIFAR-10's binary files (folder or .tar.gz), a folder of images, .npy, .npz or HDF5 " f"(default: {default})",
+    )
+    parser.add_argument(
+        "--split", default="all", choices=("all", "train", "validation", "test"), help="which part of it (default: all)"
+    )
+    parser.add_argument("--limit", type=positive, metavar="N", help="the first N images alone")
+
+
+def positive(text: str) -> int:
+    """For argparse: an integer of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, found {value}")
+    return value
+
+
+def natural(text: str) -> int:
+    """For argparse: an integer of at least 0."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"expected at least 0, found {value}")
+    return value
+
+
+# ---- What the arguments name
+
+
+def apply_general(arguments: argparse.Namespace) -> None:
+    """Checks --seed, sets --threads."""
+    check_seed(arguments.seed)
+    if arguments.threads is not None:
+        if not 0 <= arguments.threads <= 1024:
+            raise UsageError(f"--threads: expected 0 <= N <= 1024, found {arguments.threads}")
+        set_num_threads(arguments.threads)
+
+
+def check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**64:
+        raise UsageError(f"--seed: expected 0 <= SEED < 2**64, found {seed}")
+
+
+def open_model(arguments: argparse.Namespace) -> Model:
+    """The networks of --weights, or all five of --seed. The command needs an encoder."""
+    if arguments.weights is None:
+        return Model(arguments.seed)
+    model = Model.open(arguments.weights)
+    if "encoder" not in model.networks:
+        raise UsageError(f"{arguments.weights}: holds {', '.join(model.networks)}; an encoder is needed")
+    return model
+
+
+def weights_name(arguments: argparse.Namespace) -> str:
+    """For reports."""
+    return f"seed {arguments.seed}, untrained" if arguments.weights is None else str(arguments.weights)
+
+
+def open_data(arguments: argparse.Namespace, labelled: bool = False) -> Dataset:
+    """The images of --data, --split and --limit."""
+    import numpy as np
+
+    from ..data import open_dataset
+
+    data = open_dataset(arguments.data, labelled=labelled, split=arguments.split)
+    if arguments.limit is not None and arguments.limit < len(data):
+        data = data.subset(np.arange(arguments.limit))
+    return data
+
+
+# ---- Files
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Says before a long computation that its result could not be written: no such folder, no permission."""
+    target = Path(path)
+    folder = target.parent
+    if target.is_dir():
+        raise UsageError(f"{target}: is a folder, expected a file's name")
+    if not folder.is_dir():
+        raise UsageError(f"{target}: there is no folder {folder}")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(f"{target}: cannot be written: {error.strerror}") from error

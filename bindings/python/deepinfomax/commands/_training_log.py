@@ -1,0 +1,140 @@
+"""What `dim train` tells: metrics.csv, TensorBoard's files, the bar and lines of a terminal, or JSON for machines."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, TextIO
+
+from .. import build_info
+from .._files import write_whole
+from ..run_folder import Row, RunFolder, Settings, append
+from ..trainer import Losses
+from ._progress import Progress, duration
+
+
+class TrainingLog:
+    """To be entered; `rows` are those of before, of a run that goes on."""
+
+    def __init__(
+        self, folder: RunFolder, arguments: argparse.Namespace, rows: list[Row], step: int, steps: int, batch: int
+    ) -> None:
+        self._folder, self._arguments, self._rows = folder, arguments, rows
+        self._seconds = rows[-1].seconds if rows else 0.0
+        self._step, self._steps, self._batch = step, steps, batch
+
+    def __enter__(self) -> TrainingLog:
+        self._metrics: TextIO = self._folder.write_metrics(self._rows)
+        self._progress = Progress(self._steps * self._batch, self._step * self._batch, shown=not self._arguments.json)
+        self._board = None
+        if self._arguments.tensorboard:
+            from .._tensorboard import EventFile
+
+            self._board = EventFile(self._folder.path)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.close()
+        if self._board is not None:
+            self._board.close()
+        try:
+            self._metrics.close()
+        except OSError:  # A full disk, which has been told of when a row was written.
+            pass
+
+    # ---- Events
+
+    def begin(self, settings: Settings, data: str, steps_per_epoch: int) -> None:
+        self._event("start", step=self._step, steps=self._steps, output=str(self._folder.path), data_name=data,
+                    steps_per_epoch=steps_per_epoch, settings=asdict(settings), libdim=build_info())  # fmt: skip
+        validation = f", {settings.validation_images} for validation" if settings.validation_images else ""
+        self._say(f"{build_info()}")
+        self._say(f"{data}: {settings.images:,} images{validation}; {steps_per_epoch} steps an epoch")
+        if self._step:
+            self._say(f"{self._folder.path}: going on after step {self._step} of {self._steps}")
+        else:
+            self._say(f"{self._folder.path}: {settings.epochs} epochs, batch {settings.batch}, prior {settings.prior}")
+
+    def step(
+        self, step: int, per_epoch: int, losses: Losses, rate: float, images: int, seconds: float
+    ) -> None:
+        row = self._row("train", step, per_epoch, losses, rate, images, seconds)
+        self._progress.advance(self._batch, f"epoch {row.epoch:.2f}, total {row.total:.4f}")
+
+    def validation(
+        self, step: int, per_epoch: int, losses: Sequence[float], rate: float, images: int, seconds: float
+    ) -> None:
+        row = self._row("validation", step, per_epoch, losses, rate, images, seconds)
+        epoch = step / per_epoch
+        self._say(
+            f"epoch {epoch:<4g} validation: total {row.total:.4f}, local {row.local:.4f}, global {row.global_:.4f}, "
+            f"prior {row.prior:.4f}; {duration(row.seconds)}"
+        )
+
+    def checkpoint(self, step: int) -> None:
+        self._event("checkpoint", step=step, path=str(self._folder.checkpoint))
+
+    def finished(self) -> None:
+        curves = self._draw()
+        self._event("end", status="finished", step=self._steps, weights=str(self._folder.weights),
+                    checkpoint=str(self._folder.checkpoint), curves=curves)  # fmt: skip
+        self._say(f"done: weights in {self._folder.weights}" + (f", curves in {curves}" if curves else ""))
+
+    def interrupted(self, step: int, resume: str) -> None:
+        self._event("end", status="interrupted", step=step, checkpoint=str(self._folder.checkpoint), resume=resume)
+        self._say(f"interrupted after step {step}, which is saved; go on with: {resume}")
+
+    def failed(self, message: str) -> int:
+        """The exit code."""
+        self._event("end", status="failed", error=message)
+        self._progress.close()
+        print(f"dim train: {message}", file=sys.stderr)
+        return 1
+
+    def has_validation(self, step: int) -> bool:
+        """Whether the run had its validation after this step before it was interrupted."""
+        return any(row.phase == "validation" and row.step == step for row in self._rows)
+
+    def flush(self) -> None:
+        self._metrics.flush()
+
+    # ---- Where they go
+
+    def _row(
+        self, phase: str, step: int, per_epoch: int, losses: Sequence[float], rate: float, images: int, seconds: float
+    ) -> Row:
+        self._seconds += seconds
+        total, local, global_, prior = map(float, losses)
+        row = Row(step, step / per_epoch, phase, total, local, global_, prior, rate, images / seconds, self._seconds)
+        append(self._metrics, row)
+        self._rows.append(row)
+        if self._board is not None:
+            self._board.add(row)
+        values = {name.rstrip("_"): value for name, value in asdict(row).items() if name != "phase"}
+        self._event("step" if phase == "train" else phase, **values)
+        return row
+
+    def _event(self, event: str, **values: Any) -> None:
+        if self._arguments.json:
+            print(json.dumps({"event": event, **values}), flush=True)
+
+    def _say(self, text: str) -> None:
+        if not self._arguments.json:
+            self._progress.say(text)
+
+    def _draw(self) -> str | None:
+        """The picture's path; None where there is none."""
+        if self._arguments.no_plot:
+            return None
+        try:
+            from .. import curves
+
+            content = curves.draw(self._rows, str(self._folder.path))
+        except ImportError:
+            self._say('no curves drawn: matplotlib is not installed (pip install "deepinfomax[plot]")')
+            return None
+        write_whole(self._folder.curves, content)
+        return str(self._folder.curves)

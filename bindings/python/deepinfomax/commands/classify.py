@@ -1,0 +1,313 @@
+"""`dim classify`: how well an encoder serves a classifier, beside an untrained one, training end to end, and pixels."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import charts, evaluation
+from .._files import write_whole
+from ..classifier_trainer import Evaluation
+from ..data import Dataset, MissingPackage, open_dataset
+from ..evaluation import Epoch, Floats, Labels, Settings
+from ..model import Model
+from . import UsageError, _vectors
+from ._common import (
+    add_data, add_examples, add_general, apply_general, check_seed, check_writable, natural, open_data, open_model, positive,
+)  # fmt: skip
+from ._progress import Progress
+
+ARMS = ("frozen", "untrained", "end-to-end", "pixels")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add_data(parser, "scikit-learn's digits")
+    add("--weights", metavar="FILE", help="the encoder to judge: weights file or checkpoint (default: none, untrained alone)")
+    add("--arms", default=",".join(ARMS), metavar="LIST", help=f"what to compare (default: {','.join(ARMS)})")
+    add("--seeds", metavar="LIST", help="repeat for each of these, 0,1,2 for instance, and give the mean")
+    add("--predict", metavar="PATH", help="a folder of images to label, with the trained classifier")
+    training = parser.add_argument_group("training of the classifier; defaults are the original's")
+    add = training.add_argument
+    add("--epochs", type=natural, default=100, metavar="N",
+        help="on the encoded vectors; 0 = the classifier of --weights as it is (default: 100)")  # fmt: skip
+    add("--end-to-end-epochs", type=positive, default=3, metavar="N",
+        help="passes over the images, which take as long as training the encoder (default: 3)")  # fmt: skip
+    add("--batch", type=positive, default=128, metavar="N", help="images a step, 2 at least (default: 128)")
+    add("--lr", type=float, default=1e-4, metavar="X", help="of Adam (default: 1e-4)")
+    add("--loss", choices=("logits", "softmax-twice"), default="logits",
+        help="cross-entropy of the logits, or, as the original, of the softmax output (default: logits)")  # fmt: skip
+    files = parser.add_argument_group("what is written")
+    files.add_argument("--picture", metavar="FILE", help="the confusion matrices: .png, .svg or .pdf (needs matplotlib)")
+    files.add_argument("--predictions", metavar="FILE", help="the labels of --predict as CSV, in place of lines of text")
+    files.add_argument("--save", metavar="FILE", help="weights file with the trained classifier")
+    add_general(parser, "the split in 90 and 10 percent, untrained weights, order of the batches")
+    add_examples(
+        parser,
+        """
+  dim classify                                            the digits: an untrained encoder, end to end, pixels
+  dim classify --weights weights.h5 --seeds 0,1,2 --picture confusion.png
+  dim classify --weights weights.h5 --data cifar-10-binary.tar.gz --split train --arms frozen,untrained
+  dim classify --weights weights.h5 --predict photos --save classifier.h5
+  dim classify --weights classifier.h5 --epochs 0 --predict photos       without training again
+""",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    apply_general(arguments)
+    arms, seeds = _checked(arguments)
+    data = open_data(arguments, labelled=True)
+    names = _class_names(data)
+    unlabelled = None if arguments.predict is None else open_dataset(arguments.predict)
+    judged = None if arguments.weights is None else open_model(arguments)
+
+    runs: list[Run] = []
+    for seed in seeds:
+        runs += Comparison(arguments, data, judged, seed).runs(arms)
+    models = [run for run in runs if run.model is not None]
+    if (arguments.predict or arguments.save) and not models:
+        raise UsageError(f"--{'predict' if arguments.predict else 'save'}: no arm that has a classifier")
+    report = _report(arguments, data, names, runs)
+    if arguments.picture:
+        _draw(arguments.picture, [run for run in models if run.seed == seeds[0]], names)
+    if arguments.save:
+        _model(models[0]).save(arguments.save)
+    if unlabelled is not None:
+        report["predictions"] = _predict(_model(models[0]), unlabelled, names)
+    if arguments.predictions:
+        write_whole(arguments.predictions, _csv(report.pop("predictions")).encode())
+    print(json.dumps(report, indent=2) if arguments.json else _text(report))
+    return 0
+
+
+def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[int]]:
+    """Arms and seeds, after a look at all that can be known to be wrong."""
+    arms = arguments.arms.split(",")
+    unknown = [arm for arm in arms if arm not in ARMS]
+    if unknown:
+        raise UsageError(f"--arms: expected some of {','.join(ARMS)}, found {unknown[0]!r}")
+    try:
+        seeds = [arguments.seed] if arguments.seeds is None else [int(seed) for seed in arguments.seeds.split(",")]
+    except ValueError:
+        raise UsageError(f"--seeds: expected numbers between commas, found {arguments.seeds}") from None
+    for seed in seeds:
+        check_seed(seed)
+    if arguments.batch < 2:
+        raise UsageError("--batch: expected 2 at least: batch norm has no statistics of one image")
+    if not (math.isfinite(arguments.lr) and arguments.lr >= 0):
+        raise UsageError(f"--lr: expected a number that is not negative, found {arguments.lr}")
+    if arguments.epochs == 0:
+        if arguments.weights is None:
+            raise UsageError("--epochs 0: uses the classifier of --weights, and there is none")
+        arms = [arm for arm in arms if arm in ("frozen", "pixels")]
+    if arguments.weights is None:
+        arms = [arm for arm in arms if arm != "frozen"]
+    if not arms:
+        raise UsageError("--arms: nothing is left to compare; frozen needs --weights")
+    if arguments.predictions and not arguments.predict:
+        raise UsageError("--predictions: there is no --predict")
+    if arguments.picture and Path(arguments.picture).suffix.lower().lstrip(".") not in charts.FORMATS:
+        raise UsageError(f"--picture: expected a name that ends in {', '.join(charts.FORMATS)}, found {arguments.picture}")
+    for path in (arguments.picture, arguments.predictions, arguments.save):
+        if path is not None:
+            check_writable(path)
+    return arms, seeds
+
+
+def _class_names(data: Dataset) -> tuple[str, ...]:
+    assert data.labels is not None
+    count = int(data.labels.max()) + 1
+    if count > evaluation.CLASSES or int(data.labels.min()) < 0:
+        raise UsageError(f"{data.name}: {count} classes; the classifier has {evaluation.CLASSES}")
+    if len(data) < 10:
+        raise UsageError(f"{data.name}: {len(data)} images; ten at least are needed to train on some and test on others")
+    return tuple(map(str, range(count))) if data.classes is None else data.classes[:count]
+
+
+# ---- The comparison
+
+
+@dataclass
+class Run:
+    """One arm with one seed."""
+
+    arm: str
+    seed: int
+    #: Of the classifier on the test images; None for pixels, which have none.
+    test: Evaluation | None
+    history: list[Epoch]
+    #: Accuracies on the test images; None where scikit-learn is missing.
+    linear: float | None
+    knn: float | None
+    model: Model | None
+
+
+class Comparison:
+    """The arms on one split of the data."""
+
+    def __init__(self, arguments: argparse.Namespace, data: Dataset, judged: Model | None, seed: int) -> None:
+        assert data.labels is not None
+        self.arguments, self.data, self.judged, self.seed = arguments, data, judged, seed
+        self.labels = data.labels
+        self.train, self.test = evaluation.split(len(data), seed)
+        loss: Any = arguments.loss.replace("-", "_")
+        batch = min(arguments.batch, len(self.train))
+        self.settings = Settings(arguments.epochs, batch, arguments.lr, loss, seed)
+        self.shown = not arguments.json
+
+    def runs(self, arms: list[str]) -> list[Run]:
+        makers = {"frozen": self._frozen, "untrained": self._untrained, "end-to-end": self._end_to_end, "pixels": self._pixels}
+        return [makers[arm]() for arm in ARMS if arm in arms]
+
+    def _frozen(self) -> Run:
+        assert self.judged is not None
+        model = Model(self.seed)
+        kept = ("encoder",) if self.arguments.epochs else ("encoder", "classifier")
+        missing = [network for network in kept if network not in self.judged.networks]
+        if missing:
+            raise UsageError(f"{self.arguments.weights}: has no {missing[0]}, which --epochs 0 uses")
+        state = self.judged.state_dict()
+        model.load_state_dict({name: value for name, value in state.items() if name.split(".")[0] in kept})
+        return self._on_vectors("frozen", model)
+
+    def _untrained(self) -> Run:
+        return self._on_vectors("untrained", Model(self.seed))
+
+    def _on_vectors(self, arm: str, model: Model) -> Run:
+        self._say(f"{arm}: encoding {len(self.data):,} images")
+        y = _vectors.encoded(model, self.data, shown=self.shown)
+        train, test = y[self.train], self.labels[self.test]
+        history = evaluation.train_on_vectors(model, train, self.labels[self.train], self.settings)
+        return self._judged(arm, y, evaluation.test_on_vectors(model, y[self.test], test), history, model)
+
+    def _end_to_end(self) -> Run:
+        epochs = self.arguments.end_to_end_epochs
+        self._say(f"end-to-end: {epochs} epochs of {len(self.train):,} images")
+        model, images = Model(self.seed), self.data.subset(self.train)
+        settings = Settings(epochs, self.settings.batch, self.settings.lr, self.settings.loss, self.seed)
+        with Progress(epochs * (len(images) // settings.batch) * settings.batch, shown=self.shown) as progress:
+            history = evaluation.train_on_images(model, images, settings, on_images=progress.advance)
+        y = _vectors.encoded(model, self.data, shown=self.shown)
+        test = evaluation.test_on_vectors(model, y[self.test], self.labels[self.test])
+        return self._judged("end-to-end", y, test, history, model)
+
+    def _pixels(self) -> Run:
+        self._say("pixels: linear probe and nearest neighbours")
+        return self._judged("pixels", evaluation.pixels(self.data), None, [], None)
+
+    def _judged(self, arm: str, x: Floats, test: Evaluation | None, history: list[Epoch], model: Model | None) -> Run:
+        sides = (x[self.train], self.labels[self.train], x[self.test], self.labels[self.test])
+        try:
+            linear = evaluation.linear_probe(*sides)
+        except ImportError:
+            linear = None
+        return Run(arm, self.seed, test, history, linear, evaluation.nearest_neighbours(*sides), model)
+
+    def _say(self, text: str) -> None:
+        if self.shown:
+            print(f"seed {self.seed}, {text}", flush=True)
+
+
+# ---- What comes of it
+
+
+def _model(run: Run) -> Model:
+    assert run.model is not None
+    return run.model
+
+
+def _predict(model: Model, images: Dataset, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Label and probability of each image; of the classes that the data has, the likeliest."""
+    probabilities = model.classify(evaluation.encode(model, images))
+    found: Labels = probabilities[:, : len(names)].argmax(axis=1)
+    return [
+        {"image": images.ids[n], "label": names[label], "probability": float(probabilities[n, label])}
+        for n, label in enumerate(found.tolist())
+    ]
+
+
+def _csv(predictions: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    table = csv.DictWriter(text, ("image", "label", "probability"), lineterminator="\n")
+    table.writeheader()
+    table.writerows(predictions)
+    return text.getvalue()
+
+
+def _draw(path: str, runs: list[Run], names: tuple[str, ...]) -> None:
+    matrices = [(f"{run.arm} ({run.test.accuracy:.1%})", run.test.confusion) for run in runs if run.test is not None]
+    try:
+        content = charts.confusion(matrices, names, Path(path).suffix.lower().lstrip("."))
+    except ImportError as error:
+        raise MissingPackage("matplotlib", "--picture needs", extra="plot") from error
+    write_whole(path, content)
+
+
+def _report(arguments: argparse.Namespace, data: Dataset, names: tuple[str, ...], runs: list[Run]) -> dict[str, Any]:
+    settings = {key: getattr(arguments, key) for key in ("epochs", "end_to_end_epochs", "batch", "lr", "loss")}
+    trained, tested = (len(part) for part in evaluation.split(len(data), 0))
+    return {
+        "data": data.name,
+        "images": {"train": trained, "test": tested},
+        "classes": names,
+        "weights": arguments.weights,
+        "settings": settings,
+        "runs": [_run(run, len(names)) for run in runs],
+    }
+
+
+def _run(run: Run, classes: int) -> dict[str, Any]:
+    report: dict[str, Any] = {"arm": run.arm, "seed": run.seed, "linear_probe": run.linear, "nearest_neighbours": run.knn}
+    if run.test is not None:
+        precision = [None if math.isnan(value) else value for value in run.test.precision[:classes].tolist()]
+        report |= {
+            "accuracy": run.test.accuracy,
+            "loss": run.test.loss,
+            "precision": precision,
+            "confusion": run.test.confusion[:classes, :classes].tolist(),
+            "history": [{"epoch": e.number, "loss": e.loss, "accuracy": e.accuracy} for e in run.history],
+        }
+    return report
+
+
+def _text(report: dict[str, Any]) -> str:
+    runs = report["runs"]
+    arms = list(dict.fromkeys(run["arm"] for run in runs))
+    images = report["images"]
+    lines = [
+        "",
+        f"{report['data']}: trained on {images['train']:,} images, tested on {images['test']:,}; weights {report['weights']}",
+        "",
+        f"{'':<12}{'classifier':>16}{'linear probe':>16}{f'{evaluation.K}-NN':>16}",
+    ]
+    for arm in arms:
+        mine = [run for run in runs if run["arm"] == arm]
+        cells = [_mean([run.get(key) for run in mine]) for key in ("accuracy", "linear_probe", "nearest_neighbours")]
+        lines.append(f"{arm:<12}" + "".join(f"{cell:>16}" for cell in cells))
+    with_precision = [arm for arm in arms if arm != "pixels"]
+    if with_precision:
+        lines += ["", "precision".ljust(12) + "".join(f"{arm:>16}" for arm in with_precision)]
+        for number, name in enumerate(report["classes"]):
+            values = [[run["precision"][number] for run in runs if run["arm"] == arm] for arm in with_precision]
+            lines.append(f"{name:<12}" + "".join(f"{_mean(value):>16}" for value in values))
+    if report.get("predictions"):
+        lines += ["", *(f"{p['image']}\t{p['label']}\t{p['probability']:.3f}" for p in report["predictions"])]
+    return "\n".join(lines)
+
+
+def _mean(values: list[float | None]) -> str:
+    """ "93.4%", with the spread where there are several; "-" where nothing was measured."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return "-"
+    spread = f" +- {np.std(known) * 100:.1f}" if len(known) > 1 else ""
+    return f"{np.mean(known) * 100:.1f}%{spread}"

@@ -1,0 +1,192 @@
+"""`dim convert`: weights from PyTorch's files to HDF5 and back, and to the original implementation's two files."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import torch_files
+from ..model import NETWORKS, Model
+from ..torch_files import State, TorchFileError
+from . import UsageError
+from ._common import add_examples, apply_general, check_writable, natural
+
+HDF5_NAMES = (".h5", ".hdf5", ".hdf")
+TORCH_NAMES = (".pt", ".pth", ".wgt", ".bin", ".ckpt", ".tar")
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", metavar="FILE", help="one input or several, then the output")
+    parser.add_argument("--network", choices=NETWORKS, help="write this network alone, its names without prefix (PyTorch)")
+    parser.add_argument(
+        "--original",
+        action="store_true",
+        help="the output is a folder: write encoder<EPOCH>.wgt and loss<EPOCH>.wgt, as the original's train.py does",
+    )
+    parser.add_argument("--epoch", type=natural, default=0, help="with --original, the number in the names (default: 0)")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads; 0 = all cores (default: DIM_NUM_THREADS, or 0)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    parser.set_defaults(seed=0)
+    add_examples(
+        parser,
+        """
+  dim convert weights.pt weights.h5                       PyTorch to HDF5
+  dim convert weights.h5 weights.pt                       and back: one state_dict of all networks
+  dim convert weights.h5 encoder.pt --network encoder     for Encoder().load_state_dict(...)
+  dim convert encoder860.wgt loss860.wgt weights.h5       the original's two files become one
+  dim convert weights.h5 run5 --original --epoch 860      and two again, for the original's train.py
+
+What an input is, its content tells; the output's ending tells what to write. Loading never runs code of a file.
+PyTorch's files need torch, and h5py to read them.
+""",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    apply_general(arguments)
+    *inputs, output = arguments.files
+    if not inputs:
+        raise UsageError(f"expected one input or several, then the output; found {output} alone")
+    outputs = _outputs(arguments, Path(output))
+    state: State = {}
+    for path in inputs:
+        found = _read(path)
+        twice = state.keys() & found.keys()
+        if twice:
+            raise UsageError(f"{path}: {min(twice).split('.')[0]} is in an earlier input, too")
+        state |= found
+    written = []
+    for path, networks, prefixed in outputs:
+        _write(path, _of(state, networks, prefixed, inputs))
+        written.append({"file": str(path), "networks": [name for name in networks if _holds(state, name)]})
+    entries = {"inputs": inputs, "outputs": written, "entries": len(state)}
+    print(json.dumps(entries, indent=2) if arguments.json else "\n".join(map(_line, written)))
+    return 0
+
+
+# ---- Inputs
+
+
+def _read(path: str) -> State:
+    """All networks of a file, by their canonical names."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(len(HDF5_SIGNATURE))
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    if start == HDF5_SIGNATURE:
+        with Model.open(path) as model:
+            return model.state_dict()
+    _need("torch", f"{path}, which is not an HDF5 file")
+    _need("h5py", "reading PyTorch's files")
+    try:
+        return torch_files.read(path)
+    except TorchFileError as error:
+        raise UsageError(str(error)) from error
+
+
+def _need(package: str, what: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise UsageError(f"{package} is not installed, which is needed for {what}: pip install {package}")
+
+
+# ---- Outputs
+
+
+def _outputs(arguments: argparse.Namespace, output: Path) -> list[tuple[Path, tuple[str, ...], bool]]:
+    """What to write: file, networks, and whether names keep their network's prefix. Checked before anything is read."""
+    if arguments.original:
+        if arguments.network:
+            raise UsageError("--original writes the encoder and the discriminators; --network does not go with it")
+        _need("torch", "PyTorch's files")
+        try:
+            output.mkdir(exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{output}: cannot be made a folder: {error.strerror}") from error
+        files = [
+            (output / f"encoder{arguments.epoch}.wgt", ("encoder",), False),
+            (output / f"loss{arguments.epoch}.wgt", ("global_d", "local_d", "prior_d"), True),
+        ]
+    elif output.suffix.lower() in HDF5_NAMES:
+        files = [(output, (arguments.network,) if arguments.network else NETWORKS, True)]
+    elif output.suffix.lower() in TORCH_NAMES:
+        _need("torch", "PyTorch's files")
+        files = [(output, (arguments.network,), False) if arguments.network else (output, NETWORKS, True)]
+    else:
+        raise UsageError(
+            f"{output}: expected a name that ends in {', '.join(HDF5_NAMES)} for HDF5 or {', '.join(TORCH_NAMES)} for PyTorch"
+        )
+    for path, _, _ in files:
+        check_writable(path)
+    return files
+
+
+def _holds(state: State, network: str) -> bool:
+    return any(name.startswith(f"{network}.") for name in state)
+
+
+def _of(state: State, networks: tuple[str, ...], prefixed: bool, inputs: list[str]) -> State:
+    """The entries of these networks. A network asked for by name must be there; of all five, those that are."""
+    if networks != NETWORKS:
+        missing = [network for network in networks if not _holds(state, network)]
+        if missing:
+            raise UsageError(f"{', '.join(inputs)}: no {', '.join(missing)} in it")
+    return {
+        name if prefixed else name.split(".", 1)[1]: value
+        for name, value in state.items()
+        if name.split(".")[0] in networks
+    }
+
+
+def _write(path: Path, state: State) -> None:
+    """Writes, then reads again what was written: the same bits, or an error."""
+    if path.suffix.lower() in HDF5_NAMES:
+        _write_hdf5(path, state)
+        with Model.open(path) as model:
+            again = model.state_dict()
+    else:
+        torch_files.write(path, state)
+        again = torch_files.raw(path)
+    if not _same(state, again):
+        raise UsageError(f"{path}: what was written is not what was to be written; is the disk in order?")
+
+
+def _write_hdf5(path: Path, state: State) -> None:
+    """A file by the library itself, which detects damage when it is read."""
+    with Model(0) as model:
+        if {info.name for info in model.parameters_info()} == state.keys():
+            model.load_state_dict(state)
+            model.save(path)
+            return
+    # A model of some networks comes from a file of some networks.
+    _need("h5py", "an HDF5 file of some networks alone")
+    import h5py
+
+    with tempfile.TemporaryDirectory(prefix="dim-convert-") as folder:
+        some = os.path.join(folder, "some.h5")
+        with h5py.File(some, "w") as file:
+            for name, value in state.items():
+                file[name] = value
+        with Model.open(some) as model:
+            model.save(path)
+
+
+def _same(a: State, b: State) -> bool:
+    return a.keys() == b.keys() and all(_bits(a[name]) == _bits(b[name]) for name in a)
+
+
+def _bits(array: NDArray[Any]) -> tuple[Any, ...]:
+    return array.shape, array.dtype, np.ascontiguousarray(array).tobytes()
+
+
+def _line(written: dict[str, Any]) -> str:
+    return f"{written['file']}: {', '.join(written['networks'])}"

@@ -1,0 +1,178 @@
+"""`dim info`: what a weights file or checkpoint holds, and what is wrong with it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from dataclasses import asdict
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from .. import __version__, _library, build_info
+from ..classifier_trainer import ClassifierTrainer
+from ..errors import DimError, FileContentError
+from ..model import NETWORKS, Model
+from ..trainer import Trainer
+from ._common import add_examples, apply_general
+
+#: The packages that commands use where they are there, for a report of a defect.
+PACKAGES = ("numpy", "h5py", "Pillow", "scikit-learn", "matplotlib", "torch")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="*", metavar="FILE", help="weights file or checkpoint (none: about the library)")
+    parser.add_argument("--shapes", action="store_true", help="list every entry of the state_dict, not only the networks")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads; 0 = all cores (default: DIM_NUM_THREADS, or 0)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    parser.set_defaults(seed=0)
+    add_examples(
+        parser,
+        """
+  dim info                              the library and the packages beside it
+  dim info weights.h5                   networks, parameters, batches seen
+  dim info checkpoint.h5 --shapes       every entry; step, learning rates and seed of the run
+  dim info *.h5 --json | jq '.files[] | select(.problem)'
+
+exit code: 0 all files are sound, 1 something is wrong with one
+""",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    apply_general(arguments)
+    if not arguments.files:
+        about = library()
+        print(json.dumps(about, indent=2) if arguments.json else _library_text(about))
+        return 0
+    files = [describe(path) for path in arguments.files]
+    if arguments.json:
+        print(json.dumps({"files": files}, indent=2))
+    else:
+        print("\n\n".join(_text(file, arguments.shapes) for file in files))
+    return 1 if any(file["problem"] for file in files) else 0
+
+
+# ---- What is known
+
+
+def library() -> dict[str, Any]:
+    """Version, kernels and place of the library; versions of the packages."""
+    versions: dict[str, str | None] = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "package": __version__,
+        "libdim": build_info(),
+        "library": str(_library.library()._name),
+        "python": platform.python_version(),
+        "packages": versions,
+    }
+
+
+def describe(path: str) -> dict[str, Any]:
+    """What a file holds, as `--json` gives it; `problem` is the library's message, None for a sound file."""
+    found: dict[str, Any] = {"file": path, "bytes": None, "problem": None, "networks": {}, "training": None}
+    try:
+        found["bytes"] = os.path.getsize(path)
+        with Model.open(path) as model:
+            found["networks"] = _networks(model)
+        found["training"] = _training(path)
+    except (DimError, OSError) as error:
+        found["problem"] = error.message if isinstance(error, DimError) else f"{path}: {error.strerror}"
+    return found
+
+
+def _networks(model: Model) -> dict[str, Any]:
+    state = model.state_dict()
+    networks: dict[str, Any] = {
+        name: {"parameters": 0, "batches": None, "entries": []} for name in NETWORKS if name in model.networks
+    }
+    for info in model.parameters_info():
+        prefix, key = info.name.split(".", 1)
+        network, value = networks[prefix], state[info.name]
+        if info.trainable:
+            network["parameters"] += value.size
+        if key.endswith("num_batches_tracked"):
+            # How many batches a network has seen in training mode; its batch norms count alike unless edited.
+            network["batches"] = max(network["batches"] or 0, int(value))
+        entry = {"name": key, "dtype": str(info.dtype), "shape": list(info.shape), "trainable": info.trainable}
+        spread = value.astype(np.float64)
+        entry |= {"mean": float(spread.mean()), "std": float(spread.std())}
+        network["entries"].append(entry)
+    return networks
+
+
+def _training(path: str) -> dict[str, Any] | None:
+    """The state of the run whose checkpoint this is, None for plain weights. Raises what is wrong with it."""
+    problems: list[FileContentError] = []
+    for kind in (Trainer, ClassifierTrainer):
+        try:
+            with kind.resume(path) as run:
+                name = "objective" if kind is Trainer else "classifier"
+                return {"kind": name, "step": run.steps, **asdict(run.options)}
+        except FileContentError as error:
+            if "no checkpoint" in error.message:
+                return None
+            problems.append(error)
+    # Of the two, one says that this is the other's kind.
+    raise next((problem for problem in problems if "is of kind" not in problem.message), problems[0])
+
+
+# ---- As text
+
+
+def _library_text(about: dict[str, Any]) -> str:
+    packages = ", ".join(f"{name} {version or 'is missing'}" for name, version in about["packages"].items())
+    return "\n".join(
+        (
+            f"package   deepinfomax {about['package']}",
+            f"library   {about['libdim']}",
+            f"from      {about['library']}",
+            f"python    {about['python']}",
+            f"packages  {packages}",
+        )
+    )
+
+
+def _text(file: dict[str, Any], shapes: bool) -> str:
+    size = "" if file["bytes"] is None else f", {file['bytes'] / 1e6:.1f} MB"
+    lines = [f"{file['file']}{size}"]
+    networks = file["networks"]
+    if networks:
+        lines += ["", f"  {'network':<12}{'parameters':>12}  batches seen"]
+        for name, network in networks.items():
+            batches = "" if network["batches"] is None else f"{network['batches']:>12,}"
+            lines.append(f"  {name:<12}{network['parameters']:>12,}  {batches}".rstrip())
+        total = sum(network["parameters"] for network in networks.values())
+        lines.append(f"  {'together':<12}{total:>12,}")
+        missing = [name for name in NETWORKS if name not in networks]
+        if missing:
+            lines.append(f"  not in it: {', '.join(missing)}")
+    if file["training"] is not None:
+        lines += ["", f"  checkpoint of the {file['training']['kind']}, after {file['training']['step']:,} steps"]
+        lines += [
+            f"  {name:<18}{_value(value)}" for name, value in file["training"].items() if name not in ("kind", "step")
+        ]
+    if shapes:
+        for name, network in networks.items():
+            lines += ["", f"  {name}"]
+            for entry in network["entries"]:
+                shape = "(" + ",".join(map(str, entry["shape"])) + ")"
+                numbers = f"mean {entry['mean']:>10.3g}  std {entry['std']:>9.3g}"
+                lines.append(f"    {entry['name']:<24}{entry['dtype']:<9}{shape:<16}{numbers}")
+    if file["problem"]:
+        lines += ["", "  PROBLEM", *(f"  {line}" for line in file["problem"].splitlines())]
+    return "\n".join(lines)
+
+
+def _value(value: Any) -> str:
+    return ", ".join(map(_value, value)) if isinstance(value, (list, tuple)) else f"{value:g}" if isinstance(
+        value, float
+    ) else str(value)

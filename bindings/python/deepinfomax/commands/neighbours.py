@@ -1,0 +1,149 @@
+"""`dim neighbours`: an image, its nearest and its farthest neighbours, as the original's cluster.py shows them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+import numpy as np
+
+from .. import pictures
+from .._files import write_whole
+from ..data import Dataset, open_dataset, randperm
+from ..evaluation import Floats, Labels
+from ..model import Model
+from ..neighbours import Neighbours, neighbours
+from . import UsageError, _vectors
+from ._common import add_data, add_examples, add_general, add_weights, apply_general, check_writable, open_data, positive
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "images", nargs="*", metavar="IMAGE", help="numbers of images in the data, or image files (default: by --seed)"
+    )
+    parser.add_argument("--grid", type=positive, metavar="N", help="N images that --seed draws, all in one picture")
+    add_data(parser, "scikit-learn's sample photographs")
+    add_weights(parser)
+    _vectors.add_vectors(parser)
+    parser.add_argument("--count", type=positive, default=10, help="how many nearest, how many farthest (default: 10)")
+    parser.add_argument("--others", action="store_true", help="leave the image itself out, which is its own nearest")
+    parser.add_argument("--columns", type=positive, default=2, help="panels side by side (default: 2)")
+    parser.add_argument("--scale", type=positive, default=2, help="enlarge the pixels so many times (default: 2)")
+    parser.add_argument(
+        "--output", default="neighbours.png", metavar="FILE", help="the picture, a PNG (default: neighbours.png)"
+    )
+    add_general(parser, "draws images; untrained weights, where --weights names none")
+    add_examples(
+        parser,
+        """
+  dim neighbours --weights weights.h5                     one image by chance, in neighbours.png
+  dim neighbours 17 400 cat.png --weights weights.h5      images 17 and 400 of the data, and one of your own
+  dim neighbours --grid 8 --data photos --output grid.png
+  dim neighbours 17 --json | jq '.subjects[0].nearest'
+
+A panel has three rows, as the original's: the image ten times over, its 10 nearest, its 10 farthest, by L2 distance of
+the encoded vectors and in its order.
+""",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    apply_general(arguments)
+    check_writable(arguments.output)
+    data = open_data(arguments)
+    chosen = _subjects(arguments, data)  # Before the long part: a name may be wrong.
+    y, weights, model = _vectors.of(arguments, data)
+    panels, subjects = [], []
+    for name, number, image in chosen:
+        vector = y[number] if number is not None else _encode(model, image, name)
+        found = _neighbours(vector, y, number, arguments.count, arguments.others)
+        rows = [np.repeat(image, len(found.nearest), axis=0), data.read(found.nearest), data.read(found.farthest)]
+        panels.append(pictures.panel(rows, arguments.scale))
+        subjects.append(_report(name, number, found, data))
+    sheet = pictures.stack(panels, arguments.columns)
+    write_whole(arguments.output, pictures.png(sheet))
+    report = {"data": data.name, "images": len(data), "weights": weights, "picture": arguments.output, "subjects": subjects}
+    print(json.dumps(report, indent=2) if arguments.json else _text(report))
+    return 0
+
+
+# ---- Subjects
+
+
+def _subjects(arguments: argparse.Namespace, data: Dataset) -> list[tuple[str, int | None, Floats]]:
+    """Name, number in the data if it is one of it, and pixels (1,3,32,32), of each image that was asked for."""
+    if arguments.images and arguments.grid:
+        raise UsageError("--grid draws images; it does not go with images that are named")
+    names = arguments.images or [str(n) for n in randperm(len(data), arguments.seed)[: arguments.grid or 1]]
+    chosen: list[tuple[str, int | None, Floats]] = []
+    for name in names:
+        if name.isdecimal():
+            number = int(name)
+            if number >= len(data):
+                raise UsageError(f"image {number}: {data.name} has images 0 to {len(data) - 1}")
+            chosen.append((data.ids[number], number, data.read([number])))
+        else:
+            if arguments.vectors is not None:
+                raise UsageError(f"{name}: --vectors knows the data's images alone; for another, give --weights")
+            chosen.append((name, None, open_dataset(name).read(slice(0, 1))))
+    return chosen
+
+
+def _encode(model: Model | None, image: Floats, name: str) -> Floats:
+    assert model is not None, name
+    # One image has no batch to share statistics with: running ones, which the data has moved if it was asked for.
+    vector: Floats = model.eval().encode(image, features=False)[0]
+    return vector
+
+
+def _neighbours(vector: Floats, y: Floats, number: int | None, count: int, others: bool) -> Neighbours:
+    if not others or number is None:
+        return neighbours(vector, y, count)
+    rest = np.delete(np.arange(len(y)), number)
+    if len(rest) == 0:
+        raise UsageError("--others: the data has no other image")
+    found = neighbours(vector, y[rest], count)
+    return found._replace(nearest=rest[found.nearest], farthest=rest[found.farthest])
+
+
+# ---- Reports
+
+
+def _report(name: str, number: int | None, found: Neighbours, data: Dataset) -> dict[str, Any]:
+    report: dict[str, Any] = {"image": name, "number": number}
+    if data.labels is not None and number is not None:
+        report["class"] = _class(data, number)
+    report["nearest"] = _listed(found.nearest, found.nearest_distances, data)
+    report["farthest"] = _listed(found.farthest, found.farthest_distances, data)
+    return report
+
+
+def _listed(numbers: Labels, distances: Any, data: Dataset) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = []
+    for number, distance in zip(numbers.tolist(), distances.tolist(), strict=True):
+        listed.append({"image": data.ids[number], "number": number, "distance": distance})
+        if data.labels is not None:
+            listed[-1]["class"] = _class(data, number)
+    return listed
+
+
+def _class(data: Dataset, number: int) -> str:
+    assert data.labels is not None
+    label = int(data.labels[number])
+    return str(label) if data.classes is None else data.classes[label]
+
+
+def _text(report: dict[str, Any]) -> str:
+    lines = [f"{report['images']:,} images of {report['data']}, weights {report['weights']}"]
+    for subject in report["subjects"]:
+        own = f", class {subject['class']}" if "class" in subject else ""
+        lines.append(f"{subject['image']}{own}")
+        lines += [f"  {which:<9}{_line(subject[which])}" for which in ("nearest", "farthest")]
+    return "\n".join([*lines, f"picture: {report['picture']}"])
+
+
+def _line(listed: list[dict[str, Any]]) -> str:
+    return ", ".join(
+        f"{one['number']}{' ' + one['class'] if 'class' in one else ''} ({one['distance']:.3g})" for one in listed
+    )

@@ -1,0 +1,352 @@
+"""`dim train`: the Deep InfoMax objective on a data set."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import math
+import os
+import shlex
+import shutil
+import tempfile
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import set_num_threads
+from ..data import Dataset, Loader, open_dataset
+from ..errors import FileAccessError, NotFinite
+from ..model import Model
+from ..run_folder import RunFolder, Settings
+from ..schedule import KINDS, Schedule
+from ..trainer import Trainer
+from . import UsageError
+from ._common import add_examples, add_general, check_seed, natural, positive
+from ._interrupts import Interrupts
+from ._training_log import TrainingLog
+
+#: What --resume takes from the run's settings, and what is used when a new run does not name it.
+_DEFAULTS: dict[str, Any] = {
+    "data": None,
+    "weights": None,
+    "seed": 0,
+    "batch": 64,
+    "prior": "monolithic",
+    "alpha": 0.5,
+    "beta": 1.0,
+    "gamma": 0.1,
+    "lr": 1e-4,
+    "schedule": "constant",
+    "step_epochs": 10,
+    "step_factor": 0.1,
+    "validation_images": 1024,
+    "checkpoint_every": 1,
+    "keep_all": False,
+}
+_EPOCHS = 10
+
+_EXAMPLES = """
+  dim train --epochs 20                            the sample photographs that scikit-learn ships
+  dim train --data cifar-10-binary.tar.gz --prior adversarial --schedule cosine --output cifar
+  dim train --resume cifar                         after Ctrl-C, bit for bit as if nothing had been
+  dim train --resume cifar --epochs 40             longer than it was started for
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--data", metavar="PATH", help="CIFAR-10's binary files, a folder of images, .npy, .npz or HDF5 "
+        "(default: the sample photographs of scikit-learn)")  # fmt: skip
+    add("--output", metavar="FOLDER", help="the run's folder (default: dim-run, or dim-run-2 and so on)")
+    add("--resume", metavar="FOLDER", help="go on with the run of this folder, as it was started")
+    add("--epochs", type=positive, metavar="N", help=f"passes over the data, in all (default: {_EPOCHS})")
+    add("--batch", type=positive, metavar="N", help="images a step, 2 at least (default: 64)")
+    add("--weights", metavar="FILE", help="weights to start from (default: those of the seed)")
+    objective = parser.add_argument_group("objective: beta local + alpha global + gamma prior")
+    objective.add_argument("--prior", choices=("monolithic", "adversarial"),
+                           help="what the encoder does about the prior term: minimise it (the original), or work "
+                           "against the discriminator (the paper) (default: monolithic)")  # fmt: skip
+    for name in ("alpha", "beta", "gamma"):
+        objective.add_argument(f"--{name}", type=float, metavar="X", help=f"(default: {_DEFAULTS[name]})")
+    rate = parser.add_argument_group("learning rate")
+    rate.add_argument("--lr", type=float, metavar="X", help="of both Adams, at the start (default: 1e-4)")
+    rate.add_argument("--schedule", choices=KINDS, help="how it changes (default: constant)")
+    rate.add_argument("--step-epochs", type=positive, metavar="N", help="of schedule step (default: every 10 epochs)")
+    rate.add_argument("--step-factor", type=float, metavar="X", help="of schedule step (default: 0.1)")
+    files = parser.add_argument_group("what is written, and how often")
+    files.add_argument("--validation-images", type=natural, metavar="N",
+                       help="of the held-out images, for the validation losses; 0 = none (default: 1024)")  # fmt: skip
+    files.add_argument("--checkpoint-every", type=positive, metavar="K", help="epochs (default: 1)")
+    files.add_argument("--keep-all", action="store_true", default=None, help="keep each epoch's checkpoint, too")
+    files.add_argument("--tensorboard", action="store_true", help="also write TensorBoard's event files")
+    files.add_argument("--no-plot", action="store_true", help="do not draw the curves")
+    files.add_argument("--report", action="store_true", help="write report.html at the end")
+    add_general(parser, "weights, order of the images and prior noise")
+    parser.set_defaults(seed=None)
+    add_examples(parser, _EXAMPLES)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    _check(arguments)
+    if arguments.threads is not None:
+        set_num_threads(arguments.threads)
+    training = _Training.resumed(arguments) if arguments.resume else _Training.started(arguments)
+    return training.run()
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """What can be known to be wrong before any file is opened."""
+    if arguments.threads is not None and not 0 <= arguments.threads <= 1024:
+        raise UsageError(f"--threads: expected 0 <= N <= 1024, found {arguments.threads}")
+    if arguments.seed is not None:
+        check_seed(arguments.seed)
+    if arguments.batch == 1:
+        raise UsageError("--batch: expected 2 at least: an image's negative is the next image of its batch")
+    for name in ("alpha", "beta", "gamma", "lr", "step_factor"):
+        value = getattr(arguments, name)
+        if value is not None and not (math.isfinite(value) and value >= 0):
+            raise UsageError(f"--{name.replace('_', '-')}: expected a number that is not negative, found {value}")
+    if arguments.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise UsageError("--tensorboard: the package tensorboard is not installed; metrics.csv is written in any case")
+    if arguments.report and importlib.util.find_spec("deepinfomax.report") is None:
+        raise UsageError("--report: this version has no report")
+
+
+class _Training:
+    """One run, from its first step or from a checkpoint to its end."""
+
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        folder: RunFolder,
+        settings: Settings,
+        trainer: Trainer,
+        train: Dataset,
+        validation: Dataset | None,
+    ) -> None:
+        self.arguments, self.folder, self.settings, self.trainer = arguments, folder, settings, trainer
+        self.loader = Loader(train, settings.batch, settings.seed)
+        # Always in the same order, which is not the data's: neighbours there may look alike, and they are the negatives.
+        self.validation = None if validation is None else Loader(validation, settings.batch, 0, drop_last=False)
+        self.steps = settings.epochs * len(self.loader)
+        self.schedule = Schedule(
+            settings.schedule,
+            settings.lr,
+            self.steps,
+            settings.step_epochs * len(self.loader),
+            settings.step_factor,
+        )
+        #: Where the newest checkpoint stands; None before the first.
+        self.saved: int | None = trainer.steps if arguments.resume else None
+
+    # ---- Beginnings
+
+    @classmethod
+    def started(cls, arguments: argparse.Namespace) -> _Training:
+        given = {name: getattr(arguments, name) for name in _DEFAULTS}
+        chosen = {name: _DEFAULTS[name] if value is None else value for name, value in given.items()}
+        train, validation = _open_data(chosen["data"], chosen["validation_images"])
+        model = Model(chosen["seed"])
+        if chosen["weights"] is not None:
+            model.load(chosen["weights"])
+        settings = Settings(
+            **{
+                **chosen,
+                # A resumed run may be started from another folder.
+                "data": chosen["data"] and os.path.abspath(chosen["data"]),
+                "weights": chosen["weights"] and os.path.abspath(chosen["weights"]),
+                "epochs": arguments.epochs or _EPOCHS,
+                "images": len(train),
+                "validation_images": 0 if validation is None else len(validation),
+            }
+        )
+        trainer = Trainer(
+            model,
+            settings.prior,  # type: ignore[arg-type]  # argparse has checked it.
+            settings.seed,
+            settings.lr,
+            alpha=settings.alpha,
+            beta=settings.beta,
+            gamma=settings.gamma,
+        )
+        folder = RunFolder(arguments.output or _free_name("dim-run"))
+        if folder.in_use:
+            raise UsageError(
+                f"{folder.path}: holds a run already; go on with it by --resume {shlex.quote(str(folder.path))}, or name "
+                "another folder"
+            )
+        _prepare(folder, settings, model)
+        return cls(arguments, folder, settings, trainer, train, validation)
+
+    @classmethod
+    def resumed(cls, arguments: argparse.Namespace) -> _Training:
+        changed = [name for name in (*_DEFAULTS, "output") if getattr(arguments, name) is not None]
+        if changed:
+            raise UsageError(
+                f"--{changed[0].replace('_', '-')}: a resumed run keeps what it was started with; "
+                "--epochs, --threads, --json, --tensorboard, --no-plot and --report may be given"
+            )
+        folder = RunFolder(arguments.resume)
+        if not folder.settings_file.is_file():
+            raise UsageError(f"{folder.path}: no run to resume: there is no {folder.settings_file.name}")
+        if not folder.checkpoint.is_file():
+            raise UsageError(
+                f"{folder.path}: no run to resume: there is no {folder.checkpoint.name}; it stopped before its first"
+            )
+        try:
+            settings = folder.read_settings()
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        settings = replace(settings, epochs=arguments.epochs or settings.epochs)
+        train, validation = _open_data(settings.data, settings.validation_images)
+        for images, before in ((train, settings.images), (validation, settings.validation_images)):
+            if (0 if images is None else len(images)) != before:
+                raise UsageError(
+                    f"{settings.data}: the data has changed: {0 if images is None else len(images)} images "
+                    f"where the run was started with {before}"
+                )
+        trainer = Trainer.resume(folder.checkpoint)
+        done = trainer.steps / len(Loader(train, settings.batch))
+        if done >= settings.epochs:
+            raise UsageError(
+                f"{folder.path}: the run is complete, {settings.epochs} epochs; go on with --epochs {settings.epochs * 2}"
+            )
+        _prepare(folder, settings, trainer.model)
+        return cls(arguments, folder, settings, trainer, train, validation)
+
+    # ---- The run
+
+    def run(self) -> int:
+        notice = "stopping after this step; Ctrl-C again stops at once, and loses what came after the last checkpoint"
+        before = self.folder.read_metrics() if self.arguments.resume else []
+        rows = [row for row in before if row.step <= self.trainer.steps]
+        log = TrainingLog(self.folder, self.arguments, rows, self.trainer.steps, self.steps, self.settings.batch)
+        with Interrupts(notice) as interrupts, log:
+            log.begin(self.settings, self.loader.dataset.name, len(self.loader))
+            try:
+                if self.trainer.steps % len(self.loader) == 0 and not log.has_validation(self.trainer.steps):
+                    self._validate(log)
+                while self.trainer.steps < self.steps and interrupts.wanted is None:
+                    self._epoch(log, interrupts)
+                if interrupts.wanted is None:
+                    self.trainer.model.save(self.folder.weights)
+                elif self.saved != self.trainer.steps:
+                    self._save(log)
+            except NotFinite as error:
+                return log.failed(f"{error}\nTry a smaller --lr. {self._what_is_kept()}")
+            except FileAccessError as error:
+                return log.failed(f"{error}\n{self._what_is_kept()}")
+            except OSError as error:
+                return log.failed(f"{error.filename or self.folder.path}: {error.strerror}\n{self._what_is_kept()}")
+            if interrupts.wanted is not None:
+                log.interrupted(self.trainer.steps, self._resume_command())
+                return interrupts.exit_code
+            log.finished()
+        if self.arguments.report:
+            importlib.import_module("deepinfomax.report").write(self.folder, self.trainer.model)
+        return 0
+
+    def _epoch(self, log: TrainingLog, interrupts: Interrupts) -> None:
+        """What is left of the epoch that the trainer stands in."""
+        epoch, start = divmod(self.trainer.steps, len(self.loader))
+        batches = self.loader.epoch(epoch, start)
+        for batch in batches:
+            rate = self.schedule.at(self.trainer.steps)
+            self.trainer.set_learning_rates(rate, rate)
+            began = time.monotonic()
+            losses = self.trainer.step(batch.images)
+            log.step(self.trainer.steps, len(self.loader), losses, rate, len(batch.images), time.monotonic() - began)
+            if interrupts.wanted is not None:
+                break
+        batches.close()
+        if interrupts.wanted is not None:
+            return
+        self._validate(log)
+        if (epoch + 1) % self.settings.checkpoint_every == 0 or self.trainer.steps >= self.steps:
+            self._save(log)
+            if self.settings.keep_all:
+                _link(self.folder.checkpoint, self.folder.kept_checkpoint(epoch + 1))
+
+    def _validate(self, log: TrainingLog) -> None:
+        if self.validation is None:
+            return
+        began = time.monotonic()
+        weights, losses = [], []
+        for batch in self.validation.epoch(0):
+            if len(batch.images) >= 2:
+                losses.append(self.trainer.evaluate(batch.images))
+                weights.append(len(batch.images))
+        mean = np.average(np.array(losses), axis=0, weights=weights).tolist()
+        seconds = time.monotonic() - began
+        log.validation(self.trainer.steps, len(self.loader), mean, self.trainer.encoder_lr, sum(weights), seconds)
+
+    def _save(self, log: TrainingLog) -> None:
+        """Checkpoint and metrics agree: rows that come after the checkpoint are dropped when a run resumes."""
+        log.flush()
+        self.trainer.save(self.folder.checkpoint)
+        self.saved = self.trainer.steps
+        log.checkpoint(self.saved)
+
+    def _what_is_kept(self) -> str:
+        if self.saved is None:
+            return "There is no checkpoint yet."
+        return f"The checkpoint of step {self.saved} is kept; go on from it with: {self._resume_command()}"
+
+    def _resume_command(self) -> str:
+        return f"dim train --resume {shlex.quote(str(self.folder.path))}"
+
+
+# ---- Data and folders
+
+
+def _open_data(source: str | None, validation_images: int) -> tuple[Dataset, Dataset | None]:
+    """Training images, and those for validation: that many, spread over the held-out ones."""
+    train = open_dataset(source, split="train")
+    if len(train) < 2:
+        raise UsageError(f"{source}: one image; training needs two at least")
+    held_out = open_dataset(source, split="validation") if validation_images and len(train) >= 10 else None
+    if held_out is None or min(len(held_out), validation_images) < 2:
+        return train, None
+    count = min(len(held_out), validation_images)
+    return train, held_out.subset(np.linspace(0, len(held_out) - 1, count).astype(np.int64))
+
+
+def _free_name(name: str) -> str:
+    candidates = (name if number == 1 else f"{name}-{number}" for number in range(1, 10_000))
+    return next(candidate for candidate in candidates if not os.path.lexists(candidate))
+
+
+def _prepare(folder: RunFolder, settings: Settings, model: Model) -> None:
+    """Finds out now what would otherwise be found out after hours."""
+    existed = folder.path.exists()
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder.path).free
+        with tempfile.TemporaryFile(dir=folder.path):
+            pass
+    except OSError as error:
+        raise UsageError(f"{folder.path}: cannot be written: {error.strerror}") from error
+    # Both Adams keep two values beside each weight.
+    checkpoint = 3 * sum(info.nbytes for info in model.parameters_info())
+    needed = checkpoint * (1 if folder.checkpoint.exists() else 2) + checkpoint // 3
+    if free < needed:
+        if not existed:
+            folder.path.rmdir()
+        raise UsageError(
+            f"{folder.path}: {free >> 20} MB are free, {needed >> 20} MB are needed: a checkpoint, the next one while "
+            "it is written, and the weights"
+        )
+    folder.write_settings(settings)
+
+
+def _link(existing: Path, new: Path) -> None:
+    """A second name; a copy where the file system has no links."""
+    new.unlink(missing_ok=True)
+    try:
+        os.link(existing, new)
+    except OSError:
+        shutil.copy2(existing, new)

@@ -1,0 +1,54 @@
+"""The curves of a training run as a picture, drawn by matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+
+from .run_folder import Row
+
+_TERMS = (("total", "total"), ("local", "local"), ("global_", "global"), ("prior", "prior"))
+_TRAIN, _VALIDATION = "#4477aa", "#cc6633"
+
+
+def draw(rows: Sequence[Row], title: str, file_format: str = "png") -> bytes:
+    """The file's bytes: total, local, global and prior loss over the epochs; thin the batches, thick their running
+    mean, dots the validation. Raises ImportError where matplotlib is missing."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    FigureCanvasAgg(figure)  # Not pyplot: no window, no global state.
+    figure.suptitle(title, fontsize=10)
+    train = [row for row in rows if row.phase == "train"]
+    validation = [row for row in rows if row.phase == "validation"]
+    for axis, (field, name) in zip(figure.subplots(2, 2, sharex=True).flat, _TERMS, strict=True):
+        _term(axis, train, validation, field)
+        axis.set_title(name, fontsize=9)
+        axis.grid(alpha=0.3)
+    for axis in figure.axes[2:]:
+        axis.set_xlabel("epoch")
+    if figure.axes[0].get_legend_handles_labels()[0]:
+        figure.axes[0].legend(fontsize=8)
+    file = BytesIO()
+    figure.savefig(file, format=file_format, dpi=110)
+    return file.getvalue()
+
+
+def _term(axis: Any, train: Sequence[Row], validation: Sequence[Row], field: str) -> None:
+    if train:
+        epochs = np.array([row.epoch for row in train])
+        values = np.array([getattr(row, field) for row in train])
+        width = max(1, len(values) // 40)
+        axis.plot(epochs, values, color=_TRAIN, alpha=0.3, linewidth=0.8)
+        mean = np.convolve(values, np.full(width, 1 / width), "valid")
+        label = "training" if width == 1 else f"training, mean of {width} steps"
+        # In the middle of the steps that a mean is of.
+        middle = epochs[(width - 1) // 2 : (width - 1) // 2 + len(mean)]
+        axis.plot(middle, mean, color=_TRAIN, linewidth=1.8, label=label)
+    if validation:
+        values = np.array([getattr(row, field) for row in validation])
+        axis.plot([row.epoch for row in validation], values, "o-", color=_VALIDATION, markersize=4, label="validation")

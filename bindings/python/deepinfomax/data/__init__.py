@@ -1,0 +1,31 @@
+"""Images to train on and to encode: data sets in the formats that people have, read piece by piece.
+
+    from deepinfomax.data import Loader, open_dataset
+
+    photographs = open_dataset("cifar-10-binary.tar.gz", split="train")
+    photographs.read(slice(0, 64))                    # float32 (64,3,32,32) in [0,1]
+    for batch in Loader(photographs, batch=64, seed=0).epoch(0):
+        trainer.step(batch.images)                    # the next batch is decoded meanwhile
+
+Formats: CIFAR-10's binary files, folders of images, .npy, .npz, HDF5; without a source, photographs and digits that
+scikit-learn ships. Nothing is downloaded. See docs/data.md.
+"""
+
+from .dataset import Dataset, Joined, Subset
+from .errors import DataError, MissingPackage
+from .loader import Batch, Loader
+from .opening import open_dataset
+from .order import dataloader_order, randperm
+
+__all__ = [
+    "Batch",
+    "DataError",
+    "Dataset",
+    "Joined",
+    "Loader",
+    "MissingPackage",
+    "Subset",
+    "dataloader_order",
+    "open_dataset",
+    "randperm",
+]

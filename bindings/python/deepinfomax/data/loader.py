@@ -1,0 +1,98 @@
+"""Batches, decoded by a thread of their own while the library works on the one before."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .dataset import Dataset
+from .order import dataloader_order
+
+
+@dataclass(frozen=True)
+class Batch:
+    #: float32 (n,3,32,32)
+    images: NDArray[np.float32]
+    #: int64 (n,), or None where the data has no labels.
+    labels: NDArray[np.int64] | None
+    #: int64 (n,): where the images stand in the data set.
+    indices: NDArray[np.int64]
+
+
+class Loader:
+    """A data set in batches, epoch by epoch, in an order that follows from the seed and the epoch's number alone.
+
+    shuffle: the order of PyTorch's DataLoader (see `order`); otherwise the data set's own.
+    drop_last: leaves out what does not fill a batch, unless there is no full batch at all.
+    ahead: how many batches may wait, decoded. A batch of 64 takes 0.8 MB.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch: int,
+        seed: int = 0,
+        *,
+        shuffle: bool = True,
+        drop_last: bool = True,
+        ahead: int = 2,
+    ) -> None:
+        if batch < 1:
+            raise ValueError(f"batch: expected at least 1, found {batch}")
+        self.dataset = dataset
+        self._batch, self._seed, self._shuffle, self._ahead = batch, seed, shuffle, ahead
+        whole = len(dataset) // batch
+        self._batches = whole if drop_last and whole else -(-len(dataset) // batch)
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return self._batches
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """The indices of an epoch, before they are cut into batches."""
+        if not self._shuffle:
+            return np.arange(len(self.dataset))
+        return dataloader_order(len(self.dataset), self._seed, epoch)
+
+    def epoch(self, epoch: int, start: int = 0) -> Generator[Batch, None, None]:
+        """The batches of an epoch from number `start` on. An error in decoding is raised in its batch's turn."""
+        order = self.order(epoch)
+        ready: queue.Queue[Batch | BaseException | None] = queue.Queue(self._ahead)
+        stop = threading.Event()
+
+        def put(item: Batch | BaseException | None) -> None:
+            while not stop.is_set():
+                try:
+                    return ready.put(item, timeout=0.1)
+                except queue.Full:
+                    continue
+
+        def decode() -> None:
+            try:
+                for number in range(start, self._batches):
+                    if stop.is_set():
+                        return
+                    put(self._read(order[number * self._batch : (number + 1) * self._batch]))
+                put(None)
+            except BaseException as error:  # Whatever it is, it belongs to who waits for the batch.
+                put(error)
+
+        thread = threading.Thread(target=decode, name="dim-loader", daemon=True)
+        thread.start()
+        try:
+            while (item := ready.get()) is not None:
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:  # Also when the caller has seen enough.
+            stop.set()
+            thread.join()
+
+    def _read(self, indices: NDArray[np.int64]) -> Batch:
+        labels = self.dataset.labels
+        return Batch(self.dataset.read(indices), None if labels is None else labels[indices], indices)

@@ -1,0 +1,17 @@
+"""What a format's `open_parts(path)` gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Parts:
+    #: The training set, or all there is.
+    train: Dataset
+    #: The data's own test set, if it has one.
+    test: Dataset | None = None
+    #: Advice for who needs labels: where this format keeps them.
+    labels_would_be: str = "this format has none"

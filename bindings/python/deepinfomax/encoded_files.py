@@ -1,0 +1,229 @@
+"""Files of encoded images, written piece by piece; a file appears whole under its name or not at all.
+
+    .npy   encoded (n,64) float32
+    .npz   encoded (n,64), ids (n); labels (n) int64 and classes where the data has labels; features (n,128,26,26) on demand
+    .csv   a header, then a line an image: id, label where there are labels, y0 to y63
+    .h5    as .npz, and the attributes `data` and `weights`
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from .data import Dataset, MissingPackage
+
+FORMATS = (".npy", ".npz", ".csv", ".h5", ".hdf5")
+ENCODED = (64,)
+FEATURES = (128, 26, 26)
+Floats = NDArray[np.float32]
+
+
+class Writer(Protocol):
+    def write(self, encoded: Floats, features: Floats | None = None) -> None:
+        """The next images: encoded (n,64), features (n,128,26,26) where they were asked for."""
+
+
+@contextmanager
+def writer(
+    path: Path, file_format: str, data: Dataset, weights: str, *, features: bool = False
+) -> Iterator[Writer]:
+    """A file for all images of `data`, one of FORMATS. It takes its name when the block ends well.
+
+    Raises OSError that names `path` where it cannot be written.
+    """
+    makers = {".npy": _npy, ".npz": _npz, ".csv": _csv, ".h5": _hdf5, ".hdf5": _hdf5}
+    temporary: str | None = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(descriptor)
+        _check_space(path, len(data), features)
+        with makers[file_format](temporary, data, weights, features) as file:
+            yield file
+        with open(temporary, "rb+") as written:
+            os.fsync(written.fileno())
+        os.chmod(temporary, _mode(path))
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        if error.filename is not None and error.filename != temporary:
+            raise  # Of another file: the data's.
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+    finally:
+        if temporary is not None:
+            os.unlink(temporary)
+
+
+def _check_space(path: Path, count: int, features: bool) -> None:
+    floats = ENCODED[0] + (int(np.prod(FEATURES)) if features else 0)
+    needed, free = count * floats * 4, shutil.disk_usage(path.parent).free
+    if free < needed:
+        raise OSError(28, f"{needed >> 20} MB are needed, {free >> 20} MB are free", str(path))
+
+
+def _mode(path: Path) -> int:
+    """Of the file that is replaced, else as the umask wants it."""
+    try:
+        return path.stat().st_mode & 0o777
+    except FileNotFoundError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask
+
+
+# ---- npy, npz
+
+
+class _Array:
+    """An .npy file of known length, written from its beginning to its end."""
+
+    def __init__(self, file: IO[bytes], shape: tuple[int, ...]) -> None:
+        self._file = file
+        npy.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+
+    def write(self, values: Floats, features: Floats | None = None) -> None:
+        self._file.write(np.ascontiguousarray(values, "<f4").tobytes())
+
+
+@contextmanager
+def _npy(path: str, data: Dataset, _weights: str, _features: bool) -> Iterator[Writer]:
+    with open(path, "wb") as file:
+        yield _Array(file, (len(data), *ENCODED))
+
+
+class _Pair:
+    """encoded into one array, features into another."""
+
+    def __init__(self, encoded: _Array, features: _Array) -> None:
+        self._encoded, self._features = encoded, features
+
+    def write(self, encoded: Floats, features: Floats | None = None) -> None:
+        assert features is not None
+        self._encoded.write(encoded)
+        self._features.write(features)
+
+
+@contextmanager
+def _npz(path: str, data: Dataset, _weights: str, features: bool) -> Iterator[Writer]:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for name, values in _beside(data).items():
+            with archive.open(name + ".npy", "w") as member:
+                npy.write_array(member, values, allow_pickle=False)
+        if not features:
+            with archive.open("encoded.npy", "w", force_zip64=True) as member:
+                yield _Array(member, (len(data), *ENCODED))
+            return
+        # An archive takes one member at a time: the smaller one waits in a file of its own.
+        with tempfile.TemporaryFile(dir=os.path.dirname(path) or ".") as waiting:
+            with archive.open("features.npy", "w", force_zip64=True) as member:
+                yield _Pair(_Array(waiting, (len(data), *ENCODED)), _Array(member, (len(data), *FEATURES)))
+            waiting.seek(0)
+            with archive.open("encoded.npy", "w", force_zip64=True) as member:
+                shutil.copyfileobj(waiting, member)
+
+
+def _beside(data: Dataset) -> dict[str, NDArray[Any]]:
+    """What stands beside the vectors: where each came from, its label, the labels' names."""
+    arrays: dict[str, NDArray[Any]] = {"ids": np.array(list(data.ids), np.str_)}
+    if data.labels is not None and data.classes is not None:
+        arrays["labels"] = data.labels
+        arrays["classes"] = np.array(data.classes, np.str_)
+    return arrays
+
+
+# ---- CSV
+
+
+class _Lines:
+    def __init__(self, file: IO[str], data: Dataset) -> None:
+        self._data, self._lines, self._next = data, csv.writer(file, lineterminator="\n"), 0
+        label = [] if data.labels is None else ["label"]
+        self._lines.writerow(["id", *label, *(f"y{i}" for i in range(ENCODED[0]))])
+
+    def write(self, encoded: Floats, features: Floats | None = None) -> None:
+        for vector in encoded:
+            label = [] if self._data.labels is None else [int(self._data.labels[self._next])]
+            # Nine digits tell every float32 from its neighbours.
+            self._lines.writerow([self._data.ids[self._next], *label, *(f"{value:.9g}" for value in vector.tolist())])
+            self._next += 1
+
+
+@contextmanager
+def _csv(path: str, data: Dataset, _weights: str, _features: bool) -> Iterator[Writer]:
+    # File names that are not valid text come back as they were.
+    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        yield _Lines(file, data)
+
+
+# ---- HDF5
+
+
+class _Datasets:
+    def __init__(self, encoded: Any, features: Any | None, sink: _Sink) -> None:
+        self._encoded, self._features, self._sink, self._next = encoded, features, sink, 0
+
+    def write(self, encoded: Floats, features: Floats | None = None) -> None:
+        place = slice(self._next, self._next + len(encoded))
+        self._encoded[place] = encoded
+        if self._features is not None:
+            self._features[place] = features
+        self._next = place.stop
+        self._sink.check()
+
+
+class _Sink(io.FileIO):
+    """A file whose errors HDF5 does not see: a full disk, told to it, ends in a segmentation fault. They wait here."""
+
+    error: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        size = memoryview(content).nbytes
+        done = 0
+        while done < size and self.error is None:
+            try:
+                done += super().write(memoryview(content).cast("B")[done:])
+            except OSError as error:
+                self.error = error
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return size or 0
+
+    def check(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+@contextmanager
+def _hdf5(path: str, data: Dataset, weights: str, features: bool) -> Iterator[Writer]:
+    try:
+        import h5py
+    except ImportError as error:
+        raise MissingPackage("h5py", "writing HDF5 files needs") from error
+    with _Sink(path, "w+") as sink:
+        with h5py.File(sink, "w") as file:
+            file.attrs["data"], file.attrs["weights"] = data.name, weights
+            for name, values in _beside(data).items():
+                text = values.dtype.kind == "U"
+                file.create_dataset(name, data=values.astype(object) if text else values,
+                                    dtype=h5py.string_dtype() if text else None)  # fmt: skip
+            encoded = file.create_dataset("encoded", (len(data), *ENCODED), np.float32)
+            maps = file.create_dataset("features", (len(data), *FEATURES), np.float32) if features else None
+            yield _Datasets(encoded, maps, sink)
+        sink.check()

@@ -1,0 +1,174 @@
+"""How much of the classes an encoder's vectors hold: the linked implementation's classifier, and simpler judges.
+
+Everything here works on encoded vectors y (n,64) or on raw pixels (n,3072); `end_to_end` alone needs the images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .classifier_trainer import ClassifierLoss, ClassifierTrainer, EncoderUse, Evaluation
+from .data import Dataset, Loader, randperm
+from .data.order import dataloader_order
+from .model import Model
+from .neighbours import vote
+
+Floats = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+#: Images a call while encoding: bounds the memory, costs no speed.
+BATCH = 128
+CLASSES = 10
+#: Neighbours that vote.
+K = 5
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the classifier is trained; the defaults are those of the linked implementation's classification.py."""
+
+    epochs: int = 100
+    batch: int = 128
+    lr: float = 1e-4
+    loss: ClassifierLoss = "logits"
+    #: Shuffles the batches.
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of a training's history."""
+
+    number: int
+    #: Means over the epoch's batches, each before its update.
+    loss: float
+    accuracy: float
+
+
+OnEpoch = Callable[[Epoch], object]
+
+
+# ---- Data
+
+
+def split(n: int, seed: int, share: float = 0.1) -> tuple[Labels, Labels]:
+    """Indices to train and to test on: 90 and 10 percent, drawn as torch.utils.data.random_split draws for the seed."""
+    tested = max(1, round(n * share))
+    order = randperm(n, seed)
+    return order[: n - tested], order[n - tested :]
+
+
+def encode(model: Model, data: Dataset, on_images: Callable[[int], object] = lambda n: None) -> Floats:
+    """y (n,64) of a whole data set, read piece by piece. `on_images` hears how many have been encoded since."""
+    y = np.empty((len(data), 64), np.float32)
+    for start in range(0, len(data), BATCH):
+        part = slice(start, min(start + BATCH, len(data)))
+        y[part] = model.encode(data.read(part), features=False)
+        on_images(part.stop - part.start)
+    return y
+
+
+def pixels(data: Dataset) -> Floats:
+    """(n,3072): what a judge sees that has no encoder."""
+    return data.read(slice(None)).reshape(len(data), -1)
+
+
+# ---- The classifier
+
+
+def train_on_vectors(
+    model: Model, y: Floats, labels: Labels, settings: Settings, on_epoch: OnEpoch = lambda epoch: None
+) -> list[Epoch]:
+    """Trains the model's classifier on encoded vectors, the encoder frozen in evaluation mode."""
+    history: list[Epoch] = []
+    with ClassifierTrainer(model, "frozen", settings.loss, settings.lr) as trainer:
+        for number in range(settings.epochs):
+            order = dataloader_order(len(y), settings.seed, number)
+            results = [trainer.step_encoded(y[batch], labels[batch]) for batch in _batches(order, settings.batch)]
+            history.append(_epoch(number, results))
+            on_epoch(history[-1])
+    return history
+
+
+def train_on_images(
+    model: Model,
+    data: Dataset,
+    settings: Settings,
+    encoder: EncoderUse = "trained",
+    on_epoch: OnEpoch = lambda epoch: None,
+    on_images: Callable[[int], object] = lambda n: None,
+) -> list[Epoch]:
+    """Trains the model's classifier on labelled images: with encoder="trained" end to end."""
+    history: list[Epoch] = []
+    loader = Loader(data, settings.batch, settings.seed)
+    with ClassifierTrainer(model, encoder, settings.loss, settings.lr) as trainer:
+        for number in range(settings.epochs):
+            results = []
+            for batch in loader.epoch(number):
+                assert batch.labels is not None
+                results.append(trainer.step(batch.images, batch.labels))
+                on_images(len(batch.images))
+            history.append(_epoch(number, results))
+            on_epoch(history[-1])
+    return history
+
+
+def test_on_vectors(model: Model, y: Floats, labels: Labels) -> Evaluation:
+    """How the model's classifier does on encoded vectors, in evaluation mode."""
+    probabilities = np.concatenate([model.classify(y[start : start + 4096]) for start in range(0, len(y), 4096)])
+    # The loss is that of the logits: softmax and its logarithm undo each other.
+    own = probabilities[np.arange(len(y)), labels]
+    loss = float(-np.log(np.maximum(own, np.finfo(np.float32).tiny), dtype=np.float64).mean())
+    return Evaluation(loss, confusion(labels, probabilities.argmax(axis=1)))
+
+
+def confusion(labels: Labels, predicted: NDArray[Any]) -> NDArray[np.int64]:
+    """(10,10) counts: row = label, column = prediction."""
+    counts = np.zeros((CLASSES, CLASSES), np.int64)
+    np.add.at(counts, (labels, predicted), 1)
+    return counts
+
+
+# ---- Simpler judges
+
+
+def linear_probe(train: Floats, train_labels: Labels, test: Floats, test_labels: Labels) -> float:
+    """Accuracy of scikit-learn's logistic regression on standardised vectors. Raises ImportError without it."""
+    from sklearn.linear_model import LogisticRegression
+
+    train, test = _standardised(train, test)
+    probe = LogisticRegression(max_iter=1000).fit(train, train_labels)
+    return float(np.mean(probe.predict(test) == test_labels))
+
+
+def nearest_neighbours(train: Floats, train_labels: Labels, test: Floats, test_labels: Labels, k: int = K) -> float:
+    """Accuracy of the vote of the k nearest vectors, by L2 distance."""
+    return float(np.mean(vote(train, train_labels, test, k) == test_labels))
+
+
+# ---- Parts
+
+
+def _batches(order: Labels, size: int) -> Iterator[Labels]:
+    """Whole batches alone, as the linked implementation's drop_last; the lot where it does not fill one."""
+    size = min(size, len(order))
+    for start in range(0, len(order) - size + 1, size):
+        yield order[start : start + size]
+
+
+def _epoch(number: int, results: list[Any]) -> Epoch:
+    images = sum(result.count for result in results)
+    loss = sum(result.loss * result.count for result in results) / images
+    return Epoch(number + 1, loss, sum(result.correct for result in results) / images)
+
+
+def _standardised(train: Floats, test: Floats) -> tuple[Floats, Floats]:
+    """Mean 0 and variance 1 on the training set; what does not vary there becomes 0."""
+    mean, deviation = train.mean(0), train.std(0)
+    scale = np.divide(1, deviation, out=np.zeros_like(deviation), where=deviation > 1e-12)
+    return (train - mean) * scale, (test - mean) * scale

@@ -1,0 +1,40 @@
+"""Two dimensions for the 64 of an encoded vector."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Projection(NamedTuple):
+    """Places on a map, (n,2), and what made them."""
+
+    places: NDArray[np.float64]
+    #: "pca" or "t-sne".
+    method: str
+    #: Of PCA: the shares of the variance that the two axes hold.
+    explained: tuple[float, float] | None
+
+
+def pca(y: NDArray[np.floating[Any]]) -> Projection:
+    """The two directions of most variance. y (n,d), n >= 2. The same places for the same vectors, signs included."""
+    centred = np.asarray(y, np.float64) - np.mean(y, axis=0, dtype=np.float64)
+    _, sizes, directions = np.linalg.svd(centred, full_matrices=False)
+    axes = np.zeros((2, centred.shape[1]))
+    axes[: len(directions[:2])] = directions[:2]
+    # A direction and its opposite are equally good: take the one whose largest component is positive.
+    axes *= np.sign(np.take_along_axis(axes, np.abs(axes).argmax(1)[:, np.newaxis], 1) + 1e-300)
+    shares = np.zeros(2)
+    shares[: len(sizes[:2])] = (np.square(sizes) / max(float(np.square(sizes).sum()), 1e-300))[:2]
+    return Projection(centred @ axes.T, "pca", (float(shares[0]), float(shares[1])))
+
+
+def tsne(y: NDArray[np.floating[Any]], seed: int = 0, perplexity: float = 30.0) -> Projection:
+    """scikit-learn's t-SNE, begun from PCA. Raises ImportError where scikit-learn is missing."""
+    from sklearn.manifold import TSNE
+
+    at_most = max(1.0, (len(y) - 1) / 3)  # scikit-learn refuses a perplexity that n cannot fill.
+    method = TSNE(2, perplexity=min(perplexity, at_most), init="pca", random_state=seed % 2**32)
+    return Projection(np.asarray(method.fit_transform(np.asarray(y, np.float32)), np.float64), "t-sne", None)

@@ -1,0 +1,300 @@
+"""The five networks of Deep InfoMax as one object."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Mapping
+from ctypes import byref, c_bool, c_char_p, c_size_t, c_void_p
+from dataclasses import dataclass
+from typing import Any, Literal, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _arrays
+from ._handles import Handle, model_handle
+from ._library import ParameterInfo as _CParameterInfo
+from ._library import check, library
+
+#: The networks' prefixes in a state_dict, in the notebook's order; number i is bit i of dim.h's mask.
+NETWORKS = ("encoder", "global_d", "local_d", "prior_d", "classifier")
+
+_DTYPES: dict[int, np.dtype[Any]] = {0: np.dtype(np.float32), 1: np.dtype(np.int64)}  # dim_dtype
+
+Floats = NDArray[np.float32]
+Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+
+@dataclass(frozen=True)
+class ParameterInfo:
+    """One entry of the state_dict."""
+
+    #: With its network's prefix: "encoder.c0.weight".
+    name: str
+    #: float32, or int64 for num_batches_tracked.
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    nbytes: int
+    #: False for running statistics and counters.
+    trainable: bool
+
+
+class Model:
+    """Encoder, discriminators and classifier with their weights.
+
+    Arrays. Numpy arrays and torch tensors (any strides, with or without a graph) go in, numpy float32 comes out.
+    float64, float16 and bfloat16 are rounded to float32; other dtypes are a TypeError, except uint8 for images.
+    Where the argument is one image or vector without the leading n, the results have no n either.
+
+    Modes. A model is created in evaluation mode. In training mode, which the original notebook shows, batch norm uses
+    the batch's statistics and each forward pass moves the running ones; `classify` then needs two vectors at least.
+
+    Threads. One model may be used by several threads at once; libdim runs without the GIL. After a fork the child may
+    go on using the model. Closing, leaving a `with` block, collection and the interpreter's exit free it.
+
+    Errors of libdim are `DimError`s, each also a ValueError, OSError... (deepinfomax.errors). Nothing changes then.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        """The weights of `torch.manual_seed(seed)` and the notebook's constructors, bit for bit.
+
+        As in PyTorch only the low 32 bits of the seed matter; 0 <= seed < 2**64.
+        """
+        if not 0 <= seed < 2**64:
+            raise ValueError(f"seed: expected 0 <= seed < 2**64, found {seed}")
+        self._handle = model_handle(library().dim_model_create, seed)
+
+    @classmethod
+    def open(cls, path: Path) -> Model:
+        """A model of the networks in an HDF5 file: one by `save`, or a state_dict as people write them with h5py.
+
+        Raises FileAccessError (an OSError), FileFormatError or FileContentError (ValueErrors).
+        """
+        return cls._of(model_handle(library().dim_model_open, path_bytes(path)))
+
+    @classmethod
+    def _of(cls, handle: Handle) -> Model:
+        model = cls.__new__(cls)
+        model._handle = handle
+        return model
+
+    def load(self, path: Path) -> None:
+        """Replaces the networks that the HDF5 file holds, all or nothing. Raises as `open`."""
+        check(library().dim_model_load(self._handle.pointer, path_bytes(path)))
+
+    def save(self, path: Path) -> None:
+        """Writes all networks to an HDF5 file of PyTorch's layout, atomically: one dataset per state_dict entry.
+
+        `{k: torch.from_numpy(f[k][()]) for k in f}` on the opened file f is the state_dict. Raises FileAccessError.
+        """
+        check(library().dim_model_save(self._handle.pointer, path_bytes(path)))
+
+    # ---- Forward passes
+
+    @overload
+    def encode(self, images: Any, features: Literal[True] = True) -> tuple[Floats, Floats]: ...
+    @overload
+    def encode(self, images: Any, features: Literal[False]) -> Floats: ...
+    @overload
+    def encode(self, images: Any, features: bool) -> Floats | tuple[Floats, Floats]: ...
+
+    def encode(self, images: Any, features: bool = True) -> Floats | tuple[Floats, Floats]:
+        """Notebook, class Encoder: images -> y (n,64), M (n,128,26,26); with features=False y alone, in less memory.
+
+        images: floating point (n,3,32,32), taken as it is (the original trains on pixels in [0,1]); or uint8
+        (n,32,32,3) or (n,3,32,32), divided by 255. One image without n gives y (64,) and M (128,26,26).
+        """
+        x, single = _arrays.images(images)
+        y = _empty(len(x), _arrays.ENCODED)
+        M = _empty(len(x), _arrays.FEATURES) if features else None
+        check(
+            library().dim_encode(
+                self._handle.pointer,
+                _arrays.pointer(x),
+                len(x),
+                _arrays.pointer(y),
+                None if M is None else _arrays.pointer(M),
+            )
+        )
+        if M is None:
+            return _result(y, single)
+        return _result(y, single), _result(M, single)
+
+    def score_global(self, y: Any, M: Any) -> Floats:
+        """GlobalDiscriminator: y (n,64), M (n,128,26,26) -> logits (n,1), high where both are of one image."""
+        vectors, features, single = _arrays.encoded_and_features(y, M)
+        return self._score(library().dim_score_global, (vectors, features), (1,), single)
+
+    def score_local(self, y: Any, M: Any) -> Floats:
+        """LocalDiscriminator on cat(M, y expanded): y (n,64), M (n,128,26,26) -> logits (n,1,26,26), one a cell."""
+        vectors, features, single = _arrays.encoded_and_features(y, M)
+        return self._score(library().dim_score_local, (vectors, features), (1, 26, 26), single)
+
+    def score_prior(self, y: Any) -> Floats:
+        """PriorDiscriminator: y (n,64) -> probabilities (n,1) that y comes from the uniform prior."""
+        vectors, single = _arrays.encoded(y)
+        return self._score(library().dim_score_prior, (vectors,), (1,), single)
+
+    def classify(self, y: Any) -> Floats:
+        """Classifier: y (n,64) -> class probabilities (n,10).
+
+        In training mode a single vector is an InvalidArgument, as in PyTorch: it has no batch statistics.
+        """
+        vectors, single = _arrays.encoded(y)
+        return self._score(library().dim_classify, (vectors,), (10,), single)
+
+    def _score(self, function: Any, inputs: tuple[Floats, ...], item: tuple[int, ...], single: bool) -> Floats:
+        """`function(model, input..., n, out)` with out (n, *item)."""
+        n = len(inputs[0])
+        out = _empty(n, item)
+        check(function(self._handle.pointer, *map(_arrays.pointer, inputs), n, _arrays.pointer(out)))
+        return _result(out, single)
+
+    # ---- Modes
+
+    def train(self, mode: bool = True) -> Model:
+        """PyTorch's train(): training mode, or evaluation mode with mode=False. Returns the model."""
+        check(library().dim_model_set_training(self._handle.pointer, mode))
+        return self
+
+    def eval(self) -> Model:
+        """PyTorch's eval(): evaluation mode. Returns the model."""
+        return self.train(False)
+
+    @property
+    def training(self) -> bool:
+        """Whether the model is in training mode."""
+        out = c_bool()
+        check(library().dim_model_is_training(self._handle.pointer, byref(out)))
+        return out.value
+
+    # ---- Weights
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Prefixes of the networks that the model holds, in the notebook's order: "encoder", "global_d"..."""
+        mask = library().dim_model_networks(self._handle.pointer)
+        return tuple(name for bit, name in enumerate(NETWORKS) if mask >> bit & 1)
+
+    def parameters_info(self) -> list[ParameterInfo]:
+        """Every entry of the state_dict, in its order: name, dtype, shape, bytes, trainable."""
+        count = library().dim_model_parameter_count(self._handle.pointer)
+        return [self._parameter_info(index) for index in range(count)]
+
+    def _parameter_info(self, index: int) -> ParameterInfo:
+        info = _CParameterInfo(struct_size=ctypes.sizeof(_CParameterInfo))
+        check(library().dim_model_parameter_info(self._handle.pointer, index, byref(info)))
+        shape = tuple(info.shape[: info.ndim])
+        return ParameterInfo(info.name.decode(), _DTYPES[info.dtype], shape, info.bytes, info.trainable)
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Copies of all parameters and running statistics, by their dotted names with the network's prefix.
+
+        Names and order are those of the PyTorch modules. Entry by entry: while another thread changes the model, the
+        entries may be of different moments.
+        """
+        state: dict[str, NDArray[Any]] = {}
+        for info in self.parameters_info():
+            array = np.empty(info.shape, info.dtype)
+            data = array.ctypes.data_as(c_void_p)
+            check(library().dim_model_get_parameter(self._handle.pointer, info.name.encode(), data, info.nbytes))
+            state[info.name] = array
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any], network: str | None = None) -> None:
+        """Replaces the weights of one or more whole networks, all or nothing, at once for all later calls.
+
+        state: numpy arrays or torch tensors by name, as `state_dict` gives them; other networks stay as they are.
+        With `network`, "encoder" for instance, it is the state_dict of that network alone, its keys without prefix.
+        Floating-point values are rounded to float32. Raises ValueError, which lists every missing, unknown or misshaped
+        entry, or InvalidArgument for values that are not allowed (NaN, infinity, a negative running_var).
+        """
+        if network is not None:
+            if network not in self.networks:
+                raise ValueError(f"network: expected one of {', '.join(self.networks)}, found {network!r}")
+            state = {f"{network}.{key}": value for key, value in state.items()}
+        arrays = _checked(state, self.parameters_info())
+        count = len(arrays)
+        check(
+            library().dim_model_set_parameters(
+                self._handle.pointer,
+                count,
+                (c_char_p * count)(*(name.encode() for name in arrays)),
+                (c_void_p * count)(*(array.ctypes.data for array in arrays.values())),
+                (c_size_t * count)(*(array.nbytes for array in arrays.values())),
+            )
+        )
+
+    # ---- Lifetime
+
+    def close(self) -> None:
+        """Frees the weights; later calls raise InvalidHandle. Closing twice does nothing."""
+        self._handle.close()
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if self._handle.closed:
+            return "<deepinfomax.Model, closed>"
+        mode = "training" if self.training else "evaluation"
+        return f"<deepinfomax.Model of {', '.join(self.networks)}, in {mode} mode>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a Model cannot be pickled or copied: save it to a file, or pass its state_dict()")
+
+
+def _checked(state: Mapping[str, Any], infos: list[ParameterInfo]) -> dict[str, NDArray[Any]]:
+    """`state` as contiguous arrays of the right dtypes, or a ValueError that lists all that is wrong with it."""
+    if not state:
+        raise ValueError("state_dict: expected the entries of one network at least, found none")
+    expected = {info.name: info for info in infos}
+    touched = {name.split(".")[0] for name in state}
+    wrong = [
+        f"{name}: missing, expected {info.dtype} {info.shape}"
+        for name, info in expected.items()
+        if name not in state and name.split(".")[0] in touched
+    ]
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, value in state.items():
+        if name not in expected:
+            wrong.append(f"{name}: unknown, the model has no such entry")
+            continue
+        try:
+            arrays[name] = _entry(value, expected[name])
+        except (TypeError, ValueError) as error:
+            wrong.append(str(error))
+    if wrong:
+        raise ValueError("state_dict does not fit the model:\n  " + "\n  ".join(wrong))
+    return arrays
+
+
+def _entry(value: Any, info: ParameterInfo) -> NDArray[Any]:
+    array = _arrays.as_numpy(value, info.name)
+    if array.shape != info.shape:
+        raise ValueError(f"{info.name}: expected shape {info.shape}, found {array.shape}")
+    if info.dtype == np.float32:
+        return _arrays.to_float32(array, info.name)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{info.name}: expected {info.dtype}, found {array.dtype}")
+    return np.require(array, info.dtype, ["C", "A"])
+
+
+def path_bytes(path: Path) -> bytes:
+    """As C takes it."""
+    encoded = os.fsencode(path)
+    if b"\0" in encoded:  # C would take what stands before it.
+        raise ValueError(f"path: embedded null byte in {path!r}")
+    return encoded
+
+
+def _empty(n: int, item: tuple[int, ...]) -> Floats:
+    return np.empty((n, *item), np.float32)
+
+
+def _result(array: Floats, single: bool) -> Floats:
+    return array[0] if single else array

@@ -1,0 +1,53 @@
+"""Which images are alike: distances between encoded vectors."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Neighbours(NamedTuple):
+    """Indices of images and their distances from the subject, both in ascending order of distance."""
+
+    nearest: NDArray[np.int64]
+    nearest_distances: NDArray[np.float64]
+    farthest: NDArray[np.int64]
+    farthest_distances: NDArray[np.float64]
+
+
+def neighbours(subject: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]], count: int = 10) -> Neighbours:
+    """The `count` vectors of y nearest to the subject and the `count` farthest, by L2 distance.
+
+    subject (64,), y (n,64); fewer where n < count. A subject that is one of y is its own nearest neighbour, at
+    distance 0, as in the original's picture. Equal distances keep the order of y.
+    """
+    distances = np.sqrt(np.square(np.asarray(y, np.float64) - np.asarray(subject, np.float64)).sum(axis=1))
+    order = np.argsort(distances, kind="stable")
+    near, far = order[:count], order[-count:]
+    return Neighbours(near, distances[near], far, distances[far])
+
+
+def vote(
+    y: NDArray[np.floating[Any]], labels: NDArray[np.int64], queries: NDArray[np.floating[Any]], k: int = 5
+) -> NDArray[np.int64]:
+    """k-nearest-neighbour classification: the commonest label among the k of y (n,d) nearest to each query (m,d).
+
+    On a tie the label whose nearest member is nearer wins. Works through the queries in blocks of bounded memory.
+    """
+    k = min(k, len(y))
+    points = np.asarray(y, np.float64)
+    squares = np.square(points).sum(axis=1)
+    found = np.empty(len(queries), np.int64)
+    block = max(1, 4_000_000 // len(points))
+    for start in range(0, len(queries), block):
+        these = np.asarray(queries[start : start + block], np.float64)
+        distances = squares - 2 * these @ points.T  # Each row lacks the query's own square, which orders nothing.
+        near = np.argpartition(distances, k - 1, axis=1)[:, :k]
+        by_distance = np.take_along_axis(distances, near, axis=1).argsort(axis=1, kind="stable")
+        votes = labels[np.take_along_axis(near, by_distance, axis=1)]
+        counts = (votes[:, :, np.newaxis] == votes[:, np.newaxis, :]).sum(axis=2)
+        # argmax takes the first of equal counts: the nearest.
+        found[start : start + block] = votes[np.arange(len(votes)), counts.argmax(axis=1)]
+    return found

@@ -1,0 +1,234 @@
+"""A training run on one page: `report.html`, a single file that needs no network, no script and no other file.
+
+    deepinfomax.report.write("dim-run")        # what `dim train --report` does at the end
+
+It shows the curves, a map of the encoded images, some of them with their neighbours, how a classifier does on the
+vectors, and the settings.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _svg, build_info, evaluation, maps, pictures
+from ._files import write_whole
+from ._version import __version__
+from .classifier_trainer import Evaluation
+from .data import DataError, Dataset, MissingPackage, open_dataset, randperm
+from .evaluation import Floats
+from .model import Model
+from .neighbours import neighbours
+from .run_folder import Row, RunFolder
+
+#: Enough for a map and for a classifier to show something, and few enough to be encoded in seconds.
+IMAGES = 1000
+SUBJECTS = 6
+NAME = "report.html"
+_TERMS = (("total", "total"), ("local", "local"), ("global_", "global"), ("prior", "prior"))
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 960px; margin: 2em auto; padding: 0 1em }
+h1 { font-size: 1.5em } h2 { font-size: 1.15em; margin-top: 2em; border-bottom: 1px solid #ddd }
+img { max-width: 100%; image-rendering: pixelated } svg { max-width: 100%; height: auto }
+table { border-collapse: collapse } td, th { padding: 2px 9px; text-align: right; font-weight: normal }
+th { color: #666 } table.settings td, table.settings th { text-align: left; border-top: 1px solid #eee }
+p.note { color: #666 } span.class { display: inline-block; padding: 0 .5em; margin-right: .3em; color: #fff }
+"""
+
+
+def write(
+    folder: RunFolder | str | os.PathLike[str],
+    model: Model | None = None,
+    *,
+    path: str | os.PathLike[str] | None = None,
+    images: int = IMAGES,
+) -> Path:
+    """Writes the report of a run's folder (`dim train --output`), by default into it as report.html; returns its path.
+
+    model: None for the folder's weights.h5, or its checkpoint while the run goes on. images: how many to look at.
+
+    Raises OSError where it cannot be written, ValueError for a folder without a run, DataError where the run's data is
+    no longer there, a DimError for its weights.
+    """
+    run = folder if isinstance(folder, RunFolder) else RunFolder(folder)
+    settings = run.read_settings()
+    if model is None:
+        model = Model.open(run.weights if run.weights.exists() else run.checkpoint)
+    shown = _some(open_dataset(settings.data), images)
+    y = evaluation.encode(model, shown)
+    parts = [
+        _section("Curves", _curves(run.read_metrics())),
+        _section("Map", _map(y, shown)),
+        _section("Neighbours", _neighbours(y, shown)),
+        _section("Classes", _classes(model, settings.data, images)),
+        _section("Settings", _settings(asdict(settings))),
+    ]
+    target = run.path / NAME if path is None else Path(path)
+    write_whole(target, _page(f"Deep InfoMax: {run.path.resolve().name}", parts).encode())
+    return target
+
+
+# ---- Sections
+
+
+def _curves(rows: Sequence[Row]) -> str:
+    train = [row for row in rows if row.phase == "train"]
+    validation = [row for row in rows if row.phase == "validation"]
+    if not train:
+        return _note("No steps yet.")
+    width = max(1, len(train) // 40)
+    epochs = [row.epoch for row in train]
+    charts = []
+    for field, name in _TERMS:
+        values = np.array([getattr(row, field) for row in train])
+        mean = np.convolve(values, np.full(width, 1 / width), "valid")
+        middle = epochs[(width - 1) // 2 :][: len(mean)]
+        held_out = [getattr(row, field) for row in validation]
+        curves = [
+            _svg.Curve("", epochs, values.tolist(), "#bcd", 0.8),
+            _svg.Curve(f"training, mean of {width}", middle, mean.tolist(), "#4477aa", 1.8),
+            _svg.Curve("validation", [row.epoch for row in validation], held_out, "#cc6633", 0),
+        ]
+        charts.append(_svg.chart(name, curves, "epoch"))
+    seconds = rows[-1].seconds
+    note = f"{len(train):,} steps, {seconds / 60:.1f} minutes. A pair that cannot be told apart costs 1.386 (2 ln 2)."
+    return "".join(charts) + _note(note)
+
+
+def _map(y: Floats, data: Dataset) -> str:
+    if len(data) < 2:
+        return _note("A map needs two images at least.")
+    projection = maps.pca(y)
+    colours = None if data.labels is None else pictures.COLOURS[data.labels % len(pictures.COLOURS)]
+    picture = pictures.scatter(data.read(slice(None)), projection.places, colours, size=920, thumbnail=24)
+    first, second = projection.explained or (0, 0)
+    note = f"{len(data):,} images by the two directions of most variance, which hold {first:.0%} and {second:.0%} of it."
+    return _image(picture, "map of the encoded images") + _legend(data) + _note(note)
+
+
+def _neighbours(y: Floats, data: Dataset) -> str:
+    panels = []
+    for number in randperm(len(data), 0)[:SUBJECTS].tolist():
+        found = neighbours(y[number], y)
+        subject = np.repeat(data.read([number]), len(found.nearest), axis=0)
+        panels.append(pictures.panel([subject, data.read(found.nearest), data.read(found.farthest)]))
+    note = "Each panel: an image, its 10 nearest by L2 distance of the vectors (itself first), its 10 farthest."
+    return _image(pictures.stack(panels, 2), "images with their neighbours") + _note(note)
+
+
+def _classes(model: Model, source: str | None, images: int) -> str:
+    try:
+        data = _some(open_dataset(source, labelled=True), images)
+    except (DataError, MissingPackage) as error:
+        return _note(f"No classifier: {error}")
+    assert data.labels is not None
+    classes = int(data.labels.max()) + 1
+    if classes > evaluation.CLASSES or len(data) < 20:
+        return _note(f"No classifier: {len(data)} images of {classes} classes; it needs 20 at least, of 10 at most.")
+    train, test = evaluation.split(len(data), 0)
+    settings = evaluation.Settings(epochs=200, batch=min(128, len(train)), lr=1e-3)
+    table = []
+    confusion = None
+    for name, judged in (("this encoder", model), ("untrained", Model(0))):
+        y = evaluation.encode(judged, data)
+        head = Model(0)
+        evaluation.train_on_vectors(head, y[train], data.labels[train], settings)
+        found = evaluation.test_on_vectors(head, y[test], data.labels[test])
+        confusion = found if confusion is None else confusion
+        table.append(_judgements(name, found, y, data.labels, train, test))
+    table.append(_judgements("pixels", None, evaluation.pixels(data), data.labels, train, test))
+    assert confusion is not None
+    names = data.classes or tuple(map(str, range(classes)))
+    note = (
+        f"{data.name}: trained on {len(train):,} vectors, tested on {len(test):,}. Below, the classifier on this encoder: "
+        "a row is a label, a column a prediction. `dim classify` does this with more care."
+    )
+    head_row = "<tr><th></th><th>classifier</th><th>linear probe</th><th>5-NN</th></tr>"
+    return f"<table>{head_row}{''.join(table)}</table>{_note(note)}{_matrix(confusion.confusion, names[:classes])}"
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    rows = {**settings, "deepinfomax": __version__, "libdim": build_info()}
+    lines = (f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in rows.items())
+    return f'<table class="settings">{"".join(lines)}</table>'
+
+
+# ---- Parts
+
+
+def _some(data: Dataset, count: int) -> Dataset:
+    """At most `count` images from all over the data, in its order."""
+    return data if len(data) <= count else data.subset(np.sort(randperm(len(data), 0)[:count]))
+
+
+def _judgements(
+    name: str,
+    found: Evaluation | None,
+    x: Floats,
+    labels: NDArray[np.int64],
+    train: NDArray[np.int64],
+    test: NDArray[np.int64],
+) -> str:
+    sides = (x[train], labels[train], x[test], labels[test])
+    try:
+        linear: float | None = evaluation.linear_probe(*sides)
+    except (ImportError, ValueError):  # Without scikit-learn; with one class alone.
+        linear = None
+    values = (None if found is None else found.accuracy, linear, evaluation.nearest_neighbours(*sides))
+    cells = "".join(f"<td>{'-' if value is None else f'{value:.1%}'}</td>" for value in values)
+    return f"<tr><th>{escape(name)}</th>{cells}</tr>"
+
+
+def _matrix(confusion: NDArray[np.int64], names: Sequence[str]) -> str:
+    lines = ["<tr><th></th>" + "".join(f"<th>{escape(name)}</th>" for name in names) + "</tr>"]
+    for name, row in zip(names, confusion, strict=False):
+        total = max(int(row.sum()), 1)
+        cells = "".join(_cell(count, count / total) for count in row[: len(names)].tolist())
+        lines.append(f"<tr><th>{escape(name)}</th>{cells}</tr>")
+    return f"<table>{''.join(lines)}</table>"
+
+
+def _cell(count: int, share: float) -> str:
+    """Bluer the larger its share of the row."""
+    shade = f"rgb({round(255 - 220 * share)},{round(255 - 155 * share)},{round(255 - 75 * share)})"
+    return f'<td style="background:{shade};color:{"#fff" if share > 0.5 else "#222"}">{count or ""}</td>'
+
+
+def _legend(data: Dataset) -> str:
+    if data.labels is None:
+        return ""
+    names = data.classes or tuple(map(str, range(int(data.labels.max()) + 1)))
+    return "<p>" + "".join(
+        f'<span class="class" style="background:rgb{tuple(pictures.COLOURS[n % 10].tolist())}">{escape(name)}</span>'
+        for n, name in enumerate(names[:10])
+    ) + "</p>"
+
+
+def _image(picture: pictures.Picture, description: str) -> str:
+    data = base64.b64encode(pictures.png(picture)).decode()
+    return f'<p><img alt="{escape(description)}" src="data:image/png;base64,{data}"></p>'
+
+
+def _note(text: str) -> str:
+    return f'<p class="note">{escape(text)}</p>'
+
+
+def _section(title: str, content: str) -> str:
+    return f"<h2>{escape(title)}</h2>\n{content}\n"
+
+
+def _page(title: str, sections: Iterable[str]) -> str:
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body>\n<h1>{escape(title)}</h1>\n"
+        f"{''.join(sections)}</body></html>\n"
+    )

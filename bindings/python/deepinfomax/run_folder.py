@@ -1,0 +1,139 @@
+"""The folder of a training run: settings, metrics, checkpoint, and in the end weights and curves.
+
+    settings.json     what the run was started with: all that `dim train --resume` needs beside the checkpoint
+    metrics.csv       a row a step and a row a validation
+    checkpoint.h5     the newest checkpoint; replaced in one go
+    weights.h5        the weights at the end
+    curves.png        the losses, drawn
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TextIO
+
+from ._files import write_whole
+from .trainer import Losses
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What determines a run."""
+
+    #: The path of the data, None for the sample photographs; and how many images it had.
+    data: str | None
+    images: int
+    #: Images for validation; 0 for none.
+    validation_images: int
+    #: The weights file it started from; None for the seed's.
+    weights: str | None
+    seed: int
+    epochs: int
+    batch: int
+    prior: str
+    alpha: float
+    beta: float
+    gamma: float
+    lr: float
+    schedule: str
+    #: Of the schedule "step": epochs between two changes, and what the rate is multiplied by.
+    step_epochs: int
+    step_factor: float
+    checkpoint_every: int
+    keep_all: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of metrics.csv."""
+
+    step: int
+    #: Epochs that are done, a fraction.
+    epoch: float
+    #: "train": the batch's losses before the update that makes `step` complete; "validation".
+    phase: str
+    total: float
+    local: float
+    global_: float
+    prior: float
+    learning_rate: float
+    images_per_second: float
+    #: Since the run started, interruptions left out.
+    seconds: float
+
+    @property
+    def losses(self) -> Losses:
+        return Losses(self.total, self.local, self.global_, self.prior)
+
+
+_COLUMNS = [field.name.rstrip("_") for field in fields(Row)]
+
+
+class RunFolder:
+    """Names and contents of a run's files. Errors of the operating system are raised as they come, as OSError."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.settings_file = self.path / "settings.json"
+        self.metrics_file = self.path / "metrics.csv"
+        self.checkpoint = self.path / "checkpoint.h5"
+        self.weights = self.path / "weights.h5"
+        self.curves = self.path / "curves.png"
+
+    def kept_checkpoint(self, epoch: int) -> Path:
+        return self.path / f"checkpoint-{epoch:04}.h5"
+
+    @property
+    def in_use(self) -> bool:
+        """Whether it holds what a run has come to."""
+        return self.checkpoint.exists() or self.weights.exists()
+
+    def write_settings(self, settings: Settings) -> None:
+        write_whole(self.settings_file, (json.dumps(asdict(settings), indent=2) + "\n").encode())
+
+    def read_settings(self) -> Settings:
+        """Raises ValueError for a file that is none of ours."""
+        try:
+            found = json.loads(self.settings_file.read_text("utf-8"))
+            return Settings(**found)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{self.settings_file}: not the settings of a run: {error}") from error
+
+    def read_metrics(self) -> list[Row]:
+        """All whole rows; none where there is no such file. Raises ValueError for a file that is none of ours."""
+        if not self.metrics_file.exists():
+            return []
+        with open(self.metrics_file, newline="", encoding="utf-8") as file:
+            lines = list(csv.reader(file))
+        if not lines or lines[0] != _COLUMNS:
+            raise ValueError(f"{self.metrics_file}: not the metrics of a run: expected columns {', '.join(_COLUMNS)}")
+        rows = []
+        for line in lines[1:]:
+            try:
+                step, epoch, phase, *numbers = line
+                rows.append(Row(int(step), float(epoch), phase, *map(float, numbers)))
+            except (TypeError, ValueError):
+                break  # The row that was being written when the machine stopped.
+        return rows
+
+    def write_metrics(self, rows: Iterable[Row]) -> TextIO:
+        """Begins the file anew with these rows. Returns it open: `append` adds to it."""
+        text = ",".join(_COLUMNS) + "\n" + "".join(map(_line, rows))
+        write_whole(self.metrics_file, text.encode())
+        return open(self.metrics_file, "a", newline="", encoding="utf-8", buffering=1)
+
+
+def append(metrics: TextIO, row: Row) -> None:
+    """Writes a row, at once."""
+    metrics.write(_line(row))
+
+
+def _line(row: Row) -> str:
+    """repr keeps every bit of a loss."""
+    losses = ",".join(repr(float(value)) for value in (*row.losses, row.learning_rate))
+    return f"{row.step},{row.epoch:.6f},{row.phase},{losses},{row.images_per_second:.3f},{row.seconds:.3f}\n"

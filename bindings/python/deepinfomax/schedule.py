@@ -1,0 +1,35 @@
+"""Learning rates over a run, as a function of the step alone: an interrupted run goes on with what it would have had."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+KINDS = ("constant", "cosine", "step")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The learning rate of each step of a run of `steps` steps.
+
+    constant: `rate`. cosine: from `rate` down to 0 after the last step, along half a cosine. step: times `factor`
+    each `every` steps.
+    """
+
+    kind: str
+    rate: float
+    steps: int
+    every: int = 1
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind: expected one of {', '.join(KINDS)}, found {self.kind!r}")
+
+    def at(self, step: int) -> float:
+        """Of step number `step`, the first being 0."""
+        if self.kind == "cosine":
+            return self.rate * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        if self.kind == "step":
+            return self.rate * self.factor ** (step // self.every)
+        return self.rate

@@ -1,0 +1,141 @@
+"""State_dicts in PyTorch's files. Needs torch, which is imported when it is needed and not before.
+
+Which network an entry belongs to is decided by the library's own reader, the one that decides it for HDF5 files: here
+only the state_dicts in a file are found, and handed over.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import tempfile
+from collections.abc import Iterator, Mapping
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _arrays
+from ._files import write_whole
+from .errors import DimError
+from .model import NETWORKS, Model
+
+State = dict[str, NDArray[Any]]
+
+
+class TorchFileError(ValueError):
+    """A file that torch cannot read without running code, or without a state_dict of ours; the message says which."""
+
+
+def read(path: str | os.PathLike[str]) -> State:
+    """The networks in a file by torch.save: entries by their canonical names ("encoder.c0.weight").
+
+    The file may hold the state_dict of one network or of several, or dictionaries of them (a checkpoint with its
+    optimiser, whose state is passed over); prefixes that wrappers leave ("module.") are taken off. Loading is
+    weights-only: no code of the file runs.
+
+    Raises TorchFileError, a DimError for entries that do not fit, OSError, ImportError without torch or h5py.
+    """
+    import torch
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except pickle.UnpicklingError as error:
+        raise TorchFileError(
+            f"{path}: not a file of tensors alone. A whole module or other Python objects would have to run code to "
+            "load; load it where you trust it, and save its state_dict()"
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise TorchFileError(f"{path}: torch cannot read it: {_first_line(error)}") from error
+    if not isinstance(content, Mapping):
+        raise TorchFileError(f"{path}: expected a state_dict, found {type(content).__name__}")
+    found: State = {}
+    for place, state in _state_dicts(content, "", torch.Tensor):
+        named = _resolved(path, place, state)
+        twice = found.keys() & named.keys()
+        if twice:
+            raise TorchFileError(f"{path}: {place or 'the file'} holds {min(twice)} a second time")
+        found |= named
+    if not found:
+        raise TorchFileError(f"{path}: no state_dict in it: {_contents(content)}")
+    return found
+
+
+def raw(path: str | os.PathLike[str]) -> State:
+    """A file by `write`, its entries as they are named in it."""
+    import torch
+
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    return {name: _arrays.as_numpy(value, name) for name, value in content.items()}
+
+
+def write(path: str | os.PathLike[str], state: Mapping[str, NDArray[Any]]) -> None:
+    """Writes a state_dict for `torch.load(path, weights_only=True)`, as one file, whole or not at all.
+
+    Raises OSError, ImportError without torch.
+    """
+    import torch
+
+    buffer = BytesIO()
+    torch.save({name: torch.from_numpy(np.array(value)) for name, value in state.items()}, buffer)
+    write_whole(path, buffer.getbuffer())
+
+
+# ---- State_dicts in a file
+
+
+def _state_dicts(content: Mapping[Any, Any], place: str, tensor: type) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The dictionaries of tensors within dictionaries, each with the dotted path of keys that leads to it."""
+    if content and all(isinstance(key, str) and isinstance(value, tensor) for key, value in content.items()):
+        yield place, content
+        return
+    for key, value in content.items():
+        # Optimisers number their parameters; their state, whose keys are integers, is not weights.
+        if isinstance(value, Mapping) and isinstance(key, str) and "optim" not in key:
+            yield from _state_dicts(value, f"{place}.{key}" if place else key, tensor)
+
+
+def _resolved(path: str | os.PathLike[str], place: str, state: Mapping[str, Any]) -> State:
+    """Canonical names for one state_dict. `place`: where it stood; its last key may name the network."""
+    import h5py
+
+    arrays = {key: _arrays.as_numpy(value, key) for key, value in state.items()}
+    network = place.rpartition(".")[2]
+    prefix = f"{network}." if network in NETWORKS else ""
+    found: State = {}
+    with tempfile.TemporaryDirectory(prefix="dim-convert-") as folder:
+        for number, part in enumerate(_parts(arrays)):
+            file = os.path.join(folder, f"{number}.h5")
+            with h5py.File(file, "w") as f:
+                for key, value in part.items():
+                    f[prefix + key] = value
+            try:
+                with Model.open(file) as model:
+                    found |= model.state_dict()
+            except DimError as error:
+                where = f"{path}: {place}" if place else f"{path}"
+                raise TorchFileError(error.message.replace(file, where)) from error
+    return found
+
+
+def _parts(arrays: State) -> list[State]:
+    """nn.Sequential(Encoder(), Classifier()) numbers its members: "0.c0.weight". Each becomes a state_dict of its own."""
+    if not all(key.split(".")[0].isdecimal() for key in arrays):
+        return [arrays]
+    parts: dict[str, State] = {}
+    for key, value in arrays.items():
+        number, _, rest = key.partition(".")
+        parts.setdefault(number, {})[rest] = value
+    return list(parts.values())
+
+
+def _contents(content: Mapping[Any, Any]) -> str:
+    names = [str(key) for key in content]
+    return "it is empty" if not names else f"its keys are {', '.join(names[:8])}" + ("..." if len(names) > 8 else "")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
