@@ -144,7 +144,8 @@ dim_status dim_model_load(dim_model *model, const char *path);
  * root, named by its dotted key ("encoder.c0.weight"), float32 (num_batches_tracked int64). Atomic: the file
  * appears whole under its name or not at all; what stood there before stays until then. Reading detects any flipped
  * bit.
- * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT, DIM_IO, DIM_OUT_OF_MEMORY. */
+ * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT, DIM_IO, DIM_NOT_FINITE (a weight is NaN or infinite),
+ * DIM_OUT_OF_MEMORY. */
 dim_status dim_model_save(const dim_model *model, const char *path);
 
 /* Frees the model. Accepts NULL, and ignores a handle that is not live. A call of another thread that still uses the
