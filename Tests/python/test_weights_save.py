@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import h5py
-import numpy as np
 import pytest
 from deepinfomax import DimError, Model
 from weights_fixtures import CHILD, SHAPES, assert_same, state_of, write

@@ -7,8 +7,9 @@ import deepinfomax
 import h5py
 import numpy as np
 
-#: The environment of child processes that import the same package.
-CHILD = {**os.environ, "PYTHONPATH": str(Path(deepinfomax.__file__).parent.parent)}
+#: The environment of child processes that import the same package. glibc fills fresh memory with a pattern there: what is
+#: used before it is set does not pass for zeros.
+CHILD = {**os.environ, "PYTHONPATH": str(Path(deepinfomax.__file__).parent.parent), "MALLOC_PERTURB_": "165"}
 
 
 def _conv(name, out, into, kernel):
