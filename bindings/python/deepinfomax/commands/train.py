@@ -19,6 +19,7 @@ import numpy as np
 
 from .. import set_num_threads
 from ..data import Dataset, Loader, open_dataset
+from ..data.opening import is_sample
 from ..errors import FileAccessError, NotFinite
 from ..model import Model
 from ..run_folder import RunFolder, Settings
@@ -157,7 +158,7 @@ class _Training:
             **{
                 **chosen,
                 # A resumed run may be started from another folder.
-                "data": chosen["data"] and os.path.abspath(chosen["data"]),
+                "data": chosen["data"] and (chosen["data"] if is_sample(chosen["data"]) else os.path.abspath(chosen["data"])),
                 "weights": chosen["weights"] and os.path.abspath(chosen["weights"]),
                 "epochs": arguments.epochs or _EPOCHS,
                 "images": len(train),

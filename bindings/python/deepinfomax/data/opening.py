@@ -14,6 +14,8 @@ from .parts import Parts
 
 #: Every n-th image is held out where the data has no test set of its own.
 HELD_OUT = 10
+#: Sources that are names, where there is no file or folder of that name.
+SAMPLES = ("photographs", "digits")
 SPLITS = {"all": "all", "train": "train", "validation": "validation", "test": "validation"}
 
 _BY_SUFFIX = {
@@ -35,7 +37,7 @@ def open_dataset(source: str | Path | None = None, *, labelled: bool = False, sp
 
     source: a folder with CIFAR-10's binary files or their .tar.gz; a folder of images, whose subfolders are the
       classes; one image; an .npy, .npz or HDF5 file. None: patches of scikit-learn's two sample photographs, or, with
-      `labelled`, its handwritten digits.
+      `labelled`, its handwritten digits. "photographs" and "digits" name these, where no file is called so.
     labelled: labels are asked for; it is an error if there are none.
     split: "all"; "train"; "validation" (or "test"): the data's own test set (test_batch.bin, a folder `test`, arrays
       x_test, y_test), else every tenth image. "train" is what is not "validation".
@@ -54,11 +56,17 @@ def open_dataset(source: str | Path | None = None, *, labelled: bool = False, sp
     return dataset
 
 
+def is_sample(source: str | Path) -> bool:
+    """Whether it names sample data and not a path."""
+    return str(source) in SAMPLES and not Path(source).exists()
+
+
 def _open(source: str | Path | None, labelled: bool) -> Parts:
-    if source is None:
+    if source is None or is_sample(source):
         from . import samples
 
-        return Parts(samples.digits() if labelled else samples.photographs())
+        digits = labelled if source is None else str(source) == "digits"
+        return Parts(samples.digits() if digits else samples.photographs())
     path = Path(source)
     try:
         return _module(path).open_parts(path)  # type: ignore[no-any-return]

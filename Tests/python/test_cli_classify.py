@@ -1,0 +1,118 @@
+"""`dim classify`, end to end on a few images; and its judges."""
+
+import json
+
+import deepinfomax
+import numpy as np
+import pytest
+from cli_fixtures import dim, start
+from deepinfomax import evaluation
+from PIL import Image
+
+N, CLASSES = 40, 3
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """data.npz: images that are dark, half bright or bright, which is their class; weights.h5; photos/."""
+    folder = tmp_path_factory.mktemp("classify")
+    random = np.random.default_rng(0)
+    labels = np.arange(N) % CLASSES
+    images = (random.integers(0, 60, (N, 32, 32, 3)) + 95 * labels[:, None, None, None]).astype(np.uint8)
+    np.savez(folder / "data.npz", images=images, labels=labels, classes=np.array(["dark", "grey", "bright"]))
+    (folder / "photos").mkdir()
+    for number in range(CLASSES):
+        Image.fromarray(images[number]).save(folder / "photos" / f"{number}.png")
+    deepinfomax.Model(5).save(folder / "weights.h5")
+    return folder
+
+
+def classify(folder, *arguments):
+    done = dim("classify", "--data", "data.npz", *arguments, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_comparison(folder):
+    pytest.importorskip("matplotlib")
+    out = classify(folder, "--weights", "weights.h5", "--epochs", 40, "--lr", 1e-2, "--end-to-end-epochs", 1, "--batch", 18,
+                   "--picture", "c.png", "--json")  # fmt: skip
+    report = json.loads(out)
+    assert report["images"] == {"train": 36, "test": 4} and report["classes"] == ["dark", "grey", "bright"]
+    assert [run["arm"] for run in report["runs"]] == ["frozen", "untrained", "end-to-end", "pixels"]
+    frozen, _, end_to_end, pixels = report["runs"]
+    assert frozen["accuracy"] == 1 and frozen["nearest_neighbours"] == 1, "brightness is easy"
+    assert np.sum(frozen["confusion"]) == 4 and len(frozen["history"]) == 40 and len(end_to_end["history"]) == 1
+    assert pixels["nearest_neighbours"] == 1 and "accuracy" not in pixels
+    assert (folder / "c.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_seeds_as_text(folder):
+    out = classify(folder, "--arms", "untrained,pixels", "--seeds", "0,1", "--epochs", 3)
+    assert "seed 1, untrained" in out and "linear probe" in out and " +- " in out and "bright" in out
+
+
+def test_predictions_with_and_without_training(folder):
+    out = classify(folder, "--weights", "weights.h5", "--arms", "frozen", "--epochs", 60, "--lr", 1e-2, "--predict", "photos",
+                   "--save", "classifier.h5")  # fmt: skip
+    first = out.split("\n")[-4:-1]
+    assert [line.split("\t")[:2] for line in first] == [["0.png", "dark"], ["1.png", "grey"], ["2.png", "bright"]]
+    classify(folder, "--weights", "classifier.h5", "--epochs", 0, "--predict", "photos", "--predictions", "labels.csv")
+    lines = (folder / "labels.csv").read_text().splitlines()
+    assert lines[0] == "image,label,probability" and [line.split(",")[1] for line in lines[1:]] == ["dark", "grey", "bright"]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--arms", "frozen"], "frozen needs --weights"),
+        (["--arms", "cooked"], "'cooked'"),
+        (["--seeds", "1,x"], "--seeds"),
+        (["--epochs", "0"], "there is none"),
+        (["--batch", "1"], "2 at least"),
+        (["--picture", "c.gif"], "ends in png, svg, pdf"),
+        (["--picture", "nothing/c.png"], "there is no folder"),
+        (["--save", "photos"], "is a folder"),
+        (["--predictions", "p.csv"], "there is no --predict"),
+        (["--predict", "nothing"], "no such file"),
+        (["--limit", "5"], "ten at least"),
+    ],
+)
+def test_usage(folder, arguments, message):
+    done = dim("classify", "--data", "data.npz", *arguments, cwd=folder)
+    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+def test_too_many_classes(tmp_path):
+    np.savez(tmp_path / "a.npz", images=np.zeros((12, 32, 32, 3), np.uint8), labels=np.arange(12))
+    done = dim("classify", "--data", tmp_path / "a.npz")
+    assert done.returncode == 2 and "12 classes; the classifier has 10" in done.stderr
+
+
+def test_ctrl_c(folder):
+    import signal
+    import time
+
+    running = start("classify", "--data", "data.npz", "--arms", "end-to-end", "--end-to-end-epochs", "1000", cwd=folder)
+    time.sleep(4)
+    running.send_signal(signal.SIGINT)
+    _, stderr = running.communicate(timeout=60)
+    assert running.returncode == 130 and "interrupted" in stderr and "Traceback" not in stderr
+
+
+# ---- Judges
+
+
+def test_split_is_of_all_and_repeats():
+    train, test = evaluation.split(101, seed=4)
+    assert len(test) == 10 and sorted([*train, *test]) == list(range(101))
+    assert np.array_equal(test, evaluation.split(101, seed=4)[1]) and not np.array_equal(test, evaluation.split(101, 5)[1])
+
+
+def test_the_tests_loss_and_confusion_are_the_librarys(model):
+    random = np.random.default_rng(0)
+    images, labels = random.random((12, 3, 32, 32), np.float32), np.arange(12) % 10
+    with deepinfomax.ClassifierTrainer(model) as trainer:
+        expected = trainer.evaluate(images, labels)
+    found = evaluation.test_on_vectors(model, model.encode(images, features=False), labels)
+    assert found.loss == pytest.approx(expected.loss, rel=1e-5) and np.array_equal(found.confusion, expected.confusion)

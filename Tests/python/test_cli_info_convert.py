@@ -1,0 +1,181 @@
+"""`dim info` and `dim convert`, end to end."""
+
+import importlib.util
+import json
+import os
+
+import deepinfomax
+import numpy as np
+import pytest
+from cli_fixtures import dim
+
+needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="converts PyTorch's files")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """weights.h5 of seed 3, objective.h5 and classifier.h5: checkpoints after one step."""
+    folder = tmp_path_factory.mktemp("weights")
+    images = np.random.default_rng(0).random((2, 3, 32, 32), np.float32)
+    with deepinfomax.Model(3) as model:
+        model.save(folder / "weights.h5")
+        with deepinfomax.ClassifierTrainer(model, lr=0.25) as trainer:
+            trainer.step(images, np.array([1, 2]))
+            trainer.save(folder / "classifier.h5")
+        with deepinfomax.Trainer(model, "adversarial", seed=7, encoder_lr=1e-3) as trainer:
+            trainer.step(images)
+            trainer.save(folder / "objective.h5")
+    return folder
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+# ---- info
+
+
+def test_info_without_a_file_is_about_the_library():
+    about = json.loads(dim("info", "--json").stdout)
+    assert about["libdim"].startswith("libdim 0.") and about["packages"]["numpy"] == np.__version__
+
+
+def test_info_of_weights(folder):
+    done = dim("info", folder / "weights.h5", "--shapes")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "15,865,600" in done.stdout and "c3.weight" in done.stdout and "(512,256,4,4)" in done.stdout
+    assert "checkpoint" not in done.stdout
+
+
+def test_info_of_checkpoints(folder):
+    done = dim("info", "--json", folder / "objective.h5", folder / "classifier.h5")
+    objective, classifier = json.loads(done.stdout)["files"]
+    assert done.returncode == 0 and objective["problem"] is None and classifier["problem"] is None
+    training = objective["training"]
+    assert (training["kind"], training["step"], training["seed"]) == ("objective", 1, 7)
+    assert (training["prior"], training["encoder_lr"]) == ("adversarial", 1e-3)
+    assert (classifier["training"]["kind"], classifier["training"]["lr"]) == ("classifier", 0.25)
+    assert objective["networks"]["encoder"]["batches"] == 1 and objective["networks"]["prior_d"]["batches"] is None
+    # Its running statistics moved for the classifier alone.
+    assert classifier["networks"]["classifier"]["batches"] == 1
+
+
+def test_info_tells_what_is_wrong(folder, tmp_path):
+    whole = (folder / "weights.h5").read_bytes()
+    (tmp_path / "short.h5").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.h5").write_text("weights")
+    files = [tmp_path / "short.h5", folder / "weights.h5", tmp_path / "text.h5", tmp_path / "nothing.h5"]
+    done = dim("info", "--json", *files)
+    found = json.loads(done.stdout)["files"]
+    assert done.returncode == 1
+    assert [file["problem"] is None for file in found] == [False, True, False, False]
+    assert "not an HDF5 file" in found[2]["problem"] and "No such file" in found[3]["problem"]
+    assert "PROBLEM" in dim("info", tmp_path / "short.h5").stdout
+
+
+# ---- convert
+
+
+@needs_torch
+def test_there_and_back(folder, tmp_path):
+    import torch
+
+    assert dim("convert", folder / "weights.h5", tmp_path / "a.pt").returncode == 0
+    state = torch.load(tmp_path / "a.pt", weights_only=True)
+    original = deepinfomax.Model(3).state_dict()
+    assert same({name: value.numpy() for name, value in state.items()}, original)
+    done = dim("convert", tmp_path / "a.pt", tmp_path / "a.h5", "--json")
+    assert json.loads(done.stdout)["outputs"][0]["networks"] == list(deepinfomax.NETWORKS)
+    assert same(deepinfomax.Model.open(tmp_path / "a.h5").state_dict(), original)
+    assert sorted(os.listdir(tmp_path)) == ["a.h5", "a.pt"]
+
+
+@needs_torch
+def test_one_network_loads_into_its_module(folder, tmp_path):
+    import torch
+    from deepinfomax import notebook
+
+    assert dim("convert", folder / "objective.h5", tmp_path / "e.pt", "--network", "encoder").returncode == 0
+    notebook.Encoder().load_state_dict(torch.load(tmp_path / "e.pt", weights_only=True))
+
+
+@needs_torch
+def test_the_originals_two_files(folder, tmp_path):
+    import torch
+
+    done = dim("convert", folder / "weights.h5", tmp_path / "run5", "--original", "--epoch", 860)
+    assert done.returncode == 0, done.stderr
+    encoder, loss = tmp_path / "run5" / "encoder860.wgt", tmp_path / "run5" / "loss860.wgt"
+    assert "c0.weight" in torch.load(encoder, weights_only=True)
+    assert {name.split(".")[0] for name in torch.load(loss, weights_only=True)} == {"global_d", "local_d", "prior_d"}
+    assert dim("convert", encoder, loss, tmp_path / "one.h5").returncode == 0
+    expected = {k: v for k, v in deepinfomax.Model(3).state_dict().items() if not k.startswith("classifier.")}
+    assert same(deepinfomax.Model.open(tmp_path / "one.h5").state_dict(), expected)
+
+
+def _module(state):
+    return {f"module.{name}": value for name, value in state.items()}
+
+
+@needs_torch
+@pytest.mark.parametrize(
+    "make, networks",
+    [
+        (lambda n: _module(n.encoder.state_dict()), ["encoder"]),
+        (lambda n: {"encoder": n.encoder.state_dict(), "prior_d": n.prior_d.state_dict()}, ["encoder", "prior_d"]),
+        (lambda n: {"epoch": 3, "state_dict": n.state_dict()}, list(deepinfomax.NETWORKS)),
+        (lambda n: {"0." + k: v for k, v in n.encoder.state_dict().items()}
+         | {"1." + k: v for k, v in n.classifier.state_dict().items()}, ["encoder", "classifier"]),
+    ],
+    ids=["module", "nested", "checkpoint", "sequential"],
+)  # fmt: skip
+def test_how_people_save(tmp_path, make, networks):
+    import torch
+    from deepinfomax import notebook
+
+    modules = notebook.networks(3, torch.float32)
+    torch.save(make(modules), tmp_path / "a.pt")
+    done = dim("convert", tmp_path / "a.pt", tmp_path / "a.h5")
+    assert done.returncode == 0, done.stderr
+    expected = {k: v.numpy() for k, v in modules.state_dict().items() if k.split(".")[0] in networks}
+    assert same(deepinfomax.Model.open(tmp_path / "a.h5").state_dict(), expected)
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("touch evil",)
+
+
+@needs_torch
+def test_what_is_refused(tmp_path):
+    import torch
+
+    torch.save(Evil(), tmp_path / "evil.pt")
+    torch.save({"c0.weight": torch.zeros(64, 3, 4, 4)}, tmp_path / "part.pt")
+    torch.save({"epoch": 3}, tmp_path / "empty.pt")
+    (tmp_path / "text.pt").write_text("weights")
+    for name, message in [
+        ("evil.pt", "to run code"),
+        ("part.pt", "part.pt"),
+        ("empty.pt", "its keys are epoch"),
+        ("text.pt", "text.pt"),
+        ("nothing.pt", "No such file"),
+    ]:
+        done = dim("convert", name, "out.h5", cwd=tmp_path)
+        assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert not (tmp_path / "evil").exists() and not (tmp_path / "out.h5").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["out.h5"], "one input or several, then the output"),
+        (["weights.h5", "out.foo"], "expected a name that ends in"),
+        (["weights.h5", "nothing/out.h5"], "there is no folder"),
+        (["weights.h5", "weights.h5", "out.h5"], "is in an earlier input"),
+    ],
+)
+def test_usage(folder, arguments, message):
+    done = dim("convert", *arguments, cwd=folder)
+    assert done.returncode == 2 and message in done.stderr
+    assert not (folder / "out.h5").exists()
