@@ -53,7 +53,7 @@ def test_seeds_as_text(folder):
 
 
 def test_predictions_with_and_without_training(folder):
-    out = classify(folder, "--weights", "weights.h5", "--arms", "frozen", "--epochs", 60, "--lr", 1e-2, "--predict", "photos",
+    out = classify(folder, "--weights", "weights.h5", "--arms", "frozen", "--epochs", 80, "--lr", 1e-2, "--batch", 18, "--predict", "photos",
                    "--save", "classifier.h5")  # fmt: skip
     first = out.split("\n")[-4:-1]
     assert [line.split("\t")[:2] for line in first] == [["0.png", "dark"], ["1.png", "grey"], ["2.png", "bright"]]
