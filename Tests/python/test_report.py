@@ -1,0 +1,85 @@
+"""report.html: one file that stands by itself."""
+
+import re
+from html.parser import HTMLParser
+
+import deepinfomax
+import numpy as np
+import pytest
+from cli_fixtures import dim
+from deepinfomax import _svg, report
+
+
+class Page(HTMLParser):
+    """Collects tags and what they refer to; complains about an end without its beginning."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.references = [], set(), []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        self.references += [value for name, value in attributes if name in ("src", "href", "xlink:href")]
+        if tag not in ("meta", "img", "path", "circle", "polyline", "rect"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag in self.open:
+            assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "images.npz"
+    images = np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3)).astype(np.uint8)
+    np.savez(path, images=images, labels=np.arange(30) % 3, classes=np.array(["<cat>", "dog", "eel"]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "my run"
+    done = dim("train", "--data", data, "--epochs", 2, "--batch", 9, "--output", folder, "--no-plot", "--report")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_dim_train_writes_it(run):
+    text = (run / "report.html").read_text("utf-8")
+    page = Page(text)
+    assert page.open == [] and "script" not in page.tags and "link" not in page.tags
+    assert page.references and all(reference.startswith("data:image/png;base64,") for reference in page.references)
+    assert not re.search(r"https?://", text), "no network"
+    for part in ("Curves", "Map", "Neighbours", "Classes", "Settings", "monolithic"):
+        assert part in text
+    assert text.count("<svg") == 4 and "polyline" in page.tags
+    assert "&lt;cat&gt;" in text and "<cat>" not in text, "names of classes are not markup"
+
+
+def test_of_a_run_of_before(run, tmp_path):
+    path = report.write(run, path=tmp_path / "a.html", images=12)
+    assert path == tmp_path / "a.html" and "it needs 20 at least" in path.read_text("utf-8")
+
+
+def test_what_cannot_be_written(run, tmp_path):
+    with pytest.raises(OSError, match="nothing"):
+        report.write(run, path=tmp_path / "nothing" / "a.html", images=5)
+    with pytest.raises(OSError):
+        report.write(tmp_path)
+    (tmp_path / "settings.json").write_text("{}")
+    with pytest.raises(ValueError, match="settings"):
+        report.write(tmp_path, deepinfomax.Model(0))
+
+
+@pytest.mark.parametrize("values", [[], [1.0], [2.0, 2.0], [1.0, float("nan"), 3.0], [1e-9, 2e-9], [-5.0, 1e6]])
+def test_curves_of_odd_values(values):
+    svg = _svg.chart("a < b", [_svg.Curve("c", list(range(len(values))), values, "#000", 1)], "x")
+    assert Page(svg).open == [] and "nan" not in svg and "a &lt; b" in svg
+    ticks = [float(tick) for tick in re.findall(r'text-anchor="(?:end|middle)">(-?[\d.e+-]+)<', svg)]
+    assert len(set(ticks)) >= 3 if len(values) > 1 else True
+
+
+def test_ticks():
+    assert _svg._ticks((0.0, 1.0)) == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    assert _svg._ticks((1.36, 2.31)) == [1.4, 1.6, 1.8, 2.0, 2.2]
