@@ -53,7 +53,7 @@ def main() -> None:
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         for name in ("weights.h5", "checkpoint.h5"):
-            os.link(run / name, Path(folder) / name)
+            os.symlink(run / name, Path(folder) / name)
         terminal("info.png", session(folder, "info checkpoint.h5"))
         terminal("convert.png", session(
             folder, "convert weights.h5 run5 --original --epoch 860",

@@ -53,8 +53,8 @@ def test_seeds_as_text(folder):
 
 
 def test_predictions_with_and_without_training(folder):
-    out = classify(folder, "--weights", "weights.h5", "--arms", "frozen", "--epochs", 80, "--lr", 1e-2, "--batch", 18, "--predict", "photos",
-                   "--save", "classifier.h5")  # fmt: skip
+    training = ("--weights", "weights.h5", "--arms", "frozen", "--epochs", 80, "--lr", 1e-2, "--batch", 18)
+    out = classify(folder, *training, "--predict", "photos", "--save", "classifier.h5")
     first = out.split("\n")[-4:-1]
     assert [line.split("\t")[:2] for line in first] == [["0.png", "dark"], ["1.png", "grey"], ["2.png", "bright"]]
     classify(folder, "--weights", "classifier.h5", "--epochs", 0, "--predict", "photos", "--predictions", "labels.csv")
