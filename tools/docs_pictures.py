@@ -59,9 +59,9 @@ def main() -> None:
             folder, "convert weights.h5 run5 --original --epoch 860",
             "convert run5/encoder860.wgt run5/loss860.wgt both.h5"))  # fmt: skip
         weights = ("--weights", "weights.h5", "--data", "digits")
-        print(dim(folder, "neighbours", "--grid", "6", "--scale", "1", *weights,
+        print(dim(folder, "neighbours", "--grid", "4", "--scale", "1", "--gap", "3", *weights,
                   "--output", str(PICTURES / "neighbours.png")))  # fmt: skip
-        print(dim(folder, "map", "--labelled", "--method", "tsne", "--images", "600", "--size", "900", *weights,
+        print(dim(folder, "map", "--labelled", "--method", "tsne", "--images", "500", "--size", "900", *weights,
                   "--output", str(PICTURES / "map.png")))  # fmt: skip
     for name in ("neighbours.png", "map.png"):
         Image.open(PICTURES / name).quantize(64).save(PICTURES / name, optimize=True)

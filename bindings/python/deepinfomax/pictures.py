@@ -32,13 +32,13 @@ def to_pixels(images: NDArray[np.floating[Any]]) -> Picture:
     return pixels
 
 
-def panel(rows: Sequence[NDArray[np.floating[Any]]], scale: int = 1) -> Picture:
-    """Images side by side, without a gap, one row under another, as the original's cluster.py shows them.
+def panel(rows: Sequence[NDArray[np.floating[Any]]], scale: int = 1, gap: int = 0) -> Picture:
+    """Images side by side, one row under another; without a gap as the original's cluster.py shows them.
 
     rows: each (n,3,32,32) with the same n. scale: how many pixels wide an image's pixel is.
     """
-    stacked = [np.concatenate(list(to_pixels(row)), axis=1) for row in rows]
-    return _enlarged(np.concatenate(stacked, axis=0), scale)
+    images = [_enlarged(image, scale) for row in rows for image in to_pixels(row)]
+    return stack(images, len(rows[0]), gap)
 
 
 def stack(pictures: Sequence[Picture], columns: int = 1, gap: int = 8) -> Picture:

@@ -119,9 +119,9 @@ def _neighbours(y: Floats, data: Dataset) -> str:
     for number in randperm(len(data), 0)[:SUBJECTS].tolist():
         found = neighbours(y[number], y)
         subject = np.repeat(data.read([number]), len(found.nearest), axis=0)
-        panels.append(pictures.panel([subject, data.read(found.nearest), data.read(found.farthest)]))
+        panels.append(pictures.panel([subject, data.read(found.nearest), data.read(found.farthest)], gap=2))
     note = "Each panel: an image, its 10 nearest by L2 distance of the vectors (itself first), its 10 farthest."
-    return _image(pictures.stack(panels, 2), "images with their neighbours") + _note(note)
+    return _image(pictures.stack(panels, 2, gap=14), "images with their neighbours") + _note(note)
 
 
 def _classes(model: Model, source: str | None, images: int) -> str:

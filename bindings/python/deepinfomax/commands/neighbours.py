@@ -15,7 +15,9 @@ from ..evaluation import Floats, Labels
 from ..model import Model
 from ..neighbours import Neighbours, neighbours
 from . import UsageError, _vectors
-from ._common import add_data, add_examples, add_general, add_weights, apply_general, check_writable, open_data, positive
+from ._common import (
+    add_data, add_examples, add_general, add_weights, apply_general, check_writable, natural, open_data, positive,
+)  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--others", action="store_true", help="leave the image itself out, which is its own nearest")
     parser.add_argument("--columns", type=positive, default=2, help="panels side by side (default: 2)")
     parser.add_argument("--scale", type=positive, default=2, help="enlarge the pixels so many times (default: 2)")
+    parser.add_argument("--gap", type=natural, default=0, help="pixels between the images (default: 0, as the original)")
     parser.add_argument(
         "--output", default="neighbours.png", metavar="FILE", help="the picture, a PNG (default: neighbours.png)"
     )
@@ -59,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         vector = y[number] if number is not None else _encode(model, image, name)
         found = _neighbours(vector, y, number, arguments.count, arguments.others)
         rows = [np.repeat(image, len(found.nearest), axis=0), data.read(found.nearest), data.read(found.farthest)]
-        panels.append(pictures.panel(rows, arguments.scale))
+        panels.append(pictures.panel(rows, arguments.scale, arguments.gap))
         subjects.append(_report(name, number, found, data))
     sheet = pictures.stack(panels, arguments.columns)
     write_whole(arguments.output, pictures.png(sheet))
