@@ -1,0 +1,224 @@
+"""Checkpoints: a run that stops and goes on is the run that never stopped, and a file is the old one or the new one."""
+
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import deepinfomax as dim
+import h5py
+import numpy as np
+import pytest
+from deepinfomax import ClassifierTrainer, Model, Trainer
+from training_fixtures import LABELS, PHOTOS, assert_same_state, content
+
+
+@pytest.fixture(autouse=True)
+def restore_threads():
+    yield
+    dim.set_num_threads(0)
+
+
+def objective(model):
+    return Trainer(model, "adversarial", seed=7)
+
+
+def end_to_end(model):
+    return ClassifierTrainer(model, "trained", "softmax_twice")
+
+
+def frozen(model):
+    return ClassifierTrainer(model)
+
+
+def take(trainer, step):
+    """Step number 0, 1... of a run on other photographs each; its losses."""
+    images = PHOTOS[4 * step : 4 * step + 4]
+    return trainer.step(images) if isinstance(trainer, Trainer) else trainer.step(images, LABELS[:4])
+
+
+KINDS = [objective, end_to_end, frozen]
+
+
+# ---- Bit for bit
+
+
+@pytest.mark.parametrize("start", KINDS)
+def test_resumed_is_uninterrupted_and_threads_do_not_matter(start, tmp_path):
+    """Three runs of three steps: on one thread, on two, and on two, three and one with a stop after each step."""
+    files, histories = [], []
+    for threads in (1, 2):
+        dim.set_num_threads(threads)
+        with Model(0) as model, start(model) as trainer:
+            histories.append([take(trainer, step) for step in range(3)])
+            files.append(tmp_path / f"{threads}.h5")
+            trainer.save(files[-1])
+    history, path = [], tmp_path / "stopped.h5"
+    with Model(0) as model, start(model) as trainer:
+        history.append(take(trainer, 0))
+        trainer.save(path)
+        options = trainer.options
+        kind = type(trainer)
+    for step in (1, 2):
+        dim.set_num_threads(5 - 2 * step)
+        with kind.resume(path) as trainer:
+            assert (trainer.steps, trainer.options) == (step, options)
+            history.append(take(trainer, step))
+            trainer.save(path)
+    assert histories == [history] * 2
+    expected = content(files[0])
+    for file in (files[1], path):
+        found = content(file)
+        assert found.keys() == expected.keys()
+        assert not [name for name in expected if found[name] != expected[name]]
+
+
+def test_learning_rates_survive(tmp_path):
+    with Model(0) as model, Trainer(model) as trainer:
+        trainer.set_learning_rates(3e-4, 5e-5)
+        trainer.on_gradients = print
+        trainer.save(tmp_path / "c.h5")
+    with Trainer.resume(tmp_path / "c.h5") as trainer:
+        assert (trainer.encoder_lr, trainer.discriminator_lr) == (3e-4, 5e-5) and trainer.on_gradients is None
+
+
+def test_a_checkpoint_is_a_weights_file(tmp_path):
+    with Model(3) as model, Trainer(model) as trainer:
+        trainer.step(PHOTOS[:2])
+        trainer.save(tmp_path / "c.h5")
+        with Model.open(tmp_path / "c.h5") as opened, Model(0) as loaded:
+            loaded.load(tmp_path / "c.h5")
+            assert_same_state(opened.state_dict(), model.state_dict())
+            assert_same_state(loaded.state_dict(), model.state_dict())
+
+
+# ---- What is not a checkpoint of this kind
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A checkpoint of each kind after a step."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    for start in KINDS:
+        with Model(0) as model, start(model) as trainer:
+            take(trainer, 0)
+            trainer.save(folder / f"{start.__name__}.h5")
+    return folder
+
+
+def test_of_another_kind(saved, tmp_path):
+    with pytest.raises(dim.FileContentError, match='kind "classifier"'):
+        Trainer.resume(saved / "frozen.h5")
+    with pytest.raises(dim.FileContentError, match='kind "objective"'):
+        ClassifierTrainer.resume(saved / "objective.h5")
+    Model(0).save(tmp_path / "weights.h5")
+    for kind in (Trainer, ClassifierTrainer):
+        with pytest.raises(dim.FileContentError, match="checkpoint"):
+            kind.resume(tmp_path / "weights.h5")
+        with pytest.raises(dim.FileAccessError, match="No such file"):
+            kind.resume(tmp_path / "missing.h5")
+
+
+def replaced(file, name, value):
+    attributes = dict(file[name].attrs)
+    del file[name]
+    file[name] = value
+    file[name].attrs.update(attributes)
+
+
+# What somebody or something did to the file -> words of the error.
+DAMAGE = {
+    "a newer version": (lambda f: replaced(f, "checkpoint/version", np.int64(2)), "newer libdim"),
+    "version 0": (lambda f: replaced(f, "checkpoint/version", np.int64(0)), "version 0"),
+    "moments of another model": (
+        lambda f: replaced(f, "checkpoint/first_moment", np.zeros(10, np.float32)), "first_moment"),
+    "moments of another type": (
+        lambda f: replaced(f, "checkpoint/second_moment", np.zeros(f["checkpoint/second_moment"].shape, np.int64)),
+        "second_moment"),
+    "a negative mean square": (
+        lambda f: replaced(f, "checkpoint/second_moment", np.full(f["checkpoint/second_moment"].shape, -1, np.float32)),
+        "a mean square is not negative"),
+    "moments that are not finite": (
+        lambda f: replaced(f, "checkpoint/first_moment", np.full(f["checkpoint/first_moment"].shape, np.nan, np.float32)),
+        "first_moment"),
+    "no step": (lambda f: f.__delitem__("checkpoint/step"), "step"),
+    "a step below 0": (lambda f: replaced(f, "checkpoint/step", np.int64(-1)), "step is -1"),
+    "options out of range": (lambda f: replaced(f, "checkpoint/options", np.full(7, 5.0)), "options"),
+    "options that are not finite": (
+        lambda f: replaced(f, "checkpoint/options", np.array([0, 0, np.nan, 0.9, 0.999, 1e-8, 0])), "options"),
+    "weights of another shape": (
+        lambda f: replaced(f, "classifier.l1.weight", np.zeros((15, 63), np.float32)), "classifier.l1.weight"),
+    "no weights of the encoder": (
+        lambda f: [f.__delitem__(name) for name in list(f) if name.startswith("encoder.")], "encoder"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damage_is_named(saved, tmp_path, damage):
+    change, words = DAMAGE[damage]
+    shutil.copy(saved / "frozen.h5", tmp_path / "c.h5")
+    with h5py.File(tmp_path / "c.h5", "r+") as file:
+        change(file)
+    with pytest.raises(dim.FileContentError, match=re.escape(words)):
+        ClassifierTrainer.resume(tmp_path / "c.h5")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("noise_position", np.int64(625)),
+        ("noise_position", np.int64(-1)),
+        ("noise_state", np.zeros(623, np.uint32)),
+        ("noise_state", np.zeros(624, np.float32)),
+        ("options", np.array([2, 0.5, 1, 0.1, 1e-4, 1e-4, 0.9, 0.999, 1e-8, 0])),
+        ("options", np.array([0, 0.5, 1, 0.1, 1e-4, np.inf, 0.9, 0.999, 1e-8, 0])),
+    ],
+)
+def test_damage_of_an_objectives_run_is_named(saved, tmp_path, name, value):
+    shutil.copy(saved / "objective.h5", tmp_path / "c.h5")
+    with h5py.File(tmp_path / "c.h5", "r+") as file:
+        replaced(file, f"checkpoint/{name}", value)
+    with pytest.raises(dim.FileContentError, match=name):
+        Trainer.resume(tmp_path / "c.h5")
+
+
+# ---- Killed while it saves
+
+SAVES_AND_STEPS = """
+import sys, numpy
+from deepinfomax import ClassifierTrainer
+trainer = ClassifierTrainer.resume(sys.argv[1])
+y, labels = numpy.eye(2, 64, dtype="f4"), numpy.arange(2)
+while True:
+    print(trainer.steps, flush=True)
+    trainer.save(sys.argv[1])
+    trainer.step_encoded(y, labels)
+"""
+
+
+def test_kill_leaves_the_old_or_the_new_file(saved, tmp_path):
+    """A process saves a checkpoint a step and is killed at some moment of a save: one of the last two is there, whole."""
+    path = tmp_path / "out" / "c.h5"
+    path.parent.mkdir()
+    shutil.copy(saved / "frozen.h5", path)
+    chooser = random.Random(20240607)
+    before = 1
+    for _ in range(6):
+        child = subprocess.Popen(
+            [sys.executable, "-c", SAVES_AND_STEPS, path], stdout=subprocess.PIPE, text=True,
+            env={"PYTHONPATH": ":".join(sys.path)})  # fmt: skip
+        for _ in range(chooser.randrange(1, 3)):
+            started = int(child.stdout.readline())
+        time.sleep(0.4 * chooser.random())
+        child.send_signal(signal.SIGKILL)
+        started = max([started, *map(int, child.stdout.read().split())])
+        child.wait()
+        with ClassifierTrainer.resume(path) as trainer:
+            assert max(before, started - 1) <= trainer.steps <= started
+            before = trainer.steps
+            assert all(np.isfinite(value).all() for value in trainer.model.state_dict().values())
+    names = [file.name for file in path.parent.iterdir()]
+    assert all(name == "c.h5" or name.startswith(".dim-") and name.endswith(".tmp") for name in names)
