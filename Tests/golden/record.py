@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import sys
 import zlib
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -144,10 +143,10 @@ def record_training() -> None:
     _recorded.save(_training.RECORDING, outputs, **arrays)
 
 
-def training_subjects(photos: np.ndarray) -> dict[str, Callable[[torch.dtype], _training.Outcome]]:
+def training_subjects(photos: np.ndarray) -> dict[str, objective.Compute]:
     """Key -> what computes it."""
     steps, kept = _training.STEPS, _training.KEPT
-    subjects: dict[str, Callable[[torch.dtype], _training.Outcome]] = {}
+    subjects: dict[str, objective.Compute] = {}
     for prior in _training.PRIORS:
         for n in _training.GRADIENT_BATCHES:
             subjects[f"gradients/{prior}/batch{n}"] = partial(objective.gradients_of, photos, prior, n)

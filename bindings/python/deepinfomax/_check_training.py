@@ -122,7 +122,7 @@ class Reference(Protocol):
 
 
 class Live:
-    """PyTorch in float64 and in float32, training beside us, one step farther: the scale of the last loss needs it."""
+    """PyTorch in float64 and float32, training beside us, one step farther: the scale of the last loss needs it."""
 
     def __init__(self, steps: int) -> None:
         import torch

@@ -3,11 +3,13 @@
 Here and PyTorch in float32 both deviate from PyTorch in float64. The rule is that what is found here may deviate
 `MULTIPLE` times as far as PyTorch's own float32 does. That needs a scale which is not small by luck:
 
+- "PyTorch's float32" is the farthest of three runs: as it is, with other convolution kernels, and from weights of which
+  each is the one next to the seed's (`FLOAT32` in objective.py). All three are float32's rounding and nothing else.
 - Rounding is amplified by switches. A pre-activation within rounding of 0 is on in one run and off in the other: with U
   active units in a layer one such flip changes all gradients behind it by about 1/sqrt(U) of their size (U = 307,200 in
   the encoder's last layer at batch 3: 2e-3), a thousand times rounding. A batch has about one flip, or by luck none.
   Likewise Adam's first steps move each weight by the sign of its gradient. Therefore the scale of an array is the
-  largest deviation of float32 among the arrays of its network, for gradients over all the batches that were computed.
+  largest deviation (root mean square) of float32 among the arrays of its network, for gradients over all batches.
 - A run multiplies its deviation by ten a step until it saturates, and PyTorch may meet a flip one step later than we
   do; the curves of two runs also cross. Therefore the scale of a loss is float32's largest deviation up to the step
   after, and one unit of float32's resolution of that loss at the least.
@@ -76,7 +78,7 @@ def _of_losses(found: Outcome, expected: Expected) -> Iterator[Deviation]:
     names = LOSSES if expected.history.shape[1] == len(LOSSES) else ("of the classifier",)
     for column, name in enumerate(names):
         there = expected.history[:, column]
-        float32 = np.maximum.accumulate(np.abs(expected.history32[:, column] - there))
+        float32 = np.maximum.accumulate(np.abs(expected.history32[:, :, column] - there).max(0))
         for step in range(steps):
             here = abs(found.history[step][column] - there[step])
             scale = max(float32[min(step + 1, len(float32) - 1)], _RESOLUTION * abs(there[step]))

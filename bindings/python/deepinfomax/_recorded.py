@@ -27,9 +27,10 @@ class Summary:
     rms: float
     mean: float
     sample: NDArray[np.float64]
-    #: The largest error over rms of the same computation in PyTorch's float32; nan where it was not measured.
+    #: The largest error over rms of the same computation in PyTorch's float32, of several such the largest; nan where
+    #: it was not measured.
     float32: float = float("nan")
-    #: The root mean square of that computation's error over rms.
+    #: The root mean square of that computation's error over rms, likewise.
     float32_rms: float = float("nan")
 
 
@@ -45,13 +46,14 @@ def sample_indices(size: int) -> NDArray[np.int64]:
     return i * size // SAMPLE_SIZE + i * 7919 % (size // SAMPLE_SIZE)
 
 
-def summarise(array: NDArray[Any], float32: NDArray[Any] | None = None) -> Summary:
-    """`float32` is the same output computed in PyTorch's float32, to keep its deviation."""
+def summarise(array: NDArray[Any], *float32: NDArray[Any]) -> Summary:
+    """`float32` is the same output computed in PyTorch's float32, once or in several ways, to keep its deviation."""
     flat = np.asarray(array, dtype=np.float64).reshape(-1)
     summary = Summary(array.shape, rms(flat), float(flat.mean()), flat[sample_indices(flat.size)])
-    if float32 is None:
+    if not float32:
         return summary
-    largest, typical = error_over_rms(float32, array), _ratio(rms(np.asarray(float32, np.float64) - array), summary.rms)
+    largest = max(error_over_rms(single, array) for single in float32)
+    typical = max(_ratio(rms(np.asarray(single, np.float64) - array), summary.rms) for single in float32)
     return replace(summary, float32=largest, float32_rms=typical)
 
 

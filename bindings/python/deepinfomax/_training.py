@@ -69,11 +69,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Expected:
-    """What PyTorch gives: an Outcome in float64, and how far its float32 is from that."""
+    """What PyTorch gives: an Outcome in float64, and several in float32."""
 
-    #: As `arrays` of an Outcome; each Summary holds float32's deviation.
+    #: As `arrays` of an Outcome; each Summary holds float32's largest deviation.
     arrays: Mapping[str, _recorded.Summary]
+    #: (steps, numbers)
     history: NDArray[np.float64]
+    #: (runs, steps, numbers)
     history32: NDArray[np.float64]
 
 

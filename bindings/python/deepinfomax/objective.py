@@ -5,6 +5,7 @@ Importing this module imports torch.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -117,41 +118,84 @@ def train_classifier(
         yield [value.item(), (probabilities.argmax(1) == labels).sum().item()]
 
 
-def start(seed: int, dtype: torch.dtype) -> Networks:
-    """The seed's networks in training mode."""
-    return networks(seed, dtype).train()
-
-
 # ---- PyTorch's side of the runs that are compared (_training.py)
 
 
-def expected(compute: Callable[[torch.dtype], Outcome]) -> Expected:
-    """What `compute` gives in float64, and how far it is from that in float32."""
-    exact, single = compute(torch.float64), compute(torch.float32)
-    arrays = {name: _recorded.summarise(array, single.arrays[name]) for name, array in exact.arrays.items()}
-    return Expected(arrays, np.array(exact.history), np.array(single.history))
+@dataclass(frozen=True)
+class Arithmetic:
+    """How PyTorch computes."""
+
+    dtype: torch.dtype
+    #: Convolutions by oneDNN, or by PyTorch's own kernels, which sum in another order.
+    onednn: bool = True
+    #: From weights of which each is the one next to the seed's.
+    nudged: bool = False
 
 
-def gradients_of(photos: Floats, prior: str, n: int, dtype: torch.dtype) -> Outcome:
-    net = start(_training.MODEL_SEED, dtype)
+FLOAT64 = Arithmetic(torch.float64)
+#: Rounding decides by luck which way a switch (ReLU) goes; one run alone may have had much or little of it.
+FLOAT32 = (
+    Arithmetic(torch.float32),
+    Arithmetic(torch.float32, onednn=False),
+    Arithmetic(torch.float32, nudged=True),
+)
+
+Compute = Callable[[Arithmetic], Outcome]
+
+
+def expected(compute: Compute) -> Expected:
+    """What `compute` gives in float64, and how far it is from that in float32, run by run."""
+    exact = _outcome(compute, FLOAT64)
+    float32 = [_outcome(compute, arithmetic) for arithmetic in FLOAT32]
+    arrays = {
+        name: _recorded.summarise(array, *(run.arrays[name] for run in float32))
+        for name, array in exact.arrays.items()
+    }
+    return Expected(arrays, np.array(exact.history), np.array([run.history for run in float32]))
+
+
+def _outcome(compute: Compute, arithmetic: Arithmetic) -> Outcome:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Switching oneDNN speaks of Intel's GPUs.
+        with torch.backends.mkldnn.flags(enabled=arithmetic.onednn):
+            return compute(arithmetic)
+
+
+def gradients_of(photos: Floats, prior: str, n: int, arithmetic: Arithmetic) -> Outcome:
+    net = start(arithmetic)
     torch.manual_seed(_training.NOISE_SEED)
-    found = losses(net, torch.tensor(photos[:n], dtype=dtype), prior)
+    found = losses(net, torch.tensor(photos[:n], dtype=arithmetic.dtype), prior)
     return Outcome({name: g.numpy() for name, g in gradients(net, found).items()}, [found.numbers()])
 
 
-def objective_run(photos: Floats, prior: str, steps: int, kept: Collection[int], dtype: torch.dtype) -> Outcome:
-    net = start(_training.MODEL_SEED, dtype)
-    batches = (torch.tensor(photos[_training.batch(step)], dtype=dtype) for step in range(steps))
+def objective_run(
+    photos: Floats, prior: str, steps: int, kept: Collection[int], arithmetic: Arithmetic
+) -> Outcome:
+    net = start(arithmetic)
+    batches = (torch.tensor(photos[_training.batch(step)], dtype=arithmetic.dtype) for step in range(steps))
     return _follow(net, train(net, batches, prior, _training.NOISE_SEED), steps, kept)
 
 
 def classifier_run(
-    photos: Floats, encoder: str, loss: str, steps: int, kept: Collection[int], dtype: torch.dtype
+    photos: Floats, encoder: str, loss: str, steps: int, kept: Collection[int], arithmetic: Arithmetic
 ) -> Outcome:
-    net = start(_training.MODEL_SEED, dtype)
+    net = start(arithmetic)
     chosen = (_training.batch(step) for step in range(steps))
-    batches = ((torch.tensor(photos[i], dtype=dtype), torch.tensor(_training.labels(i))) for i in chosen)
+    batches = (
+        (torch.tensor(photos[i], dtype=arithmetic.dtype), torch.tensor(_training.labels(i))) for i in chosen
+    )
     return _follow(net, train_classifier(net, batches, encoder, loss), steps, kept)
+
+
+def start(arithmetic: Arithmetic) -> Networks:
+    """The networks that all runs begin with, in training mode."""
+    net = networks(_training.MODEL_SEED, arithmetic.dtype).train()
+    if arithmetic.nudged:
+        with torch.no_grad():
+            for p in net.parameters():
+                away = torch.where(torch.arange(p.numel()) % 2 == 0, torch.inf, -torch.inf).view_as(p)
+                p.copy_(torch.nextafter(p, away))
+    return net
 
 
 def _follow(net: Networks, run: Iterator[list[float]], steps: int, kept: Collection[int]) -> Outcome:
