@@ -6,6 +6,7 @@ import DimKernelsBaseline
 import Glibc
 
 @_exported import struct DimKernelTypes.AdamStep
+@_exported import struct DimKernelTypes.Combination
 @_exported import struct DimKernelTypes.Gemm
 @_exported import struct DimKernelTypes.GemmNT
 @_exported import struct DimKernelTypes.WinogradKernels
@@ -22,6 +23,7 @@ package struct KernelTable: @unchecked Sendable {
     package let name: String
     package let gemm: (Gemm) -> Void
     package let gemmNT: (GemmNT) -> Void
+    package let combine: (Combination) -> Void
     /// The transforms of F(m x m, r x r), nil where there are none.
     package let winograd: (_ m: Int, _ r: Int) -> WinogradKernels?
 
@@ -49,6 +51,7 @@ package struct KernelTable: @unchecked Sendable {
         name: "baseline",
         gemm: DimKernelsBaseline.gemm,
         gemmNT: DimKernelsBaseline.gemmNT,
+        combine: DimKernelsBaseline.combine,
         winograd: DimKernelsBaseline.winogradKernels,
         sumPixels: DimKernelsBaseline.sumPixels,
         planeStatistics: DimKernelsBaseline.planeStatistics,
@@ -68,6 +71,7 @@ package struct KernelTable: @unchecked Sendable {
         name: "avx2",
         gemm: DimKernelsAVX2.gemm,
         gemmNT: DimKernelsAVX2.gemmNT,
+        combine: DimKernelsAVX2.combine,
         winograd: DimKernelsAVX2.winogradKernels,
         sumPixels: DimKernelsAVX2.sumPixels,
         planeStatistics: DimKernelsAVX2.planeStatistics,
@@ -87,6 +91,7 @@ package struct KernelTable: @unchecked Sendable {
         name: "avx512",
         gemm: DimKernelsAVX512.gemm,
         gemmNT: DimKernelsAVX512.gemmNT,
+        combine: DimKernelsAVX512.combine,
         winograd: DimKernelsAVX512.winogradKernels,
         sumPixels: DimKernelsAVX512.sumPixels,
         planeStatistics: DimKernelsAVX512.planeStatistics,

@@ -16,50 +16,50 @@ package struct LocalDiscriminator {
     static let hidden = 512
     static let inputs = features + encoded
 
-    /// Cells of one block: a multiple of every GEMM tile's rows that keeps four hidden activations near the core.
-    private static let block = 130
+    /// Cells of one block: a multiple of the GEMM tiles' rows (13 or 6), as are its halves nearly, and those of the last block.
+    private static let block = 104
+    /// The same where both pairs' activations are at work.
+    private static let pairBlock = 52
     /// Floats from one cell's hidden activation to the next: not a power of two, which would map all rows to few cache sets.
     private static let row = hidden + 16
     private static let blockedPlane = cells * BlockedLayout.block
 
-    /// c0's feature part and c1, packed for the forward pass.
+    /// c0's feature part and c1, made ready for the forward pass.
     package final class Weights {
         let c0: Buffer
-        let c1: Buffer
+        let c1: StrassenWeights
 
         init() throws {
             c0 = try Buffer(uninitialized: Packing.count(depth: features, columns: hidden))
-            c1 = try Buffer(uninitialized: Packing.count(depth: hidden, columns: hidden))
+            c1 = try StrassenWeights(depth: hidden, columns: hidden)
         }
 
-        func prepare(_ state: NetworkState) {
+        func prepare(_ state: NetworkState) throws {
             Packing.packTransposed(
                 state.pointer("c0.weight"), stride: inputs, depth: features, columns: hidden, into: c0.pointer)
-            Packing.packTransposed(
-                state.pointer("c1.weight"), stride: hidden, depth: hidden, columns: hidden, into: c1.pointer)
+            try c1.prepare(state.pointer("c1.weight"), transposed: true)
         }
 
         convenience init(_ state: NetworkState) throws {
             try self.init()
-            prepare(state)
+            try prepare(state)
         }
     }
 
-    /// c0's and c1's weights packed for the data gradient.
+    /// c0's and c1's weights made ready for the data gradient.
     package final class GradientWeights {
         let c0: Buffer
-        let c1: Buffer
+        let c1: StrassenWeights
 
         init() throws {
             c0 = try Buffer(uninitialized: Packing.count(depth: hidden, columns: features))
-            c1 = try Buffer(uninitialized: Packing.count(depth: hidden, columns: hidden))
+            c1 = try StrassenWeights(depth: hidden, columns: hidden)
         }
 
-        func prepare(_ state: NetworkState) {
+        func prepare(_ state: NetworkState) throws {
             Packing.packRows(
                 state.pointer("c0.weight"), stride: inputs, depth: hidden, columns: features, into: c0.pointer)
-            Packing.packRows(
-                state.pointer("c1.weight"), stride: hidden, depth: hidden, columns: hidden, into: c1.pointer)
+            try c1.prepare(state.pointer("c1.weight"), transposed: false)
         }
     }
 
@@ -74,11 +74,12 @@ package struct LocalDiscriminator {
         let workers = pool.threads
         let p = try workspace.floats("local.p", n * hidden)
         let blocked = try workspace.floats("local.features", workers * cells * Self.features)
-        let scratch = try workspace.floats("local.hidden", workers * 2 * block * row)
+        let each = 2 * block * row + weights.c1.scratch(rows: block)
+        let scratch = try workspace.floats("local.hidden", workers * each)
         encodedPart(state, encoded, count: n, into: p)
         pool.parallel(n, workers: workers) { image, worker in
             let m = blocked + worker * cells * Self.features
-            let h0 = scratch + worker * 2 * block * row
+            let h0 = scratch + worker * each
             let h1 = h0 + block * row
             BlockedLayout.block(
                 features + image * Self.features * cells, channels: Self.features, pixels: cells, into: m)
@@ -86,7 +87,7 @@ package struct LocalDiscriminator {
             while from < cells {
                 let rows = min(block, cells - from)
                 featurePart(weights, m + from * 16, rows, bias: p + image * hidden, relu: true, into: h0)
-                score(state, weights, h0, rows, h1, logits + image * cells + from)
+                score(state, weights, h0, rows, h1, logits + image * cells + from, scratch: h1 + block * row)
                 from += rows
             }
         }
@@ -112,17 +113,20 @@ package struct LocalDiscriminator {
                 b: weights.c0.pointer, c: h, cRow: row, bias: bias, relu: relu))
     }
 
+    /// A hidden activation of `rows` cells.
+    private static func activation(_ h: UnsafeMutablePointer<Float>, _ rows: Int) -> StoredMatrix {
+        StoredMatrix(h, rows: rows, columns: hidden, stride: row)
+    }
+
     /// h1 = relu(c1(h0)), logits = c2(h1).
     private static func score(
-        _ state: NetworkState, _ weights: Weights, _ h0: UnsafePointer<Float>, _ rows: Int,
-        _ h1: UnsafeMutablePointer<Float>, _ logits: UnsafeMutablePointer<Float>
+        _ state: NetworkState, _ weights: Weights, _ h0: UnsafeMutablePointer<Float>, _ rows: Int,
+        _ h1: UnsafeMutablePointer<Float>, _ logits: UnsafeMutablePointer<Float>, scratch: UnsafeMutablePointer<Float>
     ) {
-        let kernels = DimKernels.selected
-        kernels.gemm(
-            Gemm(
-                rows: rows, columns: hidden, depth: hidden, a: h0, aRow: row, b: weights.c1.pointer, c: h1, cRow: row,
-                bias: state.pointer("c1.bias"), relu: true))
-        kernels.gemmNT(
+        weights.c1.multiply(
+            activation(h0, rows), into: activation(h1, rows),
+            Epilogue(bias: state.pointer("c1.bias"), relu: true), scratch: scratch)
+        DimKernels.selected.gemmNT(
             GemmNT(
                 rows: rows, columns: 1, depth: hidden, a: h1, aRow: row, b: state.pointer("c2.weight"), bRow: hidden,
                 c: logits, cRow: 1))
@@ -151,12 +155,13 @@ package struct LocalDiscriminator {
         encodedPart(state, encoded, count: n, into: p)
         let groups = min(n, Self.groups)
         let workers = min(pool.threads, groups)
-        let scratch = try workspace.floats("local.hidden", workers * Scratch.count)
+        let scratchCount = Scratch.count(weights)
+        let scratch = try workspace.floats("local.hidden", workers * scratchCount)
         let sums = gradients == nil ? nil : try workspace.floats("local.sums", groups * GroupSums.count)
         let dp = gradients == nil ? nil : try workspace.floats("local.dp", 2 * n * hidden)
         let losses = try DoubleBuffer(zeros: n)
         pool.parallel(groups, workers: workers) { group, worker in
-            let scratch = Scratch(scratch + worker * Scratch.count)
+            let scratch = Scratch(scratch + worker * scratchCount)
             let sums = sums.map { GroupSums($0 + group * GroupSums.count) }
             sums?.clear()
             for image in group * n / groups..<(group + 1) * n / groups {
@@ -185,14 +190,18 @@ package struct LocalDiscriminator {
     ) {
         let kernels = DimKernels.selected
         let c0 = gradients.pointer(.localD, "c0.weight")
-        let c1 = gradients.pointer(.localD, "c1.weight")
+        let first = GroupSums(sums)
         ThreadPool.shared.parallel(hidden) { out, _ in
+            let part = GroupSums.products.count / hidden
             for group in 0..<groups {
                 let sum = GroupSums(sums + group * GroupSums.count)
                 kernels.add(sum.c0 + out * Self.features, c0 + out * inputs, Self.features)
-                kernels.add(sum.c1 + out * hidden, c1 + out * hidden, hidden)
+                if group > 0 { kernels.add(sum.c1 + out * part, first.c1 + out * part, part) }
             }
         }
+        GroupSums.products.finish(
+            first.c1,
+            into: StoredMatrix(gradients.pointer(.localD, "c1.weight"), rows: hidden, columns: hidden, stride: hidden))
         for group in 0..<groups {
             let sum = GroupSums(sums + group * GroupSums.count)
             kernels.add(sum.c1Bias, gradients.pointer(.localD, "c1.bias"), hidden)
@@ -217,29 +226,36 @@ package struct LocalDiscriminator {
             into: encodedGradient, stride: Self.encoded, accumulate: true)
     }
 
-    /// One worker's hidden activations of a block of cells.
+    /// One worker's hidden activations of a block of cells: of both pairs, the positive one's cells first, except for `a`.
     private struct Scratch {
-        static let count = 4 * block * row + 2 * block
-        let a, h0, h1, da, logits: UnsafeMutablePointer<Float>
+        let a, h0, h1, dh0, logits, products: UnsafeMutablePointer<Float>
+
+        static func count(_ weights: Weights) -> Int {
+            let products = max(
+                weights.c1.scratch(rows: 2 * pairBlock), GroupSums.products.scratch(depth: 2 * pairBlock))
+            return 7 * pairBlock * row + 2 * pairBlock + products
+        }
 
         init(_ base: UnsafeMutablePointer<Float>) {
             a = base
-            h0 = base + block * row
-            h1 = base + 2 * block * row
-            da = base + 3 * block * row
-            logits = base + 4 * block * row
+            h0 = a + pairBlock * row
+            h1 = h0 + 2 * pairBlock * row
+            dh0 = h1 + 2 * pairBlock * row
+            logits = dh0 + 2 * pairBlock * row
+            products = logits + 2 * pairBlock
         }
     }
 
     /// One group's sums over its images.
     private struct GroupSums {
-        static let count = hidden * (features + hidden + 2) + 16
+        static let products = StrassenSums(rows: hidden, columns: hidden)
+        static let count = hidden * (features + 2) + products.count + 16
         let c0, c1, c1Bias, c2, c2Bias: UnsafeMutablePointer<Float>
 
         init(_ base: UnsafeMutablePointer<Float>) {
             c0 = base
             c1 = c0 + hidden * features
-            c1Bias = c1 + hidden * hidden
+            c1Bias = c1 + GroupSums.products.count
             c2 = c1Bias + hidden
             c2Bias = c2 + hidden
         }
@@ -270,68 +286,68 @@ package struct LocalDiscriminator {
             var loss = 0.0
             var from = 0
             while from < cells {
-                let rows = min(block, cells - from)
-                featurePart(weights, m + from * 16, rows, bias: nil, relu: false, into: scratch.a)
-                loss += pair(rows, positive, sign: -1, gradient: scratch.da, dp: dPositive)
-                loss += pair(rows, negative, sign: 1, gradient: scratch.a, dp: dNegative)
-                if let sums, let dm { featureBackward(rows, from, sums, dm) }
+                let rows = min(pairBlock, cells - from)
+                loss += forward(rows, from)
+                backward(rows, from)
                 from += rows
             }
             return loss
         }
 
-        /// One pair: softplus(sign * T) summed over the block. With gradients, leaves that of W_M M in `gradient`.
-        private func pair(
-            _ rows: Int, _ p: UnsafePointer<Float>, sign: Double, gradient: UnsafeMutablePointer<Float>,
-            dp: UnsafeMutablePointer<Float>?
-        ) -> Double {
+        /// softplus(-T) of the positive pair and softplus(T) of the negative one, summed over the block. `logits` becomes the
+        /// gradient of the logits.
+        private func forward(_ rows: Int, _ from: Int) -> Double {
             let kernels = DimKernels.selected
-            let (h0, h1, logits) = (scratch.h0, scratch.h1, scratch.logits)
-            for cell in 0..<rows { kernels.addRelu(scratch.a + cell * row, p, h0 + cell * row, hidden) }
-            score(state, weights, h0, rows, h1, logits)
-            var loss = 0.0
+            let (a, h0, logits) = (scratch.a, scratch.h0, scratch.logits)
+            featurePart(weights, m + from * 16, rows, bias: nil, relu: false, into: a)
             for cell in 0..<rows {
+                kernels.addRelu(a + cell * row, positive, h0 + cell * row, hidden)
+                kernels.addRelu(a + cell * row, negative, h0 + (rows + cell) * row, hidden)
+            }
+            score(state, weights, h0, 2 * rows, scratch.h1, logits, scratch: scratch.products)
+            var loss = 0.0
+            for cell in 0..<2 * rows {
+                let sign = cell < rows ? -1.0 : 1.0
                 let t = sign * Double(logits[cell])
                 loss += Losses.softplus(t)
                 logits[cell] = Float(sign * Losses.sigmoid(t) * scale)
             }
-            guard let sums, let gradientWeights, let dp else { return loss }
-            // c2, and the ReLU below it: h1 becomes its gradient.
-            kernels.gemm(
-                Gemm(
-                    rows: 1, columns: hidden, depth: rows, a: logits, aRow: rows, b: h1, bRow: row, bPanel: 32,
-                    c: sums.c2, cRow: hidden, accumulate: true))
-            kernels.addColumnSums(logits, rows, 1, 1, sums.c2Bias)
-            let c2 = state.pointer("c2.weight")
-            for cell in 0..<rows { kernels.reluOuterGradient(h1 + cell * row, logits[cell], c2, hidden) }
-            // c1
-            kernels.gemm(
-                Gemm(
-                    rows: hidden, columns: hidden, depth: rows, a: h1, aRow: 1, aStep: row, aBlock: 16 * row,
-                    b: h0, bRow: row, bPanel: 32, c: sums.c1, cRow: hidden, accumulate: true))
-            kernels.addColumnSums(h1, rows, row, hidden, sums.c1Bias)
-            kernels.gemm(
-                Gemm(
-                    rows: rows, columns: hidden, depth: hidden, a: h1, aRow: row, b: gradientWeights.c1.pointer,
-                    c: gradient, cRow: row))
-            for cell in 0..<rows { kernels.reluGradient(h0 + cell * row, gradient + cell * row, hidden) }
-            kernels.addColumnSums(gradient, rows, row, hidden, dp)
             return loss
         }
 
-        /// c0's feature part: `da` and `a` hold the gradients of W_M M from the two pairs.
-        private func featureBackward(_ rows: Int, _ from: Int, _ sums: GroupSums, _ dm: UnsafeMutablePointer<Float>) {
+        /// Adds the block's gradients, where they are asked for.
+        private func backward(_ rows: Int, _ from: Int) {
+            guard let sums, let gradientWeights, let dPositive, let dNegative, let dm else { return }
             let kernels = DimKernels.selected
-            let da = scratch.da
-            for cell in 0..<rows { kernels.add(scratch.a + cell * row, da + cell * row, hidden) }
+            let (h0, h1, dh0, logits) = (scratch.h0, scratch.h1, scratch.dh0, scratch.logits)
+            let both = 2 * rows
+            // c2, and the ReLU below it: h1 becomes its gradient.
             kernels.gemm(
                 Gemm(
-                    rows: hidden, columns: features, depth: rows, a: da, aRow: 1, aStep: row, aBlock: 16 * row,
+                    rows: 1, columns: hidden, depth: both, a: logits, aRow: both, b: h1, bRow: row, bPanel: 32,
+                    c: sums.c2, cRow: hidden, accumulate: true))
+            kernels.addColumnSums(logits, both, 1, 1, sums.c2Bias)
+            let c2 = state.pointer("c2.weight")
+            for cell in 0..<both { kernels.reluOuterGradient(h1 + cell * row, logits[cell], c2, hidden) }
+            // c1
+            GroupSums.products.add(
+                activation(h1, both), activation(h0, both), to: sums.c1, scratch: scratch.products)
+            kernels.addColumnSums(h1, both, row, hidden, sums.c1Bias)
+            gradientWeights.c1.multiply(
+                activation(h1, both), into: activation(dh0, both), scratch: scratch.products)
+            for cell in 0..<both { kernels.reluGradient(h0 + cell * row, dh0 + cell * row, hidden) }
+            kernels.addColumnSums(dh0, rows, row, hidden, dPositive)
+            kernels.addColumnSums(dh0 + rows * row, rows, row, hidden, dNegative)
+            // c0's feature part: W_M M is the same in both pairs, and their gradients add.
+            for cell in 0..<rows { kernels.add(dh0 + (rows + cell) * row, dh0 + cell * row, hidden) }
+            kernels.gemm(
+                Gemm(
+                    rows: hidden, columns: features, depth: rows, a: dh0, aRow: 1, aStep: row, aBlock: 16 * row,
                     b: m + from * 16, bRow: 16, bHalf: blockedPlane, bPanel: 2 * blockedPlane,
                     c: sums.c0, cRow: features, accumulate: true))
             kernels.gemm(
                 Gemm(
-                    rows: rows, columns: features, depth: hidden, a: da, aRow: row, b: gradientWeights!.c0.pointer,
+                    rows: rows, columns: features, depth: hidden, a: dh0, aRow: row, b: gradientWeights.c0.pointer,
                     c: dm + from * 16, cRow: 16, cHalf: blockedPlane, accumulate: true))
         }
     }

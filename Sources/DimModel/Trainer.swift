@@ -149,8 +149,8 @@ package final class Trainer: @unchecked Sendable {
     ) throws -> (LocalDiscriminator.Weights, LocalDiscriminator.GradientWeights) {
         let prepared = try localWeights ?? (LocalDiscriminator.Weights(), LocalDiscriminator.GradientWeights())
         localWeights = prepared
-        prepared.0.prepare(state)
-        prepared.1.prepare(state)
+        try prepared.0.prepare(state)
+        try prepared.1.prepare(state)
         return prepared
     }
 

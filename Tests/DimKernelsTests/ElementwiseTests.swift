@@ -43,6 +43,44 @@ import Testing
         }
     }
 
+    @Test(arguments: [(1, 1), (3, 17), (5, 64)])
+    func combinations(rows: Int, columns: Int) {
+        let stride = columns + 3
+        let x = values(rows * stride, seed: 11), y = values(rows * stride, seed: 12), old = values(rows * stride, seed: 13)
+        let bias = values(columns, seed: 14)
+        for table in ElementwiseTests.tables {
+            for choice in 0..<16 {
+                let (subtract, accumulate) = (choice & 1 != 0, choice & 2 != 0)
+                let (biased, relu) = (choice & 4 != 0, choice & 8 != 0)
+                var out = old
+                x.withUnsafeBufferPointer { x in
+                    y.withUnsafeBufferPointer { y in
+                        bias.withUnsafeBufferPointer { bias in
+                            out.withUnsafeMutableBufferPointer { out in
+                                table.combine(
+                                    Combination(
+                                        rows: rows, columns: columns, x: x.baseAddress!, xRow: stride,
+                                        y: y.baseAddress!, yRow: stride, subtract: subtract, out: out.baseAddress!,
+                                        outRow: stride, accumulate: accumulate,
+                                        bias: biased ? bias.baseAddress! : nil, relu: relu))
+                            }
+                        }
+                    }
+                }
+                for i in 0..<rows * stride {
+                    var expected = Double(old[i])
+                    if i % stride < columns {
+                        expected = Double(x[i]) + (subtract ? -1 : 1) * Double(y[i])
+                        if accumulate { expected += Double(old[i]) }
+                        if biased { expected += Double(bias[i % stride]) }
+                        if relu { expected = max(expected, 0) }
+                    }
+                    #expect(close(out[i], expected, 4), "\(table.name) combine \(choice) at \(i)")
+                }
+            }
+        }
+    }
+
     @Test(arguments: [(1, 1), (3, 17), (40, 33)])
     func columnSums(rows: Int, columns: Int) {
         let stride = columns + 5
