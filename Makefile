@@ -34,7 +34,7 @@ scratch := build/swift
 product := $(scratch)/release/libdim.so
 
 # With one of these goals, everything that builds waits for `make deps`.
-needs_deps := run check test test-swift test-c test-python bench bench-deps
+needs_deps := run check test test-swift test-c test-python test-kernels bench bench-deps
 ifneq ($(filter $(needs_deps),$(MAKECMDGOALS)),)
 after_deps := deps
 endif
@@ -48,6 +48,7 @@ help:
 	@echo "make test-swift    the core's tests (swift test)"
 	@echo "make test-c        the contract's tests, in C"
 	@echo "make test-python   the Python package's tests (pytest)"
+	@echo "make test-kernels  every instruction set, emulated where need be"
 	@echo "make bench         this library beside PyTorch, ONNX Runtime, OpenVINO: 12 minutes; ARGS=--quick: 3"
 	@echo "make bench-deps    install those three into .venv"
 	@echo "make examples      the C programs of bindings/c, into build/bin"
@@ -96,7 +97,7 @@ run: $(library) | deps
 # ---- Tests
 
 .PHONY: test
-test: lint check test-swift test-c test-python
+test: lint check test-swift test-c test-python test-kernels
 	@echo "all tests passed"
 
 .PHONY: check
@@ -106,6 +107,7 @@ check: $(library)
 .PHONY: test-swift
 test-swift: | deps
 	@tools/test-swift.sh
+	@tools/check-kernel-symbols.sh
 
 .PHONY: test-c
 test-c: $(library) examples
@@ -114,6 +116,17 @@ test-c: $(library) examples
 .PHONY: test-python
 test-python: $(library) | deps
 	@DIM_LIBRARY=$(CURDIR)/$(library) PYTHONPATH=bindings/python $(python) -m pytest -q Tests/python
+
+# What the fastest kernels of this processor do not enter: older instruction sets, on this processor and on emulated old ones,
+# and the direct convolution.
+.PHONY: test-kernels
+test-kernels: $(library) test-c | deps
+	@tools/check-emulated.sh build/tests-c/fingerprint
+	@for setting in DIM_ISA=avx2 DIM_ISA=baseline DIM_CONV=direct; do \
+		echo "$$setting: numbers recorded from PyTorch"; \
+		env $$setting DIM_LIBRARY=$(CURDIR)/$(library) PYTHONPATH=bindings/python $(python) -m pytest -q \
+			Tests/python/test_golden.py Tests/python/test_training_golden.py; \
+	done
 
 .PHONY: lint
 lint: | $(after_deps)

@@ -17,6 +17,7 @@ have cc || packages+=(gcc libc6-dev)
 have c++ || packages+=(g++)
 { have nm && have readelf; } || packages+=(binutils)
 have git || packages+=(git)
+have qemu-x86_64 || packages+=(qemu-user)
 if have pkg-config; then
     pkg-config --exists hdf5-serial || packages+=(libhdf5-dev)
 else

@@ -1,27 +1,6 @@
-/// The register tile of the matrix product: `rows` rows by two vectors of columns, accumulated over all of k.
+import DimKernelTypes
 
-/// Where one call of the tile finds its operands. The two vectors of B and C need not be neighbours.
-struct Tile {
-    var depth: Int
-    var a: UnsafePointer<Float>
-    var aRow: Int
-    var aStep: Int
-    var aBlock: Int
-    var aRun: Int
-    var aOffsets: UnsafePointer<Int>?
-    var b: UnsafePointer<Float>
-    var bRow: Int
-    var bNext: Int
-    var c: UnsafeMutablePointer<Float>
-    var cRow: Int
-    var cNext: Int
-    var accumulate: Bool
-    var scale: UnsafePointer<Float>?
-    var bias: UnsafePointer<Float>?
-    /// From the first vector's to the second's in `scale` and `bias`.
-    var columnNext: Int
-    var relu: Bool
-}
+// The register tile of the matrix product: `rows` rows by two vectors of columns, accumulated over all of k.
 
 /// `rows` and `aRow` are constants at every call, so that what a smaller tile does not need is compiled away and the
 /// accumulators stay in registers. Transparent, because the optimiser may decline `@inline(__always)` in a large caller.

@@ -32,10 +32,12 @@ package struct Encoder {
     package final class Weights {
         fileprivate let byLayer: [String: ConvolutionWeights]
 
-        init(_ state: NetworkState) throws {
+        /// direct: for convolutions as defined, whatever is fastest.
+        init(_ state: NetworkState, direct: Bool = false) throws {
             var byLayer: [String: ConvolutionWeights] = [:]
             for (name, shape) in Encoder.convolutions {
-                let weights = try ConvolutionWeights(shape, Convolution.algorithm(shape, .forward))
+                let algorithm = direct ? .direct : Convolution.algorithm(shape, .forward)
+                let weights = try ConvolutionWeights(shape, algorithm)
                 weights.prepare(from: state.pointer(name + ".weight"))
                 byLayer[name] = weights
             }

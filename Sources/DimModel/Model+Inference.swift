@@ -16,7 +16,9 @@ extension Model {
         }
         try whileChanging {
             let state = try snapshot(.encoder)
-            let weights = try state.prepared { try Encoder.Weights(state) }
+            // By direct convolutions: batch norm over a small or uniform batch divides rounding errors by a small deviation.
+            // Theirs are the same at every position, so that the mean takes most of them away; Winograd's differ.
+            let weights = try state.prepared(for: "exact") { try Encoder.Weights(state, direct: true) }
             try workspaces.withWorkspace { workspace in
                 // Into memory of our own first: the caller's arrays change only where everything went well.
                 let vectors = try workspace.floats("encoded", n * Encoder.encoded)

@@ -58,19 +58,19 @@ package final class NetworkState: @unchecked Sendable {
 
     // MARK: Prepared weights
 
-    /// What `make` returned at the first call. Other threads that ask meanwhile wait for it.
-    package func prepared<T: AnyObject>(_ make: () throws -> T) throws -> T {
+    /// What `make` returned at the first call for this purpose. Other threads that ask meanwhile wait for it.
+    package func prepared<T: AnyObject>(for purpose: String = "inference", _ make: () throws -> T) throws -> T {
         try prepared.lock.whileHeld {
-            if let value = prepared.value as? T { return value }
+            if let value = prepared.values[purpose] as? T { return value }
             let value = try make()
-            prepared.value = value
+            prepared.values[purpose] = value
             return value
         }
     }
 
     private final class Prepared: @unchecked Sendable {
         let lock = Lock()
-        var value: AnyObject?
+        var values: [String: AnyObject] = [:]
     }
 
     // MARK: In-place change

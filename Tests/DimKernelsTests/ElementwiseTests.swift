@@ -46,7 +46,8 @@ import Testing
     @Test(arguments: [(1, 1), (3, 17), (5, 64)])
     func combinations(rows: Int, columns: Int) {
         let stride = columns + 3
-        let x = values(rows * stride, seed: 11), y = values(rows * stride, seed: 12), old = values(rows * stride, seed: 13)
+        let x = values(rows * stride, seed: 11), y = values(rows * stride, seed: 12),
+            old = values(rows * stride, seed: 13)
         let bias = values(columns, seed: 14)
         for table in ElementwiseTests.tables {
             for choice in 0..<16 {

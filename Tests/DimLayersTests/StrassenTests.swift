@@ -22,7 +22,10 @@ import Testing
 
     @Test(
         arguments: [0, 1, 2],
-        [(rows: 4, depth: 128, columns: 128), (rows: 52, depth: 256, columns: 128), (rows: 36, depth: 128, columns: 256)]
+        [
+            (rows: 4, depth: 128, columns: 128), (rows: 52, depth: 256, columns: 128),
+            (rows: 36, depth: 128, columns: 256),
+        ]
     )
     func product(levels: Int, size: (rows: Int, depth: Int, columns: Int)) throws {
         let (aMemory, a) = try matrix(size.rows, size.depth, seed: 1, stride: size.depth + 16)
@@ -68,6 +71,7 @@ import Testing
             for i in expected.indices { expected[i] += product[i] }
         }
         sums.finish(memory.pointer, into: c)
-        #expect(relativeError(cMemory.array, expected) <= tolerance(3 * size.depth, levels), "\(size), \(levels) levels")
+        #expect(
+            relativeError(cMemory.array, expected) <= tolerance(3 * size.depth, levels), "\(size), \(levels) levels")
     }
 }

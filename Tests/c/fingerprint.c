@@ -1,0 +1,77 @@
+/* fingerprint - enters every kernel with small batches and prints a checksum of each result.
+ *
+ * tools/check-emulated.sh runs it on this processor and on emulated older ones, held to the same instruction set: the same
+ * instructions must give the same bytes, and none may be illegal there. Not a test by itself. */
+#include "harness.h"
+
+enum { N = 2 };
+
+static uint64_t checksum(const void *bytes, size_t count) { /* FNV-1a */
+    uint64_t hash = UINT64_C(14695981039346656037);
+    for (size_t i = 0; i < count; i++) hash = (hash ^ ((const unsigned char *)bytes)[i]) * UINT64_C(1099511628211);
+    return hash;
+}
+
+static void report(const char *what, const void *bytes, size_t count) {
+    printf("%-28s %016llx\n", what, (unsigned long long)checksum(bytes, count));
+    fflush(stdout);
+}
+
+static void parameter(dim_model *model, const char *name) {
+    dim_parameter_info info = {.struct_size = sizeof info};
+    for (size_t i = 0; i < dim_model_parameter_count(model); i++) {
+        MUST(dim_model_parameter_info(model, i, &info));
+        if (strcmp(info.name, name) == 0) break;
+    }
+    void *values = take(info.bytes);
+    MUST(dim_model_get_parameter(model, name, values, info.bytes));
+    report(name, values, info.bytes);
+    free(values);
+}
+
+int main(void) {
+    dim_model *model = NULL;
+    dim_trainer *trainer = NULL;
+    dim_classifier_trainer *classifier = NULL;
+    dim_losses losses;
+    dim_classifier_result classified;
+    float *images = new_images(N, 1);
+    float encoded[N * DIM_ENCODED_SIZE], local[N * DIM_LOCAL_SIZE], few[N * DIM_CLASSES];
+    float *features = take(sizeof(float) * N * DIM_FEATURES_SIZE);
+    const int64_t labels[N] = {3, 7};
+
+    printf("%s\n", dim_build_info());
+    MUST(dim_model_create(1, &model));
+    MUST(dim_encode(model, images, N, encoded, features));
+    report("encoded", encoded, sizeof encoded);
+    report("features", features, sizeof(float) * N * DIM_FEATURES_SIZE);
+    MUST(dim_score_local(model, encoded, features, N, local));
+    report("local", local, sizeof local);
+    MUST(dim_score_global(model, encoded, features, N, few));
+    report("global", few, sizeof(float) * N);
+    MUST(dim_score_prior(model, encoded, N, few));
+    report("prior", few, sizeof(float) * N);
+    MUST(dim_classify(model, encoded, N, few));
+    report("classes", few, sizeof few);
+
+    MUST(dim_trainer_create(model, NULL, &trainer));
+    MUST(dim_trainer_step(trainer, images, N, &losses));
+    report("losses", &losses, sizeof losses);
+    parameter(model, "encoder.c0.weight");
+    parameter(model, "encoder.c3.weight");
+    parameter(model, "encoder.b2.running_var");
+    parameter(model, "global_d.c1.weight");
+    parameter(model, "local_d.c1.weight");
+    parameter(model, "prior_d.l0.weight");
+    dim_trainer_free(trainer);
+
+    MUST(dim_classifier_trainer_create(model, NULL, &classifier));
+    MUST(dim_classifier_trainer_step_encoded(classifier, encoded, labels, N, &classified));
+    report("classifier's loss", &classified, sizeof classified);
+    parameter(model, "classifier.l1.weight");
+    dim_classifier_trainer_free(classifier);
+    dim_model_free(model);
+    free(features);
+    free(images);
+    return 0;
+}
