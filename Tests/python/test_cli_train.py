@@ -3,11 +3,9 @@
 import contextlib
 import csv
 import os
-import pty
 import resource
 import shutil
 import signal
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -15,7 +13,7 @@ from pathlib import Path
 import deepinfomax
 import numpy as np
 import pytest
-from cli_fixtures import COMMAND, ENVIRONMENT, dim, events, losses, start, write_images
+from cli_fixtures import Terminal, dim, events, losses, start, write_images
 
 #: Of 12 images 11 are trained on, in 5 steps an epoch; one held out has no negative, so nothing is validated.
 SMALL = ("--batch", "2", "--no-plot")
@@ -142,22 +140,19 @@ def test_json_validation_checkpoints_curves(tmp_path, folder):
 
 def test_a_terminal_shows_a_bar(data, folder):
     pytest.importorskip("tqdm")
-    master, slave = pty.openpty()
-    running = subprocess.Popen(
-        [*COMMAND, "train", "--data", str(data), "--epochs", "1", "--output", str(folder), *SMALL],
-        env=ENVIRONMENT | {"TERM": "xterm", "COLUMNS": "100"}, stdin=slave, stdout=slave, stderr=slave,
-    )  # fmt: skip
-    os.close(slave)
-    shown = b""
-    try:
-        while piece := os.read(master, 4096):
-            shown += piece
-    except OSError:  # The terminal's other end is closed.
-        pass
-    os.close(master)
-    assert running.wait() == 0
-    text = shown.decode()
+    with contextlib.closing(Terminal("train", "--data", data, "--epochs", "1", "--output", folder, *SMALL)) as terminal:
+        assert terminal.end() == 0
+    text = terminal.text
     assert "\r" in text and " images/s" in text and "total 2." in text and "done: weights in" in text
+
+
+def test_ctrl_c_on_a_terminal(data, folder):
+    with contextlib.closing(Terminal("train", "--data", data, "--output", folder, *RUN)) as terminal:
+        wait_for_rows(folder, 1)
+        terminal.type("\x03")
+        assert terminal.end() == 130
+    assert "stopping after this step" in terminal.text and "--resume" in terminal.text
+    assert (folder / "checkpoint.h5").exists() and "Traceback" not in terminal.text
 
 
 # ---- What cannot be done

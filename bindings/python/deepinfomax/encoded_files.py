@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import os
 import shutil
@@ -23,6 +24,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from ._files import whole
 from .data import Dataset, MissingPackage
 
 FORMATS = (".npy", ".npz", ".csv", ".h5", ".hdf5")
@@ -45,42 +47,21 @@ def writer(
     Raises OSError that names `path` where it cannot be written.
     """
     makers = {".npy": _npy, ".npz": _npz, ".csv": _csv, ".h5": _hdf5, ".hdf5": _hdf5}
-    temporary: str | None = None
-    try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(descriptor)
+    with whole(path) as temporary:
         _check_space(path, len(data), features)
         with makers[file_format](temporary, data, weights, features) as file:
             yield file
-        with open(temporary, "rb+") as written:
-            os.fsync(written.fileno())
-        os.chmod(temporary, _mode(path))
-        os.replace(temporary, path)
-        temporary = None
-    except OSError as error:
-        if error.filename is not None and error.filename != temporary:
-            raise  # Of another file: the data's.
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-    finally:
-        if temporary is not None:
-            os.unlink(temporary)
 
 
 def _check_space(path: Path, count: int, features: bool) -> None:
     floats = ENCODED[0] + (int(np.prod(FEATURES)) if features else 0)
     needed, free = count * floats * 4, shutil.disk_usage(path.parent).free
     if free < needed:
-        raise OSError(28, f"{needed >> 20} MB are needed, {free >> 20} MB are free", str(path))
+        raise OSError(errno.ENOSPC, f"{_size(needed)} are needed, {_size(free)} are free", str(path))
 
 
-def _mode(path: Path) -> int:
-    """Of the file that is replaced, else as the umask wants it."""
-    try:
-        return path.stat().st_mode & 0o777
-    except FileNotFoundError:
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB" if count >= 1e5 else f"{count:,} bytes"
 
 
 # ---- npy, npz

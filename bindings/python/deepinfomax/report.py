@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from . import _svg, build_info, evaluation, maps, pictures
 from ._files import write_whole
 from ._version import __version__
 from .classifier_trainer import Evaluation
+from .curves import TERMS, TRAINING, VALIDATION, Smoothed
 from .data import DataError, Dataset, MissingPackage, open_dataset, randperm
 from .evaluation import Floats
 from .model import Model
@@ -33,7 +34,6 @@ from .run_folder import Row, RunFolder
 IMAGES = 1000
 SUBJECTS = 6
 NAME = "report.html"
-_TERMS = (("total", "total"), ("local", "local"), ("global_", "global"), ("prior", "prior"))
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 960px; margin: 2em auto; padding: 0 1em }
 h1 { font-size: 1.5em } h2 { font-size: 1.15em; margin-top: 2em; border-bottom: 1px solid #ddd }
@@ -84,18 +84,14 @@ def _curves(rows: Sequence[Row]) -> str:
     validation = [row for row in rows if row.phase == "validation"]
     if not train:
         return _note("No steps yet.")
-    width = max(1, len(train) // 40)
-    epochs = [row.epoch for row in train]
     charts = []
-    for field, name in _TERMS:
-        values = np.array([getattr(row, field) for row in train])
-        mean = np.convolve(values, np.full(width, 1 / width), "valid")
-        middle = epochs[(width - 1) // 2 :][: len(mean)]
+    for field, name in TERMS:
+        steps = Smoothed.of(train, field)
         held_out = [getattr(row, field) for row in validation]
         curves = [
-            _svg.Curve("", epochs, values.tolist(), "#bcd", 0.8),
-            _svg.Curve(f"training, mean of {width}", middle, mean.tolist(), "#4477aa", 1.8),
-            _svg.Curve("validation", [row.epoch for row in validation], held_out, "#cc6633", 0),
+            _svg.Curve("", steps.epochs.tolist(), steps.values.tolist(), "#bcd", 0.8),
+            _svg.Curve(steps.name, steps.middles.tolist(), steps.means.tolist(), TRAINING, 1.8),
+            _svg.Curve("validation", [row.epoch for row in validation], held_out, VALIDATION, 0),
         ]
         charts.append(_svg.chart(name, curves, "epoch"))
     seconds = rows[-1].seconds

@@ -25,9 +25,12 @@ def add_examples(parser: argparse.ArgumentParser, examples: str) -> None:
     parser.epilog = "examples:\n" + examples.strip("\n")
 
 
-def add_general(parser: argparse.ArgumentParser, seed: str) -> None:
-    """--seed, --threads, --json. `seed` says what it seeds."""
-    parser.add_argument("--seed", type=int, default=0, help=f"{seed} (default: 0)")
+def add_general(parser: argparse.ArgumentParser, seed: str | None) -> None:
+    """--seed, --threads, --json. `seed` says what it seeds; None: there is nothing to seed, and no option."""
+    if seed is None:
+        parser.set_defaults(seed=0)
+    else:
+        parser.add_argument("--seed", type=int, default=0, help=f"{seed} (default: 0)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads; 0 = all cores (default: DIM_NUM_THREADS, or 0)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
@@ -71,8 +74,9 @@ def natural(text: str) -> int:
 
 
 def apply_general(arguments: argparse.Namespace) -> None:
-    """Checks --seed, sets --threads."""
-    check_seed(arguments.seed)
+    """Checks --seed, where there is one, and sets --threads."""
+    if arguments.seed is not None:
+        check_seed(arguments.seed)
     if arguments.threads is not None:
         if not 0 <= arguments.threads <= 1024:
             raise UsageError(f"--threads: expected 0 <= N <= 1024, found {arguments.threads}")
@@ -112,6 +116,16 @@ def open_data(arguments: argparse.Namespace, labelled: bool = False) -> Dataset:
 
 
 # ---- Files
+
+
+def make_folder(path: str | os.PathLike[str], what: str) -> None:
+    """Makes the folder if there is none, and checks that it can be written to. `what`: the option that names it."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise UsageError(f"{what}: {path}: cannot be written: {error.strerror}") from error
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:

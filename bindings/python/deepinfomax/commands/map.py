@@ -84,15 +84,8 @@ def _csv(data: Dataset, places: np.ndarray[tuple[int, ...], np.dtype[np.float64]
     table = csv.writer(text, lineterminator="\n")
     table.writerow(("image", "class", "x", "y"))
     for number, (x, y) in enumerate(places.tolist()):
-        table.writerow((data.ids[number], _class(data, number), repr(x), repr(y)))
+        table.writerow((data.ids[number], data.class_name(number), repr(x), repr(y)))
     return text.getvalue()
-
-
-def _class(data: Dataset, number: int) -> str:
-    if data.labels is None:
-        return ""
-    label = int(data.labels[number])
-    return str(label) if data.classes is None else data.classes[label]
 
 
 def _report(arguments: argparse.Namespace, drawn: Dataset, projection: maps.Projection, weights: str) -> None:
@@ -102,7 +95,7 @@ def _report(arguments: argparse.Namespace, drawn: Dataset, projection: maps.Proj
         classes = {name: "#%02x%02x%02x" % tuple(pictures.COLOURS[n % 10]) for n, name in enumerate(names)}
     if arguments.json:
         points = [
-            {"image": drawn.ids[n], "x": x, "y": y} | ({"class": _class(drawn, n)} if classes else {})
+            {"image": drawn.ids[n], "x": x, "y": y} | ({"class": drawn.class_name(n)} if classes else {})
             for n, (x, y) in enumerate(projection.places.tolist())
         ]
         report = {"data": drawn.name, "weights": weights, "method": projection.method, "explained": projection.explained,

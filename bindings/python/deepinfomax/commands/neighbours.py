@@ -116,7 +116,7 @@ def _neighbours(vector: Floats, y: Floats, number: int | None, count: int, other
 def _report(name: str, number: int | None, found: Neighbours, data: Dataset) -> dict[str, Any]:
     report: dict[str, Any] = {"image": name, "number": number}
     if data.labels is not None and number is not None:
-        report["class"] = _class(data, number)
+        report["class"] = data.class_name(number)
     report["nearest"] = _listed(found.nearest, found.nearest_distances, data)
     report["farthest"] = _listed(found.farthest, found.farthest_distances, data)
     return report
@@ -127,14 +127,8 @@ def _listed(numbers: Labels, distances: Any, data: Dataset) -> list[dict[str, An
     for number, distance in zip(numbers.tolist(), distances.tolist(), strict=True):
         listed.append({"image": data.ids[number], "number": number, "distance": distance})
         if data.labels is not None:
-            listed[-1]["class"] = _class(data, number)
+            listed[-1]["class"] = data.class_name(number)
     return listed
-
-
-def _class(data: Dataset, number: int) -> str:
-    assert data.labels is not None
-    label = int(data.labels[number])
-    return str(label) if data.classes is None else data.classes[label]
 
 
 def _text(report: dict[str, Any]) -> str:

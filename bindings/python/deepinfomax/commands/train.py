@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import importlib.util
 import math
 import os
@@ -11,13 +10,13 @@ import shlex
 import shutil
 import tempfile
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .. import set_num_threads
+from .. import report
 from ..data import Dataset, Loader, open_dataset
 from ..data.opening import is_sample
 from ..errors import FileAccessError, NotFinite
@@ -26,7 +25,7 @@ from ..run_folder import RunFolder, Settings
 from ..schedule import KINDS, Schedule
 from ..trainer import Trainer
 from . import UsageError
-from ._common import add_examples, add_general, check_seed, natural, positive
+from ._common import add_examples, add_general, apply_general, natural, positive
 from ._interrupts import Interrupts
 from ._training_log import TrainingLog
 
@@ -92,19 +91,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    apply_general(arguments)
     _check(arguments)
-    if arguments.threads is not None:
-        set_num_threads(arguments.threads)
     training = _Training.resumed(arguments) if arguments.resume else _Training.started(arguments)
     return training.run()
 
 
 def _check(arguments: argparse.Namespace) -> None:
     """What can be known to be wrong before any file is opened."""
-    if arguments.threads is not None and not 0 <= arguments.threads <= 1024:
-        raise UsageError(f"--threads: expected 0 <= N <= 1024, found {arguments.threads}")
-    if arguments.seed is not None:
-        check_seed(arguments.seed)
     if arguments.batch == 1:
         raise UsageError("--batch: expected 2 at least: an image's negative is the next image of its batch")
     for name in ("alpha", "beta", "gamma", "lr", "step_factor"):
@@ -113,8 +107,6 @@ def _check(arguments: argparse.Namespace) -> None:
             raise UsageError(f"--{name.replace('_', '-')}: expected a number that is not negative, found {value}")
     if arguments.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise UsageError("--tensorboard: the package tensorboard is not installed; metrics.csv is written in any case")
-    if arguments.report and importlib.util.find_spec("deepinfomax.report") is None:
-        raise UsageError("--report: this version has no report")
 
 
 class _Training:
@@ -246,9 +238,8 @@ class _Training:
             if interrupts.wanted is not None:
                 log.interrupted(self.trainer.steps, self._resume_command())
                 return interrupts.exit_code
-            log.finished()
-        if self.arguments.report:
-            importlib.import_module("deepinfomax.report").write(self.folder, self.trainer.model)
+            page = report.write(self.folder, self.trainer.model) if self.arguments.report else None
+            log.finished(page)
         return 0
 
     def _epoch(self, log: TrainingLog, interrupts: Interrupts) -> None:
