@@ -128,7 +128,7 @@ OUTPUTS = {
     "encode": "encode --data few.npz --output {}.npz",
     "neighbours": "neighbours --data few.npz --output {}.png",
     "map": "map --data few.npz --size 200 --output {}.png",
-    "map coordinates": "map --data few.npz --size 200 --output /dev/null --coordinates {}.csv",
+    "map coordinates": "map --data few.npz --size 200 --output map.png --coordinates {}.csv",
     "classify picture": "classify --data few.npz --arms untrained --epochs 1 --picture {}.png",
     "classify save": "classify --data few.npz --arms untrained --epochs 1 --save {}.h5",
     "classify predictions":

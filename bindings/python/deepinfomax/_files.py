@@ -22,9 +22,13 @@ def write_whole(path: str | os.PathLike[str], content: bytes | memoryview) -> No
 def whole(path: str | os.PathLike[str]) -> Iterator[str]:
     """The name of an empty file to write to, which becomes `path` when the block ends well and goes when it does not.
 
+    A link stays, and the file that it leads to is replaced. What is no file, /dev/null or a pipe, is written to as it is.
     Raises OSError that names `path` where it cannot be written; those of other files pass as they are.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file() and not target.is_dir():
+        yield str(target)
+        return
     temporary: str | None = None
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
@@ -38,7 +42,7 @@ def whole(path: str | os.PathLike[str]) -> Iterator[str]:
     except OSError as error:
         if error.filename not in (None, temporary) and not _is_beside(error.filename, target):
             raise
-        raise OSError(error.errno, error.strerror or str(error), str(target)) from error
+        raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from error
     finally:
         if temporary is not None:
             os.unlink(temporary)

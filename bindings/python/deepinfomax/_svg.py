@@ -35,13 +35,12 @@ def chart(title: str, curves: Sequence[Curve], x_label: str) -> str:
         x_range = _range([value for curve in drawn for value in curve.x], 0)
         y_range = _range([value for curve in drawn for value in curve.y], 0.05)
         parts += _axes(x_range, y_range, x_label)
-        for number, curve in enumerate(drawn):
-            parts.append(_drawn(curve, x_range, y_range))
-            right = WIDTH - RIGHT - 4
-            parts.append(
-                f'<text x="{right}" y="{TOP + 12 + 13 * number}" text-anchor="end" fill="{curve.colour}">'
-                f"{escape(curve.name)}</text>"
-            )
+        parts += [_drawn(curve, x_range, y_range) for curve in drawn]
+        # Above the curves, where it hides none.
+        names = "".join(
+            f'<tspan dx="12" fill="{curve.colour}">{escape(curve.name)}</tspan>' for curve in drawn if curve.name
+        )
+        parts.append(f'<text x="{WIDTH - RIGHT}" y="15" text-anchor="end">{names}</text>')
     return "".join([*parts, "</svg>"])
 
 

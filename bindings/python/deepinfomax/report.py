@@ -40,7 +40,7 @@ h1 { font-size: 1.5em } h2 { font-size: 1.15em; margin-top: 2em; border-bottom: 
 img { max-width: 100%; image-rendering: pixelated } svg { max-width: 100%; height: auto }
 table { border-collapse: collapse } td, th { padding: 2px 9px; text-align: right; font-weight: normal }
 th { color: #666 } table.settings td, table.settings th { text-align: left; border-top: 1px solid #eee }
-p.note { color: #666 } span.class { display: inline-block; padding: 0 .5em; margin-right: .3em; color: #fff }
+p.note { color: #666 } span.class { display: inline-block; padding: 0 .5em; margin-right: .3em }
 """
 
 
@@ -147,7 +147,7 @@ def _classes(model: Model, source: str | None, images: int) -> str:
         f"{data.name}: trained on {len(train):,} vectors, tested on {len(test):,}. Below, the classifier on this encoder: "
         "a row is a label, a column a prediction. `dim classify` does this with more care."
     )
-    head_row = "<tr><th></th><th>classifier</th><th>linear probe</th><th>5-NN</th></tr>"
+    head_row = f"<tr><th></th><th>classifier</th><th>linear probe</th><th>{evaluation.K}-NN</th></tr>"
     return f"<table>{head_row}{''.join(table)}</table>{_note(note)}{_matrix(confusion.confusion, names[:classes])}"
 
 
@@ -202,10 +202,13 @@ def _legend(data: Dataset) -> str:
     if data.labels is None:
         return ""
     names = data.classes or tuple(map(str, range(int(data.labels.max()) + 1)))
-    return "<p>" + "".join(
-        f'<span class="class" style="background:rgb{tuple(pictures.COLOURS[n % 10].tolist())}">{escape(name)}</span>'
-        for n, name in enumerate(names[:10])
-    ) + "</p>"
+    return "<p>" + "".join(_label(name, *pictures.COLOURS[n].tolist()) for n, name in enumerate(names[:10])) + "</p>"
+
+
+def _label(name: str, red: int, green: int, blue: int) -> str:
+    """A class's name on its colour; dark where the colour is light."""
+    ink = "#222" if 0.299 * red + 0.587 * green + 0.114 * blue > 150 else "#fff"
+    return f'<span class="class" style="background:rgb({red},{green},{blue});color:{ink}">{escape(name)}</span>'
 
 
 def _image(picture: pictures.Picture, description: str) -> str:
