@@ -220,6 +220,22 @@ def test_a_full_disk_keeps_the_checkpoint_of_before(whole, folder):
     assert not [name for name in os.listdir(folder) if name not in ("checkpoint.h5", "metrics.csv", "settings.json")]
 
 
+def test_a_damaged_image_saves_the_run_first(tmp_path, folder):
+    """It is found when its turn comes; with the file mended, the run goes on."""
+    from deepinfomax.data import dataloader_order
+
+    images = np.random.default_rng(0).random((9, 32, 32, 3), np.float32)
+    damaged = images.copy()
+    damaged[dataloader_order(9, 0, 0)[5], 0, 0, 0] = np.nan  # Of the third batch.
+    np.save(tmp_path / "images.npy", damaged)
+    done = dim("train", "--data", tmp_path / "images.npy", "--epochs", "1", "--output", folder, *SMALL)
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert "images.npy: image" in done.stderr and "The checkpoint of step 2 is kept" in done.stderr, done.stderr
+    np.save(tmp_path / "images.npy", images)
+    assert dim("train", "--resume", folder, "--no-plot").returncode == 0
+    assert [row[0] for row in losses(folder)[1:]] == ["1", "2", "3", "4"]
+
+
 def test_too_little_room_is_found_out_first(data, small_disk):
     done = dim("train", "--data", data, "--output", small_disk / "run", *SMALL)
     assert os.listdir(small_disk) == []

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 # ---- Arguments
 
+#: What --data takes.
+DATA = (
+    "CIFAR-10's binary files (folder or .tar.gz), a folder of images, .npy, .npz, HDF5; or the sample data by name, "
+    "photographs or digits"
+)
 
 def add_examples(parser: argparse.ArgumentParser, examples: str) -> None:
     """Shown at the end of --help as they stand."""
@@ -25,14 +30,16 @@ def add_examples(parser: argparse.ArgumentParser, examples: str) -> None:
     parser.epilog = "examples:\n" + examples.strip("\n")
 
 
-def add_general(parser: argparse.ArgumentParser, seed: str | None) -> None:
+def add_general(
+    parser: argparse.ArgumentParser, seed: str | None, json: str = "print one JSON object instead of text"
+) -> None:
     """--seed, --threads, --json. `seed` says what it seeds; None: there is nothing to seed, and no option."""
     if seed is None:
         parser.set_defaults(seed=0)
     else:
         parser.add_argument("--seed", type=int, default=0, help=f"{seed} (default: 0)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads; 0 = all cores (default: DIM_NUM_THREADS, or 0)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    parser.add_argument("--json", action="store_true", help=json)
 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:
@@ -46,10 +53,14 @@ def add_data(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument(
         "--data",
         metavar="PATH",
-        help="CIFAR-10's binary files (folder or .tar.gz), a folder of images, .npy, .npz or HDF5 " f"(default: {default})",
+        help=f"{DATA} (default: {default})",
     )
     parser.add_argument(
-        "--split", default="all", choices=("all", "train", "validation", "test"), help="which part of it (default: all)"
+        "--split",
+        default="all",
+        choices=("all", "train", "validation", "test"),
+        help="the data's own training or test set, or, where it has none, nine tenths or the tenth that is held out; "
+        "validation and test are the same (default: all)",
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="the first N images alone")
 

@@ -51,7 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files.add_argument("--predictions", metavar="FILE", help="the labels of --predict as CSV, in place of lines of text")
     files.add_argument("--checkpoint", metavar="FOLDER",
                        help="keep the end-to-end training there, also on Ctrl-C; the same command then goes on with it")  # fmt: skip
-    files.add_argument("--checkpoint-every", type=positive, default=1, metavar="K", help="epochs (default: 1)")
+    files.add_argument("--checkpoint-every", type=positive, default=1, metavar="K",
+                       help="epochs between two checkpoints (default: 1)")  # fmt: skip
     files.add_argument("--save", metavar="FILE", help="weights file with the trained classifier")
     add_general(parser, "the split in 90 and 10 percent, untrained weights, order of the batches")
     add_examples(

@@ -30,9 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--original",
         action="store_true",
-        help="the output is a folder: write encoder<EPOCH>.wgt and loss<EPOCH>.wgt, as the original's train.py does",
+        help="the output is a folder: write encoder<N>.wgt and loss<N>.wgt, N of --epoch, as the original's train.py does",
     )
-    parser.add_argument("--epoch", type=natural, default=0, help="with --original, the number in the names (default: 0)")
+    parser.add_argument("--epoch", type=natural, default=0, metavar="N", help="with --original, the number in the names (default: 0)")
     add_general(parser, None)
     add_examples(
         parser,

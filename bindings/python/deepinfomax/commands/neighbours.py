@@ -22,17 +22,17 @@ from ._common import (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "images", nargs="*", metavar="IMAGE", help="numbers of images in the data, or image files (default: by --seed)"
+        "images", nargs="*", metavar="IMAGE", help="numbers of images in the data, or image files (default: one, drawn by --seed)"
     )
     parser.add_argument("--grid", type=positive, metavar="N", help="N images that --seed draws, all in one picture")
     add_data(parser, "scikit-learn's sample photographs")
     add_weights(parser)
     _vectors.add_vectors(parser)
-    parser.add_argument("--count", type=positive, default=10, help="how many nearest, how many farthest (default: 10)")
+    parser.add_argument("--count", type=positive, default=10, metavar="N", help="how many nearest, how many farthest (default: 10)")
     parser.add_argument("--others", action="store_true", help="leave the image itself out, which is its own nearest")
-    parser.add_argument("--columns", type=positive, default=2, help="panels side by side (default: 2)")
-    parser.add_argument("--scale", type=positive, default=2, help="enlarge the pixels so many times (default: 2)")
-    parser.add_argument("--gap", type=natural, default=0, help="pixels between the images (default: 0, as the original)")
+    parser.add_argument("--columns", type=positive, default=2, metavar="N", help="panels side by side (default: 2)")
+    parser.add_argument("--scale", type=positive, default=2, metavar="N", help="enlarge the pixels so many times (default: 2)")
+    parser.add_argument("--gap", type=natural, default=0, metavar="N", help="pixels between the images (default: 0, as the original)")
     parser.add_argument(
         "--output", default="neighbours.png", metavar="FILE", help="the picture, a PNG (default: neighbours.png)"
     )
