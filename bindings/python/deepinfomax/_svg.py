@@ -10,6 +10,8 @@ import numpy as np
 
 WIDTH, HEIGHT = 440, 220
 LEFT, RIGHT, TOP, BOTTOM = 52, 10, 24, 30
+#: A generous guess at a letter's width.
+CHARACTER = 6
 #: More points than this would be finer than the picture.
 POINTS = 400
 
@@ -36,11 +38,11 @@ def chart(title: str, curves: Sequence[Curve], x_label: str) -> str:
         y_range = _range([value for curve in drawn for value in curve.y], 0.05)
         parts += _axes(x_range, y_range, x_label)
         parts += [_drawn(curve, x_range, y_range) for curve in drawn]
-        # Above the curves, where it hides none.
-        names = "".join(
-            f'<tspan dx="12" fill="{curve.colour}">{escape(curve.name)}</tspan>' for curve in drawn if curve.name
-        )
-        parts.append(f'<text x="{WIDTH - RIGHT}" y="15" text-anchor="end">{names}</text>')
+        # The names stand above the curves, where they hide none; from the right, in places that are wide enough.
+        right = WIDTH - RIGHT
+        for curve in reversed([curve for curve in drawn if curve.name]):
+            parts.append(f'<text x="{right}" y="15" text-anchor="end" fill="{curve.colour}">{escape(curve.name)}</text>')
+            right -= CHARACTER * len(curve.name) + 12
     return "".join([*parts, "</svg>"])
 
 

@@ -40,6 +40,7 @@ h1 { font-size: 1.5em } h2 { font-size: 1.15em; margin-top: 2em; border-bottom: 
 img { max-width: 100%; image-rendering: pixelated } svg { max-width: 100%; height: auto }
 table { border-collapse: collapse } td, th { padding: 2px 9px; text-align: right; font-weight: normal }
 th { color: #666 } table.settings td, table.settings th { text-align: left; border-top: 1px solid #eee }
+table.matrix td { min-width: 1.5em; text-align: center }
 p.note { color: #666 } span.class { display: inline-block; padding: 0 .5em; margin-right: .3em }
 """
 
@@ -189,7 +190,7 @@ def _matrix(confusion: NDArray[np.int64], names: Sequence[str]) -> str:
         total = max(int(row.sum()), 1)
         cells = "".join(_cell(count, count / total) for count in row[: len(names)].tolist())
         lines.append(f"<tr><th>{escape(name)}</th>{cells}</tr>")
-    return f"<table>{''.join(lines)}</table>"
+    return f'<table class="matrix">{"".join(lines)}</table>'
 
 
 def _cell(count: int, share: float) -> str:

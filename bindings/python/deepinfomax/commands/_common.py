@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -129,14 +130,21 @@ def open_data(arguments: argparse.Namespace, labelled: bool = False) -> Dataset:
 # ---- Files
 
 
-def make_folder(path: str | os.PathLike[str], what: str) -> None:
-    """Makes the folder if there is none, and checks that it can be written to. `what`: the option that names it."""
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Makes the folder if there is none, and checks that it can be written to."""
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        raise UsageError(f"{what}: {path}: cannot be written: {error.strerror}") from error
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def check_room(folder: str | os.PathLike[str], needed: int, what: str) -> None:
+    """Says before a long computation that the disk has no room for `what`."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UsageError(f"{folder}: {free >> 20} MB are free, {needed >> 20} MB are needed: {what}")
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:

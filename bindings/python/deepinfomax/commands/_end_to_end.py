@@ -31,6 +31,14 @@ class Stopped(Exception):
         self.step, self.exit_code = step, exit_code
 
 
+def needed() -> int:
+    """Bytes of two checkpoints: all weights, and two values of Adam beside each that is trained."""
+    with Model(0) as model:
+        entries = model.parameters_info()
+    trained = [info for info in entries if info.trainable and info.name.split(".")[0] in ("encoder", "classifier")]
+    return 2 * (sum(info.nbytes for info in entries) + 2 * sum(info.nbytes for info in trained))
+
+
 def train(
     images: Dataset, settings: Settings, folder: Path | None, *, every: int, shown: bool
 ) -> tuple[Model, list[Epoch]]:

@@ -21,8 +21,8 @@ from ..evaluation import Epoch, Floats, Labels, Settings
 from ..model import Model
 from . import UsageError, _end_to_end, _vectors
 from ._common import (
-    add_data, add_examples, add_general, apply_general, check_seed, check_writable, make_folder, natural, open_data, open_model,
-    positive,
+    add_data, add_examples, add_general, apply_general, check_room, check_seed, check_writable, make_folder, natural,
+    open_data, open_model, positive,
 )  # fmt: skip
 from ._progress import Progress
 
@@ -139,7 +139,8 @@ def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[int]]:
         if path is not None:
             check_writable(path)
     if arguments.checkpoint is not None:
-        make_folder(arguments.checkpoint, "--checkpoint")
+        make_folder(arguments.checkpoint)
+        check_room(arguments.checkpoint, _end_to_end.needed(), "a checkpoint, and the next one while it is written")
     return arms, seeds
 
 

@@ -8,7 +8,6 @@ import math
 import os
 import shlex
 import shutil
-import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from ..run_folder import RunFolder, Settings
 from ..schedule import KINDS, Schedule
 from ..trainer import Trainer
 from . import UsageError
-from ._common import DATA, add_examples, add_general, apply_general, natural, positive
+from ._common import DATA, add_examples, add_general, apply_general, check_room, make_folder, natural, positive
 from ._interrupts import Interrupts
 from ._training_log import TrainingLog
 
@@ -321,22 +320,15 @@ def _prepare(folder: RunFolder, settings: Settings, model: Model) -> None:
     """Finds out now what would otherwise be found out after hours."""
     existed = folder.path.exists()
     try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(folder.path).free
-        with tempfile.TemporaryFile(dir=folder.path):
-            pass
-    except OSError as error:
-        raise UsageError(f"{folder.path}: cannot be written: {error.strerror}") from error
-    # Both Adams keep two values beside each weight.
-    checkpoint = 3 * sum(info.nbytes for info in model.parameters_info())
-    needed = checkpoint * (1 if folder.checkpoint.exists() else 2) + checkpoint // 3
-    if free < needed:
-        if not existed:
+        make_folder(folder.path)
+        # Both Adams keep two values beside each weight.
+        checkpoint = 3 * sum(info.nbytes for info in model.parameters_info())
+        needed = checkpoint * (1 if folder.checkpoint.exists() else 2) + checkpoint // 3
+        check_room(folder.path, needed, "a checkpoint, the next one while it is written, and the weights")
+    except UsageError:
+        if not existed and folder.path.exists():
             folder.path.rmdir()
-        raise UsageError(
-            f"{folder.path}: {free >> 20} MB are free, {needed >> 20} MB are needed: a checkpoint, the next one while "
-            "it is written, and the weights"
-        )
+        raise
     folder.write_settings(settings)
 
 
