@@ -40,7 +40,7 @@ h1 { font-size: 1.5em } h2 { font-size: 1.15em; margin-top: 2em; border-bottom: 
 img { max-width: 100%; image-rendering: pixelated } svg { max-width: 100%; height: auto }
 table { border-collapse: collapse } td, th { padding: 2px 9px; text-align: right; font-weight: normal }
 th { color: #666 } table.settings td, table.settings th { text-align: left; border-top: 1px solid #eee }
-table.matrix td { min-width: 1.5em; text-align: center }
+table.matrix td { min-width: 1.5em } table.matrix td, table.matrix tr:first-child th { text-align: center }
 p.note { color: #666 } span.class { display: inline-block; padding: 0 .5em; margin-right: .3em }
 """
 
