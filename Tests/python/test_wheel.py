@@ -22,7 +22,7 @@ def wheel(tmp_path_factory):
     # From a copy: setuptools leaves folders of its own behind.
     source = shutil.copytree(PACKAGE.parent, folder / "source", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--disable-pip-version-check", "-w", folder / "dist", source],
+        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", folder / "dist", source],
         env=os.environ | {"DIM_LIBRARY": str(Path(_library._find()).resolve())}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
