@@ -48,6 +48,11 @@ def whole(path: str | os.PathLike[str]) -> Iterator[str]:
             os.unlink(temporary)
 
 
+def size_text(count: int) -> str:
+    """Of a file, for people: "297.8 MB", "812 bytes"."""
+    return f"{count / 1e6:,.1f} MB" if count >= 1e5 else f"{count:,} bytes"
+
+
 def _is_beside(name: object, target: Path) -> bool:
     """Whether it is the temporary file that could not be made: mkstemp's error names it."""
     return os.path.basename(str(name)).startswith(f".{target.name}.")

@@ -314,7 +314,8 @@ def _text(report: dict[str, Any]) -> str:
     images = report["images"]
     lines = [
         "",
-        f"{report['data']}: trained on {images['train']:,} images, tested on {images['test']:,}; weights {report['weights']}",
+        f"{report['data']}: trained on {images['train']:,} images, tested on {images['test']:,}"
+        + (f"; weights {report['weights']}" if report["weights"] else ""),
         "",
         f"{'':<12}{'classifier':>16}{'linear probe':>16}{f'{evaluation.K}-NN':>16}",
     ]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__, _library, build_info
+from .._files import size_text
 from ..classifier_trainer import ClassifierTrainer
 from ..errors import DimError, FileContentError
 from ..model import NETWORKS, Model
@@ -140,7 +141,7 @@ def _library_text(about: dict[str, Any]) -> str:
 
 
 def _text(file: dict[str, Any], shapes: bool) -> str:
-    size = "" if file["bytes"] is None else f", {file['bytes'] / 1e6:.1f} MB"
+    size = "" if file["bytes"] is None else f", {size_text(file['bytes'])}"
     lines = [f"{file['file']}{size}"]
     networks = file["networks"]
     if networks:
