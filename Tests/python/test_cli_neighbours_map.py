@@ -126,10 +126,13 @@ def test_map_by_tsne(data, tmp_path):
         (["neighbours", "--weights", "images.npz"], "not an HDF5 file"),
         (["map", "--limit", "1"], "two images at least"),
         (["map", "--size", "50"], "four thumbnails"),
-        (["map", "--output", "."], "is a folder"),
+        (["map", "--output", "a.jpg"], "--output: expected a name that ends in png, found a.jpg"),
+        (["neighbours", "--output", "a"], "--output: expected a name that ends in png, found a"),
+        (["map", "--output", "folder.png"], "is a folder"),
     ],
 )
 def test_usage(data, arguments, message):
+    (data.parent / "folder.png").mkdir(exist_ok=True)
     for name in ("notes.txt", "notes.csv", "notes.h5"):
         (data.parent / name).write_text("notes")
     for name, array in (("few", np.zeros((3, 64))), ("narrow", np.zeros((N, 8))), ("nan", np.full((N, 64), np.nan))):

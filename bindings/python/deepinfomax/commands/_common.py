@@ -6,6 +6,7 @@ import argparse
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -145,6 +146,12 @@ def check_room(folder: str | os.PathLike[str], needed: int, what: str) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise UsageError(f"{folder}: {free >> 20} MB are free, {needed >> 20} MB are needed: {what}")
+
+
+def check_ending(option: str, path: str, endings: Sequence[str]) -> None:
+    """That a file's name ends as the formats do that it can be written in: "png", "svg"..."""
+    if Path(path).suffix.lower().lstrip(".") not in endings:
+        raise UsageError(f"{option}: expected a name that ends in {', '.join(endings)}, found {path}")
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:

@@ -21,8 +21,8 @@ from ..evaluation import Epoch, Floats, Labels, Settings
 from ..model import Model
 from . import UsageError, _end_to_end, _vectors
 from ._common import (
-    add_data, add_examples, add_general, apply_general, check_room, check_seed, check_writable, make_folder, natural,
-    open_data, open_model, positive,
+    add_data, add_examples, add_general, apply_general, check_ending, check_room, check_seed, check_writable, make_folder,
+    natural, open_data, open_model, positive,
 )  # fmt: skip
 from ._progress import Progress
 
@@ -133,8 +133,8 @@ def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[int]]:
         raise UsageError("--arms: nothing is left to compare; frozen needs --weights")
     if arguments.predictions and not arguments.predict:
         raise UsageError("--predictions: there is no --predict")
-    if arguments.picture and Path(arguments.picture).suffix.lower().lstrip(".") not in charts.FORMATS:
-        raise UsageError(f"--picture: expected a name that ends in {', '.join(charts.FORMATS)}, found {arguments.picture}")
+    if arguments.picture:
+        check_ending("--picture", arguments.picture, charts.FORMATS)
     for path in (arguments.picture, arguments.predictions, arguments.save):
         if path is not None:
             check_writable(path)

@@ -13,7 +13,9 @@ from .. import maps, pictures
 from .._files import write_whole
 from ..data import Dataset, MissingPackage, randperm
 from . import UsageError, _vectors
-from ._common import add_data, add_examples, add_general, add_weights, apply_general, check_writable, open_data, positive
+from ._common import (
+    add_data, add_examples, add_general, add_weights, apply_general, check_ending, check_writable, open_data, positive,
+)  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     apply_general(arguments)
     if arguments.size < 4 * arguments.thumbnail:
         raise UsageError(f"--size: expected four thumbnails at least, {4 * arguments.thumbnail}, found {arguments.size}")
+    check_ending("--output", arguments.output, ["png"])
     check_writable(arguments.output)
     if arguments.coordinates:
         check_writable(arguments.coordinates)

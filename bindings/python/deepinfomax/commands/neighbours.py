@@ -16,7 +16,8 @@ from ..model import Model
 from ..neighbours import Neighbours, neighbours
 from . import UsageError, _vectors
 from ._common import (
-    add_data, add_examples, add_general, add_weights, apply_general, check_writable, natural, open_data, positive,
+    add_data, add_examples, add_general, add_weights, apply_general, check_ending, check_writable, natural, open_data,
+    positive,
 )  # fmt: skip
 
 
@@ -53,6 +54,7 @@ the encoded vectors and in its order.
 
 def run(arguments: argparse.Namespace) -> int:
     apply_general(arguments)
+    check_ending("--output", arguments.output, ["png"])
     check_writable(arguments.output)
     data = open_data(arguments)
     chosen = _subjects(arguments, data)  # Before the long part: a name may be wrong.
