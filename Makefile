@@ -34,7 +34,7 @@ scratch := build/swift
 product := $(scratch)/release/libdim.so
 
 # With one of these goals, everything that builds waits for `make deps`.
-needs_deps := run check test test-swift test-c test-python test-kernels bench bench-deps
+needs_deps := run check test test-swift test-c test-python test-kernels bench bench-deps wheel check-wheel
 ifneq ($(filter $(needs_deps),$(MAKECMDGOALS)),)
 after_deps := deps
 endif
@@ -55,6 +55,7 @@ help:
 	@echo "make lint          formatting, the header as C and C++, the rules of CONTRIBUTING.md"
 	@echo "make format        format the Swift sources"
 	@echo "make wheel         a Python wheel that needs nothing else, into dist"
+	@echo "make check-wheel   the same, then use it in a bare environment without Swift, HDF5 and compilers: 6 minutes"
 	@echo "make install       library, header and pkg-config file below PREFIX ($(PREFIX))"
 	@echo "make clean         remove what was built; .venv stays"
 

@@ -69,6 +69,12 @@ python=.venv/bin/python
 [ -x $python ] || python=python3
 broken "a Python file that does not parse" "$(files '*.py' | while read -r f; do
     $python -c 'import ast, sys; ast.parse(open(sys.argv[1], encoding="utf-8").read(), sys.argv[1])' "$f" 2>&1; done)"
+if $python -c 'import mypy' 2>/dev/null; then
+    broken "a type that does not fit (mypy --strict)" \
+        "$($python -m mypy --config-file bindings/python/pyproject.toml --cache-dir build/mypy 2>&1 | grep -v '^Success')"
+else
+    echo "lint: mypy is missing, which make deps installs; the Python package's types were not checked" >&2
+fi
 broken "Swift that its generator would write otherwise" "$($python tools/winograd_transforms.py --check 2>&1)"
 broken "the Python of README.md does not parse" "$(block python | $python -c 'import ast, sys; ast.parse(sys.stdin.read())' 2>&1)"
 version=$(awk '/define DIM_VERSION_(MAJOR|MINOR|PATCH)/ { printf "%s%s", dot, $3; dot = "." }' include/dim.h)

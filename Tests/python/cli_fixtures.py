@@ -1,9 +1,15 @@
 """Running `dim` as a user does: another process, with or without a terminal."""
 
+import contextlib
+import fcntl
 import json
 import os
+import pty
+import select
 import subprocess
 import sys
+import termios
+import time
 from pathlib import Path
 
 import deepinfomax
@@ -47,3 +53,48 @@ def write_images(path, n, labels=False):
 def losses(folder):
     """metrics.csv without what depends on the clock."""
     return [line.split(",")[:8] for line in (folder / "metrics.csv").read_text().splitlines()]
+
+
+class Terminal:
+    """`dim` on a terminal of 100 columns, which is also its controlling one: what is typed there reaches it as it would."""
+
+    def __init__(self, *arguments, cwd=None):
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, b"\x18\0\x64\0\0\0\0\0")
+        self._process = subprocess.Popen(
+            [*COMMAND, *map(str, arguments)], cwd=cwd, env=ENVIRONMENT | {"TERM": "xterm"}, stdin=slave, stdout=slave,
+            stderr=slave, start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )  # fmt: skip
+        os.close(slave)
+        self.text = ""
+
+    def wait_for(self, text, seconds=60):
+        deadline = time.monotonic() + seconds
+        while text not in self.text:
+            assert time.monotonic() < deadline, f"{text!r} did not appear in {self.text!r}"
+            assert self._read(), f"ended without {text!r}: {self.text!r}"
+
+    def type(self, text):
+        os.write(self._master, text.encode())
+
+    def end(self, seconds=120):
+        """The exit code."""
+        deadline = time.monotonic() + seconds
+        while self._read():
+            assert time.monotonic() < deadline, self.text
+        return self._process.wait(timeout=10)
+
+    def close(self):
+        self._process.kill()
+        self._process.wait()
+        os.close(self._master)
+
+    def _read(self):
+        """Whether there may be more to come."""
+        if select.select([self._master], [], [], 0.1)[0]:
+            with contextlib.suppress(OSError):  # The other end is closed.
+                if piece := os.read(self._master, 4096):
+                    self.text += piece.decode(errors="replace")
+                    return True
+            return False
+        return True

@@ -1,6 +1,9 @@
 """`dim classify`, end to end on a few images; and its judges."""
 
 import json
+import os
+import signal
+import time
 
 import deepinfomax
 import numpy as np
@@ -89,17 +92,6 @@ def test_too_many_classes(tmp_path):
     assert done.returncode == 2 and "12 classes; the classifier has 10" in done.stderr
 
 
-def test_ctrl_c(folder):
-    import signal
-    import time
-
-    running = start("classify", "--data", "data.npz", "--arms", "end-to-end", "--end-to-end-epochs", "1000", cwd=folder)
-    time.sleep(4)
-    running.send_signal(signal.SIGINT)
-    _, stderr = running.communicate(timeout=60)
-    assert running.returncode == 130 and "interrupted" in stderr and "Traceback" not in stderr
-
-
 # ---- Judges
 
 
@@ -116,3 +108,55 @@ def test_the_tests_loss_and_confusion_are_the_librarys(model):
         expected = trainer.evaluate(images, labels)
     found = evaluation.test_on_vectors(model, model.encode(images, features=False), labels)
     assert found.loss == pytest.approx(expected.loss, rel=1e-5) and np.array_equal(found.confusion, expected.confusion)
+
+
+# ---- End to end, with a checkpoint
+
+END_TO_END = ("classify", "--data", "data.npz", "--arms", "end-to-end", "--end-to-end-epochs", "4", "--batch", "9", "--json")
+
+
+def test_a_stopped_training_goes_on_bit_for_bit(folder):
+    whole = json.loads(dim(*END_TO_END, cwd=folder).stdout)["runs"][0]
+    running = start(*END_TO_END, "--checkpoint", "kept", cwd=folder)
+    wait_for(folder / "kept" / "end-to-end-0.json")
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == 130 and "stopping after this step" in err and "Traceback" not in err
+    stopped = json.loads(out)
+    assert stopped["status"] == "interrupted" and stopped["checkpoint"] == "kept"
+    with deepinfomax.ClassifierTrainer.resume(folder / "kept" / "end-to-end-0.h5") as trainer:
+        assert 4 <= trainer.steps == stopped["step"] < 16
+    done = dim(*END_TO_END, "--checkpoint", "kept", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    resumed = json.loads(done.stdout)["runs"][0]
+    assert (resumed["loss"], resumed["confusion"]) == (whole["loss"], whole["confusion"])
+    assert [epoch["epoch"] for epoch in resumed["history"]] == [1, 2, 3, 4]
+    assert resumed["history"][0] == whole["history"][0]
+    again = json.loads(dim(*END_TO_END, "--checkpoint", "kept", cwd=folder).stdout)["runs"][0]
+    assert again["history"] == resumed["history"] and again["confusion"] == whole["confusion"]
+
+    other = dim(*END_TO_END, "--checkpoint", "kept", "--lr", "1", cwd=folder)
+    assert other.returncode == 2 and "was started with lr 0.0001, now it is 1.0" in other.stderr
+    (folder / "kept" / "end-to-end-0.json").write_text("{}")
+    damaged = dim(*END_TO_END, "--checkpoint", "kept", cwd=folder)
+    assert damaged.returncode == 2 and "does not tell what end-to-end-0.h5 is of" in damaged.stderr
+
+
+def wait_for(path):
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline, f"no {path}"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("place", ["weights.h5", "weights.h5/kept", "/proc/kept"])
+def test_a_checkpoint_that_cannot_be_written_is_found_out_first(folder, place):
+    done = dim(*END_TO_END, "--checkpoint", place, cwd=folder)
+    assert done.returncode == 2 and f"{place}: cannot be written" in done.stderr and not done.stdout
+
+
+def test_too_little_room_is_found_out_first(folder, small_disk):
+    done = dim(*END_TO_END, "--checkpoint", small_disk / "kept", cwd=folder)
+    assert done.returncode == 2 and "MB are needed: a checkpoint" in done.stderr and not done.stdout, done.stderr
+    assert os.listdir(small_disk / "kept") == []
+    os.rmdir(small_disk / "kept")

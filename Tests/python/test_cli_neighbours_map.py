@@ -60,9 +60,12 @@ def test_the_originals_picture(data, y, tmp_path):
     assert np.array_equal(picture[:32, 288:], image) and np.array_equal(picture[32:64, :32], image)
 
 
-def test_a_grid_from_vectors(data, tmp_path):
-    assert dim("encode", "--data", data, "--output", tmp_path / "y.npz").returncode == 0
-    done = dim("neighbours", "--data", data, "--vectors", "y.npz", "--grid", 3, "--count", 2, "--others", "--seed", 4,
+@pytest.mark.parametrize("name", ["y.npy", "y.npz", "y.csv", "y.h5"])
+def test_a_grid_from_vectors(data, tmp_path, name):
+    if name == "y.h5":
+        pytest.importorskip("h5py")
+    assert dim("encode", "--data", data, "--output", tmp_path / name).returncode == 0
+    done = dim("neighbours", "--data", data, "--vectors", name, "--grid", 3, "--count", 2, "--others", "--seed", 4,
                "--output", "grid.png", cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("nearest") == 3 and "(0)" not in done.stdout
@@ -112,14 +115,28 @@ def test_map_by_tsne(data, tmp_path):
         (["neighbours", "nothing.png"], "no such file"),
         (["neighbours", "1", "--grid", "2"], "--grid draws images"),
         (["neighbours", "--output", "nothing/a.png"], "there is no folder nothing"),
-        (["neighbours", "--vectors", "images.npz"], "expected vectors"),
+        (["neighbours", "--vectors", "images.npz"], "images.npz: not a file by `dim encode`"),
+        (["neighbours", "--vectors", "nothing.h5"], "nothing.h5: No such file"),
+        (["neighbours", "--vectors", "notes.txt"], "whose name ends in .npy"),
+        (["map", "--vectors", "notes.csv"], "notes.csv: not a file by `dim encode`"),
+        (["map", "--vectors", "notes.h5"], "notes.h5: not a file by `dim encode`"),
+        (["map", "--vectors", "few.npy"], "few.npy: holds 3 vectors; the data has 14 images"),
+        (["map", "--vectors", "narrow.npy"], "expected floats of shape (n,64), found float32 (14, 8)"),
+        (["map", "--vectors", "nan.npy"], "nan.npy: holds values that are NaN"),
         (["neighbours", "--weights", "images.npz"], "not an HDF5 file"),
         (["map", "--limit", "1"], "two images at least"),
         (["map", "--size", "50"], "four thumbnails"),
-        (["map", "--output", "."], "is a folder"),
+        (["map", "--output", "a.jpg"], "--output: expected a name that ends in png, found a.jpg"),
+        (["neighbours", "--output", "a"], "--output: expected a name that ends in png, found a"),
+        (["map", "--output", "folder.png"], "is a folder"),
     ],
 )
 def test_usage(data, arguments, message):
+    (data.parent / "folder.png").mkdir(exist_ok=True)
+    for name in ("notes.txt", "notes.csv", "notes.h5"):
+        (data.parent / name).write_text("notes")
+    for name, array in (("few", np.zeros((3, 64))), ("narrow", np.zeros((N, 8))), ("nan", np.full((N, 64), np.nan))):
+        np.save(data.parent / f"{name}.npy", array.astype(np.float32))
     done = dim(*arguments, "--data", data.name, cwd=data.parent)
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr, done.stderr
 

@@ -3,11 +3,9 @@
 import contextlib
 import csv
 import os
-import pty
 import resource
 import shutil
 import signal
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -15,7 +13,7 @@ from pathlib import Path
 import deepinfomax
 import numpy as np
 import pytest
-from cli_fixtures import COMMAND, ENVIRONMENT, dim, events, losses, start, write_images
+from cli_fixtures import Terminal, dim, events, losses, start, write_images
 
 #: Of 12 images 11 are trained on, in 5 steps an epoch; one held out has no negative, so nothing is validated.
 SMALL = ("--batch", "2", "--no-plot")
@@ -142,22 +140,19 @@ def test_json_validation_checkpoints_curves(tmp_path, folder):
 
 def test_a_terminal_shows_a_bar(data, folder):
     pytest.importorskip("tqdm")
-    master, slave = pty.openpty()
-    running = subprocess.Popen(
-        [*COMMAND, "train", "--data", str(data), "--epochs", "1", "--output", str(folder), *SMALL],
-        env=ENVIRONMENT | {"TERM": "xterm", "COLUMNS": "100"}, stdin=slave, stdout=slave, stderr=slave,
-    )  # fmt: skip
-    os.close(slave)
-    shown = b""
-    try:
-        while piece := os.read(master, 4096):
-            shown += piece
-    except OSError:  # The terminal's other end is closed.
-        pass
-    os.close(master)
-    assert running.wait() == 0
-    text = shown.decode()
+    with contextlib.closing(Terminal("train", "--data", data, "--epochs", "1", "--output", folder, *SMALL)) as terminal:
+        assert terminal.end() == 0
+    text = terminal.text
     assert "\r" in text and " images/s" in text and "total 2." in text and "done: weights in" in text
+
+
+def test_ctrl_c_on_a_terminal(data, folder):
+    with contextlib.closing(Terminal("train", "--data", data, "--output", folder, *RUN)) as terminal:
+        wait_for_rows(folder, 1)
+        terminal.type("\x03")
+        assert terminal.end() == 130
+    assert "stopping after this step" in terminal.text and "--resume" in terminal.text
+    assert (folder / "checkpoint.h5").exists() and "Traceback" not in terminal.text
 
 
 # ---- What cannot be done
@@ -223,6 +218,22 @@ def test_a_full_disk_keeps_the_checkpoint_of_before(whole, folder):
     after = (folder / "checkpoint.h5").stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert not [name for name in os.listdir(folder) if name not in ("checkpoint.h5", "metrics.csv", "settings.json")]
+
+
+def test_a_damaged_image_saves_the_run_first(tmp_path, folder):
+    """It is found when its turn comes; with the file mended, the run goes on."""
+    from deepinfomax.data import dataloader_order
+
+    images = np.random.default_rng(0).random((9, 32, 32, 3), np.float32)
+    damaged = images.copy()
+    damaged[dataloader_order(9, 0, 0)[5], 0, 0, 0] = np.nan  # Of the third batch.
+    np.save(tmp_path / "images.npy", damaged)
+    done = dim("train", "--data", tmp_path / "images.npy", "--epochs", "1", "--output", folder, *SMALL)
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert "images.npy: image" in done.stderr and "The checkpoint of step 2 is kept" in done.stderr, done.stderr
+    np.save(tmp_path / "images.npy", images)
+    assert dim("train", "--resume", folder, "--no-plot").returncode == 0
+    assert [row[0] for row in losses(folder)[1:]] == ["1", "2", "3", "4"]
 
 
 def test_too_little_room_is_found_out_first(data, small_disk):

@@ -158,6 +158,8 @@ def test_hdf5_with_a_damaged_record(tmp_path):
     assert found.read([4, 6]).shape == (2, 3, 32, 32)
     with pytest.raises(DataError, match=r"a\.h5: images: record 5 cannot be read"):
         found.read([5])
+    with pytest.raises(DataError, match=r"a\.h5: images: record 5 cannot be read"):
+        found.read(slice(None))
 
 
 def test_hdf5_values_in_other_files_are_refused(tmp_path):

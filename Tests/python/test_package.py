@@ -28,6 +28,12 @@ def test_import_is_quick_and_light():
     assert float(seconds) < 5, "weights included; a second on an idle machine"
 
 
+def test_an_import_takes_well_under_a_second():
+    """Of processor time, numpy included: what else the machine does must not count."""
+    code = "import time; import deepinfomax, deepinfomax.data, deepinfomax.cli; print(time.process_time())"
+    assert min(float(python(code).stdout) for _ in range(3)) < 0.8
+
+
 def test_versions():
     assert dim.version().split(".")[:2] == dim.__version__.split(".")[:2]
     assert dim.version() in dim.build_info() and "\n" not in dim.build_info()

@@ -42,6 +42,7 @@ def run(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "my run"
     done = dim("train", "--data", data, "--epochs", 2, "--batch", 9, "--output", folder, "--no-plot", "--report")
     assert done.returncode == 0, done.stderr
+    assert f"report in {folder / 'report.html'}" in done.stdout
     return folder
 
 

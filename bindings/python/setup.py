@@ -8,7 +8,7 @@ import os
 import shutil
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import Distribution, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 
@@ -22,16 +22,19 @@ class BuildWithLibrary(build_py):
             shutil.copy2(LIBRARY, Path(self.build_lib) / "deepinfomax" / "libdim.so")
 
 
-class PlatformWheel(bdist_wheel):
-    """With the library inside, a wheel is of one platform, yet of any Python."""
+class OfOnePlatform(Distribution):
+    """With the library inside it goes where packages with compiled parts go."""
 
-    def finalize_options(self) -> None:
-        super().finalize_options()
-        self.root_is_pure = not LIBRARY.is_file()
+    def has_ext_modules(self) -> bool:
+        return LIBRARY.is_file()
+
+
+class OfAnyPython(bdist_wheel):
+    """The library knows nothing of Python: one wheel serves every version."""
 
     def get_tag(self) -> tuple:
         _, _, platform = super().get_tag()
         return "py3", "none", os.environ.get("DIM_WHEEL_PLATFORM") or platform
 
 
-setup(cmdclass={"build_py": BuildWithLibrary, "bdist_wheel": PlatformWheel})
+setup(distclass=OfOnePlatform, cmdclass={"build_py": BuildWithLibrary, "bdist_wheel": OfAnyPython})

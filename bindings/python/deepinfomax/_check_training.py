@@ -12,7 +12,9 @@ from typing import Any, Protocol
 from . import _training, build_info, num_threads, photographs
 from ._deviations import MULTIPLE, Deviation, deviations, worst
 from ._training import Expected, Floats, Outcome
+from .classifier_trainer import ClassifierLoss, EncoderUse
 from .commands import UsageError
+from .trainer import Prior
 
 #: Of the runs that are compared.
 STEPS = 5
@@ -32,7 +34,7 @@ def run(steps: int, live: bool, recorded: bool, as_json: bool) -> int:
         "criterion": f"no farther from float64 than {MULTIPLE:g} times PyTorch's float32 is",
         "rows": [],
     }
-    show = (lambda *_, **__: None) if as_json else partial(print, flush=True)
+    show: Callable[..., None] = (lambda *_: None) if as_json else partial(print, flush=True)
     show(_head(report))
     rows: list[Row] = []
     for row in _rows(there, steps):
@@ -116,9 +118,9 @@ class Reference(Protocol):
     #: The weights are compared after this many steps.
     kept: int
 
-    def gradients(self, prior: _training.Prior, n: int) -> Expected: ...
-    def objective(self, prior: _training.Prior) -> Expected: ...
-    def classifier(self, encoder: _training.EncoderUse, loss: _training.ClassifierLoss) -> Expected: ...
+    def gradients(self, prior: Prior, n: int) -> Expected: ...
+    def objective(self, prior: Prior) -> Expected: ...
+    def classifier(self, encoder: EncoderUse, loss: ClassifierLoss) -> Expected: ...
 
 
 class Live:
@@ -135,13 +137,13 @@ class Live:
         self.photographs = photographs.pixels(_training.Recorded().photographs)
         self.kept = steps
 
-    def gradients(self, prior: _training.Prior, n: int) -> Expected:
+    def gradients(self, prior: Prior, n: int) -> Expected:
         return self._expected(self._objective.gradients_of, prior, n)
 
-    def objective(self, prior: _training.Prior) -> Expected:
+    def objective(self, prior: Prior) -> Expected:
         return self._expected(self._objective.objective_run, prior, self.kept + 1, {self.kept})
 
-    def classifier(self, encoder: _training.EncoderUse, loss: _training.ClassifierLoss) -> Expected:
+    def classifier(self, encoder: EncoderUse, loss: ClassifierLoss) -> Expected:
         return self._expected(self._objective.classifier_run, encoder, loss, self.kept + 1, {self.kept})
 
     def _expected(self, compute: Callable[..., Outcome], *arguments: Any) -> Expected:
@@ -161,13 +163,13 @@ class Recorded:
         self.photographs = photographs.pixels(self._recording.photographs)
         self.kept = max(kept for kept in _training.KEPT if kept <= steps)
 
-    def gradients(self, prior: _training.Prior, n: int) -> Expected:
+    def gradients(self, prior: Prior, n: int) -> Expected:
         return self._recording.expected(f"gradients/{prior}/batch{n}")
 
-    def objective(self, prior: _training.Prior) -> Expected:
+    def objective(self, prior: Prior) -> Expected:
         return self._of_step(self._recording.expected(f"run/{prior}"))
 
-    def classifier(self, encoder: _training.EncoderUse, loss: _training.ClassifierLoss) -> Expected:
+    def classifier(self, encoder: EncoderUse, loss: ClassifierLoss) -> Expected:
         return self._of_step(self._recording.expected(f"classifier/{encoder}/{loss}"))
 
     def _of_step(self, run: Expected) -> Expected:

@@ -10,6 +10,8 @@ import numpy as np
 
 WIDTH, HEIGHT = 440, 220
 LEFT, RIGHT, TOP, BOTTOM = 52, 10, 24, 30
+#: A generous guess at a letter's width.
+CHARACTER = 6
 #: More points than this would be finer than the picture.
 POINTS = 400
 
@@ -35,13 +37,12 @@ def chart(title: str, curves: Sequence[Curve], x_label: str) -> str:
         x_range = _range([value for curve in drawn for value in curve.x], 0)
         y_range = _range([value for curve in drawn for value in curve.y], 0.05)
         parts += _axes(x_range, y_range, x_label)
-        for number, curve in enumerate(drawn):
-            parts.append(_drawn(curve, x_range, y_range))
-            right = WIDTH - RIGHT - 4
-            parts.append(
-                f'<text x="{right}" y="{TOP + 12 + 13 * number}" text-anchor="end" fill="{curve.colour}">'
-                f"{escape(curve.name)}</text>"
-            )
+        parts += [_drawn(curve, x_range, y_range) for curve in drawn]
+        # The names stand above the curves, where they hide none; from the right, in places that are wide enough.
+        right = WIDTH - RIGHT
+        for curve in reversed([curve for curve in drawn if curve.name]):
+            parts.append(f'<text x="{right}" y="15" text-anchor="end" fill="{curve.colour}">{escape(curve.name)}</text>')
+            right -= CHARACTER * len(curve.name) + 12
     return "".join([*parts, "</svg>"])
 
 

@@ -24,16 +24,18 @@ def confusion(
     from matplotlib.figure import Figure
 
     k = len(classes)
-    figure = Figure(figsize=(0.42 * k * len(matrices) + 1.4, 0.42 * k + 1.1), layout="constrained")
+    side = max(0.42 * k, 1.2)  # Of a matrix, in inches: room for its title.
+    figure = Figure(figsize=((side + 0.2) * len(matrices), side))
     FigureCanvasAgg(figure)  # Not pyplot: no window, no global state.
-    axes = figure.subplots(1, len(matrices), squeeze=False, sharey=True)[0]
+    places = {"left": 0, "right": 1, "bottom": 0, "top": 1, "wspace": 0.2 / side}
+    axes = figure.subplots(1, len(matrices), squeeze=False, sharey=True, gridspec_kw=places)[0]
     for axis, (title, counts) in zip(axes, matrices, strict=True):
         _matrix(axis, np.asarray(counts)[:k, :k], classes)
         axis.set_title(title, fontsize=9)
         axis.set_xlabel("prediction")
     axes[0].set_ylabel("label")
     file = BytesIO()
-    figure.savefig(file, format=file_format, dpi=100)
+    figure.savefig(file, format=file_format, dpi=100, bbox_inches="tight", pad_inches=0.1)  # Names may be long.
     return file.getvalue()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from ctypes import byref
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,8 @@ _LOSSES: tuple[ClassifierLoss, ...] = ("logits", "softmax_twice")  # dim_classif
 _CLASSES = 10
 
 
-class ClassifierResult(NamedTuple):
+@dataclass(frozen=True)
+class ClassifierResult:
     """How the classifier did on a batch of `count` images, before the update."""
 
     #: Mean over the batch.
@@ -60,7 +61,9 @@ class Evaluation:
     def precision(self) -> NDArray[np.float64]:
         """(10,): of the images predicted as each class, the share that is of it; nan for a class never predicted."""
         predicted = self.confusion.sum(0)
-        return np.divide(self.confusion.diagonal(), predicted, out=np.full(_CLASSES, np.nan), where=predicted > 0)
+        shares = np.full(_CLASSES, np.nan)
+        np.divide(self.confusion.diagonal(), predicted, out=shares, where=predicted > 0)
+        return shares
 
     def __add__(self, other: Evaluation) -> Evaluation:
         total = self.loss * self.count + other.loss * other.count

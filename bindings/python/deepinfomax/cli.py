@@ -39,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _module(name).add_arguments(subparser)
     parsed = parser.parse_args(arguments)
     try:
-        return int(_module(parsed.command).run(parsed))
+        code = int(_module(parsed.command).run(parsed))
+        sys.stdout.flush()  # Here, where a full disk behind a > is told.
+        return code
     except (UsageError, DimError, LibraryNotFound, DataError, MissingPackage) as error:
         print(f"dim {parsed.command}: {error}", file=sys.stderr)
         return 2

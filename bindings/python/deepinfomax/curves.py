@@ -4,14 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .run_folder import Row
 
-_TERMS = (("total", "total"), ("local", "local"), ("global_", "global"), ("prior", "prior"))
-_TRAIN, _VALIDATION = "#4477aa", "#cc6633"
+#: Fields of a Row that are drawn, and their titles.
+TERMS = (("total", "total"), ("local", "local"), ("global_", "global"), ("prior", "prior"))
+TRAINING, VALIDATION = "#4477aa", "#cc6633"
+
+
+class Smoothed(NamedTuple):
+    """One loss over the epochs: each step's, and its running mean, which stands in the middle of the steps it is of."""
+
+    #: What the running mean is called in a legend.
+    name: str
+    epochs: NDArray[np.float64]
+    values: NDArray[np.float64]
+    middles: NDArray[np.float64]
+    means: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, rows: Sequence[Row], field: str) -> Smoothed:
+        epochs = np.array([row.epoch for row in rows])
+        values = np.array([getattr(row, field) for row in rows])
+        width = max(1, len(rows) // 40)
+        means = np.convolve(values, np.full(width, 1 / width), "valid")
+        middles = epochs[(width - 1) // 2 : (width - 1) // 2 + len(means)]
+        return cls("training" if width == 1 else f"training, mean of {width} steps", epochs, values, middles, means)
 
 
 def draw(rows: Sequence[Row], title: str, file_format: str = "png") -> bytes:
@@ -25,7 +47,7 @@ def draw(rows: Sequence[Row], title: str, file_format: str = "png") -> bytes:
     figure.suptitle(title, fontsize=10)
     train = [row for row in rows if row.phase == "train"]
     validation = [row for row in rows if row.phase == "validation"]
-    for axis, (field, name) in zip(figure.subplots(2, 2, sharex=True).flat, _TERMS, strict=True):
+    for axis, (field, name) in zip(figure.subplots(2, 2, sharex=True).flat, TERMS, strict=True):
         _term(axis, train, validation, field)
         axis.set_title(name, fontsize=9)
         axis.grid(alpha=0.3)
@@ -40,15 +62,9 @@ def draw(rows: Sequence[Row], title: str, file_format: str = "png") -> bytes:
 
 def _term(axis: Any, train: Sequence[Row], validation: Sequence[Row], field: str) -> None:
     if train:
-        epochs = np.array([row.epoch for row in train])
-        values = np.array([getattr(row, field) for row in train])
-        width = max(1, len(values) // 40)
-        axis.plot(epochs, values, color=_TRAIN, alpha=0.3, linewidth=0.8)
-        mean = np.convolve(values, np.full(width, 1 / width), "valid")
-        label = "training" if width == 1 else f"training, mean of {width} steps"
-        # In the middle of the steps that a mean is of.
-        middle = epochs[(width - 1) // 2 : (width - 1) // 2 + len(mean)]
-        axis.plot(middle, mean, color=_TRAIN, linewidth=1.8, label=label)
+        steps = Smoothed.of(train, field)
+        axis.plot(steps.epochs, steps.values, color=TRAINING, alpha=0.3, linewidth=0.8)
+        axis.plot(steps.middles, steps.means, color=TRAINING, linewidth=1.8, label=steps.name)
     if validation:
         values = np.array([getattr(row, field) for row in validation])
-        axis.plot([row.epoch for row in validation], values, "o-", color=_VALIDATION, markersize=4, label="validation")
+        axis.plot([row.epoch for row in validation], values, "o-", color=VALIDATION, markersize=4, label="validation")

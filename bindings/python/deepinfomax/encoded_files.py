@@ -1,4 +1,4 @@
-"""Files of encoded images, written piece by piece; a file appears whole under its name or not at all.
+"""Files of encoded images. They are written piece by piece; a file appears whole under its name or not at all.
 
     .npy   encoded (n,64) float32
     .npz   encoded (n,64), ids (n); labels (n) int64 and classes where the data has labels; features (n,128,26,26) on demand
@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import os
 import shutil
@@ -23,6 +24,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from ._files import size_text, whole
 from .data import Dataset, MissingPackage
 
 FORMATS = (".npy", ".npz", ".csv", ".h5", ".hdf5")
@@ -45,42 +47,17 @@ def writer(
     Raises OSError that names `path` where it cannot be written.
     """
     makers = {".npy": _npy, ".npz": _npz, ".csv": _csv, ".h5": _hdf5, ".hdf5": _hdf5}
-    temporary: str | None = None
-    try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(descriptor)
+    with whole(path) as temporary:
         _check_space(path, len(data), features)
         with makers[file_format](temporary, data, weights, features) as file:
             yield file
-        with open(temporary, "rb+") as written:
-            os.fsync(written.fileno())
-        os.chmod(temporary, _mode(path))
-        os.replace(temporary, path)
-        temporary = None
-    except OSError as error:
-        if error.filename is not None and error.filename != temporary:
-            raise  # Of another file: the data's.
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-    finally:
-        if temporary is not None:
-            os.unlink(temporary)
 
 
 def _check_space(path: Path, count: int, features: bool) -> None:
     floats = ENCODED[0] + (int(np.prod(FEATURES)) if features else 0)
     needed, free = count * floats * 4, shutil.disk_usage(path.parent).free
     if free < needed:
-        raise OSError(28, f"{needed >> 20} MB are needed, {free >> 20} MB are free", str(path))
-
-
-def _mode(path: Path) -> int:
-    """Of the file that is replaced, else as the umask wants it."""
-    try:
-        return path.stat().st_mode & 0o777
-    except FileNotFoundError:
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask
+        raise OSError(errno.ENOSPC, f"{size_text(needed)} are needed, {size_text(free)} are free", str(path))
 
 
 # ---- npy, npz
@@ -227,3 +204,58 @@ def _hdf5(path: str, data: Dataset, weights: str, features: bool) -> Iterator[Wr
             maps = file.create_dataset("features", (len(data), *FEATURES), np.float32) if features else None
             yield _Datasets(encoded, maps, sink)
         sink.check()
+
+
+# ---- Reading
+
+
+def read_encoded(path: str | os.PathLike[str]) -> Floats:
+    """The vectors (n,64) of such a file, all of them finite.
+
+    Raises ValueError for one that is not such a file, OSError, and MissingPackage for HDF5 without h5py.
+    """
+    name = os.fspath(path)
+    readers = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv, ".h5": _read_hdf5, ".hdf5": _read_hdf5}
+    reader = next((readers[ending] for ending in FORMATS if name.lower().endswith(ending)), None)
+    if reader is None:
+        raise ValueError(f"{name}: expected a file by `dim encode`, whose name ends in {', '.join(FORMATS)}")
+    try:
+        found = reader(name)
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{name}: not a file by `dim encode`, or damaged") from error
+    if found.ndim != 2 or found.shape[1:] != ENCODED or found.dtype.kind != "f":
+        raise ValueError(f"{name}: expected floats of shape (n,64), found {found.dtype} {found.shape}")
+    if not np.isfinite(found).all():
+        raise ValueError(f"{name}: holds values that are NaN or infinite")
+    return np.ascontiguousarray(found, np.float32)
+
+
+def _read_npy(path: str) -> NDArray[Any]:
+    return np.asarray(np.load(path, allow_pickle=False))
+
+
+def _read_npz(path: str) -> NDArray[Any]:
+    with np.load(path, allow_pickle=False) as file:
+        return np.asarray(file["encoded"])
+
+
+def _read_csv(path: str) -> NDArray[Any]:
+    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+        lines = csv.reader(file)
+        header = next(lines, [])
+        first = header.index("y0")
+        return np.array([[float(value) for value in line[first:]] for line in lines], np.float32)
+
+
+def _read_hdf5(path: str) -> NDArray[Any]:
+    try:
+        import h5py
+    except ImportError as error:
+        raise MissingPackage("h5py", "reading HDF5 files needs") from error
+    with open(path, "rb"):  # h5py has its own words for a file that is not there.
+        pass
+    try:
+        with h5py.File(path, "r") as file:
+            return np.asarray(file["encoded"][()])
+    except (OSError, TypeError, AttributeError) as error:
+        raise ValueError(str(error)) from error

@@ -1,6 +1,6 @@
 """How much of the classes an encoder's vectors hold: the linked implementation's classifier, and simpler judges.
 
-Everything here works on encoded vectors y (n,64) or on raw pixels (n,3072); `end_to_end` alone needs the images.
+Everything here works on encoded vectors y (n,64) or on raw pixels (n,3072); `train_on_images` alone needs the images.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .classifier_trainer import ClassifierLoss, ClassifierTrainer, EncoderUse, Evaluation
+from .classifier_trainer import ClassifierLoss, ClassifierResult, ClassifierTrainer, Evaluation
 from .data import Dataset, Loader, randperm
 from .data.order import dataloader_order
 from .model import Model
@@ -96,25 +96,34 @@ def train_on_vectors(
 
 
 def train_on_images(
-    model: Model,
+    trainer: ClassifierTrainer,
     data: Dataset,
     settings: Settings,
-    encoder: EncoderUse = "trained",
     on_epoch: OnEpoch = lambda epoch: None,
     on_images: Callable[[int], object] = lambda n: None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> list[Epoch]:
-    """Trains the model's classifier on labelled images: with encoder="trained" end to end."""
+    """Trains on labelled images from where the trainer stands to the end of the last epoch; returns the epochs done.
+
+    With a trainer of encoder="trained" that is end to end. The trainer was made with its loss and learning rate; of the
+    settings epochs, batch and seed count. `on_images` hears of each batch, `stopped` is asked after it.
+    """
     history: list[Epoch] = []
     loader = Loader(data, settings.batch, settings.seed)
-    with ClassifierTrainer(model, encoder, settings.loss, settings.lr) as trainer:
-        for number in range(settings.epochs):
-            results = []
-            for batch in loader.epoch(number):
-                assert batch.labels is not None
-                results.append(trainer.step(batch.images, batch.labels))
-                on_images(len(batch.images))
+    while trainer.steps < settings.epochs * len(loader):
+        number, start = divmod(trainer.steps, len(loader))
+        results = []
+        for batch in loader.epoch(number, start):
+            assert batch.labels is not None
+            results.append(trainer.step(batch.images, batch.labels))
+            on_images(len(batch.images))
+            if stopped():
+                break
+        if trainer.steps % len(loader) == 0:
             history.append(_epoch(number, results))
             on_epoch(history[-1])
+        if stopped():
+            break
     return history
 
 
@@ -161,7 +170,7 @@ def _batches(order: Labels, size: int) -> Iterator[Labels]:
         yield order[start : start + size]
 
 
-def _epoch(number: int, results: list[Any]) -> Epoch:
+def _epoch(number: int, results: list[ClassifierResult]) -> Epoch:
     images = sum(result.count for result in results)
     loss = sum(result.loss * result.count for result in results) / images
     return Epoch(number + 1, loss, sum(result.correct for result in results) / images)

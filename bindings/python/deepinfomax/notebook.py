@@ -56,7 +56,7 @@ class GlobalDiscriminator(nn.Module):
         h = torch.cat((y, h), dim=1)
         h = F.relu(self.l0(h))
         h = F.relu(self.l1(h))
-        return self.l2(h)  # type: ignore[no-any-return]
+        return self.l2(h)
 
 
 class LocalDiscriminator(nn.Module):
@@ -71,7 +71,7 @@ class LocalDiscriminator(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         h = F.relu(self.c0(x))
         h = F.relu(self.c1(h))
-        return self.c2(h)  # type: ignore[no-any-return]
+        return self.c2(h)
 
 
 class PriorDiscriminator(nn.Module):
@@ -90,7 +90,7 @@ class PriorDiscriminator(nn.Module):
         """What the sigmoid is taken of: log D computed from it does not overflow when D saturates."""
         h = F.relu(self.l0(x))
         h = F.relu(self.l1(h))
-        return self.l2(h)  # type: ignore[no-any-return]
+        return self.l2(h)
 
 
 class Classifier(nn.Module):

@@ -113,7 +113,7 @@ def train_classifier(
             y, _ = net.encoder(x)
         value, probabilities = classifier_loss(net, y, labels, loss)
         optimiser.zero_grad()
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         optimiser.step()
         yield [value.item(), (probabilities.argmax(1) == labels).sum().item()]
 

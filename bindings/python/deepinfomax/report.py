@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from . import _svg, build_info, evaluation, maps, pictures
 from ._files import write_whole
 from ._version import __version__
 from .classifier_trainer import Evaluation
+from .curves import TERMS, TRAINING, VALIDATION, Smoothed
 from .data import DataError, Dataset, MissingPackage, open_dataset, randperm
 from .evaluation import Floats
 from .model import Model
@@ -33,14 +34,14 @@ from .run_folder import Row, RunFolder
 IMAGES = 1000
 SUBJECTS = 6
 NAME = "report.html"
-_TERMS = (("total", "total"), ("local", "local"), ("global_", "global"), ("prior", "prior"))
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 960px; margin: 2em auto; padding: 0 1em }
 h1 { font-size: 1.5em } h2 { font-size: 1.15em; margin-top: 2em; border-bottom: 1px solid #ddd }
 img { max-width: 100%; image-rendering: pixelated } svg { max-width: 100%; height: auto }
 table { border-collapse: collapse } td, th { padding: 2px 9px; text-align: right; font-weight: normal }
 th { color: #666 } table.settings td, table.settings th { text-align: left; border-top: 1px solid #eee }
-p.note { color: #666 } span.class { display: inline-block; padding: 0 .5em; margin-right: .3em; color: #fff }
+table.matrix td { min-width: 1.5em } table.matrix td, table.matrix tr:first-child th { text-align: center }
+p.note { color: #666 } span.class { display: inline-block; padding: 0 .5em; margin-right: .3em }
 """
 
 
@@ -84,18 +85,14 @@ def _curves(rows: Sequence[Row]) -> str:
     validation = [row for row in rows if row.phase == "validation"]
     if not train:
         return _note("No steps yet.")
-    width = max(1, len(train) // 40)
-    epochs = [row.epoch for row in train]
     charts = []
-    for field, name in _TERMS:
-        values = np.array([getattr(row, field) for row in train])
-        mean = np.convolve(values, np.full(width, 1 / width), "valid")
-        middle = epochs[(width - 1) // 2 :][: len(mean)]
+    for field, name in TERMS:
+        steps = Smoothed.of(train, field)
         held_out = [getattr(row, field) for row in validation]
         curves = [
-            _svg.Curve("", epochs, values.tolist(), "#bcd", 0.8),
-            _svg.Curve(f"training, mean of {width}", middle, mean.tolist(), "#4477aa", 1.8),
-            _svg.Curve("validation", [row.epoch for row in validation], held_out, "#cc6633", 0),
+            _svg.Curve("", steps.epochs.tolist(), steps.values.tolist(), "#bcd", 0.8),
+            _svg.Curve(steps.name, steps.middles.tolist(), steps.means.tolist(), TRAINING, 1.8),
+            _svg.Curve("validation", [row.epoch for row in validation], held_out, VALIDATION, 0),
         ]
         charts.append(_svg.chart(name, curves, "epoch"))
     seconds = rows[-1].seconds
@@ -151,7 +148,7 @@ def _classes(model: Model, source: str | None, images: int) -> str:
         f"{data.name}: trained on {len(train):,} vectors, tested on {len(test):,}. Below, the classifier on this encoder: "
         "a row is a label, a column a prediction. `dim classify` does this with more care."
     )
-    head_row = "<tr><th></th><th>classifier</th><th>linear probe</th><th>5-NN</th></tr>"
+    head_row = f"<tr><th></th><th>classifier</th><th>linear probe</th><th>{evaluation.K}-NN</th></tr>"
     return f"<table>{head_row}{''.join(table)}</table>{_note(note)}{_matrix(confusion.confusion, names[:classes])}"
 
 
@@ -193,7 +190,7 @@ def _matrix(confusion: NDArray[np.int64], names: Sequence[str]) -> str:
         total = max(int(row.sum()), 1)
         cells = "".join(_cell(count, count / total) for count in row[: len(names)].tolist())
         lines.append(f"<tr><th>{escape(name)}</th>{cells}</tr>")
-    return f"<table>{''.join(lines)}</table>"
+    return f'<table class="matrix">{"".join(lines)}</table>'
 
 
 def _cell(count: int, share: float) -> str:
@@ -206,10 +203,13 @@ def _legend(data: Dataset) -> str:
     if data.labels is None:
         return ""
     names = data.classes or tuple(map(str, range(int(data.labels.max()) + 1)))
-    return "<p>" + "".join(
-        f'<span class="class" style="background:rgb{tuple(pictures.COLOURS[n % 10].tolist())}">{escape(name)}</span>'
-        for n, name in enumerate(names[:10])
-    ) + "</p>"
+    return "<p>" + "".join(_label(name, *pictures.COLOURS[n].tolist()) for n, name in enumerate(names[:10])) + "</p>"
+
+
+def _label(name: str, red: int, green: int, blue: int) -> str:
+    """A class's name on its colour; dark where the colour is light."""
+    ink = "#222" if 0.299 * red + 0.587 * green + 0.114 * blue > 150 else "#fff"
+    return f'<span class="class" style="background:rgb({red},{green},{blue});color:{ink}">{escape(name)}</span>'
 
 
 def _image(picture: pictures.Picture, description: str) -> str:

@@ -198,9 +198,18 @@ class Trainer(Run):
         o = _library.TrainerOptions(struct_size=ctypes.sizeof(_library.TrainerOptions))
         self._call("get_options", byref(o))
         prior: Prior = "adversarial" if o.prior else "monolithic"
-        rates = (o.encoder_learning_rate, o.discriminator_learning_rate)
-        adam = ((o.beta1, o.beta2), o.epsilon, o.weight_decay)
-        return TrainerOptions(prior, o.seed, o.alpha, o.beta, o.gamma, *rates, *adam)
+        return TrainerOptions(
+            prior,
+            o.seed,
+            o.alpha,
+            o.beta,
+            o.gamma,
+            o.encoder_learning_rate,
+            o.discriminator_learning_rate,
+            (o.beta1, o.beta2),
+            o.epsilon,
+            o.weight_decay,
+        )
 
     def set_learning_rates(self, encoder: float, discriminator: float) -> None:
         """From the next step on."""

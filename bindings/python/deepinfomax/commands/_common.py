@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
 
 # ---- Arguments
 
+#: What --data takes.
+DATA = (
+    "CIFAR-10's binary files (folder or .tar.gz), a folder of images, .npy, .npz, HDF5; or the sample data by name, "
+    "photographs or digits"
+)
 
 def add_examples(parser: argparse.ArgumentParser, examples: str) -> None:
     """Shown at the end of --help as they stand."""
@@ -25,11 +32,16 @@ def add_examples(parser: argparse.ArgumentParser, examples: str) -> None:
     parser.epilog = "examples:\n" + examples.strip("\n")
 
 
-def add_general(parser: argparse.ArgumentParser, seed: str) -> None:
-    """--seed, --threads, --json. `seed` says what it seeds."""
-    parser.add_argument("--seed", type=int, default=0, help=f"{seed} (default: 0)")
+def add_general(
+    parser: argparse.ArgumentParser, seed: str | None, json: str = "print one JSON object instead of text"
+) -> None:
+    """--seed, --threads, --json. `seed` says what it seeds; None: there is nothing to seed, and no option."""
+    if seed is None:
+        parser.set_defaults(seed=0)
+    else:
+        parser.add_argument("--seed", type=int, default=0, help=f"{seed} (default: 0)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads; 0 = all cores (default: DIM_NUM_THREADS, or 0)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    parser.add_argument("--json", action="store_true", help=json)
 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:
@@ -43,10 +55,14 @@ def add_data(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument(
         "--data",
         metavar="PATH",
-        help="CIFAR-10's binary files (folder or .tar.gz), a folder of images, .npy, .npz or HDF5 " f"(default: {default})",
+        help=f"{DATA} (default: {default})",
     )
     parser.add_argument(
-        "--split", default="all", choices=("all", "train", "validation", "test"), help="which part of it (default: all)"
+        "--split",
+        default="all",
+        choices=("all", "train", "validation", "test"),
+        help="the data's own training or test set, or, where it has none, nine tenths or the tenth that is held out; "
+        "validation and test are the same (default: all)",
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="the first N images alone")
 
@@ -71,8 +87,9 @@ def natural(text: str) -> int:
 
 
 def apply_general(arguments: argparse.Namespace) -> None:
-    """Checks --seed, sets --threads."""
-    check_seed(arguments.seed)
+    """Checks --seed, where there is one, and sets --threads."""
+    if arguments.seed is not None:
+        check_seed(arguments.seed)
     if arguments.threads is not None:
         if not 0 <= arguments.threads <= 1024:
             raise UsageError(f"--threads: expected 0 <= N <= 1024, found {arguments.threads}")
@@ -112,6 +129,29 @@ def open_data(arguments: argparse.Namespace, labelled: bool = False) -> Dataset:
 
 
 # ---- Files
+
+
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Makes the folder if there is none, and checks that it can be written to."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def check_room(folder: str | os.PathLike[str], needed: int, what: str) -> None:
+    """Says before a long computation that the disk has no room for `what`."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UsageError(f"{folder}: {free >> 20} MB are free, {needed >> 20} MB are needed: {what}")
+
+
+def check_ending(option: str, path: str, endings: Sequence[str]) -> None:
+    """That a file's name ends as the formats do that it can be written in: "png", "svg"..."""
+    if Path(path).suffix.lower().lstrip(".") not in endings:
+        raise UsageError(f"{option}: expected a name that ends in {', '.join(endings)}, found {path}")
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:

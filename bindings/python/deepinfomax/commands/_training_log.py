@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, TextIO
 
 from .. import build_info
@@ -77,11 +78,14 @@ class TrainingLog:
     def checkpoint(self, step: int) -> None:
         self._event("checkpoint", step=step, path=str(self._folder.checkpoint))
 
-    def finished(self) -> None:
+    def finished(self, report: Path | None) -> None:
+        """`report`: its page, where one was written."""
         curves = self._draw()
         self._event("end", status="finished", step=self._steps, weights=str(self._folder.weights),
-                    checkpoint=str(self._folder.checkpoint), curves=curves)  # fmt: skip
-        self._say(f"done: weights in {self._folder.weights}" + (f", curves in {curves}" if curves else ""))
+                    checkpoint=str(self._folder.checkpoint), curves=curves,
+                    report=None if report is None else str(report))  # fmt: skip
+        also = [f"{what} in {path}" for what, path in (("curves", curves), ("report", report)) if path is not None]
+        self._say(", ".join([f"done: weights in {self._folder.weights}", *also]))
 
     def interrupted(self, step: int, resume: str) -> None:
         self._event("end", status="interrupted", step=step, checkpoint=str(self._folder.checkpoint), resume=resume)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-import numpy as np
-
 from .. import evaluation
 from ..data import Dataset
+from ..encoded_files import read_encoded
 from ..evaluation import Floats
 from ..model import Model
 from . import UsageError
@@ -19,7 +18,7 @@ def add_vectors(parser: argparse.ArgumentParser) -> None:
     """--vectors and --batch-statistics, beside --weights."""
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument(
-        "--vectors", metavar="FILE", help="the data's vectors as `dim encode` wrote them (.npy, .npz): encode nothing again"
+        "--vectors", metavar="FILE", help="the data's vectors as `dim encode` wrote them: encode nothing again"
     )
     choice.add_argument(
         "--batch-statistics",
@@ -47,14 +46,9 @@ def encoded(model: Model, data: Dataset, *, shown: bool) -> Floats:
 
 def _read(path: str, images: int) -> Floats:
     try:
-        content = np.load(path, allow_pickle=False)
-        array = content if isinstance(content, np.ndarray) else content["encoded"]
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror or error}") from error
-    except (ValueError, EOFError, KeyError) as error:
-        raise UsageError(f"{path}: expected vectors in an .npy or .npz file by `dim encode`: {error}") from error
-    if array.shape != (images, 64) or array.dtype.kind != "f":
-        raise UsageError(f"{path}: expected floats of shape ({images}, 64) for this data, found {array.dtype} {array.shape}")
-    if not np.isfinite(array).all():
-        raise UsageError(f"{path}: holds values that are NaN or infinite")
-    return np.ascontiguousarray(array, np.float32)
+        y = read_encoded(path)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if len(y) != images:
+        raise UsageError(f"{path}: holds {len(y)} vectors; the data has {images} images")
+    return y

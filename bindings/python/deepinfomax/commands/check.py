@@ -17,9 +17,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _recorded, _training, _walk, build_info, num_threads, photographs, set_num_threads
+from .. import _recorded, _training, _walk, build_info, num_threads, photographs
 from ..model import Model
 from . import UsageError
+from ._common import add_examples, add_general, apply_general
 
 #: Of the largest error over the root mean square of the output.
 TOLERANCE = 1e-4
@@ -28,24 +29,28 @@ RECORDING = Path(__file__).parent.parent / "recorded" / "check.npz"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seed", type=int, default=0, help="weights of torch.manual_seed(SEED) (default: 0)")
     parser.add_argument("--weights", metavar="FILE", help="an HDF5 file whose networks replace the seed's")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads; 0 = all cores (default: DIM_NUM_THREADS, or 0)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     parser.add_argument("--train", action="store_true", help="compare training: gradients, losses, weights after some steps")
     parser.add_argument("--steps", type=int, metavar="N", help="with --train, how many (default: 5)")
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--live", action="store_true", help="compare with PyTorch, which must be installed")
     choice.add_argument("--recorded", action="store_true", help="compare with the numbers recorded from PyTorch")
+    add_general(parser, "weights of torch.manual_seed(SEED)")
+    add_examples(
+        parser,
+        """
+  dim check                             every output of the notebook, beside PyTorch's where it is installed
+  dim check --recorded --seed 1         beside the numbers that PyTorch gave once
+  dim check --weights weights.h5        with weights of your own, which need PyTorch at work
+  dim check --train --steps 2           two steps of each training run
+
+exit code: 0 all within the tolerance, 1 something is not
+""",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if not 0 <= arguments.seed < 2**64:
-        raise UsageError(f"--seed: expected 0 <= SEED < 2**64, found {arguments.seed}")
-    if arguments.threads is not None:
-        if not 0 <= arguments.threads <= 1024:
-            raise UsageError(f"--threads: expected 0 <= N <= 1024, found {arguments.threads}")
-        set_num_threads(arguments.threads)
+    apply_general(arguments)
     if arguments.train:
         return _train(arguments)
     if arguments.steps is not None:

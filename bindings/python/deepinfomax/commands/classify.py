@@ -7,7 +7,7 @@ import csv
 import io
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from ..classifier_trainer import Evaluation
 from ..data import Dataset, MissingPackage, open_dataset
 from ..evaluation import Epoch, Floats, Labels, Settings
 from ..model import Model
-from . import UsageError, _vectors
+from . import UsageError, _end_to_end, _vectors
 from ._common import (
-    add_data, add_examples, add_general, apply_general, check_seed, check_writable, natural, open_data, open_model, positive,
+    add_data, add_examples, add_general, apply_general, check_ending, check_room, check_seed, check_writable, make_folder,
+    natural, open_data, open_model, positive,
 )  # fmt: skip
 from ._progress import Progress
 
@@ -48,6 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files = parser.add_argument_group("what is written")
     files.add_argument("--picture", metavar="FILE", help="the confusion matrices: .png, .svg or .pdf (needs matplotlib)")
     files.add_argument("--predictions", metavar="FILE", help="the labels of --predict as CSV, in place of lines of text")
+    files.add_argument("--checkpoint", metavar="FOLDER",
+                       help="keep the end-to-end training there, also on Ctrl-C; the same command then goes on with it")  # fmt: skip
+    files.add_argument("--checkpoint-every", type=positive, default=1, metavar="K",
+                       help="epochs between two checkpoints (default: 1)")  # fmt: skip
     files.add_argument("--save", metavar="FILE", help="weights file with the trained classifier")
     add_general(parser, "the split in 90 and 10 percent, untrained weights, order of the batches")
     add_examples(
@@ -56,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   dim classify                                            the digits: an untrained encoder, end to end, pixels
   dim classify --weights weights.h5 --seeds 0,1,2 --picture confusion.png
   dim classify --weights weights.h5 --data cifar-10-binary.tar.gz --split train --arms frozen,untrained
+  dim classify --arms end-to-end --end-to-end-epochs 100 --data cifar-10-binary.tar.gz --split train --checkpoint run
   dim classify --weights weights.h5 --predict photos --save classifier.h5
   dim classify --weights classifier.h5 --epochs 0 --predict photos       without training again
 """,
@@ -71,8 +77,11 @@ def run(arguments: argparse.Namespace) -> int:
     judged = None if arguments.weights is None else open_model(arguments)
 
     runs: list[Run] = []
-    for seed in seeds:
-        runs += Comparison(arguments, data, judged, seed).runs(arms)
+    try:
+        for seed in seeds:
+            runs += Comparison(arguments, data, judged, seed).runs(arms)
+    except _end_to_end.Stopped as stopped:
+        return _stopped(arguments, stopped)
     models = [run for run in runs if run.model is not None]
     if (arguments.predict or arguments.save) and not models:
         raise UsageError(f"--{'predict' if arguments.predict else 'save'}: no arm that has a classifier")
@@ -87,6 +96,15 @@ def run(arguments: argparse.Namespace) -> int:
         write_whole(arguments.predictions, _csv(report.pop("predictions")).encode())
     print(json.dumps(report, indent=2) if arguments.json else _text(report))
     return 0
+
+
+def _stopped(arguments: argparse.Namespace, stopped: _end_to_end.Stopped) -> int:
+    if arguments.json:
+        print(json.dumps({"status": "interrupted", "step": stopped.step, "checkpoint": arguments.checkpoint}))
+    else:
+        print(f"interrupted after step {stopped.step}, which is saved in {arguments.checkpoint}; "
+              "the same command goes on from there")  # fmt: skip
+    return stopped.exit_code
 
 
 def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[int]]:
@@ -115,11 +133,14 @@ def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[int]]:
         raise UsageError("--arms: nothing is left to compare; frozen needs --weights")
     if arguments.predictions and not arguments.predict:
         raise UsageError("--predictions: there is no --predict")
-    if arguments.picture and Path(arguments.picture).suffix.lower().lstrip(".") not in charts.FORMATS:
-        raise UsageError(f"--picture: expected a name that ends in {', '.join(charts.FORMATS)}, found {arguments.picture}")
+    if arguments.picture:
+        check_ending("--picture", arguments.picture, charts.FORMATS)
     for path in (arguments.picture, arguments.predictions, arguments.save):
         if path is not None:
             check_writable(path)
+    if arguments.checkpoint is not None:
+        make_folder(arguments.checkpoint)
+        check_room(arguments.checkpoint, _end_to_end.needed(), "a checkpoint, and the next one while it is written")
     return arms, seeds
 
 
@@ -186,16 +207,24 @@ class Comparison:
         self._say(f"{arm}: encoding {len(self.data):,} images")
         y = _vectors.encoded(model, self.data, shown=self.shown)
         train, test = y[self.train], self.labels[self.test]
-        history = evaluation.train_on_vectors(model, train, self.labels[self.train], self.settings)
+        self._say(f"{arm}: {self.settings.epochs} epochs of {len(train):,} vectors")
+        with Progress(self.settings.epochs * len(train), shown=self.shown) as progress:
+            history = evaluation.train_on_vectors(
+                model, train, self.labels[self.train], self.settings, lambda epoch: progress.advance(len(train))
+            )
         return self._judged(arm, y, evaluation.test_on_vectors(model, y[self.test], test), history, model)
 
     def _end_to_end(self) -> Run:
         epochs = self.arguments.end_to_end_epochs
         self._say(f"end-to-end: {epochs} epochs of {len(self.train):,} images")
-        model, images = Model(self.seed), self.data.subset(self.train)
-        settings = Settings(epochs, self.settings.batch, self.settings.lr, self.settings.loss, self.seed)
-        with Progress(epochs * (len(images) // settings.batch) * settings.batch, shown=self.shown) as progress:
-            history = evaluation.train_on_images(model, images, settings, on_images=progress.advance)
+        folder = None if self.arguments.checkpoint is None else Path(self.arguments.checkpoint)
+        model, history = _end_to_end.train(
+            self.data.subset(self.train),
+            replace(self.settings, epochs=epochs),
+            folder,
+            every=self.arguments.checkpoint_every,
+            shown=self.shown,
+        )
         y = _vectors.encoded(model, self.data, shown=self.shown)
         test = evaluation.test_on_vectors(model, y[self.test], self.labels[self.test])
         return self._judged("end-to-end", y, test, history, model)
@@ -244,7 +273,7 @@ def _csv(predictions: list[dict[str, Any]]) -> str:
 
 
 def _draw(path: str, runs: list[Run], names: tuple[str, ...]) -> None:
-    matrices = [(f"{run.arm} ({run.test.accuracy:.1%})", run.test.confusion) for run in runs if run.test is not None]
+    matrices = [(f"{run.arm}\n{run.test.accuracy:.1%} right", run.test.confusion) for run in runs if run.test is not None]
     try:
         content = charts.confusion(matrices, names, Path(path).suffix.lower().lstrip("."))
     except ImportError as error:
@@ -285,7 +314,8 @@ def _text(report: dict[str, Any]) -> str:
     images = report["images"]
     lines = [
         "",
-        f"{report['data']}: trained on {images['train']:,} images, tested on {images['test']:,}; weights {report['weights']}",
+        f"{report['data']}: trained on {images['train']:,} images, tested on {images['test']:,}"
+        + (f"; weights {report['weights']}" if report["weights"] else ""),
         "",
         f"{'':<12}{'classifier':>16}{'linear probe':>16}{f'{evaluation.K}-NN':>16}",
     ]

@@ -17,7 +17,7 @@ from .. import torch_files
 from ..model import NETWORKS, Model
 from ..torch_files import State, TorchFileError
 from . import UsageError
-from ._common import add_examples, apply_general, check_writable, natural
+from ._common import add_examples, add_general, apply_general, check_writable, natural
 
 HDF5_NAMES = (".h5", ".hdf5", ".hdf")
 TORCH_NAMES = (".pt", ".pth", ".wgt", ".bin", ".ckpt", ".tar")
@@ -30,12 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--original",
         action="store_true",
-        help="the output is a folder: write encoder<EPOCH>.wgt and loss<EPOCH>.wgt, as the original's train.py does",
+        help="the output is a folder: write encoder<N>.wgt and loss<N>.wgt, N of --epoch, as the original's train.py does",
     )
-    parser.add_argument("--epoch", type=natural, default=0, help="with --original, the number in the names (default: 0)")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads; 0 = all cores (default: DIM_NUM_THREADS, or 0)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
-    parser.set_defaults(seed=0)
+    parser.add_argument("--epoch", type=natural, default=0, metavar="N", help="with --original, the number in the names (default: 0)")
+    add_general(parser, None)
     add_examples(
         parser,
         """

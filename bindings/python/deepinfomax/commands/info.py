@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from .. import __version__, _library, build_info
+from .._files import size_text
 from ..classifier_trainer import ClassifierTrainer
 from ..errors import DimError, FileContentError
 from ..model import NETWORKS, Model
 from ..trainer import Trainer
-from ._common import add_examples, apply_general
+from ._common import add_examples, add_general, apply_general
 
 #: The packages that commands use where they are there, for a report of a defect.
 PACKAGES = ("numpy", "h5py", "Pillow", "scikit-learn", "matplotlib", "torch")
@@ -26,9 +27,7 @@ PACKAGES = ("numpy", "h5py", "Pillow", "scikit-learn", "matplotlib", "torch")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="*", metavar="FILE", help="weights file or checkpoint (none: about the library)")
     parser.add_argument("--shapes", action="store_true", help="list every entry of the state_dict, not only the networks")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads; 0 = all cores (default: DIM_NUM_THREADS, or 0)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
-    parser.set_defaults(seed=0)
+    add_general(parser, None)
     add_examples(
         parser,
         """
@@ -142,7 +141,7 @@ def _library_text(about: dict[str, Any]) -> str:
 
 
 def _text(file: dict[str, Any], shapes: bool) -> str:
-    size = "" if file["bytes"] is None else f", {file['bytes'] / 1e6:.1f} MB"
+    size = "" if file["bytes"] is None else f", {size_text(file['bytes'])}"
     lines = [f"{file['file']}{size}"]
     networks = file["networks"]
     if networks:

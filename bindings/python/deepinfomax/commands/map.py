@@ -13,7 +13,9 @@ from .. import maps, pictures
 from .._files import write_whole
 from ..data import Dataset, MissingPackage, randperm
 from . import UsageError, _vectors
-from ._common import add_data, add_examples, add_general, add_weights, apply_general, check_writable, open_data, positive
+from ._common import (
+    add_data, add_examples, add_general, add_weights, apply_general, check_ending, check_writable, open_data, positive,
+)  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _vectors.add_vectors(parser)
     parser.add_argument("--method", choices=("pca", "tsne"), default="pca", help="tsne needs scikit-learn (default: pca)")
     parser.add_argument("--images", type=positive, default=1000, metavar="N", help="draw N at most (default: 1000)")
-    parser.add_argument("--size", type=positive, default=1200, help="longer side of the picture in pixels (default: 1200)")
-    parser.add_argument("--thumbnail", type=positive, default=28, help="side of an image in pixels (default: 28)")
+    parser.add_argument("--size", type=positive, default=1200, metavar="N", help="longer side of the picture in pixels (default: 1200)")
+    parser.add_argument("--thumbnail", type=positive, default=28, metavar="N", help="side of an image in pixels (default: 28)")
     parser.add_argument("--output", default="map.png", metavar="FILE", help="the picture, a PNG (default: map.png)")
     parser.add_argument("--coordinates", metavar="FILE", help="also write image, class, x, y as CSV")
     add_general(parser, "chooses the images drawn, begins t-SNE; untrained weights, where --weights names none")
@@ -42,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     apply_general(arguments)
     if arguments.size < 4 * arguments.thumbnail:
         raise UsageError(f"--size: expected four thumbnails at least, {4 * arguments.thumbnail}, found {arguments.size}")
+    check_ending("--output", arguments.output, ["png"])
     check_writable(arguments.output)
     if arguments.coordinates:
         check_writable(arguments.coordinates)
@@ -84,15 +87,8 @@ def _csv(data: Dataset, places: np.ndarray[tuple[int, ...], np.dtype[np.float64]
     table = csv.writer(text, lineterminator="\n")
     table.writerow(("image", "class", "x", "y"))
     for number, (x, y) in enumerate(places.tolist()):
-        table.writerow((data.ids[number], _class(data, number), repr(x), repr(y)))
+        table.writerow((data.ids[number], data.class_name(number), repr(x), repr(y)))
     return text.getvalue()
-
-
-def _class(data: Dataset, number: int) -> str:
-    if data.labels is None:
-        return ""
-    label = int(data.labels[number])
-    return str(label) if data.classes is None else data.classes[label]
 
 
 def _report(arguments: argparse.Namespace, drawn: Dataset, projection: maps.Projection, weights: str) -> None:
@@ -102,7 +98,7 @@ def _report(arguments: argparse.Namespace, drawn: Dataset, projection: maps.Proj
         classes = {name: "#%02x%02x%02x" % tuple(pictures.COLOURS[n % 10]) for n, name in enumerate(names)}
     if arguments.json:
         points = [
-            {"image": drawn.ids[n], "x": x, "y": y} | ({"class": _class(drawn, n)} if classes else {})
+            {"image": drawn.ids[n], "x": x, "y": y} | ({"class": drawn.class_name(n)} if classes else {})
             for n, (x, y) in enumerate(projection.places.tolist())
         ]
         report = {"data": drawn.name, "weights": weights, "method": projection.method, "explained": projection.explained,

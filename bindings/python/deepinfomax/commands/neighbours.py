@@ -16,23 +16,24 @@ from ..model import Model
 from ..neighbours import Neighbours, neighbours
 from . import UsageError, _vectors
 from ._common import (
-    add_data, add_examples, add_general, add_weights, apply_general, check_writable, natural, open_data, positive,
+    add_data, add_examples, add_general, add_weights, apply_general, check_ending, check_writable, natural, open_data,
+    positive,
 )  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "images", nargs="*", metavar="IMAGE", help="numbers of images in the data, or image files (default: by --seed)"
+        "images", nargs="*", metavar="IMAGE", help="numbers of images in the data, or image files (default: one, drawn by --seed)"
     )
     parser.add_argument("--grid", type=positive, metavar="N", help="N images that --seed draws, all in one picture")
     add_data(parser, "scikit-learn's sample photographs")
     add_weights(parser)
     _vectors.add_vectors(parser)
-    parser.add_argument("--count", type=positive, default=10, help="how many nearest, how many farthest (default: 10)")
+    parser.add_argument("--count", type=positive, default=10, metavar="N", help="how many nearest, how many farthest (default: 10)")
     parser.add_argument("--others", action="store_true", help="leave the image itself out, which is its own nearest")
-    parser.add_argument("--columns", type=positive, default=2, help="panels side by side (default: 2)")
-    parser.add_argument("--scale", type=positive, default=2, help="enlarge the pixels so many times (default: 2)")
-    parser.add_argument("--gap", type=natural, default=0, help="pixels between the images (default: 0, as the original)")
+    parser.add_argument("--columns", type=positive, default=2, metavar="N", help="panels side by side (default: 2)")
+    parser.add_argument("--scale", type=positive, default=2, metavar="N", help="enlarge the pixels so many times (default: 2)")
+    parser.add_argument("--gap", type=natural, default=0, metavar="N", help="pixels between the images (default: 0, as the original)")
     parser.add_argument(
         "--output", default="neighbours.png", metavar="FILE", help="the picture, a PNG (default: neighbours.png)"
     )
@@ -53,6 +54,7 @@ the encoded vectors and in its order.
 
 def run(arguments: argparse.Namespace) -> int:
     apply_general(arguments)
+    check_ending("--output", arguments.output, ["png"])
     check_writable(arguments.output)
     data = open_data(arguments)
     chosen = _subjects(arguments, data)  # Before the long part: a name may be wrong.
@@ -116,7 +118,7 @@ def _neighbours(vector: Floats, y: Floats, number: int | None, count: int, other
 def _report(name: str, number: int | None, found: Neighbours, data: Dataset) -> dict[str, Any]:
     report: dict[str, Any] = {"image": name, "number": number}
     if data.labels is not None and number is not None:
-        report["class"] = _class(data, number)
+        report["class"] = data.class_name(number)
     report["nearest"] = _listed(found.nearest, found.nearest_distances, data)
     report["farthest"] = _listed(found.farthest, found.farthest_distances, data)
     return report
@@ -127,14 +129,8 @@ def _listed(numbers: Labels, distances: Any, data: Dataset) -> list[dict[str, An
     for number, distance in zip(numbers.tolist(), distances.tolist(), strict=True):
         listed.append({"image": data.ids[number], "number": number, "distance": distance})
         if data.labels is not None:
-            listed[-1]["class"] = _class(data, number)
+            listed[-1]["class"] = data.class_name(number)
     return listed
-
-
-def _class(data: Dataset, number: int) -> str:
-    assert data.labels is not None
-    label = int(data.labels[number])
-    return str(label) if data.classes is None else data.classes[label]
 
 
 def _text(report: dict[str, Any]) -> str:

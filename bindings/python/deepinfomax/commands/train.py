@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import importlib.util
 import math
 import os
 import shlex
 import shutil
-import tempfile
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .. import set_num_threads
-from ..data import Dataset, Loader, open_dataset
+from .. import report
+from ..data import DataError, Dataset, Loader, open_dataset
 from ..data.opening import is_sample
 from ..errors import FileAccessError, NotFinite
 from ..model import Model
@@ -26,7 +24,7 @@ from ..run_folder import RunFolder, Settings
 from ..schedule import KINDS, Schedule
 from ..trainer import Trainer
 from . import UsageError
-from ._common import add_examples, add_general, check_seed, natural, positive
+from ._common import DATA, add_examples, add_general, apply_general, check_room, make_folder, natural, positive
 from ._interrupts import Interrupts
 from ._training_log import TrainingLog
 
@@ -60,8 +58,7 @@ _EXAMPLES = """
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--data", metavar="PATH", help="CIFAR-10's binary files, a folder of images, .npy, .npz or HDF5 "
-        "(default: the sample photographs of scikit-learn)")  # fmt: skip
+    add("--data", metavar="PATH", help=f"{DATA} (default: scikit-learn's sample photographs)")
     add("--output", metavar="FOLDER", help="the run's folder (default: dim-run, or dim-run-2 and so on)")
     add("--resume", metavar="FOLDER", help="go on with the run of this folder, as it was started")
     add("--epochs", type=positive, metavar="N", help=f"passes over the data, in all (default: {_EPOCHS})")
@@ -71,40 +68,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     objective.add_argument("--prior", choices=("monolithic", "adversarial"),
                            help="what the encoder does about the prior term: minimise it (the original), or work "
                            "against the discriminator (the paper) (default: monolithic)")  # fmt: skip
-    for name in ("alpha", "beta", "gamma"):
-        objective.add_argument(f"--{name}", type=float, metavar="X", help=f"(default: {_DEFAULTS[name]})")
+    for name, term in (("alpha", "global"), ("beta", "local"), ("gamma", "prior")):
+        objective.add_argument(
+            f"--{name}", type=float, metavar="X", help=f"weight of the {term} term (default: {_DEFAULTS[name]})"
+        )
     rate = parser.add_argument_group("learning rate")
     rate.add_argument("--lr", type=float, metavar="X", help="of both Adams, at the start (default: 1e-4)")
-    rate.add_argument("--schedule", choices=KINDS, help="how it changes (default: constant)")
-    rate.add_argument("--step-epochs", type=positive, metavar="N", help="of schedule step (default: every 10 epochs)")
-    rate.add_argument("--step-factor", type=float, metavar="X", help="of schedule step (default: 0.1)")
+    rate.add_argument("--schedule", choices=KINDS, help="how it changes; cosine ends at 0 (default: constant)")
+    rate.add_argument("--step-epochs", type=positive, metavar="N", help="of schedule step: epochs between two changes (default: 10)")
+    rate.add_argument("--step-factor", type=float, metavar="X", help="of schedule step: what the rate is multiplied by (default: 0.1)")
     files = parser.add_argument_group("what is written, and how often")
     files.add_argument("--validation-images", type=natural, metavar="N",
-                       help="of the held-out images, for the validation losses; 0 = none (default: 1024)")  # fmt: skip
-    files.add_argument("--checkpoint-every", type=positive, metavar="K", help="epochs (default: 1)")
+                       help="how many of the held-out images the validation losses are of; 0 = none (default: 1024)")  # fmt: skip
+    files.add_argument("--checkpoint-every", type=positive, metavar="K", help="epochs between two checkpoints (default: 1)")
     files.add_argument("--keep-all", action="store_true", default=None, help="keep each epoch's checkpoint, too")
-    files.add_argument("--tensorboard", action="store_true", help="also write TensorBoard's event files")
+    files.add_argument("--tensorboard", action="store_true", help="also write TensorBoard's event files (needs tensorboard)")
     files.add_argument("--no-plot", action="store_true", help="do not draw the curves")
-    files.add_argument("--report", action="store_true", help="write report.html at the end")
-    add_general(parser, "weights, order of the images and prior noise")
+    files.add_argument("--report", action="store_true", help="write report.html at the end: the run on one page")
+    add_general(parser, "weights, order of the images and prior noise", "print a JSON object a line instead of text")
     parser.set_defaults(seed=None)
     add_examples(parser, _EXAMPLES)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    apply_general(arguments)
     _check(arguments)
-    if arguments.threads is not None:
-        set_num_threads(arguments.threads)
     training = _Training.resumed(arguments) if arguments.resume else _Training.started(arguments)
     return training.run()
 
 
 def _check(arguments: argparse.Namespace) -> None:
     """What can be known to be wrong before any file is opened."""
-    if arguments.threads is not None and not 0 <= arguments.threads <= 1024:
-        raise UsageError(f"--threads: expected 0 <= N <= 1024, found {arguments.threads}")
-    if arguments.seed is not None:
-        check_seed(arguments.seed)
     if arguments.batch == 1:
         raise UsageError("--batch: expected 2 at least: an image's negative is the next image of its batch")
     for name in ("alpha", "beta", "gamma", "lr", "step_factor"):
@@ -113,8 +107,6 @@ def _check(arguments: argparse.Namespace) -> None:
             raise UsageError(f"--{name.replace('_', '-')}: expected a number that is not negative, found {value}")
     if arguments.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise UsageError("--tensorboard: the package tensorboard is not installed; metrics.csv is written in any case")
-    if arguments.report and importlib.util.find_spec("deepinfomax.report") is None:
-        raise UsageError("--report: this version has no report")
 
 
 class _Training:
@@ -239,6 +231,10 @@ class _Training:
                     self._save(log)
             except NotFinite as error:
                 return log.failed(f"{error}\nTry a smaller --lr. {self._what_is_kept()}")
+            except DataError as error:  # The file may be mended, and the run gone on with.
+                if self.saved != self.trainer.steps:
+                    self._save(log)
+                return log.failed(f"{error}\n{self._what_is_kept()}")
             except FileAccessError as error:
                 return log.failed(f"{error}\n{self._what_is_kept()}")
             except OSError as error:
@@ -246,9 +242,8 @@ class _Training:
             if interrupts.wanted is not None:
                 log.interrupted(self.trainer.steps, self._resume_command())
                 return interrupts.exit_code
-            log.finished()
-        if self.arguments.report:
-            importlib.import_module("deepinfomax.report").write(self.folder, self.trainer.model)
+            page = report.write(self.folder, self.trainer.model) if self.arguments.report else None
+            log.finished(page)
         return 0
 
     def _epoch(self, log: TrainingLog, interrupts: Interrupts) -> None:
@@ -325,22 +320,15 @@ def _prepare(folder: RunFolder, settings: Settings, model: Model) -> None:
     """Finds out now what would otherwise be found out after hours."""
     existed = folder.path.exists()
     try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(folder.path).free
-        with tempfile.TemporaryFile(dir=folder.path):
-            pass
-    except OSError as error:
-        raise UsageError(f"{folder.path}: cannot be written: {error.strerror}") from error
-    # Both Adams keep two values beside each weight.
-    checkpoint = 3 * sum(info.nbytes for info in model.parameters_info())
-    needed = checkpoint * (1 if folder.checkpoint.exists() else 2) + checkpoint // 3
-    if free < needed:
-        if not existed:
+        make_folder(folder.path)
+        # Both Adams keep two values beside each weight.
+        checkpoint = 3 * sum(info.nbytes for info in model.parameters_info())
+        needed = checkpoint * (1 if folder.checkpoint.exists() else 2) + checkpoint // 3
+        check_room(folder.path, needed, "a checkpoint, the next one while it is written, and the weights")
+    except UsageError:
+        if not existed and folder.path.exists():
             folder.path.rmdir()
-        raise UsageError(
-            f"{folder.path}: {free >> 20} MB are free, {needed >> 20} MB are needed: a checkpoint, the next one while "
-            "it is written, and the weights"
-        )
+        raise
     folder.write_settings(settings)
 
 

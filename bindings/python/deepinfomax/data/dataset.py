@@ -55,6 +55,13 @@ class Dataset(ABC):
             raise DataError(f"{self.name}: image {self.ids[int(indices[~finite][0])]} has NaN or infinite values")
         return images
 
+    def class_name(self, index: int) -> str:
+        """Of an image; its label as a number where the classes have no names, "" where there are no labels."""
+        if self.labels is None:
+            return ""
+        label = int(self.labels[index])
+        return str(label) if self.classes is None else self.classes[label]
+
     def subset(self, indices: NDArray[Any]) -> Dataset:
         """These images, in this order."""
         return Subset(self, self._indices(indices))

@@ -51,5 +51,8 @@ class Array:
             return self._array[index]
         except (OSError, RuntimeError, ValueError, MemoryError) as error:
             start, stop, _ = index.indices(self.shape[0] if self.shape else 0)
+            if stop - start > 1:  # Which of them?
+                for record in range(start, stop):
+                    self[record : record + 1]
             records = f"record {start}" if stop - start == 1 else f"records {start} to {stop - 1}"
             raise DataError(f"{self._where}: {records} cannot be read: {error}") from error

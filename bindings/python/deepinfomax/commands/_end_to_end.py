@@ -1,0 +1,122 @@
+"""Encoder and classifier trained together for `dim classify`. It takes as long as training an encoder: it may be stopped,
+and goes on bit for bit from a folder with two files a seed.
+
+    end-to-end-0.h5      the newest checkpoint, about 200 MB; a weights file as well
+    end-to-end-0.json    what it was started with, and the epochs that are done
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import evaluation
+from .._files import write_whole
+from ..classifier_trainer import ClassifierTrainer
+from ..data import Dataset
+from ..evaluation import Epoch, Settings
+from ..model import Model
+from . import UsageError
+from ._interrupts import Interrupts
+from ._progress import Progress
+
+
+class Stopped(Exception):
+    """The user has stopped the training, and a checkpoint has been written. `exit_code` is the command's."""
+
+    def __init__(self, step: int, exit_code: int) -> None:
+        super().__init__(step)
+        self.step, self.exit_code = step, exit_code
+
+
+def needed() -> int:
+    """Bytes of two checkpoints: all weights, and two values of Adam beside each that is trained."""
+    with Model(0) as model:
+        entries = model.parameters_info()
+    trained = [info for info in entries if info.trainable and info.name.split(".")[0] in ("encoder", "classifier")]
+    return 2 * (sum(info.nbytes for info in entries) + 2 * sum(info.nbytes for info in trained))
+
+
+def train(
+    images: Dataset, settings: Settings, folder: Path | None, *, every: int, shown: bool
+) -> tuple[Model, list[Epoch]]:
+    """Trains from the weights of the seed, or goes on where `folder` has a checkpoint of it. Returns the model, in
+    evaluation mode, and its history.
+
+    every: epochs between two checkpoints. Raises Stopped, only where there is a folder; UsageError for a checkpoint of
+    something else.
+    """
+    if folder is None:
+        with _progress(images, settings, 0, shown) as progress:
+            with ClassifierTrainer(Model(settings.seed), "trained", settings.loss, settings.lr) as trainer:
+                return trainer.model, evaluation.train_on_images(trainer, images, settings, on_images=progress.advance)
+    kept = Kept(folder, images, settings)
+    trainer, history = kept.opened()
+
+    def on_epoch(epoch: Epoch) -> None:
+        history.append(epoch)
+        if epoch.number % every == 0 or epoch.number == settings.epochs:
+            kept.save(trainer, history)
+
+    notice = "stopping after this step; Ctrl-C again stops at once, and loses what came after the last checkpoint"
+    with trainer, _progress(images, settings, trainer.steps, shown) as progress, Interrupts(notice) as interrupts:
+        evaluation.train_on_images(
+            trainer, images, settings, on_epoch, progress.advance, lambda: interrupts.wanted is not None
+        )
+        if interrupts.wanted is not None:
+            kept.save(trainer, history)
+            raise Stopped(trainer.steps, interrupts.exit_code)
+        return trainer.model, history
+
+
+def _progress(images: Dataset, settings: Settings, steps: int, shown: bool) -> Progress:
+    an_epoch = len(images) // settings.batch * settings.batch
+    return Progress(settings.epochs * an_epoch, steps * settings.batch, shown=shown)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The two files of a seed."""
+
+    folder: Path
+    images: Dataset
+    settings: Settings
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.folder / f"end-to-end-{self.settings.seed}.h5"
+
+    @property
+    def _about(self) -> Path:
+        return self._checkpoint.with_suffix(".json")
+
+    def opened(self) -> tuple[ClassifierTrainer, list[Epoch]]:
+        """A trainer, and the epochs that it has done."""
+        if not self._checkpoint.exists():
+            model = Model(self.settings.seed)
+            return ClassifierTrainer(model, "trained", self.settings.loss, self.settings.lr), []
+        try:
+            about = json.loads(self._about.read_text("utf-8"))
+            started, epochs = about["started"], [Epoch(**epoch) for epoch in about["epochs"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{self._about}: does not tell what {self._checkpoint.name} is of: {error}") from error
+        for name, value in self._started().items():
+            if started.get(name) != value:
+                raise UsageError(
+                    f"--checkpoint: {self._checkpoint} was started with {name} {started.get(name)}, now it is {value}; "
+                    "name another folder"
+                )
+        return ClassifierTrainer.resume(self._checkpoint), epochs
+
+    def save(self, trainer: ClassifierTrainer, history: list[Epoch]) -> None:
+        trainer.save(self._checkpoint)
+        about = {"started": self._started(), "epochs": [asdict(epoch) for epoch in history]}
+        write_whole(self._about, (json.dumps(about, indent=2) + "\n").encode())
+
+    def _started(self) -> dict[str, Any]:
+        """What must not change; the number of epochs may."""
+        settings = asdict(self.settings)
+        del settings["epochs"]
+        return {"data": self.images.name, "images": len(self.images), **settings}
