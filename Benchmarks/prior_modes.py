@@ -1,6 +1,7 @@
 """What training does to the losses and to the distribution of y, in both prior modes.
 
     make lib && PYTHONPATH=bindings/python .venv/bin/python Benchmarks/prior_modes.py [--steps 300] [--torch 300]
+    ... Benchmarks/prior_modes.py --encoder-lr 1e-7 --discriminator-lr 1e-3
 
 Trains on the sample photographs' patches and prints the losses of the first and the last tenth of the steps, and how
 far y is from uniform on [0,1): the mean over its 64 components of the Wasserstein distance, and the share of values
@@ -35,9 +36,14 @@ def distance(y: np.ndarray) -> tuple[float, float]:
 
 
 def train_here(
-    prior: str, seed: int, steps: list[np.ndarray], images: np.ndarray
+    prior: str, seed: int, steps: list[np.ndarray], images: np.ndarray, rates: tuple[float, float]
 ) -> tuple[np.ndarray, list[tuple[float, float]]]:
-    with deepinfomax.Model(seed) as model, deepinfomax.Trainer(model, prior=prior, seed=seed) as trainer:
+    with (
+        deepinfomax.Model(seed) as model,
+        deepinfomax.Trainer(
+            model, prior=prior, seed=seed, encoder_lr=rates[0], discriminator_lr=rates[1]
+        ) as trainer,
+    ):
         found = [distance(spread(model, images))]
         losses = [[r.total, r.local, r.global_, r.prior] for r in (trainer.step(x) for x in steps)]
         found.append(distance(spread(model, images)))
@@ -54,7 +60,7 @@ def spread(model: deepinfomax.Model, images: np.ndarray) -> np.ndarray:
     return y
 
 
-def train_torch(prior: str, seed: int, steps: list[np.ndarray]) -> np.ndarray:
+def train_torch(prior: str, seed: int, steps: list[np.ndarray], rates: tuple[float, float]) -> np.ndarray:
     import torch
     import torch.nn.functional as F
 
@@ -64,7 +70,7 @@ def train_torch(prior: str, seed: int, steps: list[np.ndarray]) -> np.ndarray:
     names = ("Encoder", "GlobalDiscriminator", "LocalDiscriminator", "PriorDiscriminator")
     e, g, l, d = (getattr(notebook, name)() for name in names)
     discriminators = [*g.parameters(), *l.parameters(), *d.parameters()]
-    optimisers = [torch.optim.Adam(e.parameters(), lr=1e-4), torch.optim.Adam(discriminators, lr=1e-4)]
+    optimisers = [torch.optim.Adam(e.parameters(), lr=rates[0]), torch.optim.Adam(discriminators, lr=rates[1])]
     torch.manual_seed(seed)
 
     def logit(v: torch.Tensor) -> torch.Tensor:
@@ -100,11 +106,17 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--encoder-lr", type=float, default=1e-4)
+    parser.add_argument("--discriminator-lr", type=float, default=1e-4)
     parser.add_argument("--torch", type=int, default=0, metavar="STEPS", help="as many steps in PyTorch, too")
     arguments = parser.parse_args()
+    rates = (arguments.encoder_lr, arguments.discriminator_lr)
     images = photographs.pixels(photographs.patches())
     steps = batches(images, arguments.batch, arguments.steps)
-    print(f"{len(images)} patches, {arguments.steps} steps of {arguments.batch}, seed {arguments.seed}")
+    print(
+        f"{len(images)} patches, {arguments.steps} steps of {arguments.batch}, seed {arguments.seed}, learning rates "
+        f"{rates[0]:g} (encoder) and {rates[1]:g} (discriminators)"
+    )
     columns = ["prior", "by", "steps", "total: first tenth", "last tenth", "prior: first", "last"]
     columns += ["W1 of y before", "after", "in [0,1) before", "after"]
     print("| " + " | ".join(columns) + " |")
@@ -116,10 +128,10 @@ def main() -> None:
         print(f"| {prior} | {by} | {len(losses)} | {a[0]:.3f} | {b[0]:.3f} | {a[3]:.3f} | {b[3]:.3f} | {rest} |", flush=True)
 
     for prior in ("monolithic", "adversarial"):
-        losses, (before, after) = train_here(prior, arguments.seed, steps, images[:512])
+        losses, (before, after) = train_here(prior, arguments.seed, steps, images[:512], rates)
         row(prior, "libdim", losses, f"{before[0]:.3f} | {after[0]:.3f} | {before[1]:.2f} | {after[1]:.2f}")
         if arguments.torch:
-            reference = train_torch(prior, arguments.seed, steps[: arguments.torch])
+            reference = train_torch(prior, arguments.seed, steps[: arguments.torch], rates)
             row(prior, "PyTorch", reference, "| | |")
             if arguments.torch < arguments.steps:
                 row(prior, "libdim", losses[: arguments.torch], "| | |")

@@ -110,6 +110,33 @@ try benchNT("encoder l1, batch 1", 1, 64, 204800)
 try benchNT("encoder l1 chunk, batch 64", 64, 64, 2048)
 try benchNT("global l0, batch 1", 1, 512, 15552)
 
+/// The local discriminator's c1 for a block of cells, by plain products and by Strassen's, with the rms error over the output's.
+func benchStrassen(_ levels: Int) throws {
+    guard wanted("strassen \(levels) levels") else { return }
+    let (rows, size) = (104, 512)
+    let (a, w, c) = (try random(rows * size), try random(size * size, seed: 2), try random(rows * size))
+    let weights = try StrassenWeights(depth: size, columns: size, levels: levels)
+    try weights.prepare(w.pointer, transposed: false)
+    let scratch = try Buffer(uninitialized: max(1, weights.scratch(rows: rows)))
+    let time = best {
+        weights.multiply(
+            StoredMatrix(a.pointer, rows: rows, columns: size, stride: size),
+            into: StoredMatrix(c.pointer, rows: rows, columns: size, stride: size), scratch: scratch.pointer)
+    }
+    let expected = Reference.gemm(
+        rows: rows, columns: size, depth: size, a: { a.pointer[$0 * size + $1] }, b: { w.pointer[$0 * size + $1] })
+    var (errors, squares) = (0.0, 0.0)
+    for (i, y) in expected.enumerated() {
+        errors += (Double(c.pointer[i]) - y) * (Double(c.pointer[i]) - y)
+        squares += y * y
+    }
+    print(
+        "strassen \(levels) levels \(rows)x\(size)x\(size): "
+            + "effective \(decimal(2 * Double(rows * size * size) / time.wall / 1e9)) GFLOP/s on one core, "
+            + "rms error \((errors / squares).squareRoot())")
+}
+for levels in 0...2 { try benchStrassen(levels) }
+
 /// The rms error of one random image's outputs over their rms, against sums in double at a thousand places.
 func forwardError(_ shape: ConvolutionShape, _ algorithm: ConvolutionAlgorithm) throws -> Double {
     let (x, w) = (try random(shape.inputSize, seed: 3), try random(shape.weightCount, seed: 4))

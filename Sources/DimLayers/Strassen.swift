@@ -3,7 +3,7 @@ import DimTensor
 
 // Matrix products with seven multiplications of halves instead of eight (Strassen's algorithm in Winograd's form, with 15
 // additions), to a depth of `levels`. Worth it where both factors are large: a level saves an eighth of the products, and
-// the additions are passes over memory. An element's error grows by a small factor a level; docs/winograd.md has figures.
+// the additions are passes over memory. An element's error grows by a small factor a level; docs/kernels.md has figures.
 //
 //     S1 = A21 + A22   S2 = S1 - A11    S3 = A11 - A21   S4 = A12 - S2
 //     T1 = B12 - B11   T2 = B22 - T1    T3 = B22 - B12   T4 = T2 - B21
