@@ -20,6 +20,7 @@ warnings := -Wall -Wextra -Werror -pedantic
 
 # The link of the library. These flags go with the release build of the product alone: as settings of a target they would
 # break the link of the tests, and SwiftPM's --static-swift-stdlib does nothing for a dynamic product.
+#   --disable-local-rpath  no search path of the library's own: it needs what the system has
 #   -static-stdlib     no Swift library is needed at run time (libstdc++ is: Swift's runtime is written in C++)
 #   lld                comes with Swift; gold leaves some local Swift symbols in the dynamic table
 #   --version-script   exports dim_* and nothing else: neither Swift's runtime nor C++ can clash with the host's
@@ -27,7 +28,7 @@ warnings := -Wall -Wextra -Werror -pedantic
 #   -z now, relro      no lazy binding: the tables of pointers are read-only once loaded
 #   -z defs            an unresolved symbol fails the link here and not at the user's
 #   -s                 stripped
-link_flags := -Xswiftc -static-stdlib -Xswiftc -use-ld=lld $(addprefix -Xlinker ,\
+link_flags := --disable-local-rpath -Xswiftc -static-stdlib -Xswiftc -use-ld=lld $(addprefix -Xlinker ,\
 	--version-script=$(CURDIR)/tools/libdim.map -soname=$(soname) -z nodelete -z now -z relro -z defs -s)
 # A scratch folder of its own: the tests are compiled with other flags and would otherwise rebuild it each time.
 scratch := build/swift
