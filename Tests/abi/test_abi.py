@@ -63,7 +63,8 @@ class Check(unittest.TestCase):
         self.breaks("function dim_num_threads: was", ("int dim_num_threads(void);", "size_t dim_num_threads(void);"))
 
     def test_callback_of_another_type(self) -> None:
-        self.breaks("type dim_gradient_callback: was", ("(*dim_gradient_callback)(float *values", "(*dim_gradient_callback)(double *values"))
+        self.breaks("type dim_gradient_callback: was",
+                    ("(*dim_gradient_callback)(float *values", "(*dim_gradient_callback)(double *values"))
 
     def test_fields_exchanged(self) -> None:
         self.breaks("field dim_losses.local: was double, offset 8",
