@@ -45,6 +45,7 @@ endif
 help:
 	@echo "make deps          install what is missing: Debian packages by apt-get, Python packages into .venv"
 	@echo "make               build $(library) (for a system that has what make deps installs)"
+	@echo "make static        build/libdim.a, Swift's runtime inside, for make install to install as well"
 	@echo "make run           deps, build, then compare the five networks with the original notebook (dim check)"
 	@echo "make test          deps, build, then lint and all tests"
 	@echo "make test-swift    the core's tests (swift test)"

@@ -22,6 +22,15 @@ install: $(built)
 uninstall:
 	@$(install_to) tools/install/install.sh uninstall
 
+# libdim.a, for programs that must be one file: docs/install.md. What is there is installed.
+archive := build/libdim.a
+
+.PHONY: static
+static: $(archive)
+
+$(archive): $(library) tools/install/static.sh tools/libdim.map
+	@tools/install/static.sh $(scratch)/release/dim.product/Objects.LinkFileList $@
+
 .PHONY: man
 man:
 	@python3 tools/install/man.py build/man

@@ -5,7 +5,9 @@ set -uo pipefail
 cd "$(dirname "$0")/../.."
 top=$PWD
 folder=$(mktemp -d /tmp/libdim-install-XXXXXX)
-trap 'rm -rf "$folder"' EXIT
+made=
+[ -e build/libdim.a ] || made=$top/build/libdim.a
+trap 'rm -rf "$folder" $made' EXIT
 passed=0
 failed=0
 warnings="-Wall -Wextra -Werror -pedantic"
@@ -41,6 +43,7 @@ prefix=$folder/prefix
 mkdir -p "$prefix/lib/pkgconfig" "$prefix/include" "$prefix/share/man/man3"
 touch "$prefix/lib/pkgconfig/other.pc" "$prefix/include/other.h" "$prefix/lib/libdimension.so" "$prefix/share/man/man3/dim.3"
 tree "$prefix" >foreign.txt
+is "make static" 0 "" install_tree static
 is "install" 0 "" install_tree install PREFIX="$prefix"
 is "the library under its full name" 0 "libdim.so.$version" find "$prefix/lib" -name "libdim.so.$version" -type f -perm 755
 is "the soname leads to it" 0 "libdim.so.$version" readlink "$prefix/lib/libdim.so.$major"
@@ -128,6 +131,11 @@ is "the examples build" 0 "" bare PKG_CONFIG_PATH="$PKG_CONFIG_PATH" make -C exa
 is "and run" 0 "usage: encode" bare LD_LIBRARY_PATH="$prefix/lib" examples/encode --help
 head -c 12288 /dev/zero >black.f32
 is "and encode" 0 "" bare LD_LIBRARY_PATH="$prefix/lib" examples/encode weights.h5 black.f32
+
+# ---- The static archive
+
+# shellcheck source=/dev/null
+source "$top/Tests/install/static.sh"
 
 # ---- CMake, from a folder to which everything was moved
 

@@ -38,8 +38,9 @@ libdir=/usr/lib/$triplet
 
 # ---- Files
 
-DESTDIR=$development PREFIX=/usr libdir=$libdir includedir=/usr/include mandir=/usr/share/man docdir=/usr/share/doc/libdim-dev \
-    tools/install/install.sh install
+# Without libdim.a: distributions want security updates of a library to reach its programs.
+ARCHIVE="" DESTDIR=$development PREFIX=/usr libdir=$libdir includedir=/usr/include mandir=/usr/share/man \
+    docdir=/usr/share/doc/libdim-dev tools/install/install.sh install
 mkdir -p "$library$libdir" "$library/DEBIAN" "$development/DEBIAN"
 mv "$development$libdir/libdim.so.$version" "$development$libdir/$soname" "$library$libdir/"
 chmod 644 "$library$libdir/libdim.so.$version"  # Debian's libraries are not executable

@@ -3,7 +3,7 @@
 #
 #   tools/install/install.sh install|uninstall      by way of `make install` and `make uninstall`
 #
-# DESTDIR, PREFIX, libdir, includedir, mandir and docdir come in the environment. Folders that only libdim uses go when they
+# DESTDIR, PREFIX, libdir, includedir, mandir, docdir and ARCHIVE come in the environment. Folders that only libdim uses go when they
 # are empty; those of the system (lib, include, share/man/man3...) stay.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -27,9 +27,16 @@ cmakedir=$libdir/cmake/dim
 from_cmakedir() { realpath -m --relative-to="$cmakedir" "$1"; }
 fill() { # template
     sed -e "s|@PREFIX@|$PREFIX|g" -e "s|@LIBDIR@|$libdir|g" -e "s|@INCLUDEDIR@|$includedir|g" -e "s|@VERSION@|$version|g" \
-        -e "s|@MAJOR@|${version%%.*}|g" -e "s|@SONAME@|$soname|g" -e "s|@TO_LIBDIR@|$(from_cmakedir "$libdir")|g" \
-        -e "s|@TO_INCLUDEDIR@|$(from_cmakedir "$includedir")|g" "tools/install/$1.in" >"$built/$1"
+        -e "s|@MAJOR@|${version%%.*}|g" -e "s|@SONAME@|$soname|g" -e "s|@PRIVATE@|$private|g" -e "s|@TO_LIBDIR@|$(from_cmakedir "$libdir")|g" \
+        -e "s|@TO_INCLUDEDIR@|$(from_cmakedir "$includedir")|g" "tools/install/$1.in" |
+        sed '/^Libs.private: $/d' >"$built/$1"
 }
+# Installed where it was made, unless ARCHIVE is empty; and what a program that links it must link besides.
+archive=${ARCHIVE-build/libdim.a}
+private=
+if [ "$verb" = install ] && [ -f "$archive" ]; then
+    private="$(pkg-config --libs hdf5-serial zlib) -lstdc++ -lm -lpthread -ldl"
+fi
 fill dim.pc
 fill dimConfig.cmake
 fill dimConfigVersion.cmake
@@ -39,6 +46,9 @@ python3 tools/install/man.py "$built/man"
 
 if [ "$verb" = install ]; then
     [ -f "build/libdim.so.$version" ] || fail "build/libdim.so.$version is missing; run make first"
+    if [ -f "$archive" ] && [ "build/libdim.so.$version" -nt "$archive" ]; then
+        fail "$archive is older than the library; run make static, or remove it"
+    fi
     put() { install -D -m "$1" "$2" "$root$3"; }              # mode, file, target
     link() { ln -sfn "$1" "$root$2"; }                        # what it says, where it lies
     own() { :; }                                              # folder
@@ -53,6 +63,9 @@ fi
 # ---- The list
 
 put 755 "build/libdim.so.$version" "$libdir/libdim.so.$version"
+if [ "$verb" = uninstall ] || [ -f "$archive" ]; then
+    put 644 "$archive" "$libdir/libdim.a"
+fi
 link "libdim.so.$version" "$libdir/$soname"
 link "$soname" "$libdir/libdim.so"
 put 644 include/dim.h "$includedir/dim.h"
@@ -68,7 +81,7 @@ for file in encode.c train.c images.c images.h Makefile README.md; do
     put 644 "bindings/c/$file" "$docdir/examples/$file"
 done
 own "$docdir/examples"
-for file in README.md CHANGELOG.md LICENSE docs/abi.md docs/hdf5.md docs/training.md; do
+for file in README.md CHANGELOG.md LICENSE docs/install.md docs/abi.md docs/hdf5.md docs/training.md; do
     put 644 "$file" "$docdir/$(basename "$file")"
 done
 own "$docdir"
