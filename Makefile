@@ -20,6 +20,7 @@ warnings := -Wall -Wextra -Werror -pedantic
 
 # The link of the library. These flags go with the release build of the product alone: as settings of a target they would
 # break the link of the tests, and SwiftPM's --static-swift-stdlib does nothing for a dynamic product.
+#   no local rpath     no search path of the library's own: it needs what the system has
 #   -static-stdlib     no Swift library is needed at run time (libstdc++ is: Swift's runtime is written in C++)
 #   lld                comes with Swift; gold leaves some local Swift symbols in the dynamic table
 #   --version-script   exports dim_* and nothing else: neither Swift's runtime nor C++ can clash with the host's
@@ -27,14 +28,15 @@ warnings := -Wall -Wextra -Werror -pedantic
 #   -z now, relro      no lazy binding: the tables of pointers are read-only once loaded
 #   -z defs            an unresolved symbol fails the link here and not at the user's
 #   -s                 stripped
-link_flags := -Xswiftc -static-stdlib -Xswiftc -use-ld=lld $(addprefix -Xlinker ,\
+link_flags := --disable-local-rpath -Xswiftc -static-stdlib -Xswiftc -use-ld=lld $(addprefix -Xlinker ,\
 	--version-script=$(CURDIR)/tools/libdim.map -soname=$(soname) -z nodelete -z now -z relro -z defs -s)
 # A scratch folder of its own: the tests are compiled with other flags and would otherwise rebuild it each time.
 scratch := build/swift
 product := $(scratch)/release/libdim.so
 
 # With one of these goals, everything that builds waits for `make deps`.
-needs_deps := run check test test-swift test-c test-python test-kernels bench bench-deps wheel check-wheel
+needs_deps := run check test test-swift test-c test-cpp test-python test-install test-kernels abi-check bench bench-deps \
+	wheel check-wheel deb
 ifneq ($(filter $(needs_deps),$(MAKECMDGOALS)),)
 after_deps := deps
 endif
@@ -43,10 +45,14 @@ endif
 help:
 	@echo "make deps          install what is missing: Debian packages by apt-get, Python packages into .venv"
 	@echo "make               build $(library) (for a system that has what make deps installs)"
+	@echo "make static        build/libdim.a, Swift's runtime inside, for make install to install as well"
 	@echo "make run           deps, build, then compare the five networks with the original notebook (dim check)"
 	@echo "make test          deps, build, then lint and all tests"
 	@echo "make test-swift    the core's tests (swift test)"
 	@echo "make test-c        the contract's tests, in C"
+	@echo "make test-cpp      the C++ header's tests"
+	@echo "make test-install  programs outside this tree, from installed files and from the Debian packages"
+	@echo "make abi-check     compiled programs go on to work: docs/abi.md; make abi-update records what is new"
 	@echo "make test-python   the Python package's tests (pytest)"
 	@echo "make test-kernels  every instruction set, emulated where need be"
 	@echo "make bench         this library beside PyTorch, ONNX Runtime, OpenVINO: 12 minutes; ARGS=--quick: 3"
@@ -56,7 +62,9 @@ help:
 	@echo "make format        format the Swift sources"
 	@echo "make wheel         a Python wheel that needs nothing else, into dist"
 	@echo "make check-wheel   the same, then use it in a bare environment without Swift, HDF5 and compilers: 6 minutes"
-	@echo "make install       library, header and pkg-config file below PREFIX ($(PREFIX))"
+	@echo "make deb           Debian packages libdim0 and libdim-dev, into dist"
+	@echo "make install       library, headers, manual, files for pkg-config and CMake below PREFIX ($(PREFIX))"
+	@echo "make uninstall     removes what make install of this version installs"
 	@echo "make clean         remove what was built; .venv stays"
 
 .PHONY: deps
@@ -98,7 +106,7 @@ run: $(library) | deps
 # ---- Tests
 
 .PHONY: test
-test: lint check test-swift test-c test-python test-kernels
+test: lint check abi-check test-swift test-c test-cpp test-install test-python test-kernels
 	@echo "all tests passed"
 
 .PHONY: check
@@ -144,6 +152,7 @@ examples: $(library)
 	@$(MAKE) -s -C bindings/c DIM=$(CURDIR) OUT=$(CURDIR)/build/bin
 
 include tools/wheel.mk
+include tools/install.mk
 
 # ---- Benchmarks
 
@@ -162,21 +171,6 @@ bench-deps: | deps
 $(bench_tools): Benchmarks/fma_peak.c
 	@mkdir -p $(@D)
 	@$(CC) $(CFLAGS) -O3 -march=native $(warnings) -pthread $< -o $@
-
-# ---- Install
-
-PREFIX ?= /usr/local
-libdir ?= $(PREFIX)/lib
-
-.PHONY: install
-install: $(library)
-	@install -d $(DESTDIR)$(libdir)/pkgconfig $(DESTDIR)$(PREFIX)/include
-	@install -m 755 build/libdim.so.$(version) $(DESTDIR)$(libdir)/
-	@ln -sfn libdim.so.$(version) $(DESTDIR)$(libdir)/$(soname)
-	@ln -sfn $(soname) $(DESTDIR)$(libdir)/libdim.so
-	@install -m 644 $(header) $(DESTDIR)$(PREFIX)/include/
-	@sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(libdir)|' -e 's|@VERSION@|$(version)|' tools/dim.pc.in \
-		>$(DESTDIR)$(libdir)/pkgconfig/dim.pc
 
 .PHONY: clean
 clean:

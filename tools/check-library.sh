@@ -22,7 +22,8 @@ check() { # what, command...
 declared() {
     cc -E -P "$header" | tr '\n' ' ' | tr ';' '\n' | grep -v typedef | grep -o '\bdim_[a-z0-9_]* *(' | tr -d ' (' | sort -u
 }
-exported() { nm -D --defined-only "$library" | awk '{ print $NF }' | sort -u; }
+# Without versions, which `make abi-check` compares, and without their names, which GNU ld makes symbols.
+exported() { nm -D --defined-only "$library" | awk '$2 != "A" { sub(/@.*/, "", $NF); print $NF }' | sort -u; }
 same_symbols() {
     local missing extra
     missing=$(comm -23 <(declared) <(exported))

@@ -18,6 +18,11 @@ have c++ || packages+=(g++)
 { have nm && have readelf; } || packages+=(binutils)
 have git || packages+=(git)
 have qemu-x86_64 || packages+=(qemu-user)
+# For the tests of what is installed, and for make deb.
+have cmake || packages+=(cmake)
+have dpkg-shlibdeps || packages+=(dpkg-dev)
+have groff || packages+=(groff-base)
+have lintian || packages+=(lintian)
 if have pkg-config; then
     pkg-config --exists hdf5-serial || packages+=(libhdf5-dev)
 else

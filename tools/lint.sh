@@ -15,18 +15,19 @@ broken() { # rule, what was found
 files() { git ls-files -co --exclude-standard -- "$@" | while read -r f; do [ -f "$f" ] && [ ! -L "$f" ] && echo "$f"; done; }
 
 # ---- Every text file
-text=$(files '*.swift' '*.c' '*.h' '*.py' '*.sh' '*.md' '*.toml' '*.map' '*.yml' Makefile '*/Makefile' .ci/run)
+text=$(files '*.swift' '*.c' '*.h' '*.cpp' '*.hpp' '*.py' '*.sh' '*.md' '*.toml' '*.map' '*.in' '*.cmake' '*.yml' '*.mk' Makefile \
+    '*/Makefile' .ci/run)
 broken "white space at the end of a line" "$(grep -nE '[[:blank:]]+$' $text /dev/null)"
-broken "a tab outside a Makefile" "$(grep -nP '\t' $(grep -v 'Makefile$' <<<"$text") /dev/null)"
+broken "a tab outside a Makefile" "$(grep -nP '\t' $(grep -vE 'Makefile$|\.mk$' <<<"$text") /dev/null)"
 broken "no newline at the end" "$(for f in $text; do [ -n "$(tail -c 1 "$f")" ] && echo "$f"; done)"
 broken "a conflict that was not resolved" "$(grep -nE '^(<<<<<<<|>>>>>>>) ' $text /dev/null)"
-sources=$(files '*.swift' '*.c' '*.h' '*.py' '*.sh')
+sources=$(files '*.swift' '*.c' '*.h' '*.cpp' '*.hpp' '*.py' '*.sh')
 broken "a source file of more than 600 lines that is not generated" "$(for f in $sources; do
     lines=$(wc -l <"$f")
     [ "$lines" -gt 600 ] && ! head -n 5 "$f" | grep -qiE "generated|written by tools/" && echo "$f: $lines"; done)"
 broken "a line of more than 140 characters" "$(grep -nE '^.{141,}' $sources Makefile | cut -c 1-100)"
 broken "something other than ASCII in the header or a C program" \
-    "$(grep -nP '[^\x00-\x7F]' $(files 'include/*.h' '*.c') /dev/null)"
+    "$(grep -nP '[^\x00-\x7F]' $(files 'include/*.h' '*.hpp' '*.c' '*.cpp') /dev/null)"
 
 # ---- Swift
 if swift format --version >/dev/null 2>&1; then
@@ -58,10 +59,24 @@ header_compiles() {
     done
 }
 broken "include/dim.h does not compile without a warning" "$(header_compiles)"
+wrapper_compiles() {
+    local compiler standard
+    for compiler in c++ clang++; do
+        command -v $compiler >/dev/null || continue
+        echo '#include <string>' | $compiler -fsyntax-only -x c++ - 2>/dev/null || continue
+        for standard in c++17 c++20; do
+            printf '#include <dim.hpp>\n#include <dim.hpp>\nint main() { return dim::num_threads(); }\n' |
+                $compiler -std=$standard -Wall -Wextra -Wshadow -Wconversion -Werror -pedantic -Iinclude -x c++ -fsyntax-only - 2>&1
+        done
+    done
+}
+broken "include/dim.hpp does not compile without a warning" "$(wrapper_compiles)"
 
 block() { sed -n "/^\`\`\`$1\$/,/^\`\`\`\$/p" README.md | grep -v '^```'; }
 broken "the C of README.md does not compile" \
     "$(block c | cc -std=c99 -Wall -Wextra -Werror -pedantic -Iinclude -x c -fsyntax-only - 2>&1)"
+broken "the C++ of README.md does not compile" \
+    "$(block cpp | c++ -std=c++17 -Wall -Wextra -Werror -pedantic -Iinclude -x c++ -fsyntax-only - 2>&1)"
 
 # ---- Scripts, and versions that must agree
 broken "a shell script that does not parse" "$(for f in $(files '*.sh') .ci/run; do bash -n "$f" 2>&1; done)"

@@ -1,7 +1,7 @@
 # `make wheel`: dist/deepinfomax-*-py3-none-manylinux_*.whl, with a libdim.so of its own. Included by the Makefile.
 
 # The wheel's library holds libhdf5 and zlib: see tools/private-libraries.sh. Nothing of theirs may be exported.
-wheel_link_flags := --disable-local-rpath $(link_flags) -Xlinker --exclude-libs -Xlinker ALL
+wheel_link_flags := $(link_flags) -Xlinker --exclude-libs -Xlinker ALL
 
 .PHONY: wheel
 wheel: | $(after_deps)

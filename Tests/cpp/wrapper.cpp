@@ -1,0 +1,313 @@
+/* dim.hpp against dim.h: the same numbers, the same errors, one owner for each handle. */
+#include <dim.hpp>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <limits>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+namespace {
+
+int passed = 0, failed = 0;
+
+void check(bool holds, const char *what, int line) {
+    if (holds) {
+        ++passed;
+    } else {
+        ++failed;
+        std::fprintf(stderr, "wrapper.cpp:%d: not so: %s\n", line, what);
+    }
+}
+#define CHECK(condition) check((condition), #condition, __LINE__)
+
+/* Runs what must throw dim::error, of this status and with this text. */
+template <class Body> void throws(dim_status status, const char *text, int line, Body body) {
+    try {
+        body();
+        check(false, "an error was thrown", line);
+    } catch (const dim::error &error) {
+        if (error.status() != status || std::strstr(error.what(), text) == nullptr)
+            std::fprintf(stderr, "found %s: %s\n", dim_status_name(error.status()), error.what());
+        check(error.status() == status, dim_status_name(status), line);
+        check(std::strstr(error.what(), text) != nullptr, text, line);
+    }
+}
+#define THROWS(status, text, ...) throws(status, text, __LINE__, [&] { __VA_ARGS__; })
+
+std::vector<float> some_images(std::size_t n, unsigned seed = 1) {
+    std::vector<float> images(n * DIM_IMAGE_SIZE);
+    for (float &value : images) {
+        seed = seed * 1664525u + 1013904223u;
+        value = static_cast<float>(seed >> 8) / 16777216.0f;
+    }
+    return images;
+}
+
+std::string scratch(const char *name) {
+    static const std::string folder = [] {
+        char pattern[] = "/tmp/dim-cpp-XXXXXX";
+        return std::string(mkdtemp(pattern));
+    }();
+    return folder + "/" + name;
+}
+
+void types() {
+    CHECK(!std::is_copy_constructible_v<dim::Model> && !std::is_copy_assignable_v<dim::Model>);
+    CHECK(!std::is_copy_constructible_v<dim::Trainer> && !std::is_copy_constructible_v<dim::ClassifierTrainer>);
+    CHECK(std::is_nothrow_move_constructible_v<dim::Model> && std::is_nothrow_move_assignable_v<dim::Model>);
+    CHECK(std::is_nothrow_move_constructible_v<dim::Trainer> && std::is_nothrow_move_assignable_v<dim::Trainer>);
+    CHECK((!std::is_convertible_v<int, dim::Model>));
+    CHECK((std::is_base_of_v<std::runtime_error, dim::error>));
+    CHECK((std::is_convertible_v<std::vector<float> &, dim::span<float>>));
+    CHECK((std::is_convertible_v<const std::vector<float> &, dim::span<const float>>));
+    CHECK((std::is_convertible_v<dim::span<float>, dim::span<const float>>));
+    CHECK((!std::is_convertible_v<const std::vector<float> &, dim::span<float>>));
+    CHECK((!std::is_convertible_v<std::vector<double> &, dim::span<float>>));
+    CHECK((!std::is_convertible_v<dim::span<const float>, dim::span<float>>));
+    float array[3] = {1, 2, 3};
+    std::array<float, 2> other{4, 5};
+    CHECK(dim::span<const float>(array).size() == 3 && dim::span<const float>(array)[2] == 3);
+    CHECK(dim::span<float>(other).data() == other.data() && dim::span<float>().empty());
+}
+
+void library() {
+    CHECK(dim::version() == std::to_string(DIM_VERSION_MAJOR) + "." + std::to_string(DIM_VERSION_MINOR) + "." +
+                                std::to_string(DIM_VERSION_PATCH));
+    CHECK(dim::build_info().find(dim::version()) != std::string::npos);
+    const int before = dim::num_threads();
+    dim::set_num_threads(1);
+    CHECK(dim::num_threads() == 1);
+    dim::set_num_threads(before);
+    CHECK(dim::max_images() == dim_max_images());
+    THROWS(DIM_INVALID_ARGUMENT, "-1", dim::set_num_threads(-1));
+    CHECK(dim::trainer_options().alpha == 0.5 && dim::classifier_options().encoder == DIM_ENCODER_FROZEN);
+}
+
+void owners() {
+    dim::Model first(3);
+    dim_model *handle = first.get();
+    dim::Model second = std::move(first);
+    CHECK(first.get() == nullptr && second.get() == handle && second.networks() == DIM_NETWORK_ALL);
+    THROWS(DIM_INVALID_HANDLE, "", first.encode(some_images(1)));
+    CHECK(first.networks() == 0);
+    first = dim::Model(4);
+    CHECK(first.has(DIM_NETWORK_ENCODER | DIM_NETWORK_PRIOR_D));
+    dim_model *replaced = first.get();
+    first = std::move(second);
+    CHECK(first.get() == handle && dim_model_networks(replaced) == 0);
+    dim_model *loose = first.release();
+    CHECK(first.get() == nullptr && dim_model_networks(loose) == DIM_NETWORK_ALL);
+    {
+        const dim::Model owner = dim::Model::adopt(loose);
+        CHECK(owner.networks() == DIM_NETWORK_ALL);
+    }
+    CHECK(dim_model_networks(loose) == 0);
+    dim_model *passing = nullptr;
+    try {
+        dim::Model unlucky(5);
+        passing = unlucky.get();
+        unlucky.load(scratch("missing.h5"));
+        CHECK(false);
+    } catch (const dim::error &error) {
+        CHECK(error.status() == DIM_IO && std::strstr(error.what(), "missing.h5"));
+    }
+    CHECK(dim_model_networks(passing) == 0);
+}
+
+/* The same call of dim.h, byte for byte. */
+void forward() {
+    const std::size_t n = 3;
+    dim::Model model(7);
+    const auto images = some_images(n);
+    std::vector<float> encoded(n * DIM_ENCODED_SIZE), features(n * DIM_FEATURES_SIZE), expected(n * DIM_LOCAL_SIZE);
+    model.encode(images, encoded, features);
+    std::vector<float> y(encoded.size()), m(features.size());
+    CHECK(dim_encode(model.get(), images.data(), n, y.data(), m.data()) == DIM_OK);
+    CHECK(y == encoded && m == features);
+    CHECK(model.encode(images) == encoded);
+    CHECK(model.encode(dim::span<const float>(images.data(), DIM_IMAGE_SIZE)).size() == DIM_ENCODED_SIZE);
+
+    CHECK(dim_score_local(model.get(), y.data(), m.data(), n, expected.data()) == DIM_OK);
+    CHECK(model.score_local(encoded, features) == expected);
+    expected.resize(n);
+    CHECK(dim_score_global(model.get(), y.data(), m.data(), n, expected.data()) == DIM_OK);
+    CHECK(model.score_global(encoded, features) == expected);
+    CHECK(dim_score_prior(model.get(), y.data(), n, expected.data()) == DIM_OK);
+    CHECK(model.score_prior(encoded) == expected);
+    expected.resize(n * DIM_CLASSES);
+    CHECK(dim_classify(model.get(), y.data(), n, expected.data()) == DIM_OK);
+    CHECK(model.classify(encoded) == expected);
+
+    model.set_training(true);
+    CHECK(model.is_training());
+    CHECK(model.encode(images) != encoded);
+    model.set_training(false);
+    CHECK(!model.is_training());
+}
+
+/* Shapes are refused before the library is called, and outputs stay as they were. */
+void shapes() {
+    dim::Model model(7);
+    const auto images = some_images(2);
+    std::vector<float> encoded(2 * DIM_ENCODED_SIZE, -1), features(2 * DIM_FEATURES_SIZE, -1), one(1);
+    const dim::span<const float> torn(images.data(), images.size() - 1), first(encoded.data(), DIM_ENCODED_SIZE);
+    THROWS(DIM_SIZE_MISMATCH, "images has 6143 elements; expected n times 3072", model.encode(torn));
+    THROWS(DIM_SIZE_MISMATCH, "images has 0 elements", model.encode(dim::span<const float>()));
+    THROWS(DIM_SIZE_MISMATCH, "encoded has 1 elements; expected 2 times 64", model.encode(images, one));
+    THROWS(DIM_SIZE_MISMATCH, "features has 1 elements", model.encode(images, encoded, one));
+    THROWS(DIM_SIZE_MISMATCH, "features has 173056 elements; expected 1 times 86528", model.score_global(first, features));
+    THROWS(DIM_SIZE_MISMATCH, "logits has 1 elements; expected 2 times 676", model.score_local(encoded, features, one));
+    THROWS(DIM_SIZE_MISMATCH, "logits has 1 elements; expected 2 times 1", model.score_global(encoded, features, one));
+    THROWS(DIM_SIZE_MISMATCH, "probabilities has 1 elements", model.score_prior(encoded, one));
+    THROWS(DIM_SIZE_MISMATCH, "probabilities has 1 elements; expected 2 times 10", model.classify(encoded, one));
+    THROWS(DIM_SIZE_MISMATCH, "encoded has 1 elements", model.classify(one));
+    CHECK(encoded == std::vector<float>(encoded.size(), -1) && one[0] == 0);
+    const std::size_t huge = (dim::max_images() + 1) * DIM_IMAGE_SIZE;
+    THROWS(DIM_TOO_LARGE, "expected at most", model.encode(dim::span<const float>(images.data(), huge)));
+}
+
+void parameters() {
+    dim::Model model(7);
+    const auto all = model.parameters();
+    CHECK(all.size() == dim_model_parameter_count(model.get()) && std::strcmp(all[0].name, "encoder.c0.weight") == 0);
+    const auto info = model.parameter_info("encoder.c0.weight");
+    CHECK(info.ndim == 4 && info.shape[0] == 64 && info.bytes == all[0].bytes);
+    auto weight = model.parameter("encoder.c0.weight");
+    CHECK(weight.size() * sizeof(float) == info.bytes);
+    weight[5] = 0.25f;
+    model.set_parameter("encoder.c0.weight", weight);
+    CHECK(model.parameter("encoder.c0.weight")[5] == 0.25f);
+    const char *counter = "encoder.b1.num_batches_tracked";
+    const std::int64_t forty[] = {40};
+    model.set_parameter(counter, forty);
+    CHECK(model.parameter<std::int64_t>(counter) == std::vector<std::int64_t>{40});
+    THROWS(DIM_UNKNOWN_NAME, "encoder.c9", model.parameter("encoder.c9.weight"));
+    THROWS(DIM_INVALID_ARGUMENT, "holds int64", model.parameter(counter));
+    THROWS(DIM_INVALID_ARGUMENT, "holds float32", model.set_parameter("encoder.c0.weight", forty));
+    const std::vector<float> two(2);
+    THROWS(DIM_INVALID_ARGUMENT, "holds int64", model.set_parameter(counter, two));
+    THROWS(DIM_SIZE_MISMATCH, "", model.set_parameter("encoder.c0.weight", two));
+    weight[0] = std::numeric_limits<float>::quiet_NaN();
+    THROWS(DIM_INVALID_ARGUMENT, "encoder.c0.weight", model.set_parameter("encoder.c0.weight", weight));
+}
+
+void files() {
+    dim::Model model(7), other(8);
+    model.save(scratch("weights.h5"));
+    CHECK(dim::Model::open(scratch("weights.h5")).parameter("encoder.c0.weight") == model.parameter("encoder.c0.weight"));
+    CHECK(other.parameter("encoder.c0.weight") != model.parameter("encoder.c0.weight"));
+    other.load(scratch("weights.h5"));
+    CHECK(other.parameter("encoder.c0.weight") == model.parameter("encoder.c0.weight"));
+    std::ofstream(scratch("text.h5")) << "no weights";
+    THROWS(DIM_FILE_FORMAT, "text.h5", dim::Model::open(scratch("text.h5")));
+    THROWS(DIM_IO, "", model.save(scratch("no/such/folder.h5")));
+}
+
+void training() {
+    dim::Model model(7), twin(7);
+    const auto images = some_images(3);
+    auto options = dim::trainer_options();
+    options.prior = DIM_PRIOR_ADVERSARIAL;
+    options.seed = 5;
+    dim::Trainer trainer(model, options), parts(twin, options);
+    const dim_losses before = trainer.evaluate(images);
+    const dim_losses losses = trainer.step(images);
+    parts.accumulate(images);
+    const auto gradient = parts.gradient("encoder.c0.weight");
+    CHECK(gradient.size() == model.parameter("encoder.c0.weight").size());
+    parts.update();
+    CHECK(model.parameter("encoder.c0.weight") == twin.parameter("encoder.c0.weight"));
+    CHECK(before.total != losses.total && losses.total > 0);
+    CHECK(trainer.step_count() == 1 && trainer.options().prior == DIM_PRIOR_ADVERSARIAL && trainer.options().seed == 5);
+    CHECK(trainer.model().parameter("encoder.c0.weight") == model.parameter("encoder.c0.weight"));
+    trainer.set_learning_rates(1e-3, 2e-3);
+    CHECK(trainer.options().encoder_learning_rate == 1e-3 && trainer.options().discriminator_learning_rate == 2e-3);
+
+    trainer.save(scratch("run.h5"));
+    dim::Trainer resumed = dim::Trainer::resume(scratch("run.h5"));
+    CHECK(resumed.step(images).total == trainer.step(images).total && resumed.step_count() == 2);
+
+    THROWS(DIM_INVALID_ARGUMENT, "", trainer.step(dim::span<const float>(images.data(), DIM_IMAGE_SIZE)));
+    THROWS(DIM_SIZE_MISMATCH, "images has 1", trainer.step(dim::span<const float>(images.data(), 1)));
+    THROWS(DIM_INVALID_ARGUMENT, "", trainer.update());
+    options.beta1 = 2;
+    THROWS(DIM_INVALID_ARGUMENT, "beta1", dim::Trainer(model, options));
+}
+
+void callbacks() {
+    dim::Model model(7);
+    const auto images = some_images(2);
+    dim::Trainer first(model);
+    std::size_t seen = 0;
+    first.set_gradient_callback([&seen](dim::span<float> values) { return (seen = values.size()) > 0; });
+    dim::Trainer trainer = std::move(first); // The callback goes along.
+    trainer.step(images);
+    CHECK(seen > 1000000 && trainer.step_count() == 1);
+
+    trainer.set_gradient_callback([](dim::span<float>) { return false; });
+    THROWS(DIM_CANCELLED, "", trainer.step(images));
+    CHECK(trainer.step_count() == 1);
+    trainer.set_gradient_callback([](dim::span<float>) -> bool { throw std::logic_error("the network is down"); });
+    try {
+        trainer.step(images);
+        CHECK(false);
+    } catch (const std::logic_error &error) {
+        CHECK(std::string(error.what()) == "the network is down");
+    }
+    CHECK(trainer.step_count() == 1);
+    seen = 0;
+    trainer.set_gradient_callback(nullptr);
+    trainer.step(images);
+    CHECK(seen == 0 && trainer.step_count() == 2);
+}
+
+void classifier() {
+    dim::Model model(7);
+    const auto images = some_images(4);
+    const std::vector<std::int64_t> labels{0, 3, 9, 3};
+    dim::ClassifierTrainer trainer(model);
+    const auto result = trainer.step(images, labels);
+    CHECK(result.count == 4 && result.loss > 0 && trainer.step_count() == 1);
+    CHECK(trainer.step_encoded(model.encode(images), labels).loss != result.loss);
+    dim::Confusion confusion{};
+    const auto scored = trainer.evaluate(images, labels, &confusion);
+    std::uint64_t sum = 0, diagonal = 0, threes = 0;
+    for (std::size_t row = 0; row < DIM_CLASSES; ++row) {
+        diagonal += confusion[row][row];
+        for (std::size_t column = 0; column < DIM_CLASSES; ++column) sum += confusion[row][column];
+    }
+    for (std::uint64_t count : confusion[3]) threes += count;
+    CHECK(sum == 4 && threes == 2 && diagonal == scored.correct);
+    CHECK(trainer.evaluate(images, labels).loss == scored.loss);
+    trainer.set_learning_rate(0.5);
+    CHECK(trainer.options().learning_rate == 0.5 && trainer.model().networks() == DIM_NETWORK_ALL);
+    trainer.save(scratch("classifier.h5"));
+    CHECK(dim::ClassifierTrainer::resume(scratch("classifier.h5")).step_count() == 2);
+    THROWS(DIM_SIZE_MISMATCH, "labels has 3 elements; expected 4 times 1",
+           trainer.step(images, dim::span<const std::int64_t>(labels.data(), 3)));
+    const std::vector<std::int64_t> wrong{0, 3, 10, 3};
+    THROWS(DIM_INVALID_ARGUMENT, "10", trainer.step(images, wrong));
+}
+
+} // namespace
+
+int main() {
+    types();
+    library();
+    owners();
+    forward();
+    shapes();
+    parameters();
+    files();
+    training();
+    callbacks();
+    classifier();
+    for (const char *name : {"weights.h5", "text.h5", "run.h5", "classifier.h5"}) std::remove(scratch(name).c_str());
+    std::remove(scratch("").c_str());
+    std::printf("wrapper (C++%ld): %d passed, %d failed\n", __cplusplus / 100 % 100, passed, failed);
+    return failed != 0;
+}

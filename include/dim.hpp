@@ -1,0 +1,455 @@
+/*
+ * dim.hpp - libdim for C++17 and newer: dim.h with owners, exceptions and checked shapes. A header alone; link -ldim.
+ *
+ *     dim::Model model = dim::Model::open("weights.h5");
+ *     std::vector<float> encoded = model.encode(images);        // (n,3,32,32) -> (n,64)
+ *
+ * What each call computes, the arrays' order and the rules for threads stand in dim.h; this header adds:
+ *
+ * Owners. Model, Trainer and ClassifierTrainer own a handle, can be moved and not copied, and free it at their end. An
+ *   object that was moved from may be assigned to or destroyed; any other use throws DIM_INVALID_HANDLE.
+ * Errors. Everything that can fail throws dim::error, which carries the dim_status and the library's message. Outputs are
+ *   then untouched. Out of memory in a std::vector of this header's own is std::bad_alloc, as everywhere.
+ * Shapes. n is taken from the first array: its size must be a whole number of images, and every other array must have the
+ *   size that goes with n. That is checked before the library is called: DIM_SIZE_MISMATCH.
+ * Spans. dim::span is std::span from C++20 on, and a small class of the same use before. Vectors, arrays and C arrays
+ *   turn into it by themselves; memory of other owners is dim::span<const float>(pointer, count).
+ */
+#ifndef DIM_HPP
+#define DIM_HPP
+
+#include <dim.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+#if __cplusplus >= 202002L && __has_include(<span>)
+#include <span>
+#endif
+
+namespace dim {
+
+/* ---- Errors ------------------------------------------------------------------------------------------ */
+
+/* What a failed call throws. what() is dim_last_error()'s text. */
+class error : public std::runtime_error {
+public:
+    error(dim_status status, const std::string &message) : std::runtime_error(message), status_(status) {}
+    dim_status status() const noexcept { return status_; }
+
+private:
+    dim_status status_;
+};
+
+/* Throws unless status is DIM_OK: for calls of dim.h that this header does not wrap. */
+inline void check(dim_status status) {
+    if (status != DIM_OK) throw error(status, dim_last_error());
+}
+
+/* ---- Spans and shapes -------------------------------------------------------------------------------- */
+
+#if defined(__cpp_lib_span)
+template <class T> using span = std::span<T>;
+#else
+/* A pointer and a count; owns nothing. */
+template <class T> class span {
+    // The element type of what has data() and size(); a const container's is const.
+    template <class C> using element = std::remove_pointer_t<decltype(std::declval<C &>().data())>;
+    template <class C> using if_fits = std::enable_if_t<std::is_convertible_v<element<C> (*)[], T (*)[]> &&
+        std::is_convertible_v<decltype(std::declval<C &>().size()), std::size_t>>;
+
+public:
+    constexpr span() noexcept = default;
+    constexpr span(T *data, std::size_t size) noexcept : data_(data), size_(size) {}
+    template <std::size_t N> constexpr span(T (&array)[N]) noexcept : data_(array), size_(N) {}
+    template <class C, class = if_fits<C>> constexpr span(C &container) : data_(container.data()), size_(container.size()) {}
+    template <class C, class = if_fits<const C>> constexpr span(const C &container)
+        : data_(container.data()), size_(container.size()) {}
+    constexpr T *data() const noexcept { return data_; }
+    constexpr std::size_t size() const noexcept { return size_; }
+    constexpr bool empty() const noexcept { return size_ == 0; }
+    constexpr T *begin() const noexcept { return data_; }
+    constexpr T *end() const noexcept { return data_ + size_; }
+    constexpr T &operator[](std::size_t index) const { return data_[index]; }
+
+private:
+    T *data_ = nullptr;
+    std::size_t size_ = 0;
+};
+#endif
+
+namespace detail {
+
+/* How many entries of `each` elements an array holds. */
+inline std::size_t count(const char *name, std::size_t size, std::size_t each) {
+    if (size == 0 || size % each != 0)
+        throw error(DIM_SIZE_MISMATCH, std::string(name) + " has " + std::to_string(size) +
+                    " elements; expected n times " + std::to_string(each) + ", n at least 1");
+    return size / each;
+}
+
+/* An array that goes with n images. */
+inline void expect(const char *name, std::size_t size, std::size_t n, std::size_t each) {
+    if (size / each != n || size % each != 0)
+        throw error(DIM_SIZE_MISMATCH, std::string(name) + " has " + std::to_string(size) + " elements; expected " +
+                    std::to_string(n) + " times " + std::to_string(each));
+}
+
+/* Memory for n images' results: n is refused before it is asked for. */
+inline std::vector<float> results(std::size_t n, std::size_t each) {
+    if (n > dim_max_images())
+        throw error(DIM_TOO_LARGE, "n is " + std::to_string(n) + "; expected at most " + std::to_string(dim_max_images()));
+    return std::vector<float>(n * each);
+}
+
+template <class Handle, void (*release)(Handle *)> struct Free {
+    void operator()(Handle *handle) const noexcept { release(handle); }
+};
+template <class Handle, void (*release)(Handle *)> using Owner = std::unique_ptr<Handle, Free<Handle, release>>;
+
+} // namespace detail
+
+/* ---- Library ----------------------------------------------------------------------------------------- */
+
+inline std::string version() { return dim_version(); }
+inline std::string build_info() { return dim_build_info(); }
+inline void set_num_threads(int n) { check(dim_set_num_threads(n)); }
+inline int num_threads() noexcept { return dim_num_threads(); }
+inline std::size_t max_images() noexcept { return dim_max_images(); }
+
+/* The defaults, to change some: auto o = dim::trainer_options(); o.prior = DIM_PRIOR_ADVERSARIAL; */
+inline dim_trainer_options trainer_options() {
+    dim_trainer_options options;
+    check(dim_trainer_options_init(&options, sizeof options));
+    return options;
+}
+inline dim_classifier_options classifier_options() {
+    dim_classifier_options options;
+    check(dim_classifier_options_init(&options, sizeof options));
+    return options;
+}
+
+/* ---- Model ------------------------------------------------------------------------------------------- */
+
+/* dim_model: the networks and their weights. */
+class Model {
+public:
+    /* All five networks, initialised as after torch.manual_seed(seed). */
+    explicit Model(std::uint64_t seed) {
+        dim_model *handle = nullptr;
+        check(dim_model_create(seed, &handle));
+        handle_.reset(handle);
+    }
+    static Model open(const std::string &path) {
+        dim_model *handle = nullptr;
+        check(dim_model_open(path.c_str(), &handle));
+        return adopt(handle);
+    }
+    /* Takes over a handle that a call of dim.h made; it is freed with this object. */
+    static Model adopt(dim_model *handle) noexcept { return Model(handle); }
+
+    /* For calls of dim.h; nullptr after a move. */
+    dim_model *get() const noexcept { return handle_.get(); }
+    /* Gives the handle away; to be freed with dim_model_free. */
+    dim_model *release() noexcept { return handle_.release(); }
+
+    void load(const std::string &path) { check(dim_model_load(get(), path.c_str())); }
+    void save(const std::string &path) const { check(dim_model_save(get(), path.c_str())); }
+
+    void set_training(bool training) { check(dim_model_set_training(get(), training)); }
+    bool is_training() const {
+        bool training = false;
+        check(dim_model_is_training(get(), &training));
+        return training;
+    }
+    /* A mask of DIM_NETWORK_*. */
+    std::uint32_t networks() const noexcept { return dim_model_networks(get()); }
+    bool has(std::uint32_t mask) const noexcept { return (networks() & mask) == mask; }
+
+    /* Parameters, in state_dict order. */
+    std::vector<dim_parameter_info> parameters() const {
+        std::vector<dim_parameter_info> all(dim_model_parameter_count(get()));
+        for (std::size_t index = 0; index < all.size(); ++index) {
+            all[index].struct_size = sizeof(dim_parameter_info);
+            check(dim_model_parameter_info(get(), index, &all[index]));
+        }
+        return all;
+    }
+    dim_parameter_info parameter_info(const std::string &name) const {
+        std::size_t index = 0;
+        dim_parameter_info info{};
+        info.struct_size = sizeof info;
+        check(dim_model_find_parameter(get(), name.c_str(), &index));
+        check(dim_model_parameter_info(get(), index, &info));
+        return info;
+    }
+    /* T is float, or std::int64_t for num_batches_tracked: DIM_INVALID_ARGUMENT for the other. */
+    template <class T = float> std::vector<T> parameter(const std::string &name) const {
+        std::vector<T> values(typed<T>(name).bytes / sizeof(T));
+        check(dim_model_get_parameter(get(), name.c_str(), values.data(), values.size() * sizeof(T)));
+        return values;
+    }
+    void set_parameter(const std::string &name, span<const float> values) { set(name, values); }
+    void set_parameter(const std::string &name, span<const std::int64_t> values) { set(name, values); }
+
+    /* Encoder. images (n,3,32,32) -> encoded (n,64), and features (n,128,26,26) unless left out. */
+    void encode(span<const float> images, span<float> encoded, span<float> features = {}) {
+        const std::size_t n = detail::count("images", images.size(), DIM_IMAGE_SIZE);
+        detail::expect("encoded", encoded.size(), n, DIM_ENCODED_SIZE);
+        if (!features.empty()) detail::expect("features", features.size(), n, DIM_FEATURES_SIZE);
+        check(dim_encode(get(), images.data(), n, encoded.data(), features.empty() ? nullptr : features.data()));
+    }
+    std::vector<float> encode(span<const float> images) {
+        auto encoded = detail::results(detail::count("images", images.size(), DIM_IMAGE_SIZE), DIM_ENCODED_SIZE);
+        encode(images, encoded);
+        return encoded;
+    }
+
+    /* GlobalDiscriminator. encoded (n,64), features (n,128,26,26) -> logits (n,1). */
+    void score_global(span<const float> encoded, span<const float> features, span<float> logits) {
+        const std::size_t n = pairs(encoded, features);
+        detail::expect("logits", logits.size(), n, 1);
+        check(dim_score_global(get(), encoded.data(), features.data(), n, logits.data()));
+    }
+    std::vector<float> score_global(span<const float> encoded, span<const float> features) {
+        auto logits = detail::results(pairs(encoded, features), 1);
+        score_global(encoded, features, logits);
+        return logits;
+    }
+
+    /* LocalDiscriminator. encoded (n,64), features (n,128,26,26) -> logits (n,1,26,26). */
+    void score_local(span<const float> encoded, span<const float> features, span<float> logits) {
+        const std::size_t n = pairs(encoded, features);
+        detail::expect("logits", logits.size(), n, DIM_LOCAL_SIZE);
+        check(dim_score_local(get(), encoded.data(), features.data(), n, logits.data()));
+    }
+    std::vector<float> score_local(span<const float> encoded, span<const float> features) {
+        auto logits = detail::results(pairs(encoded, features), DIM_LOCAL_SIZE);
+        score_local(encoded, features, logits);
+        return logits;
+    }
+
+    /* PriorDiscriminator. encoded (n,64) -> probabilities (n,1). */
+    void score_prior(span<const float> encoded, span<float> probabilities) {
+        const std::size_t n = detail::count("encoded", encoded.size(), DIM_ENCODED_SIZE);
+        detail::expect("probabilities", probabilities.size(), n, 1);
+        check(dim_score_prior(get(), encoded.data(), n, probabilities.data()));
+    }
+    std::vector<float> score_prior(span<const float> encoded) {
+        auto probabilities = detail::results(detail::count("encoded", encoded.size(), DIM_ENCODED_SIZE), 1);
+        score_prior(encoded, probabilities);
+        return probabilities;
+    }
+
+    /* Classifier. encoded (n,64) -> probabilities (n,10). */
+    void classify(span<const float> encoded, span<float> probabilities) {
+        const std::size_t n = detail::count("encoded", encoded.size(), DIM_ENCODED_SIZE);
+        detail::expect("probabilities", probabilities.size(), n, DIM_CLASSES);
+        check(dim_classify(get(), encoded.data(), n, probabilities.data()));
+    }
+    std::vector<float> classify(span<const float> encoded) {
+        auto probabilities = detail::results(detail::count("encoded", encoded.size(), DIM_ENCODED_SIZE), DIM_CLASSES);
+        classify(encoded, probabilities);
+        return probabilities;
+    }
+
+private:
+    explicit Model(dim_model *handle) noexcept : handle_(handle) {}
+
+    static std::size_t pairs(span<const float> encoded, span<const float> features) {
+        const std::size_t n = detail::count("encoded", encoded.size(), DIM_ENCODED_SIZE);
+        detail::expect("features", features.size(), n, DIM_FEATURES_SIZE);
+        return n;
+    }
+    /* The library knows sizes alone: a float array would be read as half as many integers. */
+    template <class T> dim_parameter_info typed(const std::string &name) const {
+        static_assert(std::is_same_v<T, float> || std::is_same_v<T, std::int64_t>, "parameters are float or std::int64_t");
+        const dim_parameter_info info = parameter_info(name);
+        if ((info.dtype == DIM_INT64) != std::is_same_v<T, std::int64_t>)
+            throw error(DIM_INVALID_ARGUMENT, name + " holds " + (info.dtype == DIM_INT64 ? "int64" : "float32") +
+                        "; the array is of the other type");
+        return info;
+    }
+    template <class T> void set(const std::string &name, span<const T> values) {
+        typed<T>(name);
+        check(dim_model_set_parameter(get(), name.c_str(), values.data(), values.size() * sizeof(T)));
+    }
+
+    detail::Owner<dim_model, dim_model_free> handle_;
+};
+
+/* ---- Training ---------------------------------------------------------------------------------------- */
+
+/* dim_trainer: a run of the Deep InfoMax objective on a model, which it keeps alive. */
+class Trainer {
+public:
+    /* Is handed all gradients of a step; true to go on, false to drop the step (DIM_CANCELLED). What it throws drops the
+     * step and comes out of step() or update(). */
+    using GradientCallback = std::function<bool(span<float>)>;
+
+    explicit Trainer(const Model &model, const dim_trainer_options &options = trainer_options()) {
+        dim_trainer *handle = nullptr;
+        check(dim_trainer_create(model.get(), &options, &handle));
+        handle_.reset(handle);
+    }
+    static Trainer resume(const std::string &path) {
+        dim_trainer *handle = nullptr;
+        check(dim_trainer_resume(path.c_str(), &handle));
+        return adopt(handle);
+    }
+    static Trainer adopt(dim_trainer *handle) noexcept { return Trainer(handle); }
+    dim_trainer *get() const noexcept { return handle_.get(); }
+
+    /* images (n,3,32,32), n >= 2. The losses are those before the update. */
+    dim_losses step(span<const float> images) { return run(dim_trainer_step, images); }
+    dim_losses accumulate(span<const float> images) { return run(dim_trainer_accumulate, images); }
+    void update() { finish(dim_trainer_update(get())); }
+    dim_losses evaluate(span<const float> images) { return run(dim_trainer_evaluate, images); }
+
+    /* The waiting gradient, of the parameter's size. */
+    void get_gradient(const std::string &name, span<float> out) const {
+        check(dim_trainer_get_gradient(get(), name.c_str(), out.data(), out.size() * sizeof(float)));
+    }
+    std::vector<float> gradient(const std::string &name) const {
+        std::vector<float> values(model().parameter_info(name).bytes / sizeof(float));
+        get_gradient(name, values);
+        return values;
+    }
+
+    /* An empty function ends it. */
+    void set_gradient_callback(GradientCallback callback) {
+        std::unique_ptr<GradientCallback> next;
+        if (callback) next = std::make_unique<GradientCallback>(std::move(callback));
+        check(dim_trainer_set_gradient_callback(get(), next ? forward_gradients : nullptr, next.get()));
+        callback_ = std::move(next);
+    }
+
+    void set_learning_rates(double encoder, double discriminator) {
+        check(dim_trainer_set_learning_rates(get(), encoder, discriminator));
+    }
+    dim_trainer_options options() const {
+        dim_trainer_options options = trainer_options();
+        check(dim_trainer_get_options(get(), &options));
+        return options;
+    }
+    std::uint64_t step_count() const noexcept { return dim_trainer_step_count(get()); }
+    /* The model of the run: another owner of the same weights. */
+    Model model() const {
+        dim_model *handle = nullptr;
+        check(dim_trainer_model(get(), &handle));
+        return Model::adopt(handle);
+    }
+    void save(const std::string &path) const { check(dim_trainer_save(get(), path.c_str())); }
+
+private:
+    explicit Trainer(dim_trainer *handle) noexcept : handle_(handle) {}
+
+    template <class Call> dim_losses run(Call call, span<const float> images) {
+        const std::size_t n = detail::count("images", images.size(), DIM_IMAGE_SIZE);
+        dim_losses losses{};
+        finish(call(get(), images.data(), n, &losses));
+        return losses;
+    }
+
+    /* The callback runs in the thread that steps: what it throws waits here until the step returns. */
+    static std::exception_ptr &thrown() {
+        thread_local std::exception_ptr exception;
+        return exception;
+    }
+    static int forward_gradients(float *values, std::size_t count, void *context) {
+        try {
+            return (*static_cast<GradientCallback *>(context))(span<float>(values, count)) ? 0 : 1;
+        } catch (...) {
+            thrown() = std::current_exception();
+            return 1;
+        }
+    }
+    static void finish(dim_status status) {
+        if (std::exception_ptr exception = std::exchange(thrown(), nullptr)) std::rethrow_exception(exception);
+        check(status);
+    }
+
+    /* Declared before the handle, so that it goes after it. */
+    std::unique_ptr<GradientCallback> callback_;
+    detail::Owner<dim_trainer, dim_trainer_free> handle_;
+};
+
+/* Rows are labels, columns predictions. Start with Confusion{}. */
+using Confusion = std::array<std::array<std::uint64_t, DIM_CLASSES>, DIM_CLASSES>;
+
+/* dim_classifier_trainer: trains the model's classifier, alone or with the encoder. */
+class ClassifierTrainer {
+public:
+    explicit ClassifierTrainer(const Model &model, const dim_classifier_options &options = classifier_options()) {
+        dim_classifier_trainer *handle = nullptr;
+        check(dim_classifier_trainer_create(model.get(), &options, &handle));
+        handle_.reset(handle);
+    }
+    static ClassifierTrainer resume(const std::string &path) {
+        dim_classifier_trainer *handle = nullptr;
+        check(dim_classifier_trainer_resume(path.c_str(), &handle));
+        return adopt(handle);
+    }
+    static ClassifierTrainer adopt(dim_classifier_trainer *handle) noexcept { return ClassifierTrainer(handle); }
+    dim_classifier_trainer *get() const noexcept { return handle_.get(); }
+
+    /* images (n,3,32,32), labels (n) in 0..9, n >= 2. */
+    dim_classifier_result step(span<const float> images, span<const std::int64_t> labels) {
+        const std::size_t n = counted("images", images, DIM_IMAGE_SIZE, labels);
+        dim_classifier_result result{};
+        check(dim_classifier_trainer_step(get(), images.data(), labels.data(), n, &result));
+        return result;
+    }
+    /* encoded (n,64) instead of images; the encoder must be frozen. */
+    dim_classifier_result step_encoded(span<const float> encoded, span<const std::int64_t> labels) {
+        const std::size_t n = counted("encoded", encoded, DIM_ENCODED_SIZE, labels);
+        dim_classifier_result result{};
+        check(dim_classifier_trainer_step_encoded(get(), encoded.data(), labels.data(), n, &result));
+        return result;
+    }
+    /* Adds to *confusion unless it is left out. */
+    dim_classifier_result evaluate(span<const float> images, span<const std::int64_t> labels, Confusion *confusion = nullptr) {
+        const std::size_t n = counted("images", images, DIM_IMAGE_SIZE, labels);
+        dim_classifier_result result{};
+        check(dim_classifier_trainer_evaluate(get(), images.data(), labels.data(), n, &result,
+                                              confusion ? confusion->front().data() : nullptr));
+        return result;
+    }
+
+    void set_learning_rate(double rate) { check(dim_classifier_trainer_set_learning_rate(get(), rate)); }
+    dim_classifier_options options() const {
+        dim_classifier_options options = classifier_options();
+        check(dim_classifier_trainer_get_options(get(), &options));
+        return options;
+    }
+    std::uint64_t step_count() const noexcept { return dim_classifier_trainer_step_count(get()); }
+    Model model() const {
+        dim_model *handle = nullptr;
+        check(dim_classifier_trainer_model(get(), &handle));
+        return Model::adopt(handle);
+    }
+    void save(const std::string &path) const { check(dim_classifier_trainer_save(get(), path.c_str())); }
+
+private:
+    explicit ClassifierTrainer(dim_classifier_trainer *handle) noexcept : handle_(handle) {}
+
+    static std::size_t counted(const char *name, span<const float> values, std::size_t each, span<const std::int64_t> labels) {
+        const std::size_t n = detail::count(name, values.size(), each);
+        detail::expect("labels", labels.size(), n, 1);
+        return n;
+    }
+
+    detail::Owner<dim_classifier_trainer, dim_classifier_trainer_free> handle_;
+};
+
+} // namespace dim
+
+#endif /* DIM_HPP */

@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Installs libdim, or removes what this version installs: one list for both.
+#
+#   tools/install/install.sh install|uninstall      by way of `make install` and `make uninstall`
+#
+# DESTDIR, PREFIX, libdir, includedir, mandir, docdir and ARCHIVE come in the environment. Folders that only libdim uses go when they
+# are empty; those of the system (lib, include, share/man/man3...) stay.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+verb=$1
+: "${PREFIX:?}" "${libdir:?}" "${includedir:?}" "${mandir:?}" "${docdir:?}"
+root=${DESTDIR:-}
+fail() { printf 'make %s: %s\n' "$verb" "$*" >&2; exit 1; }
+for folder in "$PREFIX" "$libdir" "$includedir" "$mandir" "$docdir"; do
+    [[ $folder == /* ]] || fail "PREFIX and the folders below it must be absolute; found \"$folder\""
+done
+
+version=$(awk '/define DIM_VERSION_(MAJOR|MINOR|PATCH)/ { printf "%s%s", dot, $3; dot = "." }' include/dim.h)
+soname=libdim.so.${version%%.*}
+built=$(mktemp -d)
+trap 'rm -rf "$built"' EXIT
+
+# ---- What is made for these folders
+
+# CMake finds the package from where it lies, so that the whole tree can be moved.
+cmakedir=$libdir/cmake/dim
+from_cmakedir() { realpath -m --relative-to="$cmakedir" "$1"; }
+fill() { # template
+    sed -e "s|@PREFIX@|$PREFIX|g" -e "s|@LIBDIR@|$libdir|g" -e "s|@INCLUDEDIR@|$includedir|g" -e "s|@VERSION@|$version|g" \
+        -e "s|@MAJOR@|${version%%.*}|g" -e "s|@SONAME@|$soname|g" -e "s|@PRIVATE@|$private|g" -e "s|@TO_LIBDIR@|$(from_cmakedir "$libdir")|g" \
+        -e "s|@TO_INCLUDEDIR@|$(from_cmakedir "$includedir")|g" "tools/install/$1.in" |
+        sed '/^Libs.private: $/d' >"$built/$1"
+}
+# Installed where it was made, unless ARCHIVE is empty; and what a program that links it must link besides.
+archive=${ARCHIVE-build/libdim.a}
+private=
+if [ "$verb" = install ] && [ -f "$archive" ]; then
+    private="$(pkg-config --libs hdf5-serial zlib) -lstdc++ -lm -lpthread -ldl"
+fi
+fill dim.pc
+fill dimConfig.cmake
+fill dimConfigVersion.cmake
+python3 tools/install/man.py "$built/man"
+
+# ---- The two verbs
+
+if [ "$verb" = install ]; then
+    [ -f "build/libdim.so.$version" ] || fail "build/libdim.so.$version is missing; run make first"
+    if [ -f "$archive" ] && [ "build/libdim.so.$version" -nt "$archive" ]; then
+        fail "$archive is older than the library; run make static, or remove it"
+    fi
+    put() { install -D -m "$1" "$2" "$root$3"; }              # mode, file, target
+    link() { ln -sfn "$1" "$root$2"; }                        # what it says, where it lies
+    own() { :; }                                              # folder
+elif [ "$verb" = uninstall ]; then
+    put() { rm -f "$root$3"; }
+    link() { rm -f "$root$2"; }
+    own() { if [ -d "$root$1" ]; then rmdir --ignore-fail-on-non-empty "$root$1"; fi; }
+else
+    fail "expected install or uninstall, found $verb"
+fi
+
+# ---- The list
+
+put 755 "build/libdim.so.$version" "$libdir/libdim.so.$version"
+if [ "$verb" = uninstall ] || [ -f "$archive" ]; then
+    put 644 "$archive" "$libdir/libdim.a"
+fi
+link "libdim.so.$version" "$libdir/$soname"
+link "$soname" "$libdir/libdim.so"
+put 644 include/dim.h "$includedir/dim.h"
+put 644 include/dim.hpp "$includedir/dim.hpp"
+put 644 "$built/dim.pc" "$libdir/pkgconfig/dim.pc"
+put 644 "$built/dimConfig.cmake" "$cmakedir/dimConfig.cmake"
+put 644 "$built/dimConfigVersion.cmake" "$cmakedir/dimConfigVersion.cmake"
+own "$cmakedir"
+for page in "$built"/man/man*/*; do
+    put 644 "$page" "$mandir/${page#"$built/man/"}"
+done
+for file in encode.c train.c images.c images.h Makefile README.md; do
+    put 644 "bindings/c/$file" "$docdir/examples/$file"
+done
+own "$docdir/examples"
+for file in README.md CHANGELOG.md LICENSE docs/install.md docs/abi.md docs/hdf5.md docs/training.md; do
+    put 644 "$file" "$docdir/$(basename "$file")"
+done
+own "$docdir"
