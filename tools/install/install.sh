@@ -27,7 +27,8 @@ cmakedir=$libdir/cmake/dim
 from_cmakedir() { realpath -m --relative-to="$cmakedir" "$1"; }
 fill() { # template
     sed -e "s|@PREFIX@|$PREFIX|g" -e "s|@LIBDIR@|$libdir|g" -e "s|@INCLUDEDIR@|$includedir|g" -e "s|@VERSION@|$version|g" \
-        -e "s|@MAJOR@|${version%%.*}|g" -e "s|@SONAME@|$soname|g" -e "s|@PRIVATE@|$private|g" -e "s|@TO_LIBDIR@|$(from_cmakedir "$libdir")|g" \
+        -e "s|@MAJOR@|${version%%.*}|g" -e "s|@SONAME@|$soname|g" -e "s|@PRIVATE@|$private|g" \
+        -e "s|@TO_LIBDIR@|$(from_cmakedir "$libdir")|g" \
         -e "s|@TO_INCLUDEDIR@|$(from_cmakedir "$includedir")|g" "tools/install/$1.in" |
         sed '/^Libs.private: $/d' >"$built/$1"
 }
