@@ -25,10 +25,11 @@ warnings := -Wall -Wextra -Werror -pedantic
 #   --version-script   exports dim_* and nothing else: neither Swift's runtime nor C++ can clash with the host's
 #   -z nodelete        the pool's threads run the library's code after a dlclose
 #   -z now, relro      no lazy binding: the tables of pointers are read-only once loaded
+#   -e                 the library is a program, too: it starts itself to read files from strangers (docs/isolation.md)
 #   -z defs            an unresolved symbol fails the link here and not at the user's
 #   -s                 stripped
 link_flags := -Xswiftc -static-stdlib -Xswiftc -use-ld=lld $(addprefix -Xlinker ,\
-	--version-script=$(CURDIR)/tools/libdim.map -soname=$(soname) -z nodelete -z now -z relro -z defs -s)
+	--version-script=$(CURDIR)/tools/libdim.map -soname=$(soname) -z nodelete -z now -z relro -z defs -s -e dim_isolation_start)
 # A scratch folder of its own: the tests are compiled with other flags and would otherwise rebuild it each time.
 scratch := build/swift
 product := $(scratch)/release/libdim.so

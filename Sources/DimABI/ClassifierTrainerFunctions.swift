@@ -117,7 +117,18 @@ public func dim_classifier_trainer_resume(
     fallible {
         let path = try string(path, "path")
         let out = try nonNull(out, "out")
-        out.pointee = Handles.make(try Checkpoint.resumeClassifierTrainer(path: path))
+        out.pointee = Handles.make(try Checkpoint.resumeClassifierTrainer(path: path, by: .here))
+    }
+}
+
+@_cdecl("dim_classifier_trainer_resume_untrusted") @implementation
+public func dim_classifier_trainer_resume_untrusted(
+    _ path: UnsafePointer<CChar>!, _ out: UnsafeMutablePointer<OpaquePointer?>!
+) -> dim_status {
+    fallible {
+        let path = try string(path, "path")
+        let out = try nonNull(out, "out")
+        out.pointee = Handles.make(try Checkpoint.resumeClassifierTrainer(path: path, by: .isolated))
     }
 }
 
