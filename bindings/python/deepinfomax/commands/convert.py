@@ -17,7 +17,7 @@ from .. import torch_files
 from ..model import NETWORKS, Model
 from ..torch_files import State, TorchFileError
 from . import UsageError
-from ._common import add_examples, apply_general, check_writable, natural
+from ._common import add_examples, add_untrusted, apply_general, check_writable, natural
 
 HDF5_NAMES = (".h5", ".hdf5", ".hdf")
 TORCH_NAMES = (".pt", ".pth", ".wgt", ".bin", ".ckpt", ".tar")
@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the output is a folder: write encoder<EPOCH>.wgt and loss<EPOCH>.wgt, as the original's train.py does",
     )
     parser.add_argument("--epoch", type=natural, default=0, help="with --original, the number in the names (default: 0)")
+    add_untrusted(parser)
     parser.add_argument("--threads", type=int, metavar="N", help="threads; 0 = all cores (default: DIM_NUM_THREADS, or 0)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     parser.set_defaults(seed=0)
@@ -59,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     outputs = _outputs(arguments, Path(output))
     state: State = {}
     for path in inputs:
-        found = _read(path)
+        found = _read(path, arguments.untrusted)
         twice = state.keys() & found.keys()
         if twice:
             raise UsageError(f"{path}: {min(twice).split('.')[0]} is in an earlier input, too")
@@ -76,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
 # ---- Inputs
 
 
-def _read(path: str) -> State:
+def _read(path: str, untrusted: bool) -> State:
     """All networks of a file, by their canonical names."""
     try:
         with open(path, "rb") as file:
@@ -84,7 +85,7 @@ def _read(path: str) -> State:
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
     if start == HDF5_SIGNATURE:
-        with Model.open(path) as model:
+        with Model.open(path, untrusted) as model:
             return model.state_dict()
     _need("torch", f"{path}, which is not an HDF5 file")
     _need("h5py", "reading PyTorch's files")
