@@ -6,6 +6,7 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <signal.h>
 #include <stddef.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -45,23 +46,30 @@ static int limit(int resource, rlim_t value) {
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##name, 0, 4), LOAD(args[2]), \
         BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, PROT_EXEC, 0, 1), KILL, ALLOW
 
-static const struct sock_filter instructions[] = {
-    LOAD(arch),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0),
-    KILL,
-    /* Numbers of x86-64's second table (x32) are none of these. */
-    LOAD(nr),
-    ALLOW_CALL(pread64), ALLOW_CALL(read), ALLOW_CALL(lseek), ALLOW_CALL(fstat), ALLOW_CALL(close),
-    ALLOW_DATA(mmap), ALLOW_DATA(mprotect),
-    ALLOW_CALL(munmap), ALLOW_CALL(mremap), ALLOW_CALL(madvise), ALLOW_CALL(brk),
-    ALLOW_CALL(futex), ALLOW_CALL(sched_yield), ALLOW_CALL(rt_sigprocmask), ALLOW_CALL(rt_sigreturn),
-    ALLOW_CALL(clock_gettime), ALLOW_CALL(gettimeofday), ALLOW_CALL(getrandom), ALLOW_CALL(getpid), ALLOW_CALL(gettid),
-    ALLOW_CALL(exit), ALLOW_CALL(exit_group),
-    KILL,
-};
+/* abort(), as the C library does it when it finds its heap damaged. */
+#define ALLOW_ABORT(process) \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_tgkill, 0, 6), LOAD(args[0]), IF_NOT_SKIP(process, 3), LOAD(args[2]), \
+        IF_NOT_SKIP(SIGABRT, 1), ALLOW, KILL
+#define IF_NOT_SKIP(k, skipped) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (k), 0, (skipped))
 
 static void filter(void) {
-    const struct sock_fprog program = {sizeof instructions / sizeof instructions[0], (struct sock_filter *)instructions};
+    struct sock_filter instructions[] = {
+        LOAD(arch),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0),
+        KILL,
+        /* Numbers of x86-64's second table (x32) are none of these. */
+        LOAD(nr),
+        ALLOW_CALL(pread64), ALLOW_CALL(read), ALLOW_CALL(lseek), ALLOW_CALL(fstat), ALLOW_CALL(close),
+        ALLOW_DATA(mmap), ALLOW_DATA(mprotect),
+        ALLOW_CALL(munmap), ALLOW_CALL(mremap), ALLOW_CALL(madvise), ALLOW_CALL(brk),
+        ALLOW_CALL(futex), ALLOW_CALL(sched_yield), ALLOW_CALL(rt_sigprocmask), ALLOW_CALL(rt_sigreturn),
+        ALLOW_CALL(clock_gettime), ALLOW_CALL(gettimeofday), ALLOW_CALL(getrandom), ALLOW_CALL(getpid),
+        ALLOW_CALL(gettid), ALLOW_CALL(exit), ALLOW_CALL(exit_group),
+        /* What is said before an abort goes to a descriptor that cannot be written. */
+        ALLOW_CALL(write), ALLOW_CALL(writev), ALLOW_ABORT((unsigned)getpid()),
+        KILL,
+    };
+    const struct sock_fprog program = {sizeof instructions / sizeof instructions[0], instructions};
     /* A kernel that knows no KILL_PROCESS ends the one thread that there is. */
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0)
         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
