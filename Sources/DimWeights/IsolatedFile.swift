@@ -106,10 +106,9 @@ struct IsolatedFile {
         let isConfined = report.map { $0.state != .absent } ?? true
         if end.signal != 0, isConfined {
             let name = String(cString: strsignal(end.signal))
-            let cause = end.signal == SIGSYS ? "it asked the system for what reading a file does not need" : name
             return DimError(
                 .fileFormat,
-                "\(path): the file ended the isolated reader by signal \(end.signal) (\(cause)): it is damaged, "
+                "\(path): the file ended the isolated reader by signal \(end.signal) (\(name)): it is damaged, "
                     + "or made to do harm; use another copy of the file")
         }
         switch end.signal == 0 ? IsolatedReader.ExitStatus(rawValue: end.exit_status) : nil {
