@@ -49,6 +49,7 @@ help:
 	@echo "make test-swift    the core's tests (swift test)"
 	@echo "make test-c        the contract's tests, in C"
 	@echo "make test-python   the Python package's tests (pytest)"
+	@echo "make soak          swap weights under load for SECONDS (3600), memory curve at the end"
 	@echo "make bench         this library beside PyTorch, ONNX Runtime, OpenVINO: 12 minutes; ARGS=--quick: 3"
 	@echo "make bench-deps    install those three into .venv"
 	@echo "make examples      the C programs of bindings/c, into build/bin"
@@ -111,6 +112,12 @@ test-swift: | deps
 .PHONY: test-c
 test-c: $(library) examples
 	@$(MAKE) -C Tests/c test
+
+# Weights swapped under load: every answer right, memory flat.
+SECONDS ?= 3600
+.PHONY: soak
+soak: $(library)
+	@$(MAKE) -C Tests/c soak SECONDS=$(SECONDS)
 
 .PHONY: test-python
 test-python: $(library) | deps

@@ -62,9 +62,10 @@ struct IsolatedFile {
         let order = Order(kind: kind, seconds: IsolatedFile.seconds.withLock { $0 }, path: path)
         let end = try IsolatedFile.run(order, input, shared)
 
-        var bytes = [UInt8](repeating: 0, count: SharedLayout.report)
-        let isRead = readFully(shared.number, &bytes, count: bytes.count, at: 0) == 0
-        let report = isRead ? bytes.withUnsafeBytes(Report.init) : nil
+        var scratch = Scratch()
+        let bytes = try scratch.reserve(SharedLayout.report)
+        let isRead = readFully(shared.number, bytes, count: SharedLayout.report, at: 0) == 0
+        let report = isRead ? Report(UnsafeRawBufferPointer(start: bytes, count: SharedLayout.report)) : nil
         if let error = IsolatedFile.failure(end, report, order) { throw error }
         guard let report, report.state == .done else { throw IsolatedFile.misbehaved(path, "left no report") }
         guard report.status == 0 else { throw IsolatedFile.reported(report, path) }
@@ -101,7 +102,8 @@ struct IsolatedFile {
         if end.signal == SIGKILL {
             return DimError(
                 .outOfMemory,
-                "\(path): the isolated reader was killed from outside (signal 9), as the system does when memory runs out")
+                "\(path): the isolated reader was killed from outside (signal 9), as the system does when memory runs out"
+            )
         }
         let isConfined = report.map { $0.state != .absent } ?? true
         if end.signal != 0, isConfined {

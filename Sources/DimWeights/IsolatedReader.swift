@@ -31,7 +31,8 @@ package enum IsolatedReader {
         let mapped = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_SHARED, Int32(DIM_ISOLATION_SHARED), 0)
         guard let memory = mapped, memory != MAP_FAILED else { return ExitStatus.outOfMemory.rawValue }
         // What the filter forbids is done before: libhdf5 and the Swift runtime look around when they start.
-        guard HDF5.version != "unknown", let input = try? InputFile(descriptor: Int32(DIM_ISOLATION_INPUT), path: order.path),
+        guard HDF5.version != "unknown",
+            let input = try? InputFile(descriptor: Int32(DIM_ISOLATION_INPUT), path: order.path),
             (try? HDF5.exclusively { FileDriver(descriptor: input.descriptor, size: input.size) != nil }) == true
         else { return ExitStatus.usage.rawValue }
         let moments = checkpoint == nil ? 0 : SharedLayout.checkpointBytes
