@@ -135,7 +135,10 @@ public func dim_classifier_trainer_resume_untrusted(
 private func withTrainer(_ handle: OpaquePointer?, _ body: (ClassifierTrainer) throws -> Void) -> dim_status {
     fallible {
         let trainer: ClassifierTrainer = try Handles.object(handle, "trainer")
-        try trainer.lock.whileHeld { try body(trainer) }
+        try trainer.lock.whileHeld {
+            try requireUnbroken(trainer.lock)
+            try body(trainer)
+        }
     }
 }
 

@@ -170,7 +170,10 @@ public func dim_trainer_resume_untrusted(_ path: UnsafePointer<CChar>!, _ out: U
 private func withTrainer(_ handle: OpaquePointer?, _ body: (Trainer) throws -> Void) -> dim_status {
     fallible {
         let trainer: Trainer = try Handles.object(handle, "trainer")
-        try trainer.lock.whileHeld { try body(trainer) }
+        try trainer.lock.whileHeld {
+            try requireUnbroken(trainer.lock)
+            try body(trainer)
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 import CIsolation
 import DimTensor
 import Glibc
-import Synchronization
 
 /// A file from a stranger, as the host sees it: opened here, read in a process of its own (`IsolatedReader`), and copied from
 /// shared memory when that process is no more. Each value is copied first and checked then, as if it came from an enemy.
@@ -36,7 +35,7 @@ struct IsolatedFile {
 
     static let defaultSeconds = 60.0
     /// How long a reader may take.
-    static let seconds = Mutex<Double>(defaultSeconds)
+    static let seconds = Guarded<Double>(defaultSeconds)
 
     private let path: String
     private let shared: Descriptor
