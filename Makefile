@@ -26,10 +26,11 @@ warnings := -Wall -Wextra -Werror -pedantic
 #   --version-script   exports dim_* and nothing else: neither Swift's runtime nor C++ can clash with the host's
 #   -z nodelete        the pool's threads run the library's code after a dlclose
 #   -z now, relro      no lazy binding: the tables of pointers are read-only once loaded
+#   -e                 the library is a program, too: it starts itself to read files from strangers (docs/isolation.md)
 #   -z defs            an unresolved symbol fails the link here and not at the user's
 #   -s                 stripped
 link_flags := --disable-local-rpath -Xswiftc -static-stdlib -Xswiftc -use-ld=lld $(addprefix -Xlinker ,\
-	--version-script=$(CURDIR)/tools/libdim.map -soname=$(soname) -z nodelete -z now -z relro -z defs -s)
+	--version-script=$(CURDIR)/tools/libdim.map -soname=$(soname) -z nodelete -z now -z relro -z defs -s -e dim_isolation_start)
 # A scratch folder of its own: the tests are compiled with other flags and would otherwise rebuild it each time.
 scratch := build/swift
 product := $(scratch)/release/libdim.so
@@ -55,6 +56,7 @@ help:
 	@echo "make abi-check     compiled programs go on to work: docs/abi.md; make abi-update records what is new"
 	@echo "make test-python   the Python package's tests (pytest)"
 	@echo "make test-kernels  every instruction set, emulated where need be"
+	@echo "make soak          swap weights under load for SECONDS (3600), memory curve at the end"
 	@echo "make bench         this library beside PyTorch, ONNX Runtime, OpenVINO: 12 minutes; ARGS=--quick: 3"
 	@echo "make bench-deps    install those three into .venv"
 	@echo "make examples      the C programs of bindings/c, into build/bin"
@@ -121,6 +123,12 @@ test-swift: | deps
 .PHONY: test-c
 test-c: $(library) examples
 	@$(MAKE) -C Tests/c test
+
+# Weights swapped under load: every answer right, memory flat.
+SECONDS ?= 3600
+.PHONY: soak
+soak: $(library)
+	@$(MAKE) -C Tests/c soak SECONDS=$(SECONDS)
 
 .PHONY: test-python
 test-python: $(library) | deps

@@ -24,6 +24,8 @@ let package = Package(
             name: "CHDF5", path: "Sources/CHDF5", pkgConfig: "hdf5-serial", providers: [.apt(["libhdf5-dev"])]),
         .systemLibrary(name: "CZlib", path: "Sources/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CSystem", path: "Sources/CSystem"),
+        // A process of its own for files from strangers; the only C that is compiled.
+        .target(name: "CIsolation", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])]),
 
         .target(name: "DimTensor", dependencies: ["CSystem"], swiftSettings: strict),
         // What a kernel is asked to do; and the kernels, whose sources are shared by the link `Shared` in each folder.
@@ -44,7 +46,9 @@ let package = Package(
             swiftSettings: strict),
         .target(name: "DimLayers", dependencies: ["DimKernels", "DimTensor"], swiftSettings: strict),
         .target(name: "DimModel", dependencies: ["DimLayers", "DimTensor"], swiftSettings: strict),
-        .target(name: "DimWeights", dependencies: ["CHDF5", "CZlib", "CSystem", "DimTensor"], swiftSettings: strict),
+        .target(
+            name: "DimWeights", dependencies: ["CHDF5", "CIsolation", "CZlib", "CSystem", "DimTensor"],
+            swiftSettings: strict),
         .target(name: "DimABI", dependencies: ["CDim", "DimModel", "DimWeights"], swiftSettings: strict),
 
         .executableTarget(

@@ -2,7 +2,9 @@
 
     python Benchmarks/weights.py open      opening and saving all networks, beside h5py on the same files
     python Benchmarks/weights.py flips     every bit of a small saved file flipped, one at a time
-    python Benchmarks/weights.py mutants   random damage to files by h5py, in child processes (--count, --seed)
+    python Benchmarks/weights.py mutants   random damage to valid files, in child processes (--count, --seed)
+        --checksums     to their metadata alone, and its checksums made right again
+        --untrusted     opened by an isolated reader
 
 It needs h5py, and build/libdim.so or DIM_LIBRARY.
 """
@@ -22,7 +24,8 @@ sys.path[:0] = [str(ROOT / "bindings" / "python"), str(ROOT / "Tests" / "python"
 
 import h5py  # noqa: E402
 from deepinfomax import DimError, Model  # noqa: E402
-from weights_fixtures import CHILD, SHAPES, mutants, state_of, write  # noqa: E402
+from weights_fixtures import CHILD, SHAPES, state_of, write  # noqa: E402
+from weights_mutants import mutants, sources  # noqa: E402
 
 
 def least_ms(action, times=15):
@@ -42,7 +45,7 @@ def read_with_h5py(path):
 
 def opening(folder, _):
     state = state_of(*SHAPES)
-    print("least of 15, page cache warm, ms              h5py  libdim")
+    print("least of 15, page cache warm, ms              h5py  libdim  untrusted")
     plain = write(folder / "plain.h5", state)
     model = Model.open(plain)
     saved = str(folder / "saved.h5")
@@ -53,7 +56,8 @@ def opening(folder, _):
     for label, path in rows.items():
         times = 3 if path == gzip else 15
         h5py_ms, dim_ms = least_ms(lambda: read_with_h5py(path), times), least_ms(lambda: Model.open(path), times)
-        print(f"open {label:27} {os.path.getsize(path) / 1e6:6.1f} MB {h5py_ms:6.1f} {dim_ms:7.1f}")
+        isolated_ms = least_ms(lambda: Model.open(path, untrusted=True), times)
+        print(f"open {label:27} {os.path.getsize(path) / 1e6:6.1f} MB {h5py_ms:6.1f} {dim_ms:7.1f} {isolated_ms:10.1f}")
     print(f"save{'':42} {least_ms(lambda: write(folder / 'h.h5', state), 5):6.1f} ", end="")
     print(f"{least_ms(lambda: model.save(saved), 5):6.1f}   (libdim's with fsync)")
 
@@ -78,30 +82,41 @@ def flips(folder, _):
 
 
 CHILD_PROGRAM = """
-import sys, deepinfomax
+import resource, sys, time, deepinfomax
+slowest = 0
 for path in sys.stdin.read().split():
+    start = time.monotonic()
     try:
-        deepinfomax.Model.open(path)
-        print("opened", flush=True)
+        deepinfomax.Model.open(path, untrusted=sys.argv[1] == "untrusted")
+        outcome = "opened"
     except deepinfomax.DimError as error:
-        print(error.status_name, flush=True)
+        outcome = "ended_the_reader" if "ended the isolated reader" in str(error) else error.status_name
+    slowest = max(slowest, time.monotonic() - start)
+    print(outcome, slowest, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, flush=True)
 """
 
 
 def damage(folder, options):
-    paths = mutants(folder, random.Random(options.seed), options.count)
-    outcomes, done = Counter(), 0
-    while done < len(paths):
-        child = subprocess.run(
-            [sys.executable, "-c", CHILD_PROGRAM], input="\n".join(paths[done : done + 500]), capture_output=True,
-            text=True, timeout=300, env=CHILD)
-        lines = child.stdout.split()
-        outcomes.update(lines)
-        done += len(lines)
-        if child.returncode != 0:
-            outcomes[f"ended by signal {-child.returncode}"] += 1
-            done += 1
-    print(f"{len(paths)} mutants, seed {options.seed}: {dict(outcomes)}")
+    """500 at a time, each lot in a host of its own, which its crash or hang ends."""
+    made_of, chooser = sources(folder, options.checksums), random.Random(options.seed)
+    outcomes, slowest, peak = Counter(), 0.0, 0
+    for first in range(0, options.count, 500):
+        paths = mutants(folder, chooser, min(500, options.count - first), made_of)
+        while paths:
+            child = subprocess.run(
+                [sys.executable, "-c", CHILD_PROGRAM, "untrusted" if options.untrusted else "open"],
+                input="\n".join(paths), capture_output=True, text=True, timeout=300, env=CHILD)
+            lines = [line.split() for line in child.stdout.splitlines()]
+            outcomes.update(line[0] for line in lines)
+            if lines:
+                slowest, peak = max(slowest, float(lines[-1][1])), max(peak, int(lines[-1][2]))
+            paths = paths[len(lines) :]
+            if child.returncode != 0:
+                outcomes[f"HOST ENDED BY SIGNAL {-child.returncode}"] += 1
+                paths = paths[1:]
+    kind = "mutants under right checksums" if options.checksums else "mutants"
+    print(f"{options.count} {kind}, seed {options.seed}, {'untrusted' if options.untrusted else 'open'}: {dict(outcomes)}; ", end="")
+    print(f"the slowest took {slowest:.2f} s, the largest host {peak / 1024:.0f} MB")
 
 
 if __name__ == "__main__":
@@ -109,6 +124,8 @@ if __name__ == "__main__":
     parser.add_argument("what", choices=["open", "flips", "mutants"])
     parser.add_argument("--count", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--untrusted", action="store_true", help="mutants: through dim_model_open_untrusted")
+    parser.add_argument("--checksums", action="store_true", help="mutants: in metadata, whose checksums are made right again")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir="/dev/shm" if arguments.what != "open" else None) as name:
         {"open": opening, "flips": flips, "mutants": damage}[arguments.what](Path(name), arguments)

@@ -140,6 +140,23 @@ dim_status dim_model_open(const char *path, dim_model **out);
  * Errors: as dim_model_open, and DIM_INVALID_HANDLE. */
 dim_status dim_model_load(dim_model *model, const char *path);
 
+/* As dim_model_open, for a file from a stranger: the same checks, and nothing of the file is looked at in this process.
+ * A child process without rights reads it, with bounds on memory, time and system calls; what comes back is checked
+ * again. Whatever the file does to libhdf5 ends as an error here. Costs some 50 ms more than dim_model_open. See
+ * docs/isolation.md.
+ * The child is the library's file itself, run by the dynamic loader: both must still be there. The host gets no
+ * SIGCHLD, and wait() does not see the child. The calling thread takes no signals meanwhile.
+ * Errors: as dim_model_open; DIM_FILE_FORMAT also where the file ended the child or was not read in time, DIM_IO also
+ * where no child can be started. */
+dim_status dim_model_open_untrusted(const char *path, dim_model **out);
+
+/* dim_model_load for a file from a stranger. Errors: as dim_model_open_untrusted, and DIM_INVALID_HANDLE. */
+dim_status dim_model_load_untrusted(dim_model *model, const char *path);
+
+/* How long the child of one dim_*_untrusted call may take, by the clock; 0 = 60 s, as it is at first. Holds for the
+ * whole process, from the next call on. Errors: DIM_INVALID_ARGUMENT unless 0 <= seconds <= 86400. */
+dim_status dim_set_untrusted_timeout(double seconds);
+
 /* Writes all networks of the model to an HDF5 file in PyTorch's layout: one dataset per state_dict entry, at the
  * root, named by its dotted key ("encoder.c0.weight"), float32 (num_batches_tracked int64). Atomic: the file
  * appears whole under its name or not at all; what stood there before stays until then. Reading detects any flipped
@@ -351,6 +368,10 @@ dim_status dim_trainer_save(const dim_trainer *trainer, const char *path);
  * DIM_OUT_OF_MEMORY. */
 dim_status dim_trainer_resume(const char *path, dim_trainer **out);
 
+/* dim_trainer_resume for a file from a stranger, read as dim_model_open_untrusted does.
+ * Errors: as dim_trainer_resume and dim_model_open_untrusted. */
+dim_status dim_trainer_resume_untrusted(const char *path, dim_trainer **out);
+
 /* ---- Training: the classifier ------------------------------------------------------------------------ */
 
 /* Trains the model's classifier on labelled images, alone or together with the encoder. */
@@ -424,6 +445,7 @@ uint64_t dim_classifier_trainer_step_count(const dim_classifier_trainer *trainer
 dim_status dim_classifier_trainer_model(const dim_classifier_trainer *trainer, dim_model **out);
 dim_status dim_classifier_trainer_save(const dim_classifier_trainer *trainer, const char *path);
 dim_status dim_classifier_trainer_resume(const char *path, dim_classifier_trainer **out);
+dim_status dim_classifier_trainer_resume_untrusted(const char *path, dim_classifier_trainer **out);
 
 #ifdef __cplusplus
 }

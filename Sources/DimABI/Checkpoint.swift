@@ -45,13 +45,9 @@ enum Checkpoint {
         try WeightsFile.write(trainer.model.stateDict(), path: path, extra: extra)
     }
 
-    static func resumeTrainer(path: String) throws -> Trainer {
-        let (state, arrays) = try read(path, [objective], "dim_trainer_resume") { _ in
-            [
-                ArraySpec("options", .float64, [10]), ArraySpec("seed", .int64),
-                ArraySpec("noise_state", .uint32, [MersenneTwister.stateSize]), ArraySpec("noise_position", .int64),
-            ]
-        }
+    static func resumeTrainer(path: String, by reader: WeightsFile.Reader) throws -> Trainer {
+        let (state, arrays) = try WeightsFile.readCheckpoint(
+            path: path, kind: objective, arrays: trainerArrays(path), by: reader)
         let values = arrays.doubles("options")
         var o = dim_trainer_options()
         o.struct_size = MemoryLayout<dim_trainer_options>.size
@@ -86,10 +82,9 @@ enum Checkpoint {
         try WeightsFile.write(trainer.model.stateDict(), path: path, extra: extra)
     }
 
-    static func resumeClassifierTrainer(path: String) throws -> ClassifierTrainer {
-        let (state, arrays) = try read(path, [classifier, endToEnd], "dim_classifier_trainer_resume") { _ in
-            [ArraySpec("options", .float64, [7])]
-        }
+    static func resumeClassifierTrainer(path: String, by reader: WeightsFile.Reader) throws -> ClassifierTrainer {
+        let (state, arrays) = try WeightsFile.readCheckpoint(
+            path: path, kind: classifier, arrays: classifierTrainerArrays(path), by: reader)
         let values = arrays.doubles("options")
         var o = dim_classifier_options()
         o.struct_size = MemoryLayout<dim_classifier_options>.size
@@ -135,13 +130,37 @@ enum Checkpoint {
         return TrainingStep.Progress(count: count, firstMoment: first, secondMoment: second)
     }
 
-    /// Reads a checkpoint of one of `kinds`; `function` is what reads those.
-    private static func read(
-        _ path: String, _ kinds: [String], _ function: String, _ others: (_ kind: String) -> [ArraySpec]
-    ) throws -> (StateDict, [String: NamedArray]) {
-        try WeightsFile.readCheckpoint(
-            path: path, header: [ArraySpec("kind", .text(most: 64)), ArraySpec("version", .int64)]
-        ) { networks, header in
+    // MARK: What is read
+
+    /// What the isolated reader is to read of a checkpoint of this kind; nil for a kind that there is not.
+    static func arrays(kind: String, path: String) -> CheckpointArrays? {
+        switch kind {
+        case objective: trainerArrays(path)
+        case classifier: classifierTrainerArrays(path)
+        default: nil
+        }
+    }
+
+    private static func trainerArrays(_ path: String) -> CheckpointArrays {
+        arrays(
+            path, [objective], "dim_trainer_resume",
+            [
+                ArraySpec("options", .float64, [10]), ArraySpec("seed", .int64),
+                ArraySpec("noise_state", .uint32, [MersenneTwister.stateSize]), ArraySpec("noise_position", .int64),
+            ])
+    }
+
+    private static func classifierTrainerArrays(_ path: String) -> CheckpointArrays {
+        arrays(
+            path, [classifier, endToEnd], "dim_classifier_trainer_resume", [ArraySpec("options", .float64, [7])])
+    }
+
+    /// Of a checkpoint of one of `kinds`; `function` is what reads those, `own` what they have beside what all have.
+    private static func arrays(
+        _ path: String, _ kinds: [String], _ function: String, _ own: [ArraySpec]
+    ) -> CheckpointArrays {
+        CheckpointArrays(header: [ArraySpec("kind", .text(most: 64)), ArraySpec("version", .int64)]) {
+            networks, header in
             guard header.integer("version") <= version, header.integer("version") > 0 else {
                 throw DimError(
                     .fileContent,
@@ -162,7 +181,7 @@ enum Checkpoint {
                 throw DimError(.fileContent, "\(path): the checkpoint holds no weights of \(network.prefix)")
             }
             let moments = Schema.parameters(of: trained).filter(\.isTrainable).reduce(0) { $0 + $1.count }
-            return others(kind) + [
+            return own + [
                 ArraySpec("step", .int64), ArraySpec("first_moment", .float32, [moments]),
                 ArraySpec("second_moment", .float32, [moments]),
             ]

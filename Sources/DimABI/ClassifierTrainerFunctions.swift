@@ -117,14 +117,28 @@ public func dim_classifier_trainer_resume(
     fallible {
         let path = try string(path, "path")
         let out = try nonNull(out, "out")
-        out.pointee = Handles.make(try Checkpoint.resumeClassifierTrainer(path: path))
+        out.pointee = Handles.make(try Checkpoint.resumeClassifierTrainer(path: path, by: .here))
+    }
+}
+
+@_cdecl("dim_classifier_trainer_resume_untrusted") @implementation
+public func dim_classifier_trainer_resume_untrusted(
+    _ path: UnsafePointer<CChar>!, _ out: UnsafeMutablePointer<OpaquePointer?>!
+) -> dim_status {
+    fallible {
+        let path = try string(path, "path")
+        let out = try nonNull(out, "out")
+        out.pointee = Handles.make(try Checkpoint.resumeClassifierTrainer(path: path, by: .isolated))
     }
 }
 
 private func withTrainer(_ handle: OpaquePointer?, _ body: (ClassifierTrainer) throws -> Void) -> dim_status {
     fallible {
         let trainer: ClassifierTrainer = try Handles.object(handle, "trainer")
-        try trainer.lock.whileHeld { try body(trainer) }
+        try trainer.lock.whileHeld {
+            try requireUnbroken(trainer.lock)
+            try body(trainer)
+        }
     }
 }
 

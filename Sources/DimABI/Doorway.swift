@@ -34,6 +34,15 @@ func string(_ pointer: UnsafePointer<CChar>?, _ name: String) throws -> String {
     return text
 }
 
+/// A step that a fork cut off has left the trainer between two steps.
+func requireUnbroken(_ lock: Lock) throws {
+    guard !lock.wasAbandoned else {
+        throw DimError(
+            .invalidHandle,
+            "trainer cannot be used here: this process was forked while another thread was in a call on it")
+    }
+}
+
 /// The largest n of one call. Every size computed from n fits an Int: the largest is n x 128 x 26 x 26 x 4 bytes.
 let maximumImages = 1 << 20
 

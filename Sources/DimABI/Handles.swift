@@ -1,5 +1,4 @@
 import DimTensor
-import Synchronization
 
 /// What a C handle stands for. A handle is a number that is never used twice in a process, dressed as a pointer: a freed, foreign
 /// or mistyped one is told without touching memory, and a free while another thread works only drops a reference.
@@ -9,7 +8,7 @@ enum Handles {
         var next: UInt = 1
     }
 
-    private static let table = Mutex(Table())
+    private static let table = Guarded(Table())
 
     /// Far above any mapped page, below the sign bit: never a real address, so that a stray dereference faults at once.
     private static let base: UInt = 0x4449_4d00_0000_0000

@@ -28,6 +28,25 @@ public func dim_model_load(_ model: OpaquePointer!, _ path: UnsafePointer<CChar>
     }
 }
 
+@_cdecl("dim_model_open_untrusted") @implementation
+public func dim_model_open_untrusted(
+    _ path: UnsafePointer<CChar>!, _ out: UnsafeMutablePointer<OpaquePointer?>!
+) -> dim_status {
+    fallible {
+        let path = try string(path, "path")
+        let out = try nonNull(out, "out")
+        out.pointee = Handles.make(Model(try WeightsFile.read(path: path, by: .isolated)))
+    }
+}
+
+@_cdecl("dim_model_load_untrusted") @implementation
+public func dim_model_load_untrusted(_ model: OpaquePointer!, _ path: UnsafePointer<CChar>!) -> dim_status {
+    fallible {
+        let model: Model = try Handles.object(model, "model")
+        model.replace(try WeightsFile.read(path: try string(path, "path"), by: .isolated))
+    }
+}
+
 @_cdecl("dim_model_save") @implementation
 public func dim_model_save(_ model: OpaquePointer!, _ path: UnsafePointer<CChar>!) -> dim_status {
     fallible {

@@ -152,14 +152,28 @@ public func dim_trainer_resume(_ path: UnsafePointer<CChar>!, _ out: UnsafeMutab
     fallible {
         let path = try string(path, "path")
         let out = try nonNull(out, "out")
-        out.pointee = Handles.make(try Checkpoint.resumeTrainer(path: path))
+        out.pointee = Handles.make(try Checkpoint.resumeTrainer(path: path, by: .here))
+    }
+}
+
+@_cdecl("dim_trainer_resume_untrusted") @implementation
+public func dim_trainer_resume_untrusted(_ path: UnsafePointer<CChar>!, _ out: UnsafeMutablePointer<OpaquePointer?>!)
+    -> dim_status
+{
+    fallible {
+        let path = try string(path, "path")
+        let out = try nonNull(out, "out")
+        out.pointee = Handles.make(try Checkpoint.resumeTrainer(path: path, by: .isolated))
     }
 }
 
 private func withTrainer(_ handle: OpaquePointer?, _ body: (Trainer) throws -> Void) -> dim_status {
     fallible {
         let trainer: Trainer = try Handles.object(handle, "trainer")
-        try trainer.lock.whileHeld { try body(trainer) }
+        try trainer.lock.whileHeld {
+            try requireUnbroken(trainer.lock)
+            try body(trainer)
+        }
     }
 }
 

@@ -67,8 +67,12 @@ package struct Classifier {
         let count: Int
     }
 
+    /// Of all arrays that a training step makes, more than enough.
+    static let bytesPerImage = 8 * 1024
+
     /// n >= 2: one sample has no variance.
-    static func train(_ state: NetworkState, encoded: UnsafePointer<Float>, count n: Int) -> TrainingPass {
+    static func train(_ state: NetworkState, encoded: UnsafePointer<Float>, count n: Int) throws -> TrainingPass {
+        try requireMemory(n * bytesPerImage)
         var pass = TrainingPass(count: n)
         var x = (0..<n * Self.encoded).map { Double(encoded[$0]) }
         for (index, layer) in layers.enumerated() {

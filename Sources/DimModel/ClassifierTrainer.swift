@@ -111,7 +111,7 @@ package final class ClassifierTrainer: @unchecked Sendable {
         var result = ClassifierResult()
         try step.accumulate { state in
             let classifier = try state(.classifier)
-            let pass = Classifier.train(classifier, encoded: encoded, count: n)
+            let pass = try Classifier.train(classifier, encoded: encoded, count: n)
             let (found, dLogits) = self.loss(pass.logits, labels, n)
             _ = Classifier.backward(classifier, pass, logitGradient: dLogits, self.step.gradients)
             result = found
@@ -129,7 +129,7 @@ package final class ClassifierTrainer: @unchecked Sendable {
             let encoder = try state(.encoder), classifier = try state(.classifier)
             let pass = try Encoder.train(
                 encoder, self.weights.source, images: images, count: n, encoded: encoded, self.workspace)
-            let head = Classifier.train(classifier, encoded: encoded, count: n)
+            let head = try Classifier.train(classifier, encoded: encoded, count: n)
             let (found, dLogits) = self.loss(head.logits, labels, n)
             let dEncoded = Classifier.backward(classifier, head, logitGradient: dLogits, self.step.gradients)
             let gradient = try self.workspace.floats("encoded gradient", n * Encoder.encoded)
@@ -161,6 +161,7 @@ package final class ClassifierTrainer: @unchecked Sendable {
     ) throws -> ClassifierResult {
         try requireFinite(images, count: n, size: Encoder.image, "image")
         try ClassifierTrainer.requireLabels(labels, n)
+        try requireMemory(n * Classifier.bytesPerImage)
         let classifier = try model.snapshot(.classifier)
         let encoded = try workspace.floats("encoded", n * Encoder.encoded)
         let logits = try workspace.floats("logits", n * Classifier.classes)

@@ -219,7 +219,7 @@ package struct Encoder {
             encodedGradient, stride: encoded, pass.flat, rows: n, stride: flatRow,
             into: gradient("l1.weight"), bias: gradient("l1.bias"))
         let dz3 = pass.flat
-        flatGradient(state, encodedGradient, count: n, into: dz3, workspace)
+        try flatGradient(state, encodedGradient, count: n, into: dz3, workspace)
         try norm(2, dz3)
         try convolution("c3", c3, input: pass.z[1], affine: pass.affine(1), dz3)
         let dz2 = pass.z[2]
@@ -273,25 +273,25 @@ package struct Encoder {
     private static func flatGradient(
         _ state: NetworkState, _ encodedGradient: UnsafePointer<Float>, count n: Int,
         into blocked: UnsafeMutablePointer<Float>, _ workspace: Workspace
-    ) {
+    ) throws {
         let plane = 400 * BlockedLayout.block
         // Images at a time: the planes of this many stay in the cache.
         let rows = 26
         let blocks = Self.flat / plane
-        ThreadPool.shared.parallel(blocks * ((n + rows - 1) / rows)) { task, _ in
+        let workers = ThreadPool.shared.threads
+        let scratch = try workspace.floats("encoder.planes", workers * rows * plane)
+        ThreadPool.shared.parallel(blocks * ((n + rows - 1) / rows), workers: workers) { task, worker in
             let first = task / blocks * rows
             let block = task % blocks
             let count = min(rows, n - first)
-            withUnsafeTemporaryAllocation(of: Float.self, capacity: rows * plane) { scratch in
-                let planes = scratch.baseAddress!
-                l1.inputGradient(
-                    encodedGradient + first * encoded, rows: count, stride: encoded, weight: state.pointer("l1.weight"),
-                    columns: block * plane..<(block + 1) * plane, into: planes, stride: plane)
-                for i in 0..<count {
-                    BlockedLayout.block(
-                        planes + i * plane, channels: 16, pixels: 400,
-                        into: blocked + (first + i) * Self.flat + block * plane)
-                }
+            let planes = scratch + worker * rows * plane
+            l1.inputGradient(
+                encodedGradient + first * encoded, rows: count, stride: encoded, weight: state.pointer("l1.weight"),
+                columns: block * plane..<(block + 1) * plane, into: planes, stride: plane)
+            for i in 0..<count {
+                BlockedLayout.block(
+                    planes + i * plane, channels: 16, pixels: 400,
+                    into: blocked + (first + i) * Self.flat + block * plane)
             }
         }
     }

@@ -109,7 +109,7 @@ extension Model {
             }
             try whileChanging {
                 let state = try snapshot(.classifier)
-                let pass = Classifier.train(state, encoded: encoded, count: n)
+                let pass = try Classifier.train(state, encoded: encoded, count: n)
                 let moved = try Classifier.movedStatistics(state, pass)
                 for i in 0..<n * Classifier.classes { probabilities[i] = Float(pass.logits[i]) }
                 replace([.classifier: moved])

@@ -1,5 +1,4 @@
 import DimTensor
-import Synchronization
 
 /// The networks that a handle stands for, and the rules by which threads share them:
 /// an inference takes a snapshot of the states it needs and works on that; a change (swap, training-mode forward, trainer's
@@ -10,18 +9,18 @@ package final class Model: @unchecked Sendable {
         var isTraining = false
     }
 
-    private let state: Mutex<State>
+    private let state: Guarded<State>
     private let changes = Lock()
     /// Scratch memory of finished calls, for the next ones.
     let workspaces = WorkspacePool()
 
     package init(seed: UInt64) throws {
         let values = try Initialization.values(seed: seed)
-        state = Mutex(State(networks: Model.states(values)))
+        state = Guarded(State(networks: Model.states(values)))
     }
 
     package init(_ dict: StateDict) {
-        state = Mutex(State(networks: Model.states(Model.byNetwork(dict))))
+        state = Guarded(State(networks: Model.states(Model.byNetwork(dict))))
     }
 
     private static func states(_ values: [Network: [ParameterValue]]) -> [Network: NetworkState] {

@@ -1,5 +1,4 @@
 import DimTensor
-import Synchronization
 
 /// Lends workspaces to calls; keeps a few that are not lent, for the next calls. Freed with the model.
 final class WorkspacePool: Sendable {
@@ -7,7 +6,7 @@ final class WorkspacePool: Sendable {
     /// A workspace that grew past this is not kept.
     private static let keptBytes = 256 << 20
 
-    private let idle = Mutex<[Workspace]>([])
+    private let idle = Guarded<[Workspace]>([])
 
     func withWorkspace<T>(_ body: (Workspace) throws -> T) rethrows -> T {
         let workspace = idle.withLock { $0.popLast() } ?? Workspace()

@@ -54,6 +54,15 @@ package final class Buffer: @unchecked Sendable {
     package var array: [Float] { Array(bufferPointer) }
 }
 
+/// Swift's own arrays end the process where memory runs out. Those whose size grows with n ask here first; what other
+/// threads take in the moment between cannot be known.
+package func requireMemory(_ bytes: Int) throws {
+    guard let block = malloc(bytes) else {
+        throw DimError(.outOfMemory, "out of memory: cannot allocate \(bytes) bytes")
+    }
+    free(block)
+}
+
 /// Doubles for sums, zero at first.
 package final class DoubleBuffer: @unchecked Sendable {
     package let pointer: UnsafeMutablePointer<Double>

@@ -42,7 +42,7 @@ package final class ThreadPool: @unchecked Sendable {
 
     // MARK: The shared pool
 
-    private static let current = Mutex<ThreadPool>(ThreadPool(limit: defaultThreads()))
+    private static let current = Guarded<ThreadPool>(ThreadPool(limit: defaultThreads()))
 
     /// The process's pool. After a fork the child gets a new one: the parent's threads do not exist there.
     package static var shared: ThreadPool {

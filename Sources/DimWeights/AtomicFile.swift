@@ -3,11 +3,13 @@ import Glibc
 
 /// Replaces a file as a whole: written under another name in the same folder, flushed to the disk, then renamed. Whoever
 /// looks, at any moment and after any crash, finds the old file or the new one. A process that is killed meanwhile may
-/// leave a file `.dim-<pid>-<random>.tmp` behind; one that fails in another way does not.
+/// leave a file `.dim-<pid>-<random>.tmp` behind; one that fails in another way does not. The next save into the folder
+/// removes it: a writer holds a lock on its file, and what nobody holds, nobody writes.
 enum AtomicFile {
     /// `body` writes to the descriptor it is given; what it throws undoes everything.
     static func write(path: String, body: (Int32) throws -> Void) throws {
         let target = try Target(path: path)
+        LeftOvers.remove(in: target.folder)
         let temporary = try target.makeTemporary()
         do {
             defer { close(temporary.descriptor) }
@@ -87,11 +89,12 @@ enum AtomicFile {
 
         func makeTemporary() throws -> (name: String, descriptor: Int32) {
             while true {
-                let random = UInt64.random(in: .min ... .max)
-                let name = ".dim-\(getpid())-\(String(random, radix: 16)).tmp"
+                let name = LeftOvers.newName()
                 let descriptor = openat(folder, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o666)
-                if descriptor >= 0 { return (name, descriptor) }
-                guard errno == EEXIST || errno == EINTR else {
+                if descriptor >= 0 {
+                    if LeftOvers.claim(descriptor) { return (name, descriptor) }
+                    close(descriptor)
+                } else if errno != EEXIST && errno != EINTR {
                     throw ioError("cannot save to \(path): a new file in its folder", errno)
                 }
             }
@@ -111,6 +114,64 @@ enum AtomicFile {
                 throw ioError("cannot keep the permissions of \(path)", errno)
             }
         }
+    }
+}
+
+/// Temporary files of writers that were killed. A process id would not tell whether the writer lives: it may run in another
+/// container, or on another machine. A lock does, and goes with the process however that ends.
+private enum LeftOvers {
+    /// Entries of a folder that are looked at. Who keeps more files in one folder cleans it himself.
+    private static let most = 10_000
+    private static let prefix = ".dim-"
+    private static let suffix = ".tmp"
+
+    static func newName() -> String {
+        "\(prefix)\(getpid())-\(String(UInt64.random(in: .min ... .max), radix: 16))\(suffix)"
+    }
+
+    /// Locks a new file for as long as it is open; a shared lock, since readers of the finished file take one, too. False
+    /// where another process took the file for a left-over before that. File systems without locks are fine: there, nothing
+    /// is removed.
+    static func claim(_ descriptor: Int32) -> Bool {
+        if flock(descriptor, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK { return false }
+        var status = stat()
+        return fstat(descriptor, &status) != 0 || status.st_nlink > 0
+    }
+
+    /// Removes ours, as far as that is possible.
+    static func remove(in folder: Int32) {
+        let copy = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard copy >= 0 else { return }
+        guard let entries = fdopendir(copy) else {
+            close(copy)
+            return
+        }
+        defer { closedir(entries) }
+        for _ in 0..<most {
+            guard let entry = readdir(entries) else { return }
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if isOurs(name) { removeUnlessHeld(name, folder) }
+        }
+    }
+
+    private static func isOurs(_ name: String) -> Bool {
+        guard name.hasPrefix(prefix), name.hasSuffix(suffix) else { return false }
+        let parts = name.dropFirst(prefix.count).dropLast(suffix.count).split(
+            separator: "-", omittingEmptySubsequences: false)
+        return parts.count == 2 && Int32(parts[0]) != nil && UInt64(parts[1], radix: 16) != nil
+    }
+
+    private static func removeUnlessHeld(_ name: String, _ folder: Int32) {
+        let descriptor = openat(folder, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC)
+        guard descriptor >= 0 else { return }
+        defer { close(descriptor) }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG, status.st_uid == geteuid(),
+            flock(descriptor, LOCK_EX | LOCK_NB) == 0
+        else { return }
+        unlinkat(folder, name, 0)
     }
 }
 

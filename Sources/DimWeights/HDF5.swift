@@ -1,11 +1,10 @@
 import CHDF5
 import DimTensor
-import Synchronization
 
 /// The door to libhdf5. The library keeps global state and Debian's build takes no locks, so every call goes through
 /// `exclusively`; and the program that loaded us may use the same libhdf5, so its settings are put back at the end.
 package enum HDF5 {
-    private static let lock = Mutex<Void>(())
+    private static let lock = Lock()
 
     /// Has to come before the first call: a handle that libhdf5 leaves open in a damaged file crashed at process exit.
     private static let exitHandlerOff: Bool = H5dont_atexit() >= 0
@@ -13,7 +12,13 @@ package enum HDF5 {
     /// Runs `body` with libhdf5 to itself, silent, and unable to load filter plugins (a plugin's constructor is code).
     /// All handles that `body` makes must be gone when it returns. Do not nest.
     package static func exclusively<Result>(_ body: () throws -> Result) throws -> Result {
-        try lock.withLock { _ in
+        try lock.whileHeld {
+            guard !lock.wasAbandoned else {
+                throw DimError(
+                    .io,
+                    "this process was forked while another thread read or wrote a weights file: libhdf5 cannot be used in it; "
+                        + "the functions for untrusted files can, which read in a new process")
+            }
             _ = exitHandlerOff
             guard H5open() >= 0 else { throw DimError(.internal, "libhdf5 does not start") }
             let host = dim_h5_enter()

@@ -7,7 +7,7 @@ package final class InputFile {
     let descriptor: Int32
     let size: Int64
 
-    package init(path: String) throws {
+    package convenience init(path: String) throws {
         guard !path.isEmpty, !path.utf8.contains(0) else {
             throw DimError(
                 .io, "cannot open a weights file: the path is \(path.isEmpty ? "empty" : "cut by a NUL byte")")
@@ -18,22 +18,27 @@ package final class InputFile {
             opened = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY)
         }
         guard opened >= 0 else { throw ioError("cannot open \(path)", errno) }
+        try self.init(descriptor: opened, path: path)
+    }
+
+    /// Takes over the descriptor of an open file; closes it where it throws. `path` is for messages.
+    init(descriptor: Int32, path: String) throws {
         do {
             var status = stat()
-            guard fstat(opened, &status) == 0 else { throw ioError("cannot examine \(path)", errno) }
+            guard fstat(descriptor, &status) == 0 else { throw ioError("cannot examine \(path)", errno) }
             guard status.st_mode & S_IFMT == S_IFREG else {
                 throw DimError(.io, "cannot open \(path): it is \(kindOfFile(status.st_mode)), not a regular file")
             }
             // What libhdf5 itself does: a writer holds the exclusive lock. File systems without locks are fine.
-            if flock(opened, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK {
+            if flock(descriptor, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK {
                 throw DimError(
                     .io, "cannot open \(path): a program has it open for writing; close the file there first")
             }
             self.path = path
-            self.descriptor = opened
+            self.descriptor = descriptor
             self.size = Int64(status.st_size)
         } catch {
-            close(opened)
+            close(descriptor)
             throw error
         }
     }

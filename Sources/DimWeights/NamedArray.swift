@@ -45,6 +45,21 @@ package struct ArraySpec {
     }
 }
 
+/// What a checkpoint of one kind holds beside the weights.
+package struct CheckpointArrays {
+    package typealias Others = (_ networks: [Network], _ header: [String: NamedArray]) throws -> [ArraySpec]
+
+    /// What has to be known before the rest can be named.
+    package let header: [ArraySpec]
+    /// The rest, for the networks and the header found; throws where these do not do.
+    package let others: Others
+
+    package init(header: [ArraySpec], others: @escaping Others) {
+        self.header = header
+        self.others = others
+    }
+}
+
 extension ArraySpec.Kind {
     /// nil for text.
     var elementType: ElementType? {

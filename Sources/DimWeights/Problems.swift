@@ -37,14 +37,14 @@ func describe(shape: [Int]) -> String {
 }
 
 /// A name from a file, fit for a terminal and a message: control characters escaped, its length bounded.
-func printable(_ name: String) -> String {
+func printable(_ name: String, most: Int = 200) -> String {
     var text = ""
-    for scalar in name.unicodeScalars.prefix(200) {
+    for scalar in name.unicodeScalars.prefix(most) {
         if scalar.value < 0x20 || (0x7f...0x9f).contains(scalar.value) {
             text += "\\x" + (scalar.value < 0x10 ? "0" : "") + String(scalar.value, radix: 16)
         } else {
             text.unicodeScalars.append(scalar)
         }
     }
-    return name.unicodeScalars.count > 200 ? text + "..." : text
+    return name.unicodeScalars.count > most ? text + "..." : text
 }

@@ -6,23 +6,46 @@ package enum WeightsFile {
     /// The version of libhdf5 that is in use.
     package static var libraryVersion: String { HDF5.version }
 
-    /// Reads all networks that the file holds. Throws `.io`, `.fileFormat`, `.fileContent` or `.outOfMemory`.
-    package static func read(path: String) throws -> StateDict {
-        let memory = Memory()
-        let result = try WeightsReader.read(InputFile(path: path), place: memory.place)
-        return memory.stateDict(result)
+    /// Who reads: this process, or an isolated one that a hostile file may take down without harm.
+    package enum Reader {
+        case here
+        case isolated
     }
 
-    /// Reads a file that `write` made with `extra`: weights, the arrays of `header`, and exactly those others that `arrays`
-    /// names for the networks and the header found. Throws as `read`.
+    /// How long an isolated reader may take; nil for what it is by default.
+    package static func setIsolatedSeconds(_ seconds: Double?) {
+        IsolatedFile.seconds.withLock { $0 = seconds ?? IsolatedFile.defaultSeconds }
+    }
+
+    /// Reads all networks that the file holds. Throws `.io`, `.fileFormat`, `.fileContent` or `.outOfMemory`.
+    package static func read(path: String, by reader: Reader = .here) throws -> StateDict {
+        let memory = Memory()
+        switch reader {
+        case .here:
+            return memory.stateDict(try WeightsReader.read(InputFile(path: path), place: memory.place))
+        case .isolated:
+            let file = try IsolatedFile(path: path, kind: nil)
+            return memory.stateDict(try file.weights(file.networks(), place: memory.place))
+        }
+    }
+
+    /// Reads a file that `write` made with `extra`: weights, and exactly those arrays that `arrays` names. `kind` is what an
+    /// isolated reader finds `arrays` by. Throws as `read`.
     package static func readCheckpoint(
-        path: String, header: [ArraySpec],
-        arrays: (_ networks: [Network], _ header: [String: NamedArray]) throws -> [ArraySpec]
+        path: String, kind: String, arrays: CheckpointArrays, by reader: Reader = .here
     ) throws -> (StateDict, [String: NamedArray]) {
         let memory = Memory()
-        let (result, extra) = try WeightsReader.readCheckpoint(
-            InputFile(path: path), header: header, arrays: arrays, place: memory.place)
-        return (memory.stateDict(result), extra)
+        switch reader {
+        case .here:
+            let (result, extra) = try WeightsReader.readCheckpoint(
+                InputFile(path: path), header: arrays.header, arrays: arrays.others, place: memory.place)
+            return (memory.stateDict(result), extra)
+        case .isolated:
+            let file = try IsolatedFile(path: path, kind: kind)
+            let networks = try file.networks()
+            let extra = try file.arrays(networks, arrays)
+            return (memory.stateDict(try file.weights(networks, place: memory.place)), extra)
+        }
     }
 
     /// Writes the canonical layout, atomically: the file appears whole under its name, or not at all. `extra` goes into the

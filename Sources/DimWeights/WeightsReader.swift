@@ -72,7 +72,8 @@ package struct WeightsReader {
     }
 
     private func open(_ driver: FileDriver) throws -> Handle {
-        if let file = Handle(H5Fopen("weights", dim_h5_read_only(), driver.access.id)) { return file }
+        // The driver opens no path. Of a relative one libhdf5 would make a full one: the isolated reader has no folder.
+        if let file = Handle(H5Fopen("/weights", dim_h5_read_only(), driver.access.id)) { return file }
         throw notOpened(HDF5.lastReason + newerVersionAdvice())
     }
 

@@ -40,11 +40,12 @@ extension WeightsTests {
         }
 
         private func read(_ path: String) throws -> (StateDict, [String: NamedArray]) {
-            try WeightsFile.readCheckpoint(path: path, header: header) { networks, header in
+            let arrays = CheckpointArrays(header: header) { networks, header in
                 #expect(networks == [.priorD])
                 guard case .text("objective")? = header["kind"] else { throw DimError(.fileContent, "another kind") }
                 return specs
             }
+            return try WeightsFile.readCheckpoint(path: path, kind: "objective", arrays: arrays)
         }
 
         @Test func everyKindSurvives() throws {

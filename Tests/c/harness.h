@@ -20,6 +20,11 @@ void harness_run(const char *name, void (*test)(void));
 /* Prints "N passed, N failed"; the exit status. */
 int harness_finish(void);
 
+/* Failed checks of the test that runs, for a child process to tell its parent. */
+int harness_failures(void);
+/* This process has no more to do with the folder of scratch_path: for a child that calls exit. */
+void harness_forget(void);
+
 #define CHECK(condition) harness_check((condition), __FILE__, __LINE__, "%s", #condition)
 
 /* The call must come to this status; a failing call must leave a message. */

@@ -11,7 +11,8 @@ import zlib
 import h5py
 import pytest
 from deepinfomax import DimError, Model
-from weights_fixtures import CHILD, assert_same, mutants, state_of, write
+from weights_fixtures import CHILD, assert_same, state_of, write
+from weights_mutants import mutants
 
 TARGET = "prior_d.l0.weight"  # (1000, 64)
 

@@ -1,5 +1,6 @@
 """What Model.save writes: readable by h5py, whole or not there, and with every flipped bit detected on reading."""
 
+import fcntl
 import os
 import random
 import shutil
@@ -154,6 +155,44 @@ def test_killed_while_saving(tmp_path):
         seen.add(which[0])
     assert seen
     assert all(n == "w.h5" or n.startswith(".dim-") and n.endswith(".tmp") for n in names(target.parent))
+    # The next save clears up.
+    Model.open(str(target)).save(str(target))
+    assert names(target.parent) == ["w.h5"]
+
+
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(model, tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    left_over = ".dim-4711-123456789abcdef.tmp"
+    kept = [".dim-4711-1.tmp.h5", ".dim-.tmp", ".dim-x-1.tmp", ".dim-4711-xyz.tmp", ".dim-1-2-3.tmp", "dim-4711-1.tmp"]
+    for name in [left_over, *kept]:
+        (folder / name).write_text("something")
+    (folder / ".dim-4712-1.tmp").mkdir()
+    (folder / ".dim-4713-1.tmp").symlink_to("dim-4711-1.tmp")
+    held = folder / ".dim-4714-1.tmp"
+    with held.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)  # its writer lives, wherever
+        model.save(str(folder / "w.h5"))
+    assert set(names(folder)) == {*kept, ".dim-4712-1.tmp", ".dim-4713-1.tmp", ".dim-4714-1.tmp", "w.h5"}
+    model.save(str(folder / "w.h5"))
+    assert not held.exists()
+
+
+def test_writers_in_one_folder_do_not_remove_each_others_files(tmp_path):
+    source = write(tmp_path / "s.h5", state_of("prior_d"))
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", SAVES_IN_TURN, str(tmp_path / f"{i}.h5"), source], stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, env=CHILD)
+        for i in range(4)
+    ]
+    for child in children:
+        child.stdout.readline()
+    time.sleep(1.5)
+    for child in children:
+        assert child.poll() is None, child.stderr.read()
+        child.kill()
+        child.communicate()
 
 
 SAVES_UNDER_A_LIMIT = """

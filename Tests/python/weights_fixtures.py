@@ -74,36 +74,3 @@ def assert_same(found, expected):
         value = np.asarray(found[key])
         assert value.dtype == array.dtype and value.shape == array.shape, key
         assert value.tobytes() == array.tobytes(), key
-
-
-def mutants(folder, chooser, count):
-    """`count` files with random damage, made of valid ones in several formats; their paths."""
-    sources = []
-    for libver in ("earliest", "v108", "v110"):
-        for options in ({}, dict(compression="gzip", shuffle=True, fletcher32=True)):
-            path = folder / "source.h5"
-            with h5py.File(path, "w", libver=libver) as file:
-                for key, array in state_of("classifier").items():
-                    name = key.replace(".", "/", 1) if options else key
-                    file.create_dataset(name, data=array, **(options if array.ndim else {}))
-            sources.append(path.read_bytes())
-    paths = []
-    for i in range(count):
-        content = bytearray(chooser.choice(sources))
-        for _ in range(chooser.choice([1, 1, 2, 4, 8])):
-            at = chooser.randrange(len(content))
-            kind = chooser.randrange(4)
-            if kind == 0:
-                content[at] ^= 1 << chooser.randrange(8)
-            elif kind == 1:
-                content[at] = chooser.choice([0, 1, 0x7F, 0x80, 0xFF])
-            elif kind == 2:
-                number = chooser.choice([0, 1, 1 << 31, (1 << 64) - 1, len(content)])
-                content[at : at + 8] = number.to_bytes(8, "little")
-            else:
-                other = chooser.randrange(len(content))
-                content[at : at + 16] = content[other : other + 16]
-        path = folder / f"mutant{i}.h5"
-        path.write_bytes(content)
-        paths.append(str(path))
-    return paths

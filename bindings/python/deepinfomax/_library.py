@@ -196,6 +196,18 @@ def _declare(lib: ctypes.CDLL) -> None:
     lib.dim_model_load.argtypes = [c_void_p, c_char_p]
     lib.dim_model_load.restype = c_int
 
+    # dim_status dim_model_open_untrusted(const char *path, dim_model **out);
+    lib.dim_model_open_untrusted.argtypes = [c_char_p, POINTER(c_void_p)]
+    lib.dim_model_open_untrusted.restype = c_int
+
+    # dim_status dim_model_load_untrusted(dim_model *model, const char *path);
+    lib.dim_model_load_untrusted.argtypes = [c_void_p, c_char_p]
+    lib.dim_model_load_untrusted.restype = c_int
+
+    # dim_status dim_set_untrusted_timeout(double seconds);
+    lib.dim_set_untrusted_timeout.argtypes = [c_double]
+    lib.dim_set_untrusted_timeout.restype = c_int
+
     # dim_status dim_model_save(const dim_model *model, const char *path);
     lib.dim_model_save.argtypes = [c_void_p, c_char_p]
     lib.dim_model_save.restype = c_int
@@ -335,6 +347,10 @@ def _declare(lib: ctypes.CDLL) -> None:
     lib.dim_trainer_resume.argtypes = [c_char_p, POINTER(c_void_p)]
     lib.dim_trainer_resume.restype = c_int
 
+    # dim_status dim_trainer_resume_untrusted(const char *path, dim_trainer **out);
+    lib.dim_trainer_resume_untrusted.argtypes = [c_char_p, POINTER(c_void_p)]
+    lib.dim_trainer_resume_untrusted.restype = c_int
+
     # ---- Training: the classifier
 
     # dim_status dim_classifier_options_init(dim_classifier_options *options, size_t struct_size);
@@ -399,3 +415,7 @@ def _declare(lib: ctypes.CDLL) -> None:
     # dim_status dim_classifier_trainer_resume(const char *path, dim_classifier_trainer **out);
     lib.dim_classifier_trainer_resume.argtypes = [c_char_p, POINTER(c_void_p)]
     lib.dim_classifier_trainer_resume.restype = c_int
+
+    # dim_status dim_classifier_trainer_resume_untrusted(const char *path, dim_classifier_trainer **out);
+    lib.dim_classifier_trainer_resume_untrusted.argtypes = [c_char_p, POINTER(c_void_p)]
+    lib.dim_classifier_trainer_resume_untrusted.restype = c_int

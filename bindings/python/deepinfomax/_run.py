@@ -20,15 +20,16 @@ class Run:
     _model: Model | None
 
     @classmethod
-    def resume(cls: type[Self], path: Path) -> Self:
+    def resume(cls: type[Self], path: Path, untrusted: bool = False) -> Self:
         """Goes on where the checkpoint of such a trainer stopped, with a model of its own.
 
-        What follows is bit for bit what a run that never stopped would have given. Raises FileAccessError (an
+        What follows is bit for bit what a run that never stopped would have given. untrusted: for a file from a stranger,
+        as `Model.open` has it. Raises FileAccessError (an
         OSError), FileFormatError or FileContentError (ValueErrors): no checkpoint, or one of another kind, of other
         shapes, or by a newer version.
         """
         run = cls.__new__(cls)
-        run._start(None, cls._function("resume"), path_bytes(path))
+        run._start(None, cls._function("resume_untrusted" if untrusted else "resume"), path_bytes(path))
         return run
 
     def _start(self, model: Model | None, make: Callable[..., int], *arguments: Any) -> None:

@@ -66,12 +66,16 @@ class Model:
         self._handle = model_handle(library().dim_model_create, seed)
 
     @classmethod
-    def open(cls, path: Path) -> Model:
+    def open(cls, path: Path, untrusted: bool = False) -> Model:
         """A model of the networks in an HDF5 file: one by `save`, or a state_dict as people write them with h5py.
+
+        untrusted: for a file from a stranger. A child process without rights reads it, and no file can harm this one;
+        costs some 10 ms, or 150 for all networks. See `set_untrusted_timeout`.
 
         Raises FileAccessError (an OSError), FileFormatError or FileContentError (ValueErrors).
         """
-        return cls._of(model_handle(library().dim_model_open, path_bytes(path)))
+        lib = library()
+        return cls._of(model_handle(lib.dim_model_open_untrusted if untrusted else lib.dim_model_open, path_bytes(path)))
 
     @classmethod
     def _of(cls, handle: Handle) -> Model:
@@ -79,9 +83,10 @@ class Model:
         model._handle = handle
         return model
 
-    def load(self, path: Path) -> None:
-        """Replaces the networks that the HDF5 file holds, all or nothing. Raises as `open`."""
-        check(library().dim_model_load(self._handle.pointer, path_bytes(path)))
+    def load(self, path: Path, untrusted: bool = False) -> None:
+        """Replaces the networks that the HDF5 file holds, all or nothing. `untrusted` and what it raises as `open`."""
+        lib = library()
+        check((lib.dim_model_load_untrusted if untrusted else lib.dim_model_load)(self._handle.pointer, path_bytes(path)))
 
     def save(self, path: Path) -> None:
         """Writes all networks to an HDF5 file of PyTorch's layout, atomically: one dataset per state_dict entry.

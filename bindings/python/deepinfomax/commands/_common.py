@@ -48,6 +48,11 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", metavar="FILE", help="weights file or checkpoint (default: the seed's weights, untrained)"
     )
+    add_untrusted(parser)
+
+
+def add_untrusted(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--untrusted", action="store_true", help="read weights files in a process of their own: for strangers'")
 
 
 def add_data(parser: argparse.ArgumentParser, default: str) -> None:
@@ -105,7 +110,7 @@ def open_model(arguments: argparse.Namespace) -> Model:
     """The networks of --weights, or all five of --seed. The command needs an encoder."""
     if arguments.weights is None:
         return Model(arguments.seed)
-    model = Model.open(arguments.weights)
+    model = Model.open(arguments.weights, arguments.untrusted)
     if "encoder" not in model.networks:
         raise UsageError(f"{arguments.weights}: holds {', '.join(model.networks)}; an encoder is needed")
     return model

@@ -21,8 +21,8 @@ from ..evaluation import Epoch, Floats, Labels, Settings
 from ..model import Model
 from . import UsageError, _end_to_end, _vectors
 from ._common import (
-    add_data, add_examples, add_general, apply_general, check_ending, check_room, check_seed, check_writable, make_folder,
-    natural, open_data, open_model, positive,
+    add_data, add_examples, add_general, add_untrusted, apply_general, check_ending, check_room, check_seed, check_writable,
+    make_folder, natural, open_data, open_model, positive,
 )  # fmt: skip
 from ._progress import Progress
 
@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add_data(parser, "scikit-learn's digits")
     add("--weights", metavar="FILE", help="the encoder to judge: weights file or checkpoint (default: none, untrained alone)")
+    add_untrusted(parser)
     add("--arms", default=",".join(ARMS), metavar="LIST", help=f"what to compare (default: {','.join(ARMS)})")
     add("--seeds", metavar="LIST", help="repeat for each of these, 0,1,2 for instance, and give the mean")
     add("--predict", metavar="PATH", help="a folder of images to label, with the trained classifier")

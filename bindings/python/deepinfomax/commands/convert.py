@@ -17,7 +17,7 @@ from .. import torch_files
 from ..model import NETWORKS, Model
 from ..torch_files import State, TorchFileError
 from . import UsageError
-from ._common import add_examples, add_general, apply_general, check_writable, natural
+from ._common import add_examples, add_general, add_untrusted, apply_general, check_writable, natural
 
 HDF5_NAMES = (".h5", ".hdf5", ".hdf")
 TORCH_NAMES = (".pt", ".pth", ".wgt", ".bin", ".ckpt", ".tar")
@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the output is a folder: write encoder<N>.wgt and loss<N>.wgt, N of --epoch, as the original's train.py does",
     )
     parser.add_argument("--epoch", type=natural, default=0, metavar="N", help="with --original, the number in the names (default: 0)")
+    add_untrusted(parser)
     add_general(parser, None)
     add_examples(
         parser,
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     outputs = _outputs(arguments, Path(output))
     state: State = {}
     for path in inputs:
-        found = _read(path)
+        found = _read(path, arguments.untrusted)
         twice = state.keys() & found.keys()
         if twice:
             raise UsageError(f"{path}: {min(twice).split('.')[0]} is in an earlier input, too")
@@ -74,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
 # ---- Inputs
 
 
-def _read(path: str) -> State:
+def _read(path: str, untrusted: bool) -> State:
     """All networks of a file, by their canonical names."""
     try:
         with open(path, "rb") as file:
@@ -82,7 +83,7 @@ def _read(path: str) -> State:
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
     if start == HDF5_SIGNATURE:
-        with Model.open(path) as model:
+        with Model.open(path, untrusted) as model:
             return model.state_dict()
     _need("torch", f"{path}, which is not an HDF5 file")
     _need("h5py", "reading PyTorch's files")

@@ -18,7 +18,7 @@ from ..classifier_trainer import ClassifierTrainer
 from ..errors import DimError, FileContentError
 from ..model import NETWORKS, Model
 from ..trainer import Trainer
-from ._common import add_examples, add_general, apply_general
+from ._common import add_examples, add_general, add_untrusted, apply_general
 
 #: The packages that commands use where they are there, for a report of a defect.
 PACKAGES = ("numpy", "h5py", "Pillow", "scikit-learn", "matplotlib", "torch")
@@ -27,6 +27,7 @@ PACKAGES = ("numpy", "h5py", "Pillow", "scikit-learn", "matplotlib", "torch")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="*", metavar="FILE", help="weights file or checkpoint (none: about the library)")
     parser.add_argument("--shapes", action="store_true", help="list every entry of the state_dict, not only the networks")
+    add_untrusted(parser)
     add_general(parser, None)
     add_examples(
         parser,
@@ -47,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         about = library()
         print(json.dumps(about, indent=2) if arguments.json else _library_text(about))
         return 0
-    files = [describe(path) for path in arguments.files]
+    files = [describe(path, arguments.untrusted) for path in arguments.files]
     if arguments.json:
         print(json.dumps({"files": files}, indent=2))
     else:
@@ -75,14 +76,14 @@ def library() -> dict[str, Any]:
     }
 
 
-def describe(path: str) -> dict[str, Any]:
+def describe(path: str, untrusted: bool = False) -> dict[str, Any]:
     """What a file holds, as `--json` gives it; `problem` is the library's message, None for a sound file."""
     found: dict[str, Any] = {"file": path, "bytes": None, "problem": None, "networks": {}, "training": None}
     try:
         found["bytes"] = os.path.getsize(path)
-        with Model.open(path) as model:
+        with Model.open(path, untrusted) as model:
             found["networks"] = _networks(model)
-        found["training"] = _training(path)
+        found["training"] = _training(path, untrusted)
     except (DimError, OSError) as error:
         found["problem"] = error.message if isinstance(error, DimError) else f"{path}: {error.strerror}"
     return found
@@ -108,12 +109,12 @@ def _networks(model: Model) -> dict[str, Any]:
     return networks
 
 
-def _training(path: str) -> dict[str, Any] | None:
+def _training(path: str, untrusted: bool) -> dict[str, Any] | None:
     """The state of the run whose checkpoint this is, None for plain weights. Raises what is wrong with it."""
     problems: list[FileContentError] = []
     for kind in (Trainer, ClassifierTrainer):
         try:
-            with kind.resume(path) as run:
+            with kind.resume(path, untrusted) as run:
                 name = "objective" if kind is Trainer else "classifier"
                 return {"kind": name, "step": run.steps, **asdict(run.options)}
         except FileContentError as error:

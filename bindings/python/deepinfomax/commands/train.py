@@ -24,7 +24,7 @@ from ..run_folder import RunFolder, Settings
 from ..schedule import KINDS, Schedule
 from ..trainer import Trainer
 from . import UsageError
-from ._common import DATA, add_examples, add_general, apply_general, check_room, make_folder, natural, positive
+from ._common import DATA, add_examples, add_general, add_untrusted, apply_general, check_room, make_folder, natural, positive
 from ._interrupts import Interrupts
 from ._training_log import TrainingLog
 
@@ -64,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--epochs", type=positive, metavar="N", help=f"passes over the data, in all (default: {_EPOCHS})")
     add("--batch", type=positive, metavar="N", help="images a step, 2 at least (default: 64)")
     add("--weights", metavar="FILE", help="weights to start from (default: those of the seed)")
+    add_untrusted(parser)
     objective = parser.add_argument_group("objective: beta local + alpha global + gamma prior")
     objective.add_argument("--prior", choices=("monolithic", "adversarial"),
                            help="what the encoder does about the prior term: minimise it (the original), or work "
@@ -145,7 +146,7 @@ class _Training:
         train, validation = _open_data(chosen["data"], chosen["validation_images"])
         model = Model(chosen["seed"])
         if chosen["weights"] is not None:
-            model.load(chosen["weights"])
+            model.load(chosen["weights"], arguments.untrusted)
         settings = Settings(
             **{
                 **chosen,
@@ -202,7 +203,7 @@ class _Training:
                     f"{settings.data}: the data has changed: {0 if images is None else len(images)} images "
                     f"where the run was started with {before}"
                 )
-        trainer = Trainer.resume(folder.checkpoint)
+        trainer = Trainer.resume(folder.checkpoint, arguments.untrusted)
         done = trainer.steps / len(Loader(train, settings.batch))
         if done >= settings.epochs:
             raise UsageError(

@@ -1,0 +1,48 @@
+/* A process of its own for reading a file that may attack the reader: how it is started, watched and confined.
+ *
+ *     host thread   dim_isolation_run: suspended until the supervisor ends
+ *       supervisor  shares the host's memory, runs nothing but system calls; waits for the reader, kills it when time is up
+ *         reader    execs the dynamic loader on libdim.so itself, whose entry point is in start.c; a fresh address space
+ *
+ * Why each is as it is stands in docs/isolation.md. */
+#ifndef DIM_CISOLATION_H
+#define DIM_CISOLATION_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- In the host ------------------------------------------------------------------------------------- */
+
+/* How a reader ended. */
+typedef struct dim_isolation_end {
+    int error;          /* errno where it could not be started; 0 */
+    int timed_out;      /* it was killed because its time was up */
+    int signal;         /* that ended it; 0 for none */
+    int exit_status;    /* where no signal did */
+} dim_isolation_end;
+
+/* Descriptors in the reader. It has no others; 1 and 2 are copies of the first. */
+enum { DIM_ISOLATION_INPUT = 0, DIM_ISOLATION_SHARED = 3 };
+
+/* What is executed, each NULL where it cannot be told. */
+typedef struct dim_isolation_program {
+    const char *loader;     /* the dynamic loader that the host itself was started by */
+    const char *library;    /* libdim.so as it was loaded */
+} dim_isolation_program;
+dim_isolation_program dim_isolation_find_program(void);
+
+/* An anonymous file of `size` bytes, all zero, whose size nobody can change any more. -1 and errno on failure. */
+int dim_isolation_make_shared(size_t size);
+
+/* Runs `loader library arguments...` over the two descriptors and returns when it has ended, after `seconds` at most.
+ * No SIGCHLD and no child of the host comes of it; the host's signal handlers do not run in the new processes. */
+dim_isolation_end dim_isolation_run(const char *loader, const char *library, const char *const *arguments, size_t count,
+                                    int input, int shared, double seconds);
+
+/* ---- In the reader ----------------------------------------------------------------------------------- */
+
+/* Gives up whatever reading a file does not need. `memory` bounds the address space, `seconds` the processor's time.
+ * Returns 0, or the errno of a limit that could not be set. A kernel without seccomp is no failure. */
+int dim_isolation_confine(size_t memory, unsigned seconds);
+
+#endif
