@@ -153,6 +153,12 @@ public:
         check(dim_model_open(path.c_str(), &handle));
         return adopt(handle);
     }
+    /* For a file from a stranger: read by a child process without rights. */
+    static Model open_untrusted(const std::string &path) {
+        dim_model *handle = nullptr;
+        check(dim_model_open_untrusted(path.c_str(), &handle));
+        return adopt(handle);
+    }
     /* Takes over a handle that a call of dim.h made; it is freed with this object. */
     static Model adopt(dim_model *handle) noexcept { return Model(handle); }
 
@@ -162,6 +168,7 @@ public:
     dim_model *release() noexcept { return handle_.release(); }
 
     void load(const std::string &path) { check(dim_model_load(get(), path.c_str())); }
+    void load_untrusted(const std::string &path) { check(dim_model_load_untrusted(get(), path.c_str())); }
     void save(const std::string &path) const { check(dim_model_save(get(), path.c_str())); }
 
     void set_training(bool training) { check(dim_model_set_training(get(), training)); }
@@ -305,6 +312,11 @@ public:
         check(dim_trainer_resume(path.c_str(), &handle));
         return adopt(handle);
     }
+    static Trainer resume_untrusted(const std::string &path) {
+        dim_trainer *handle = nullptr;
+        check(dim_trainer_resume_untrusted(path.c_str(), &handle));
+        return adopt(handle);
+    }
     static Trainer adopt(dim_trainer *handle) noexcept { return Trainer(handle); }
     dim_trainer *get() const noexcept { return handle_.get(); }
 
@@ -396,6 +408,11 @@ public:
     static ClassifierTrainer resume(const std::string &path) {
         dim_classifier_trainer *handle = nullptr;
         check(dim_classifier_trainer_resume(path.c_str(), &handle));
+        return adopt(handle);
+    }
+    static ClassifierTrainer resume_untrusted(const std::string &path) {
+        dim_classifier_trainer *handle = nullptr;
+        check(dim_classifier_trainer_resume_untrusted(path.c_str(), &handle));
         return adopt(handle);
     }
     static ClassifierTrainer adopt(dim_classifier_trainer *handle) noexcept { return ClassifierTrainer(handle); }

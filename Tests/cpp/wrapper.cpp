@@ -204,6 +204,10 @@ void files() {
     CHECK(other.parameter("encoder.c0.weight") == model.parameter("encoder.c0.weight"));
     std::ofstream(scratch("text.h5")) << "no weights";
     THROWS(DIM_FILE_FORMAT, "text.h5", dim::Model::open(scratch("text.h5")));
+    dim::Model stranger = dim::Model::open_untrusted(scratch("weights.h5"));
+    CHECK(stranger.parameter("encoder.c0.weight") == model.parameter("encoder.c0.weight"));
+    stranger.load_untrusted(scratch("weights.h5"));
+    THROWS(DIM_FILE_FORMAT, "text.h5", dim::Model::open_untrusted(scratch("text.h5")));
     THROWS(DIM_IO, "", model.save(scratch("no/such/folder.h5")));
 }
 
@@ -229,6 +233,7 @@ void training() {
 
     trainer.save(scratch("run.h5"));
     dim::Trainer resumed = dim::Trainer::resume(scratch("run.h5"));
+    CHECK(dim::Trainer::resume_untrusted(scratch("run.h5")).step_count() == resumed.step_count());
     CHECK(resumed.step(images).total == trainer.step(images).total && resumed.step_count() == 2);
 
     THROWS(DIM_INVALID_ARGUMENT, "", trainer.step(dim::span<const float>(images.data(), DIM_IMAGE_SIZE)));
@@ -287,6 +292,7 @@ void classifier() {
     CHECK(trainer.options().learning_rate == 0.5 && trainer.model().networks() == DIM_NETWORK_ALL);
     trainer.save(scratch("classifier.h5"));
     CHECK(dim::ClassifierTrainer::resume(scratch("classifier.h5")).step_count() == 2);
+    CHECK(dim::ClassifierTrainer::resume_untrusted(scratch("classifier.h5")).step_count() == 2);
     THROWS(DIM_SIZE_MISMATCH, "labels has 3 elements; expected 4 times 1",
            trainer.step(images, dim::span<const std::int64_t>(labels.data(), 3)));
     const std::vector<std::int64_t> wrong{0, 3, 10, 3};
