@@ -67,6 +67,7 @@ last() { local began=$SECONDS; bare dim "$@" >output 2>&1 || { cat output >&2; s
     say "dim $*: $(tail -n 1 output) ($((SECONDS - began)) s)"; }
 last check
 last train --epochs 1 --output run
+last info --untrusted run/weights.h5
 last encode --weights run/weights.h5 --output encoded.npz
 last neighbours --weights run/weights.h5
 last classify --weights run/weights.h5 --end-to-end-epochs 1
