@@ -24,7 +24,9 @@
  *   pass in training mode, a trainer's step) waits for other such calls, and each evaluation call that runs
  *   meanwhile sees all of the old weights or all of the new. Inside one call the library uses up to
  *   dim_num_threads() threads. Results do not depend on the number of threads, bit for bit. The library may be
- *   used in a child after fork(), except when the fork happened during a call of another thread.
+ *   used in a child after fork(). Where the fork cut off a call of another thread, the child goes without what that
+ *   call was about: a trainer in a step is DIM_INVALID_HANDLE there, and where a file was read or written, opening and
+ *   saving are DIM_IO, but for the functions for untrusted files.
  *
  * Modes. As in PyTorch, batch norm uses running statistics in evaluation mode and the statistics of the batch
  *   in training mode; a forward pass in training mode moves running_mean, running_var and
@@ -136,14 +138,15 @@ dim_status dim_model_create(uint64_t seed, dim_model **out);
 dim_status dim_model_open(const char *path, dim_model **out);
 
 /* Swaps weights: every network that the file holds replaces the model's; networks that the file does not hold stay.
- * All or nothing. Calls that run meanwhile see all-old or all-new.
+ * All or nothing. Calls that run meanwhile see all-old or all-new, and none of them fails or waits for the swap,
+ * however many swaps follow one another (Tests/c/soak_swap.c).
  * Errors: as dim_model_open, and DIM_INVALID_HANDLE. */
 dim_status dim_model_load(dim_model *model, const char *path);
 
 /* As dim_model_open, for a file from a stranger: the same checks, and nothing of the file is looked at in this process.
  * A child process without rights reads it, with bounds on memory, time and system calls; what comes back is checked
- * again. Whatever the file does to libhdf5 ends as an error here. Costs some 50 ms more than dim_model_open. See
- * docs/isolation.md.
+ * again. Whatever the file does to libhdf5 ends as an error here. Costs 10 ms more than dim_model_open, or 130 for all
+ * networks. See docs/isolation.md.
  * The child is the library's file itself, run by the dynamic loader: both must still be there. The host gets no
  * SIGCHLD, and wait() does not see the child. The calling thread takes no signals meanwhile.
  * Errors: as dim_model_open; DIM_FILE_FORMAT also where the file ended the child or was not read in time, DIM_IO also

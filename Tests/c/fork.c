@@ -1,7 +1,9 @@
 /* fork(): a child of a process that has used the library uses it too, and so does the parent afterwards. */
 #include "harness.h"
 
+#include <pthread.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { N = 3, SIZE = DIM_ENCODED_SIZE * N };
@@ -76,6 +78,89 @@ static void several_children_at_once(void) {
     }
 }
 
+/* ---- A fork in the middle of other threads' calls ---- */
+
+static volatile bool stop;
+static dim_trainer *trainer;
+static char weights[512];
+
+static void *encode(void *unused) {
+    (void)unused;
+    while (!stop)
+        encodes_the_same(shared_model());
+    return NULL;
+}
+
+/* The shortest calls there are, so that forks meet their locks. */
+static void *look(void *unused) {
+    (void)unused;
+    while (!stop) {
+        dim_model_parameter_count(shared_model());
+        dim_num_threads();
+    }
+    return NULL;
+}
+
+static void *swap(void *unused) {
+    dim_model *model = NULL;
+    (void)unused;
+    MUST(dim_model_create(3, &model));
+    while (!stop)
+        MUST(dim_model_load(model, weights));
+    dim_model_free(model);
+    return NULL;
+}
+
+static void *train(void *unused) {
+    (void)unused;
+    while (!stop)
+        MUST(dim_trainer_step(trainer, images, N, NULL));
+    return NULL;
+}
+
+static bool opens_untrusted(dim_model *model) {
+    dim_model *opened = NULL;
+    bool right = dim_model_open_untrusted(weights, &opened) == DIM_OK && encodes_the_same(opened);
+    dim_model_free(opened);
+    return right && encodes_the_same(model);
+}
+
+static bool opens_or_says_why(dim_model *model) {
+    dim_model *opened = NULL;
+    dim_status status = dim_model_open(weights, &opened);
+    bool right = status == DIM_OK || (status == DIM_IO && strstr(dim_last_error(), "was forked while another") != NULL);
+    dim_model_free(opened);
+    return right && encodes_the_same(model);
+}
+
+static bool steps_or_says_why(dim_model *model) {
+    dim_status status = dim_trainer_step(trainer, images, N, NULL);
+    return encodes_the_same(model) &&
+           (status == DIM_OK || (status == DIM_INVALID_HANDLE && strstr(dim_last_error(), "forked while another") != NULL));
+}
+
+static void in_the_middle_of_calls(void) {
+    static void *(*const bodies[])(void *) = {encode, look, look, swap, train};
+    static bool (*const children[])(dim_model *) = {encodes_the_same, opens_untrusted, opens_or_says_why, steps_or_says_why};
+    dim_model *trained = NULL;
+    pthread_t threads[5];
+    snprintf(weights, sizeof weights, "%s", scratch_path("weights.h5"));
+    MUST(dim_model_save(shared_model(), weights));
+    MUST(dim_model_create(5, &trained));
+    MUST(dim_trainer_create(trained, NULL, &trainer));
+    for (int i = 0; i < 5; i++)
+        pthread_create(&threads[i], NULL, bodies[i], NULL);
+    for (int i = 0; i < 40; i++) {
+        nanosleep(&(struct timespec){0, 3000000 + i * 400000}, NULL);
+        CHECK(in_child(children[i % 4]));
+    }
+    stop = true;
+    for (int i = 0; i < 5; i++)
+        pthread_join(threads[i], NULL);
+    dim_trainer_free(trainer);
+    dim_model_free(trained);
+}
+
 int main(void) {
     fill(images, DIM_IMAGE_SIZE * N, 1);
     scratch_path("made before the first fork");
@@ -100,5 +185,6 @@ int main(void) {
     RUN(before_any_use);
     RUN(after_use);
     RUN(several_children_at_once);
+    RUN(in_the_middle_of_calls);
     return harness_finish();
 }

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import random
+import re
 import shutil
 import signal
 import stat
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import h5py
 import pytest
-from deepinfomax import DimError, Model
+from deepinfomax import ClassifierTrainer, DimError, Model, Trainer
 from weights_fixtures import CHILD, SHAPES, assert_same, state_of, write
 
 SEED = int(os.environ.get("DIM_TEST_SEED", "20240607"))
@@ -109,6 +110,32 @@ def test_flipped_bits_of_a_larger_file(tmp_path):
     Model.open(write(tmp_path / "a.h5", state)).save(str(tmp_path / "b.h5"))
     size = (tmp_path / "b.h5").stat().st_size
     assert flip(tmp_path / "b.h5", [chooser.randrange(size) for _ in range(300)], state) < 10
+
+
+def test_flipped_bits_of_a_checkpoint(tmp_path):
+    """What the resumed trainer is made of: moments, options, random state, step. Half of the flips outside the data."""
+    chooser = random.Random(SEED)
+    path = tmp_path / "c.h5"
+    trainer = ClassifierTrainer(Model.open(write(tmp_path / "w.h5", state_of("encoder", "classifier"))), lr=0.25)
+    trainer.save(path)
+    content = path.read_bytes()
+    state, options = trainer.model.state_dict(), trainer.options
+    headers = [m.start() for m in re.finditer(b"OHDR", content)]
+    places = [chooser.choice(headers) + chooser.randrange(150) for _ in range(60)]
+    places += [chooser.randrange(len(content)) for _ in range(60)]
+    unnoticed = 0
+    with open(path, "r+b", buffering=0) as file:
+        for at in places:
+            os.pwrite(file.fileno(), bytes([content[at] ^ 1 << chooser.randrange(8)]), at)
+            try:
+                with ClassifierTrainer.resume(path) as found:
+                    unnoticed += 1
+                    assert found.options == options and found.steps == 0
+                    assert_same(found.model.state_dict(), state)
+            except DimError:
+                pass
+            os.pwrite(file.fileno(), content[at : at + 1], at)
+    assert unnoticed < 15, f"seed {SEED}"
 
 
 def test_cut_files_are_refused(model, tmp_path):
@@ -238,6 +265,11 @@ def test_disk_full(model, small_disk):
             model.save(str(small_disk / "w.h5"))
         assert caught.value.status_name == "DIM_IO" and "No space left" in str(caught.value)
         assert names(small_disk) == []
+    trainer = Trainer(Model(0))
+    with pytest.raises(DimError) as caught:
+        trainer.save(small_disk / "c.h5")
+    assert caught.value.status_name == "DIM_IO" and "No space left" in str(caught.value)
+    assert names(small_disk) == []
 
 
 def test_folder_that_cannot_be_written(model, tmp_path):

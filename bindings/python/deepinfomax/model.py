@@ -70,7 +70,7 @@ class Model:
         """A model of the networks in an HDF5 file: one by `save`, or a state_dict as people write them with h5py.
 
         untrusted: for a file from a stranger. A child process without rights reads it, and no file can harm this one;
-        costs some 10 ms, or 150 for all networks. See `set_untrusted_timeout`.
+        costs 10 ms more, or some 130 for all networks. See `set_untrusted_timeout`.
 
         Raises FileAccessError (an OSError), FileFormatError or FileContentError (ValueErrors).
         """
