@@ -36,8 +36,8 @@ scratch := build/swift
 product := $(scratch)/release/libdim.so
 
 # With one of these goals, everything that builds waits for `make deps`.
-needs_deps := run check test test-swift test-c test-cpp test-python test-install test-kernels abi-check bench bench-deps \
-	wheel check-wheel deb
+needs_deps := run check test test-swift test-c test-cpp test-python test-install test-kernels abi-check abi-update bench \
+	bench-deps wheel check-wheel deb
 ifneq ($(filter $(needs_deps),$(MAKECMDGOALS)),)
 after_deps := deps
 endif

@@ -18,6 +18,7 @@ have c++ || packages+=(g++)
 { have nm && have readelf; } || packages+=(binutils)
 have git || packages+=(git)
 have qemu-x86_64 || packages+=(qemu-user)
+{ have abidw && have abidiff; } || packages+=(abigail-tools)
 # For the tests of what is installed, and for make deb.
 have cmake || packages+=(cmake)
 have dpkg-shlibdeps || packages+=(dpkg-dev)

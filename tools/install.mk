@@ -54,8 +54,10 @@ test-cpp: $(library)
 .PHONY: abi-check
 abi-check: $(library)
 	@python3 tools/abi/abi.py check --library $(library)
+	@python3 tools/abi/abigail.py check
 	@python3 Tests/abi/test_abi.py 2>&1 | tail -n 3 | xargs
 
 .PHONY: abi-update
-abi-update:
+abi-update: | $(after_deps)
 	@python3 tools/abi/abi.py update
+	@python3 tools/abi/abigail.py update

@@ -40,7 +40,7 @@ class Failure(Exception):
 
 def interface(header: Path, version_script: Path) -> dict[str, str]:
     """One entry a fact, in the header's order: {"struct dim_losses": "size 32, alignment 8", ...}."""
-    declared = list(_declarations(header))
+    declared = list(declarations(header))
     measured = _measure(header, declared)
     nodes = _nodes(version_script)
     found = {"soname libdim": f"libdim.so.{measured['macro DIM_VERSION_MAJOR']}"}
@@ -62,11 +62,11 @@ def interface(header: Path, version_script: Path) -> dict[str, str]:
     return found
 
 
-def _declarations(header: Path) -> Iterator[tuple[str, str, str]]:
+def declarations(header: Path) -> Iterator[tuple[str, str, str]]:
     """(kind, name, what clang says of it)."""
-    for name in re.findall(r"^#define (DIM_\w+) .", _run([_clang(), "-E", "-dM", "-x", "c", str(header)]), re.M):
+    for name in re.findall(r"^#define (DIM_\w+) .", run([_clang(), "-E", "-dM", "-x", "c", str(header)]), re.M):
         yield "macro", name, ""
-    tree = json.loads(_run([_clang(), "-std=c11", "-fsyntax-only", "-Xclang", "-ast-dump=json", "-x", "c", str(header)]))
+    tree = json.loads(run([_clang(), "-std=c11", "-fsyntax-only", "-Xclang", "-ast-dump=json", "-x", "c", str(header)]))
     defined = set()
     for node in tree["inner"]:
         name, kind = node.get("name", ""), node["kind"]
@@ -115,8 +115,8 @@ def _measure(header: Path, declared: list[tuple[str, str, str]]) -> dict[str, st
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "measure.c").write_text(source)
         program = f"{folder}/measure"
-        _run([os.environ.get("CC", "cc"), "-std=c11", "-w", f"{folder}/measure.c", "-o", program])
-        return dict(line.split("\t") for line in _run([program]).splitlines())
+        run([os.environ.get("CC", "cc"), "-std=c11", "-w", f"{folder}/measure.c", "-o", program])
+        return dict(line.split("\t") for line in run([program]).splitlines())
 
 
 def _nodes(version_script: Path) -> dict[str, str]:
@@ -134,7 +134,7 @@ def _nodes(version_script: Path) -> dict[str, str]:
 def exported(library: Path) -> dict[str, str]:
     """Function -> version, as the dynamic linker sees them."""
     found = {}
-    for line in _run(["nm", "-D", "--defined-only", "--with-symbol-versions", str(library)]).splitlines():
+    for line in run(["nm", "-D", "--defined-only", "--with-symbol-versions", str(library)]).splitlines():
         name, _, node = line.split()[-1].partition("@")
         if name != node.strip("@") and line.split()[-2] != "A":
             found[name] = node.strip("@")
@@ -150,7 +150,7 @@ def _clang() -> str:
     return found
 
 
-def _run(command: list[str]) -> str:
+def run(command: list[str]) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True)
     except FileNotFoundError:
@@ -231,7 +231,7 @@ def _read(recorded: Path) -> dict[str, str]:
     return dict(line.split(" = ", 1) for line in lines if line and not line.startswith("#"))
 
 
-def _version(header: Path) -> tuple[int, ...]:
+def version(header: Path) -> tuple[int, ...]:
     return tuple(map(int, re.findall(r"^#define DIM_VERSION_(?:MAJOR|MINOR|PATCH) (\d+)", header.read_text(), re.M)))
 
 
@@ -260,7 +260,7 @@ def main(arguments: list[str]) -> int:
             print(_text(current), end="")
             return 0
         recorded = _read(options.recorded) if options.recorded.exists() else {}
-        breaks, additions = compare(recorded, current, _version(options.header))
+        breaks, additions = compare(recorded, current, version(options.header))
         wrong = _check_library(options.library, current) if options.library else []
     except Failure as failure:
         print(f"abi: {failure}", file=sys.stderr)
