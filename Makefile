@@ -36,8 +36,8 @@ scratch := build/swift
 product := $(scratch)/release/libdim.so
 
 # With one of these goals, everything that builds waits for `make deps`.
-needs_deps := run check test test-swift test-c test-cpp test-python test-install test-kernels abi-check abi-update bench \
-	bench-deps wheel check-wheel deb
+needs_deps := run check test fuzz sanitize test-swift test-c test-cpp test-fuzz test-sanitize test-python test-install \
+	test-kernels abi-check abi-update bench bench-deps wheel check-wheel deb
 ifneq ($(filter $(needs_deps),$(MAKECMDGOALS)),)
 after_deps := deps
 endif
@@ -56,6 +56,9 @@ help:
 	@echo "make abi-check     compiled programs go on to work: docs/abi.md; make abi-update records what is new"
 	@echo "make test-python   the Python package's tests (pytest)"
 	@echo "make test-kernels  every instruction set, emulated where need be"
+	@echo "make fuzz          N=1000000 call sequences, FILES=30000 damaged files, libFuzzer for SECONDS (60) a target"
+	@echo "make sanitize      tests and call sequences under the address and the thread sanitizer"
+	@echo "make soak-cycles   create, open, train, save, free for SECONDS (600), memory curve in build"
 	@echo "make soak          swap weights under load for SECONDS (3600), memory curve at the end"
 	@echo "make bench         this library beside PyTorch, ONNX Runtime, OpenVINO: 12 minutes; ARGS=--quick: 3"
 	@echo "make bench-deps    install those three into .venv"
@@ -108,7 +111,7 @@ run: $(library) | deps
 # ---- Tests
 
 .PHONY: test
-test: lint check abi-check test-swift test-c test-cpp test-install test-python test-kernels
+test: lint check abi-check test-swift test-c test-cpp test-fuzz test-sanitize test-install test-python test-kernels
 	@echo "all tests passed"
 
 .PHONY: check
@@ -161,6 +164,7 @@ examples: $(library)
 
 include tools/wheel.mk
 include tools/install.mk
+include tools/fuzz.mk
 
 # ---- Benchmarks
 

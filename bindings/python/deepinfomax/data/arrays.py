@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -66,7 +67,8 @@ def _header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtyp
         # A header of version 3 differs from one of version 2 in its names' encoding alone.
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = read(file)
-    except (ValueError, EOFError, UnicodeDecodeError) as error:
+    except (ValueError, EOFError, SyntaxError, TypeError, RecursionError, tokenize.TokenError) as error:
+        # numpy parses the header as Python's literals, and lets some of the parser's own errors through.
         raise DataError(f"{where}: not an .npy array, or its header is damaged: {error}") from error
     if dtype.hasobject:
         raise DataError(f"{where}: holds Python objects, which can run code and are not read; save plain numbers")

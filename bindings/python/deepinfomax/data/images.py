@@ -81,7 +81,10 @@ def parts(name: str, where: str, arrays: Mapping[str, Rows], wanted: Wanted) -> 
     classes = None
     if wanted.classes is not None:
         names = np.asarray(arrays[wanted.classes][:])
-        classes = tuple(item.decode() if isinstance(item, bytes) else str(item) for item in names.ravel().tolist())
+        try:
+            classes = tuple(item.decode() if isinstance(item, bytes) else str(item) for item in names.ravel().tolist())
+        except UnicodeDecodeError as error:
+            raise DataError(f"{where}: {wanted.classes}: the classes' names are not UTF-8: {error}") from error
 
     def one(images: str, labels: str | None) -> Dataset:
         found = None if labels is None else arrays[labels]

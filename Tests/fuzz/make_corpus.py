@@ -1,0 +1,98 @@
+"""Writes corpus/: small valid files from which the mutants of `make fuzz` descend.
+
+    PYTHONPATH=bindings/python .venv/bin/python Tests/fuzz/make_corpus.py
+
+It needs h5py and build/libdim.so. What is in git was written with h5py 3.16 (libhdf5 2.0.0); other versions write other
+bytes, which is no harm: the drivers take whatever valid files they find.
+"""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parents[1] / "bindings" / "python"), str(HERE.parent / "python")]
+
+import h5py  # noqa: E402
+import numpy as np  # noqa: E402
+from deepinfomax import Model  # noqa: E402
+from weights_fixtures import SHAPES, state_of, write  # noqa: E402
+
+CORPUS = HERE / "corpus"
+SMALL = dict(compression="gzip", compression_opts=9, shuffle=True)
+
+
+def flat(*networks):
+    """As state_of, with constant arrays: 100 MB of them are 100 KB in gzip."""
+    return {key: np.full_like(array, 1 if array.ndim == 0 else 0.125) for key, array in state_of(*networks).items()}
+
+
+def large_chunks(array):
+    """One chunk, or of 8 MB at most: fewer chunks, a smaller file."""
+    rows = max(1, min(array.shape[0], (8 << 20) // array[:1].nbytes))
+    return dict(SMALL, chunks=(rows, *array.shape[1:]))
+
+
+def compact_text(group, name, text):
+    """A string that lies in its header: what a checkpoint asks for."""
+    kind = h5py.h5t.C_S1.copy()
+    kind.set_size(len(text) + 1)  # and a NUL
+    layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    layout.set_layout(h5py.h5d.COMPACT)
+    dataset = h5py.h5d.create(group.id, name.encode(), kind, h5py.h5s.create(h5py.h5s.SCALAR), layout)
+    dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, np.array(np.bytes_(text)))
+
+
+def classifiers():
+    """The smallest network, in every format and layout that libhdf5 writes."""
+    state = state_of("classifier")
+    for libver in ("earliest", "v108", "v110"):
+        for kind, options in {"plain": {}, "filters": dict(SMALL, fletcher32=True)}.items():
+            with h5py.File(CORPUS / f"classifier-{libver}-{kind}.h5", "w", libver=libver) as file:
+                for key, array in state.items():
+                    name = key.replace(".", "/", 1) if options else key
+                    file.create_dataset(name, data=array, **(options if array.ndim else {}))
+    write(CORPUS / "classifier-double.h5", state, convert=lambda a: a.astype(">f8") if a.dtype.kind == "f" else a)
+    write(CORPUS / "classifier-wrapped.h5", state, rename=lambda key: "state_dict/module." + key)
+    with h5py.File(CORPUS / "classifier-chunks.h5", "w", libver="v110") as file:
+        for key, array in state.items():
+            # Chunks that the edges cut, and of several rows: the indexes of chunks that libhdf5 has.
+            chunks = tuple(max(1, length * 2 // 5) for length in array.shape) or None
+            file.create_dataset(key, data=array, chunks=chunks, maxshape=(None,) * array.ndim if chunks else None)
+            file[key].attrs["note"] = "an attribute"
+    Model.open(str(CORPUS / "classifier-earliest-plain.h5")).save(str(CORPUS / "classifier-libdim.h5"))
+
+
+def checkpoints():
+    """Of both trainers. Opening inflates 55 MB and 300 MB: the drivers take them less often."""
+    trained = {"checkpoint-classifier.h5": (["encoder", "classifier"], ["classifier"], "classifier"),
+               "checkpoint-objective.h5": (list(SHAPES)[:4], list(SHAPES)[:4], "objective")}
+    for name, (networks, moving, kind) in trained.items():
+        with h5py.File(CORPUS / name, "w", libver="v110") as file:
+            for key, array in flat(*networks).items():
+                file.create_dataset(key, data=array, **(large_chunks(array) if array.ndim else {}))
+            moments = sum(
+                int(np.prod(shape)) for network in moving for key, shape in SHAPES[network].items()
+                if not key.endswith(("running_mean", "running_var", "num_batches_tracked")))
+            group = file.create_group("checkpoint")
+            compact_text(group, "kind", kind)
+            group["version"] = np.int64(1)
+            group["step"] = np.int64(3)
+            for moment in ("first_moment", "second_moment"):
+                zeros = np.zeros(moments, np.float32)
+                group.create_dataset(moment, data=zeros, **large_chunks(zeros))
+            if kind == "objective":
+                group["options"] = np.array([0, 0.5, 1, 0.1, 1e-4, 1e-4, 0.9, 0.999, 1e-8, 0])
+                group["seed"] = np.int64(7)
+                group["noise_state"] = np.random.RandomState(7).get_state()[1].astype(np.uint32)
+                group["noise_position"] = np.int64(624)
+            else:
+                group["options"] = np.array([0, 0, 1e-4, 0.9, 0.999, 1e-8, 0])
+
+
+if __name__ == "__main__":
+    CORPUS.mkdir(exist_ok=True)
+    classifiers()
+    write(CORPUS / "prior.h5", flat("prior_d"), **SMALL)
+    checkpoints()
+    for path in sorted(CORPUS.glob("*.h5")):
+        print(f"{path.stat().st_size:8} {path.name}")
