@@ -24,7 +24,7 @@ let package = Package(
             name: "CHDF5", path: "Sources/CHDF5", pkgConfig: "hdf5-serial", providers: [.apt(["libhdf5-dev"])]),
         .systemLibrary(name: "CZlib", path: "Sources/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CSystem", path: "Sources/CSystem"),
-        // A process of its own for files from strangers. Hidden: the version script exports whatever begins with dim_.
+        // A process of its own for files from strangers.
         .target(name: "CIsolation", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror", "-fvisibility=hidden"])]),
 
         .target(name: "DimTensor", dependencies: ["CSystem"], swiftSettings: strict),

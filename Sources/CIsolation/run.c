@@ -36,7 +36,9 @@ dim_isolation_program dim_isolation_find_program(void) {
     dim_isolation_program program = {NULL, NULL};
     Dl_info here;
     dl_iterate_phdr(find_loader, &program.loader);
-    if (dladdr((void *)dim_isolation_start, &here) != 0)
+    /* Linked into a program, or without the flag that names the entry point, it would be something else that starts. */
+    if (dladdr((void *)dim_isolation_start, &here) != 0 &&
+        (char *)here.dli_fbase + ((const ElfW(Ehdr) *)here.dli_fbase)->e_entry == dim_isolation_start)
         program.library = here.dli_fname;
     return program;
 }

@@ -74,7 +74,10 @@ struct IsolatedFile {
     private static func run(_ order: Order, _ input: InputFile, _ shared: Descriptor) throws -> dim_isolation_end {
         let program = dim_isolation_find_program()
         guard let loader = program.loader, let library = program.library else {
-            throw DimError(.io, "cannot read \(order.path) in a process of its own: the dynamic loader is not known")
+            throw DimError(
+                .io,
+                "cannot read \(order.path) in a process of its own: that takes libdim.so and a dynamic loader, "
+                    + "and here libdim is linked into the program")
         }
         let arguments = order.arguments.map { strdup($0) }
         defer { arguments.forEach { free($0) } }

@@ -27,7 +27,7 @@ enum { DIM_ISOLATION_INPUT = 0, DIM_ISOLATION_SHARED = 3 };
 /* What is executed, each NULL where it cannot be told. */
 typedef struct dim_isolation_program {
     const char *loader;     /* the dynamic loader that the host itself was started by */
-    const char *library;    /* libdim.so as it was loaded */
+    const char *library;    /* libdim.so as it was loaded; NULL where this is no libdim.so, but linked into a program */
 } dim_isolation_program;
 dim_isolation_program dim_isolation_find_program(void);
 
