@@ -92,7 +92,7 @@ def _from_npz(path: Path) -> Parts:
             arrays = {key: _member(path, archive, members[key]) for key in wanted.keys}
     except zipfile.BadZipFile as error:
         raise DataError(f"{path}: not an .npz file, or cut short: {error}") from error
-    except (zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error) as error:
+    except (zlib.error, EOFError, NotImplementedError, RuntimeError, UnicodeDecodeError, struct.error) as error:
         raise DataError(f"{path}: the archive is damaged: {error}") from error
     return _images.parts(path.name, str(path), arrays, wanted)
 
