@@ -363,7 +363,8 @@ dim_status dim_trainer_model(const dim_trainer *trainer, dim_model **out);
 /* Writes a checkpoint: an HDF5 weights file of all the model's networks, with the optimisers' moments, step, random
  * state and options in a group of its own. Atomic, as dim_model_save. dim_model_open opens it as weights. Waiting
  * gradients are not part of it: DIM_INVALID_ARGUMENT while there are some.
- * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT, DIM_IO, DIM_OUT_OF_MEMORY. */
+ * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT, DIM_IO, DIM_NOT_FINITE (a weight or a running statistic is NaN or
+ * infinite), DIM_OUT_OF_MEMORY. */
 dim_status dim_trainer_save(const dim_trainer *trainer, const char *path);
 
 /* Goes on where a checkpoint stopped, with a model of its own (dim_trainer_model): bit-identical to a run that never
