@@ -7,21 +7,6 @@
 
 enum { N = 2 };
 
-static bool same_parameters(const dim_model *a, const dim_model *b) {
-    size_t count = dim_model_parameter_count(a);
-    bool same = count == dim_model_parameter_count(b);
-    for (size_t i = 0; same && i < count; i++) {
-        dim_parameter_info info = {.struct_size = sizeof info};
-        MUST(dim_model_parameter_info(a, i, &info));
-        void *x = take(info.bytes), *y = take(info.bytes);
-        MUST(dim_model_get_parameter(a, info.name, x, info.bytes));
-        same = dim_model_get_parameter(b, info.name, y, info.bytes) == DIM_OK && memcmp(x, y, info.bytes) == 0;
-        free(x);
-        free(y);
-    }
-    return same;
-}
-
 static void write_file(const char *path, const void *bytes, size_t count) {
     FILE *file = fopen(path, "wb");
     if (file == NULL || fwrite(bytes, 1, count, file) != count || fclose(file) != 0) {

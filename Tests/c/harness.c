@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <time.h>
 #include <unistd.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -102,6 +103,27 @@ float *new_images(size_t n, unsigned seed) {
     float *images = take(sizeof(float) * DIM_IMAGE_SIZE * n);
     fill(images, DIM_IMAGE_SIZE * n, seed);
     return images;
+}
+
+bool same_parameters(const dim_model *a, const dim_model *b) {
+    size_t count = dim_model_parameter_count(a);
+    bool same = count == dim_model_parameter_count(b) && count > 0;
+    for (size_t i = 0; same && i < count; i++) {
+        dim_parameter_info info = {.struct_size = sizeof info};
+        MUST(dim_model_parameter_info(a, i, &info));
+        void *x = take(info.bytes), *y = take(info.bytes);
+        MUST(dim_model_get_parameter(a, info.name, x, info.bytes));
+        same = dim_model_get_parameter(b, info.name, y, info.bytes) == DIM_OK && memcmp(x, y, info.bytes) == 0;
+        free(x);
+        free(y);
+    }
+    return same;
+}
+
+double now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
 void paint(void *block, size_t bytes) { memset(block, 0xA5, bytes); }

@@ -48,6 +48,12 @@ void *take(size_t bytes);
 void fill(float *values, size_t count, unsigned seed);
 float *new_images(size_t n, unsigned seed);
 
+/* Whether two models hold the same entries, byte for byte; two without any are not the same. */
+bool same_parameters(const dim_model *a, const dim_model *b);
+
+/* Seconds of a clock that only goes forward. */
+double now(void);
+
 /* A block of bytes that must not change: filled with a pattern, then looked at. */
 void paint(void *block, size_t bytes);
 bool painted(const void *block, size_t bytes);

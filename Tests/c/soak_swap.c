@@ -20,12 +20,6 @@ typedef struct counts {
     unsigned long a, b, neither, failed;
 } counts;
 
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
-}
-
 static void *encode(void *raw) {
     counts *c = raw;
     float y[SIZE];

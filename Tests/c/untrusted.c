@@ -13,28 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
-}
-
 static void pause_ms(long ms) { nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000L}, NULL); }
-
-static bool same_parameters(const dim_model *a, const dim_model *b) {
-    size_t count = dim_model_parameter_count(a);
-    bool same = count == dim_model_parameter_count(b) && count > 0;
-    for (size_t i = 0; same && i < count; i++) {
-        dim_parameter_info info = {.struct_size = sizeof info};
-        MUST(dim_model_parameter_info(a, i, &info));
-        void *x = take(info.bytes), *y = take(info.bytes);
-        MUST(dim_model_get_parameter(a, info.name, x, info.bytes));
-        same = dim_model_get_parameter(b, info.name, y, info.bytes) == DIM_OK && memcmp(x, y, info.bytes) == 0;
-        free(x);
-        free(y);
-    }
-    return same;
-}
 
 /* A weights file of the shared model. */
 static const char *weights(void) {
