@@ -3,8 +3,8 @@
 
     make bench                              everything; writes docs/benchmarks.md and build/bench.json
     make bench ARGS="--quick"               fewer runs and contenders
-    make bench ARGS="--only encode,train"   parts: peak, encode, avx2, train, classifier, memory, cold, open,
-                                            threads
+    make bench ARGS="--only encode,train"   parts: peak, encode, sizes, avx2, train, classifier, memory, cold,
+                                            open, threads
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Plan:
     quick: bool = False
 
 
-FULL = Plan(encode=(1, 8, 64, 1024), train=64, memory=(256, 1024, 4096), repeats=7, budget=40, fewest=3)
+FULL = Plan(encode=(1, 8, 64, 1024), train=64, memory=(256, 1024, 4096), repeats=7, budget=40, fewest=5)
 QUICK = Plan(encode=(1, 8, 64, 1024), train=64, memory=(256, 1024), repeats=2, budget=6, fewest=1, quick=True)
 #: Proves that every contender and figure works; its numbers mean nothing.
 SMOKE = Plan(encode=(1, 2), train=4, memory=(1, 2), repeats=1, budget=0, fewest=1)
@@ -176,6 +176,30 @@ class Bench:
                     chosen = {key: workers[key] for key in keys if key in workers}
                 figure = Figure(f"Encoding, batch {n}", "s", n)
                 self.compare(f"encode.{n}", figure, chosen, "encode", n, long=large)
+
+    def sizes(self) -> None:
+        """The same number of images in calls of two sizes, by this library alone."""
+        small, large = self.plan.encode[-2:]
+        title = f"Encoding {large:,} images, by {large // small} calls and by one"
+        figure = self.figures["sizes"] = Figure(title, "s", large)
+        keys = ("dim", "dim-vectors")
+        self._say(f"{title}: libdim", again=True)
+        with self.workers(keys) as by_many, self.workers(keys) as by_one:
+            turns = []
+            for key in keys:
+                for name, worker, n in (("many", by_many[key], small), ("one", by_one[key], large)):
+                    row = figure.rows[f"{key}.{name}"] = Row(f"{worker.contender.title}, {n:,} a call")
+                    worker.ask("prepare", "encode", n)
+                    worker.run(1)
+                    turns.append((row, worker, large // n))
+            for _ in range(self.plan.repeats):
+                for row, worker, calls in turns:
+                    row.samples.append(worker.run(calls) * calls)
+                    time.sleep(PAUSE_SECONDS)
+        figure.note = (
+            "New arrays for the outputs in every call, as in all tables here: with features, one call fills "
+            f"{large * 128 * 26 * 26 * 4 / 1e6:.0f} MB that the system has to clear first."
+        )
 
     def avx2(self) -> None:
         n = self.plan.train
@@ -344,6 +368,7 @@ def make_files(threads: int) -> None:
 PARTS = {
     "peak": Bench.peak,
     "encode": Bench.encode,
+    "sizes": Bench.sizes,
     "avx2": Bench.avx2,
     "train": Bench.train,
     "classifier": Bench.classifier,

@@ -82,7 +82,7 @@ def flips(folder, _):
 
 
 CHILD_PROGRAM = """
-import resource, sys, time, deepinfomax
+import sys, time, deepinfomax
 slowest = 0
 for path in sys.stdin.read().split():
     start = time.monotonic()
@@ -92,7 +92,9 @@ for path in sys.stdin.read().split():
     except deepinfomax.DimError as error:
         outcome = "ended_the_reader" if "ended the isolated reader" in str(error) else error.status_name
     slowest = max(slowest, time.monotonic() - start)
-    print(outcome, slowest, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, flush=True)
+    # Not ru_maxrss, which remembers what the parent held.
+    peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    print(outcome, slowest, peak, flush=True)
 """
 
 

@@ -190,6 +190,31 @@ func report(_ name: String, _ shape: ConvolutionShape, _ n: Int, _ time: Timing)
             + "effective GFLOP/s \(decimal(work / time.wall)), a core \(decimal(work / time.cpu))")
 }
 
+/// The transform of a batch's windows, in parts of 64 tiles, into the same memory again and again.
+func benchInput(_ layer: String, _ shape: ConvolutionShape, _ m: Int) throws {
+    guard let transforms = kernels.winograd(m, shape.kernel), wanted("\(layer) F(\(m)) input transform") else { return }
+    let (n, part) = (8, 64)
+    let input = try random(n * shape.inputSize)
+    let (points, blocks) = (transforms.points, shape.inputChannels / 16)
+    let pointStride = blocks * (part + 1) * 16 + 16
+    let target = try Buffer(uninitialized: points * pointStride)
+    let scratch = try Buffer(uninitialized: WinogradKernels.scratch)
+    let rows = (shape.outputHeight + m - 1) / m
+    let tiles = n * rows * rows
+    let time = best {
+        for first in stride(from: 0, to: tiles, by: part) {
+            transforms.input(
+                WinogradWindows(
+                    tiles: WinogradTiles(rows: rows, columns: rows, first: first, count: min(part, tiles - first)),
+                    source: input.pointer, imageStride: shape.inputSize, height: shape.inputHeight,
+                    width: shape.inputWidth, padding: 0, firstBlock: 0, blocks: blocks, target: target.pointer,
+                    pointStride: pointStride, blockStride: (part + 1) * 16, scratch: scratch.pointer))
+        }
+    }
+    print("\(layer) F(\(m)) input transform: \(decimal(time.wall * 1e9 / Double(tiles * blocks), 0)) ns a tile of 16 channels")
+}
+for (layer, shape) in layers where !shape.inputIsPlanar { try benchInput(layer, shape, shape.kernel == 4 ? 5 : 6) }
+
 let workspace = Workspace()
 for (layer, shape) in layers {
     for algorithm in algorithms(shape) {

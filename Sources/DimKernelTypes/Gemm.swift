@@ -28,6 +28,8 @@ package struct Gemm {
     package var bRow: Int
     package var bHalf: Int
     package var bPanel: Int
+    /// The first panel of the product that comes next, if it is known: it is fetched into the cache.
+    package var bAfter: UnsafePointer<Float>?
 
     package var c: UnsafeMutablePointer<Float>
     package var cRow: Int
@@ -46,6 +48,7 @@ package struct Gemm {
         a: UnsafePointer<Float>, aRow: Int, aStep: Int = 1, aBlock: Int = 16, aRun: Int = 16,
         aOffsets: UnsafePointer<Int>? = nil,
         b: UnsafePointer<Float>, bRow: Int = 32, bHalf: Int = 16, bPanel: Int? = nil,
+        bAfter: UnsafePointer<Float>? = nil,
         c: UnsafeMutablePointer<Float>, cRow: Int, cHalf: Int = 16, cPanel: Int? = nil,
         accumulate: Bool = false, scale: UnsafePointer<Float>? = nil, bias: UnsafePointer<Float>? = nil,
         relu: Bool = false
@@ -63,6 +66,7 @@ package struct Gemm {
         self.bRow = bRow
         self.bHalf = bHalf
         self.bPanel = bPanel ?? depth * 32
+        self.bAfter = bAfter
         self.c = c
         self.cRow = cRow
         self.cHalf = cHalf

@@ -13,6 +13,9 @@ package struct Tile {
     package var b: UnsafePointer<Float>
     package var bRow: Int
     package var bNext: Int
+    /// Rows of B that will be read after this tile's, to be fetched into the cache: so many for every block of k.
+    package var ahead: UnsafePointer<Float>?
+    package var aheadRows: Int
     package var c: UnsafeMutablePointer<Float>
     package var cRow: Int
     package var cNext: Int
@@ -27,7 +30,8 @@ package struct Tile {
     package init(
         depth: Int, a: UnsafePointer<Float>, aRow: Int, aStep: Int, aBlock: Int, aRun: Int,
         aOffsets: UnsafePointer<Int>?,
-        b: UnsafePointer<Float>, bRow: Int, bNext: Int, c: UnsafeMutablePointer<Float>, cRow: Int, cNext: Int,
+        b: UnsafePointer<Float>, bRow: Int, bNext: Int, ahead: UnsafePointer<Float>?, aheadRows: Int,
+        c: UnsafeMutablePointer<Float>, cRow: Int, cNext: Int,
         accumulate: Bool, scale: UnsafePointer<Float>?, bias: UnsafePointer<Float>?, columnNext: Int, relu: Bool
     ) {
         self.depth = depth
@@ -40,6 +44,8 @@ package struct Tile {
         self.b = b
         self.bRow = bRow
         self.bNext = bNext
+        self.ahead = ahead
+        self.aheadRows = aheadRows
         self.c = c
         self.cRow = cRow
         self.cNext = cNext

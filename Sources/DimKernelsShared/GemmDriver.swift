@@ -23,10 +23,15 @@ private func multiplyPanel(_ g: Gemm, _ panel: Int) {
         let bFirst = half &* g.bHalf &+ column % 16
         let cFirst = half &* g.cHalf &+ column % 16
         let first = panel &* 32 &+ column
+        // The columns after these, or the next panel's.
+        let after =
+            second &+ lanes < 32
+            ? g.b + (panel &* g.bPanel &+ (second &+ lanes) / 16 &* g.bHalf &+ (second &+ lanes) % 16)
+            : panel &+ 1 < g.columns / 32 ? g.b + (panel &+ 1) &* g.bPanel : g.bAfter
         let tile = Tile(
             depth: g.depth, a: g.a, aRow: g.aRow, aStep: g.aStep, aBlock: g.aBlock, aRun: g.aRun, aOffsets: g.aOffsets,
             b: g.b + (panel &* g.bPanel &+ bFirst), bRow: g.bRow,
-            bNext: second / 16 &* g.bHalf &+ second % 16 &- bFirst,
+            bNext: second / 16 &* g.bHalf &+ second % 16 &- bFirst, ahead: after, aheadRows: 0,
             c: g.c + (panel &* g.cPanel &+ cFirst), cRow: g.cRow,
             cNext: second / 16 &* g.cHalf &+ second % 16 &- cFirst,
             accumulate: g.accumulate,
@@ -41,9 +46,12 @@ private func multiplyRows(_ rows: Int, _ whole: Tile) {
     var tile = whole
     var left = rows
     var tiles = (rows &+ tileRows &- 1) / tileRows
+    tile.aheadRows = (15 &+ tiles) / tiles
+    let ahead = tile.aheadRows &* (tile.depth / 16) &* tile.bRow
     while tiles > 0 {
         let now = (left &+ tiles &- 1) / tiles
         multiplyTile(now, tile)
+        tile.ahead = tile.ahead.map { $0 + ahead }
         tile.a += now &* tile.aRow
         tile.c += now &* tile.cRow
         left &-= now
@@ -99,8 +107,8 @@ private func multiplyNarrowPanel(_ g: Gemm, _ panel: Int) {
                     let tile = Tile(
                         depth: depth, a: a + row &* g.aRow, aRow: g.aRow, aStep: g.aStep, aBlock: g.aBlock,
                         aRun: g.aRun,
-                        aOffsets: g.aOffsets.map { $0 + block }, b: bCopy + column, bRow: 32, bNext: lanes,
-                        c: cCopy + column, cRow: 32, cNext: lanes, accumulate: add,
+                        aOffsets: g.aOffsets.map { $0 + block }, b: bCopy + column, bRow: 32, bNext: lanes, ahead: nil,
+                        aheadRows: 0, c: cCopy + column, cRow: 32, cNext: lanes, accumulate: add,
                         scale: last && g.scale != nil ? UnsafePointer(scale + column) : nil,
                         bias: last && g.bias != nil ? UnsafePointer(bias + column) : nil,
                         columnNext: lanes, relu: last && g.relu)

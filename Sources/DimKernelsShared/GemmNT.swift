@@ -1,33 +1,39 @@
+import CVectors
 import DimKernelTypes
 
 // The matrix product along k: both operands are read in vectors of k, so neither is packed. Made for few rows and for
 // weights that are read once, where memory is the limit.
 
 package func gemmNT(_ g: GemmNT) {
+    // While one four of B's rows is multiplied, the next is fetched, a share with every tile.
+    let tile = dotRows >= 4 && g.rows >= 4 ? 4 : g.rows >= 2 ? 2 : 1
+    let tiles = (g.rows &+ tile &- 1) / tile
+    let step = (lanes &+ tiles &- 1) / tiles
     var j = 0
     while j < g.columns {
         let columns = g.columns &- j
         var i = 0
         while i < g.rows {
+            let next = columns >= 8 ? g.b + ((j &+ 4) &* g.bRow &+ i / tile &* g.depth / tiles) : nil
             let rows = g.rows &- i
             let a = g.a + i &* g.aRow
             let b = g.b + j &* g.bRow
             let c = g.c + (i &* g.cRow &+ j)
             if columns >= 4 {
                 if dotRows >= 4, rows >= 4 {
-                    dotTile(4, 4, a, b, c, g)
+                    dotTile(4, 4, a, b, c, g, next, step)
                     i &+= 4
                 } else if rows >= 2 {
-                    dotTile(2, 4, a, b, c, g)
+                    dotTile(2, 4, a, b, c, g, next, step)
                     i &+= 2
                 } else {
-                    dotTile(1, 4, a, b, c, g)
+                    dotTile(1, 4, a, b, c, g, next, step)
                     i &+= 1
                 }
             } else {
                 var column = 0
                 while column < columns {
-                    dotTile(1, 1, a, b + column &* g.bRow, c + column, g)
+                    dotTile(1, 1, a, b + column &* g.bRow, c + column, g, nil, step)
                     column &+= 1
                 }
                 i &+= 1
@@ -41,7 +47,7 @@ package func gemmNT(_ g: GemmNT) {
 @_transparent
 func dotTile(
     _ rows: Int, _ columns: Int, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>,
-    _ g: GemmNT
+    _ g: GemmNT, _ next: UnsafePointer<Float>?, _ step: Int
 ) {
     var s00 = Vector.zero, s01 = Vector.zero, s02 = Vector.zero, s03 = Vector.zero
     var s10 = Vector.zero, s11 = Vector.zero, s12 = Vector.zero, s13 = Vector.zero
@@ -49,7 +55,15 @@ func dotTile(
     var s30 = Vector.zero, s31 = Vector.zero, s32 = Vector.zero, s33 = Vector.zero
     let whole = g.depth / lanes &* lanes
     var k = 0
+    var ahead = next
     while k < whole {
+        if let line = ahead {
+            dim_prefetch(line)
+            dim_prefetch(line + g.bRow)
+            dim_prefetch(line + 2 &* g.bRow)
+            dim_prefetch(line + 3 &* g.bRow)
+            ahead = line + step
+        }
         let b0 = load(b + k)
         let b1 = columns > 1 ? load(b + (g.bRow &+ k)) : b0
         let b2 = columns > 2 ? load(b + (2 &* g.bRow &+ k)) : b0

@@ -1,3 +1,4 @@
+import CVectors
 import DimKernelTypes
 
 // The register tile of the matrix product: `rows` rows by two vectors of columns, accumulated over all of k.
@@ -20,6 +21,16 @@ func multiplyTile(_ rows: Int, aRow: Int, _ t: Tile) {
     var x11 = Vector.zero, y11 = Vector.zero
     var x12 = Vector.zero, y12 = Vector.zero
     var b = t.b
+    var ahead = t.ahead
+    if t.accumulate {
+        // What the sums are added to, by the time they are finished.
+        var row = 0
+        while row < rows {
+            dim_prefetch_for_write(t.c + row &* t.cRow)
+            if lanes > 8 { dim_prefetch_for_write(t.c + (row &* t.cRow &+ t.cNext)) }
+            row &+= 1
+        }
+    }
     var left = t.depth
     var block = 0
     while left > 0 {
@@ -28,6 +39,24 @@ func multiplyTile(_ rows: Int, aRow: Int, _ t: Tile) {
         var run = left < t.aRun ? left : t.aRun
         left &-= run
         block &+= 1
+        // What comes next, from where the hardware does not guess it: blocks and panels lie apart.
+        if aRow == 16 {
+            var row = rows
+            while row < 2 &* rows {
+                dim_prefetch(a + row &* aRow)
+                row &+= 1
+            }
+        }
+        if var next = ahead {
+            var row = 0
+            while row < t.aheadRows {
+                dim_prefetch(next)
+                if lanes > 8 { dim_prefetch(next + t.bNext) }
+                next += t.bRow
+                row &+= 1
+            }
+            ahead = next
+        }
         while run > 0 {
             let b0 = load(b)
             let b1 = load(b + t.bNext)

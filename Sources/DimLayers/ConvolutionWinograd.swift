@@ -116,7 +116,7 @@ struct WinogradConvolution {
     private func schedule(_ tiles: Int) -> Schedule {
         let threads = ThreadPool.shared.threads
         let largest = WinogradConvolution.largestPart
-        if plan.weightCount <= WinogradConvolution.smallWeights, tiles >= 2 * threads * largest {
+        if plan.weightCount <= WinogradConvolution.smallWeights, tiles >= threads * largest {
             let part = evenly(tiles, largest)
             return Schedule(
                 workers: min(threads, (tiles + part - 1) / part), shared: false, block: part, part: part,
@@ -211,11 +211,12 @@ struct WinogradConvolution {
         let p = plan.problem
         let count = tiles.count
         for point in 0..<plan.points {
+            let b = weights.buffer.pointer + panel * plan.weightPanelStride + point * plan.weightPointStride
             weights.kernels.gemm(
                 Gemm(
                     rows: count, columns: 32, depth: p.inputChannels,
                     a: v + point * plan.inputPointStride(block), aRow: 16, aBlock: plan.inputBlockStride(block),
-                    b: weights.buffer.pointer + panel * plan.weightPanelStride + point * plan.weightPointStride,
+                    b: b, bAfter: b + plan.weightPointStride,
                     c: m + point * plan.outputPointStride(count), cRow: 16, cHalf: plan.outputHalfStride(count)))
         }
         plan.transforms.output(
