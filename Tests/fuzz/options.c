@@ -3,6 +3,7 @@
  *
  *     options --count 1000000 --seed 1
  *     options --first 4711 --count 1 --seed 1
+ *     options --count 64 --write FOLDER        what is tried, as files for libFuzzer to start from
  *
  * dim.h says which options are refused: every verdict is compared with a second one, written down here. The model holds no
  * network that a trainer needs, so that options that are right come to DIM_MISSING_NETWORK before anything is allocated.
@@ -135,9 +136,18 @@ static size_t make_options(generator *g, unsigned char *bytes) {
     return once_in(g, 32) ? below(g, size + 1) : size;
 }
 
+static void write_input(const char *folder, uint64_t number, const unsigned char *bytes, size_t size) {
+    char path[512];
+    snprintf(path, sizeof path, "%s/%llu", folder, (unsigned long long)number);
+    FILE *file = fopen(path, "wb");
+    if (file == NULL || fwrite(bytes, 1, size, file) != size || fclose(file) != 0)
+        give_up("%s cannot be written", path);
+}
+
 int main(int argc, char **argv) {
-    static const char *const names[] = {"count=", "first=", "seed=", NULL};
-    check_options(argc, argv, names, "options [--count N] [--first I] [--seed S]");
+    static const char *const names[] = {"count=", "first=", "seed=", "write=", NULL};
+    check_options(argc, argv, names, "options [--count N] [--first I] [--seed S] [--write FOLDER]");
+    const char *folder = option(argc, argv, "write", NULL);
     uint64_t count = number_option(argc, argv, "count", 100000), first = number_option(argc, argv, "first", 0);
     uint64_t seed = number_option(argc, argv, "seed", 1), right_ones = 0, failures = 0;
     double start = seconds_now();
@@ -146,6 +156,8 @@ int main(int argc, char **argv) {
         bool right = false;
         generator g = stream(seed, i);
         size_t size = make_options(&g, bytes);
+        if (folder != NULL)
+            write_input(folder, i, bytes, size);
         const char *wrong = try_options(bytes, size, &right);
         right_ones += right;
         if (wrong != NULL) {

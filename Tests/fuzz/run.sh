@@ -51,7 +51,10 @@ guided)
         rm -rf "$work/found"
         mkdir -p "$work/found" "$work/corpus"
         inputs=$work/corpus
-        [ "$program" = files ] && inputs="$inputs Tests/fuzz/corpus"
+        case $program in
+        files) inputs="$inputs Tests/fuzz/corpus" ;;
+        options) run "$folder/options" --count 64 --seed "$seed" --write "$work/corpus" ;;
+        esac
         # It goes on after a crash, and collects. What it finds is judged below.
         DIM_FUZZ_FUNCTION=$function "$folder/$program-fuzzer" -fork=1 -ignore_crashes=1 -ignore_timeouts=1 -ignore_ooms=1 \
             -seed="$seed" -max_total_time="$seconds" -timeout=60 -rss_limit_mb=4096 -max_len=400000 -detect_leaks=0 \
