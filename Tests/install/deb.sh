@@ -1,4 +1,5 @@
-# The Debian packages: a part of run.sh, which sources this in its folder. Nothing is installed; they are unpacked.
+# The Debian packages: a part of run.sh, which sources this in its folder. Nothing is installed in this system: they are
+# unpacked, and installed by dpkg in a system of their own.
 
 export DEBFULLNAME="A Packager" DEBEMAIL=packager@example.net
 packages() { "$top/tools/install/deb.sh" "$folder/$1"; }
@@ -30,6 +31,21 @@ is "CMake finds them" 0 "" bare cmake -S clients -B cmake-deb -DCMAKE_PREFIX_PAT
     -DCMAKE_LIBRARY_ARCHITECTURE="$triplet"
 is "and builds with them" 0 "" bare cmake --build cmake-deb
 is "it prints the same" 0 "$line" bare cmake-deb/use_cpp weights.h5
+
+# By dpkg itself, which gives files to root. The system below has none of the packages that they depend on.
+if [ "$(id -u)" = 0 ]; then
+    mkdir -p system/var/lib/dpkg/{info,updates,triggers}
+    touch system/var/lib/dpkg/{status,available}
+    installed() { dpkg --root=system "$@"; }
+    is "dpkg knows what is missing" fails "depends on libc6" installed -i "$library_package"
+    is "dpkg installs both" 0 "" installed --force-depends -i "$library_package" "$development_package"
+    is "they are installed" 0 "installed installed" \
+        bash -c "dpkg-query --root=system -W -f '\${db:Status-Status}\n' libdim$major libdim-dev | xargs"
+    is "what is installed is what was packed" 0 "" diff -r root/usr system/usr
+    is "dpkg finds nothing changed" 0 "" installed -V
+    is "dpkg removes both" 0 "" installed --force-depends -P libdim-dev "libdim$major"
+    is "nothing is left" 0 "" test -z "$(find system -path system/var -prune -o ! -type d -print)"
+fi
 
 # What a package that holds such a program would depend on.
 mkdir -p consumer/debian
