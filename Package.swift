@@ -27,7 +27,10 @@ let package = Package(
         // A process of its own for files from strangers.
         .target(name: "CIsolation", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror", "-fvisibility=hidden"])]),
 
-        .target(name: "DimTensor", dependencies: ["CSystem"], swiftSettings: strict),
+        // Memory for Swift's runtime when there is none left.
+        .target(name: "CReserve", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror", "-fvisibility=hidden"])]),
+
+        .target(name: "DimTensor", dependencies: ["CReserve", "CSystem"], swiftSettings: strict),
         // What a kernel is asked to do; and the kernels, whose sources are shared by the link `Shared` in each folder.
         .systemLibrary(name: "CVectors", path: "Sources/CVectors"),
         .target(name: "DimKernelTypes", swiftSettings: strict),

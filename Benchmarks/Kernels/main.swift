@@ -211,7 +211,8 @@ func benchInput(_ layer: String, _ shape: ConvolutionShape, _ m: Int) throws {
                     pointStride: pointStride, blockStride: (part + 1) * 16, scratch: scratch.pointer))
         }
     }
-    print("\(layer) F(\(m)) input transform: \(decimal(time.wall * 1e9 / Double(tiles * blocks), 0)) ns a tile of 16 channels")
+    let each = time.wall * 1e9 / Double(tiles * blocks)
+    print("\(layer) F(\(m)) input transform: \(decimal(each, 0)) ns a tile of 16 channels")
 }
 for (layer, shape) in layers where !shape.inputIsPlanar { try benchInput(layer, shape, shape.kernel == 4 ? 5 : 6) }
 

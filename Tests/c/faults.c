@@ -3,6 +3,7 @@
 #include "harness.h"
 
 #include <errno.h>
+#include <link.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -19,16 +20,33 @@ static char weights[512], checkpoint[512];
 
 /* ---- Allocations that fail --------------------------------------------------------------------------- */
 
-/* The program's own malloc comes before the C library's, for libdim and libhdf5 too. Of the allocations of
- * LARGE bytes or more, number fail_at fails. */
+/* The program's own malloc comes before the C library's, for libdim and libhdf5 too. Which allocations fail: of those of
+ * LARGE bytes or more, libhdf5's too, number fail_at; of all sizes, where libdim asks, number fail_at or all from that on. */
 enum { LARGE = 32 * 1024 };
+typedef enum failing { LARGE_ONE, OWN_ONE, OWN_REST } failing;
 extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t),
     *__libc_memalign(size_t, size_t);
 static long seen, fail_at;   /* fail_at: 0 = not counted, -1 = counted, none fails */
+static failing which_fail;
+static const char *own_code, *own_code_end;
 
-static bool fails(size_t bytes) {
+static int find_own_code(struct dl_phdr_info *info, size_t size, void *unused) {
+    (void)size, (void)unused;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const char *code = (const char *)info->dlpi_addr + info->dlpi_phdr[i].p_vaddr;
+        if (info->dlpi_phdr[i].p_type == PT_LOAD && (const char *)(size_t)dim_version >= code &&
+            (const char *)(size_t)dim_version < code + info->dlpi_phdr[i].p_memsz)
+            own_code = code, own_code_end = code + info->dlpi_phdr[i].p_memsz;
+    }
+    return own_code != NULL;
+}
+
+static bool fails(size_t bytes, const char *caller) {
     long at = __atomic_load_n(&fail_at, __ATOMIC_SEQ_CST);
-    return bytes >= LARGE && at != 0 && __atomic_add_fetch(&seen, 1, __ATOMIC_SEQ_CST) == at;
+    if (at == 0 || (which_fail == LARGE_ONE ? bytes < LARGE : caller < own_code || caller >= own_code_end))
+        return false;
+    long number = __atomic_add_fetch(&seen, 1, __ATOMIC_SEQ_CST);
+    return number == at || (at > 0 && number > at && which_fail == OWN_REST);
 }
 
 static void fail_number(long at) {
@@ -36,14 +54,19 @@ static void fail_number(long at) {
     __atomic_store_n(&fail_at, at, __ATOMIC_SEQ_CST);
 }
 
-void *malloc(size_t bytes) { return fails(bytes) ? (errno = ENOMEM, NULL) : __libc_malloc(bytes); }
-void *calloc(size_t count, size_t size) { return fails(count * size) ? (errno = ENOMEM, NULL) : __libc_calloc(count, size); }
-void *realloc(void *block, size_t bytes) { return fails(bytes) ? (errno = ENOMEM, NULL) : __libc_realloc(block, bytes); }
+#define CALLER ((const char *)__builtin_return_address(0))
+void *malloc(size_t bytes) { return fails(bytes, CALLER) ? (errno = ENOMEM, NULL) : __libc_malloc(bytes); }
+void *calloc(size_t count, size_t size) {
+    return fails(count * size, CALLER) ? (errno = ENOMEM, NULL) : __libc_calloc(count, size);
+}
+void *realloc(void *block, size_t bytes) {
+    return fails(bytes, CALLER) ? (errno = ENOMEM, NULL) : __libc_realloc(block, bytes);
+}
 void *aligned_alloc(size_t alignment, size_t bytes) {
-    return fails(bytes) ? (errno = ENOMEM, NULL) : __libc_memalign(alignment, bytes);
+    return fails(bytes, CALLER) ? (errno = ENOMEM, NULL) : __libc_memalign(alignment, bytes);
 }
 int posix_memalign(void **out, size_t alignment, size_t bytes) {
-    void *block = fails(bytes) ? NULL : __libc_memalign(alignment, bytes);
+    void *block = fails(bytes, CALLER) ? NULL : __libc_memalign(alignment, bytes);
     if (block == NULL)
         return ENOMEM;
     *out = block;
@@ -153,29 +176,38 @@ static bool in_child(void (*body)(int), int argument) {
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-static void each_allocation_fails_once(int which) {
+static void each_allocation_fails(int which) {
     operation run = operations[which].run;
     MUST(run());                        /* what is made once is made */
     fail_number(-1);
     MUST(run());
-    long count = seen, step = count / 15 + 1;
+    long count = seen, step = count / (which_fail == LARGE_ONE ? 15 : 25) + 1;
+    fail_number(0);
+    CHECK(count > 0 || which_fail == LARGE_ONE);     /* what is large may have been made once */
     for (long at = 1; at <= count; at += step) {
         fail_number(at);
         dim_status status = run();
         fail_number(0);
         /* libdim's own come back as an error; libhdf5 and the C library may do without. */
         harness_check(status == DIM_OK || status == DIM_OUT_OF_MEMORY, __FILE__, __LINE__,
-                      "%s, allocation %ld of %ld fails: %s: %s", operations[which].name, at, count,
+                      "%s, allocation %ld of %ld fails (%d): %s: %s", operations[which].name, at, count, which_fail,
                       dim_status_name(status), dim_last_error());
     }
     CHECK_STATUS(DIM_OK, run());
     CHECK_STATUS(DIM_OK, encode());
 }
 
-static void failing_allocations(void) {
+static void all_operations(failing kind) {
+    which_fail = kind;
     for (int i = 0; i < OPERATIONS; i++)
-        harness_check(in_child(each_allocation_fails_once, i), __FILE__, __LINE__, "%s survives", operations[i].name);
+        harness_check(in_child(each_allocation_fails, i), __FILE__, __LINE__, "%s survives", operations[i].name);
 }
+
+static void a_large_allocation_fails(void) { all_operations(LARGE_ONE); }
+
+/* Swift's runtime ends the process where an allocation of its own fails: it gets small blocks from the library's reserve. */
+static void an_allocation_of_any_size_fails(void) { all_operations(OWN_ONE); }
+static void all_memory_is_gone_from_some_point_on(void) { all_operations(OWN_REST); }
 
 /* ---- An address space that is used up ---------------------------------------------------------------- */
 
@@ -325,7 +357,10 @@ int main(void) {
     MUST(dim_trainer_create(shared_model(), NULL, &trainer));
     MUST(dim_trainer_save(trainer, checkpoint));
     dim_trainer_free(trainer);
-    RUN(failing_allocations);
+    dl_iterate_phdr(find_own_code, NULL);
+    RUN(a_large_allocation_fails);
+    RUN(an_allocation_of_any_size_fails);
+    RUN(all_memory_is_gone_from_some_point_on);
     RUN(address_space_used_up);
     RUN(truncated_while_it_is_read);
     RUN(sixty_four_threads);

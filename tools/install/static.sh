@@ -23,7 +23,8 @@ mapfile -t archives < <(sed -n 's/^-l\(swift.*\)/\1/p' "$work/wanted" | sort -u 
 [[ " ${archives[*]} " == *libswiftCore.a* ]] || fail "no object asks for Swift's library; found ${archives[*]:-nothing}"
 
 # GNU ld: lld has no --force-group-allocation, and groups would outlive the names by which they are merged.
-ld.bfd -r --force-group-allocation -o "$work/all.o" "$runtime/$(uname -m)/swiftrt.o" "${inputs[@]}" \
+read -ra wrapped < <(sed -n "s/^wrapped := //p" Makefile)
+ld.bfd -r --force-group-allocation "${wrapped[@]/#/--wrap=}" -o "$work/all.o" "$runtime/$(uname -m)/swiftrt.o" "${inputs[@]}" \
     --start-group "${archives[@]}" --end-group
 
 # Swift finds its metadata between __start_swift5_... and __stop_swift5_..., which the last link sets around all sections of
