@@ -191,6 +191,10 @@ package final class Trainer: @unchecked Sendable {
         let priorLoss = try PriorDiscriminator.objective(
             prior, encoded: encoded, noise: u, count: n, weight: options.gamma, term: options.prior, gradients: nil,
             encodedGradient: nil, workspace)
-        return total(local: localLoss, global: globalLoss, prior: priorLoss)
+        let losses = total(local: localLoss, global: globalLoss, prior: priorLoss)
+        try requireFinite(
+            losses: [losses.total, losses.local, losses.global, losses.prior],
+            "images or weights are so large that float32 overflows")
+        return losses
     }
 }

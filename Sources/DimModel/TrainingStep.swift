@@ -65,12 +65,7 @@ package final class TrainingStep {
         if waiting == 0 { clear() }
         do {
             let (losses, moved) = try body { try self.movedState($0) }
-            guard losses.allSatisfy(\.isFinite) else {
-                throw DimError(
-                    .notFinite,
-                    "a loss is not finite (\(losses.map { "\($0)" }.joined(separator: ", "))); "
-                        + "the batch was dropped, the weights are as before")
-            }
+            try requireFinite(losses: losses, "the batch was dropped, the weights are as before")
             for (network, changes) in moved {
                 for case (let index, .floats(let buffer)) in changes {
                     let key = Schema.parameters(of: network)[index].key
@@ -198,5 +193,12 @@ func requireFinite(_ images: UnsafePointer<Float>, count n: Int, size: Int, _ wh
         throw DimError(
             .invalidArgument,
             "\(what) \(image) holds \(images[image * size + at]) at \(at); training expects finite values")
+    }
+}
+
+func requireFinite(losses: [Double], _ consequence: String) throws {
+    guard losses.allSatisfy(\.isFinite) else {
+        let values = losses.map { "\($0)" }.joined(separator: ", ")
+        throw DimError(.notFinite, "a loss is not finite (\(values)); \(consequence)")
     }
 }

@@ -164,6 +164,11 @@ static void evaluation(void) {
         row += i / DIM_CLASSES == 3 ? confusion[i] : 0;
     }
     CHECK(sum == 2 * N && row == 4 && diagonal == 2 * a.correct);
+    static float bad[DIM_IMAGE_SIZE];
+    for (int i = 0; i < DIM_IMAGE_SIZE; i++)
+        bad[i] = 3e38f;
+    CHECK_STATUS(DIM_NOT_FINITE, dim_classifier_trainer_evaluate(trainer, bad, labels, 1, &b, confusion));
+    CHECK(memcmp(&a, &b, sizeof a) == 0 && confusion[0] <= 2);
     dim_classifier_trainer_free(trainer);
 }
 

@@ -171,7 +171,7 @@ static void steps_that_are_refused(void) {
     dim_trainer_free(fresh);
 }
 
-/* Images so large that float32 overflows inside: the step says so and is not applied. */
+/* Images so large that float32 overflows inside: a step says so and is not applied, an evaluation says so. */
 static void losses_that_are_not_finite(void) {
     dim_trainer *trainer = new_trainer(3);
     float bad[DIM_IMAGE_SIZE * N];
@@ -179,6 +179,9 @@ static void losses_that_are_not_finite(void) {
         bad[i] = images[i] * 3e38f;
     state before = state_of(trainer), after;
     CHECK_STATUS(DIM_NOT_FINITE, dim_trainer_step(trainer, bad, N, NULL));
+    dim_losses losses = {-1, -1, -1, -1};
+    CHECK_STATUS(DIM_NOT_FINITE, dim_trainer_evaluate(trainer, bad, N, &losses));
+    CHECK(losses.total == -1 && losses.local == -1 && losses.global == -1 && losses.prior == -1);
     after = state_of(trainer);
     CHECK(same(&before, &after));
     CHECK_STATUS(DIM_OK, dim_trainer_step(trainer, images, N, NULL));

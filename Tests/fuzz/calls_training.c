@@ -7,7 +7,7 @@
 #define CREATION (S(INVALID_HANDLE) | S(INVALID_ARGUMENT) | S(MISSING_NETWORK) | S(OUT_OF_MEMORY))
 #define STEP                                                                                                          \
     (S(INVALID_HANDLE) | S(INVALID_ARGUMENT) | S(TOO_LARGE) | S(OUT_OF_MEMORY) | S(NOT_FINITE) | S(CANCELLED))
-#define SAVING (S(INVALID_HANDLE) | S(INVALID_ARGUMENT) | S(IO) | S(OUT_OF_MEMORY))
+#define SAVING (S(INVALID_HANDLE) | S(INVALID_ARGUMENT) | S(IO) | S(NOT_FINITE) | S(OUT_OF_MEMORY))
 #define RESUMING (S(INVALID_ARGUMENT) | S(IO) | S(FILE_FORMAT) | S(FILE_CONTENT) | S(OUT_OF_MEMORY))
 
 /* Only the struct's size is left alone: the caller sets it. */
@@ -338,6 +338,8 @@ static void ct_batch(context *c, int which, size_t times) {
         check_untouched(c, table, sizeof table);
     } else if (out != NULL && (result.count != n || result.correct > n)) {
         violation(c, "%zu of %zu correct, of a batch of %zu", result.correct, result.count, n);
+    } else if (out != NULL && !(result.loss - result.loss == 0)) {
+        violation(c, "the loss is not finite, and DIM_OK");
     }
 }
 
