@@ -242,15 +242,13 @@ static void address_space_used_up(void) {
 
 /* ---- Files that change ------------------------------------------------------------------------------- */
 
-static volatile bool stop;
-
 static void *truncate_again_and_again(void *path) {
     FILE *file = fopen(weights, "rb");
     size_t size = 0;
     char *content = take(1 << 20);
     size = fread(content, 1, 1 << 20, file);
     fclose(file);
-    for (unsigned i = 0; !stop; i++) {
+    for (unsigned i = 0; !stopped(); i++) {
         file = fopen(path, i % 2 ? "r+b" : "wb");       /* to nothing, to a piece, to the same again */
         fwrite(content, 1, size / (i % 3 + 1), file);
         fclose(file);
@@ -266,7 +264,7 @@ static void truncated_while_it_is_read(void) {
     char path[512];
     snprintf(path, sizeof path, "%s", scratch_path("changing.h5"));
     MUST(dim_model_save(shared_model(), path));
-    stop = false;
+    tell_to_stop(false);
     pthread_create(&thread, NULL, truncate_again_and_again, path);
     for (int i = 0; i < 60; i++) {
         dim_model *model = NULL;
@@ -274,7 +272,7 @@ static void truncated_while_it_is_read(void) {
         CHECK(status == DIM_FILE_FORMAT || status == DIM_IO || status == DIM_FILE_CONTENT);
         dim_model_free(model);
     }
-    stop = true;
+    tell_to_stop(true);
     pthread_join(thread, NULL);
 }
 

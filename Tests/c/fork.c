@@ -80,13 +80,12 @@ static void several_children_at_once(void) {
 
 /* ---- A fork in the middle of other threads' calls ---- */
 
-static volatile bool stop;
 static dim_trainer *trainer;
 static char weights[512];
 
 static void *encode(void *unused) {
     (void)unused;
-    while (!stop)
+    while (!stopped())
         encodes_the_same(shared_model());
     return NULL;
 }
@@ -94,7 +93,7 @@ static void *encode(void *unused) {
 /* The shortest calls there are, so that forks meet their locks. */
 static void *look(void *unused) {
     (void)unused;
-    while (!stop) {
+    while (!stopped()) {
         dim_model_parameter_count(shared_model());
         dim_num_threads();
     }
@@ -105,7 +104,7 @@ static void *swap(void *unused) {
     dim_model *model = NULL;
     (void)unused;
     MUST(dim_model_create(3, &model));
-    while (!stop)
+    while (!stopped())
         MUST(dim_model_load(model, weights));
     dim_model_free(model);
     return NULL;
@@ -113,7 +112,7 @@ static void *swap(void *unused) {
 
 static void *train(void *unused) {
     (void)unused;
-    while (!stop)
+    while (!stopped())
         MUST(dim_trainer_step(trainer, images, N, NULL));
     return NULL;
 }
@@ -154,7 +153,7 @@ static void in_the_middle_of_calls(void) {
         nanosleep(&(struct timespec){0, 3000000 + i * 400000}, NULL);
         CHECK(in_child(children[i % 4]));
     }
-    stop = true;
+    tell_to_stop(true);
     for (int i = 0; i < 5; i++)
         pthread_join(threads[i], NULL);
     dim_trainer_free(trainer);

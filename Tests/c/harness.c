@@ -126,6 +126,10 @@ double now(void) {
     return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
+static bool stop;
+void tell_to_stop(bool yes) { __atomic_store_n(&stop, yes, __ATOMIC_SEQ_CST); }
+bool stopped(void) { return __atomic_load_n(&stop, __ATOMIC_SEQ_CST); }
+
 void paint(void *block, size_t bytes) { memset(block, 0xA5, bytes); }
 
 bool painted(const void *block, size_t bytes) {

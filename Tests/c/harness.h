@@ -54,6 +54,10 @@ bool same_parameters(const dim_model *a, const dim_model *b);
 /* Seconds of a clock that only goes forward. */
 double now(void);
 
+/* What one thread tells the others: go on until stopped() is true. */
+void tell_to_stop(bool yes);
+bool stopped(void);
+
 /* A block of bytes that must not change: filled with a pattern, then looked at. */
 void paint(void *block, size_t bytes);
 bool painted(const void *block, size_t bytes);

@@ -12,7 +12,6 @@ enum { N = 2, SIZE = DIM_ENCODED_SIZE * N, ENCODERS = 4, SAMPLES = 20 };
 static float images[DIM_IMAGE_SIZE * N], from_a[SIZE], from_b[SIZE];
 static char path_a[512], path_b[512];
 static dim_model *model;
-static volatile bool stop;
 static double seconds = 20;
 
 typedef struct counts {
@@ -23,7 +22,7 @@ typedef struct counts {
 static void *encode(void *raw) {
     counts *c = raw;
     float y[SIZE];
-    while (!stop) {
+    while (!stopped()) {
         if (dim_encode(model, images, N, y, NULL) != DIM_OK)
             c->failed++;
         else if (memcmp(y, from_a, sizeof y) == 0)
@@ -39,7 +38,7 @@ static void *encode(void *raw) {
 /* Every tenth swap by way of the isolated reader. */
 static void *swap(void *raw) {
     counts *c = raw;
-    for (unsigned long i = 0; !stop; i++) {
+    for (unsigned long i = 0; !stopped(); i++) {
         const char *path = i % 2 ? path_a : path_b;
         dim_status status = i % 10 == 9 ? dim_model_load_untrusted(model, path) : dim_model_load(model, path);
         if (status != DIM_OK)
@@ -101,7 +100,7 @@ static void swap_under_load(void) {
     double start = now(), memory[SAMPLES];
     for (int i = 0; i < SAMPLES; i++)
         memory[i] = peak_during(start + seconds * (i + 1) / SAMPLES);
-    stop = true;
+    tell_to_stop(true);
     pthread_join(swaps.thread, NULL);
     for (int i = 0; i < ENCODERS; i++) {
         pthread_join(encoders[i].thread, NULL);

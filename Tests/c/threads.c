@@ -80,13 +80,11 @@ typedef struct worker {
     dim_status last;
 } worker;
 
-static volatile bool stop;
-
 static void *encode_again_and_again(void *raw) {
     worker *w = raw;
     float y[SIZE];
     w->right = true;
-    for (int i = 0; i < w->rounds && !stop; i++) {
+    for (int i = 0; i < w->rounds && !stopped(); i++) {
         w->last = dim_encode(w->model, images, N, y, NULL);
         bool a = memcmp(y, w->expected, sizeof y) == 0, b = w->other != NULL && memcmp(y, w->other, sizeof y) == 0;
         w->right = w->right && w->last == DIM_OK && (a || b);
@@ -157,7 +155,7 @@ static void hot_swap(void) {
     MUST(dim_encode(b, images, N, from_b, NULL));
     MUST(dim_model_create(100, &model));
     worker workers[2];
-    stop = false;
+    tell_to_stop(false);
     for (int i = 0; i < 2; i++) {
         workers[i] = (worker){.model = model, .expected = from_a, .other = from_b, .rounds = 1000000};
         pthread_create(&workers[i].thread, NULL, encode_again_and_again, &workers[i]);
@@ -169,13 +167,13 @@ static void hot_swap(void) {
         MUST(dim_encode(model, images, N, y, NULL));
         CHECK(memcmp(y, i % 2 ? from_a : from_b, sizeof y) == 0);
     }
-    stop = true;
+    tell_to_stop(true);
     for (int i = 0; i < 2; i++) {
         pthread_join(workers[i].thread, NULL);
         CHECK(workers[i].right);
     }
     CHECK(workers[0].seen[1] + workers[1].seen[1] > 0);
-    stop = false;
+    tell_to_stop(false);
     dim_model_free(a);
     dim_model_free(b);
     dim_model_free(model);

@@ -450,13 +450,11 @@ static void *open_several(void *raw) {
     return NULL;
 }
 
-static volatile bool stop;
-
 static void *compute(void *raw) {
     worker *w = raw;
     float y[DIM_ENCODED_SIZE], first[DIM_ENCODED_SIZE], *images = new_images(1, 1);
     w->is_right = dim_encode(shared_model(), images, 1, first, NULL) == DIM_OK;
-    while (!stop) {
+    while (!stopped()) {
         w->is_right = w->is_right && dim_encode(shared_model(), images, 1, y, NULL) == DIM_OK;
         w->is_right = w->is_right && memcmp(y, first, sizeof y) == 0;
         void *blocks[50];
@@ -472,7 +470,7 @@ static void *compute(void *raw) {
 static void many_at_once_in_a_busy_host(void) {
     worker readers[8], computing[2];
     weights();
-    stop = false;
+    tell_to_stop(false);
     for (int i = 0; i < 2; i++)
         pthread_create(&computing[i].thread, NULL, compute, &computing[i]);
     for (int i = 0; i < 8; i++)
@@ -481,7 +479,7 @@ static void many_at_once_in_a_busy_host(void) {
         pthread_join(readers[i].thread, NULL);
         CHECK(readers[i].is_right);
     }
-    stop = true;
+    tell_to_stop(true);
     for (int i = 0; i < 2; i++) {
         pthread_join(computing[i].thread, NULL);
         CHECK(computing[i].is_right);
