@@ -119,8 +119,9 @@ static void swap_under_load(void) {
     CHECK(sum.neither == 0);
     CHECK(sum.failed + swaps.failed == 0);
     CHECK(sum.a > 0 && sum.b > 0 && swaps.a > 2);
-    /* The first quarter fills caches; after it, nothing may pile up. One set of weights is 100 MB. */
-    CHECK(largest(memory + SAMPLES / 2, SAMPLES / 2) < largest(memory + SAMPLES / 4, SAMPLES / 4) + 100);
+    /* The first quarter fills caches; after it, nothing may pile up. A set of weights is 100 MB, and each encoder may be at
+     * work with one that was swapped out, on a busy machine more often than on a quiet one. */
+    CHECK(largest(memory + SAMPLES / 2, SAMPLES / 2) < largest(memory + SAMPLES / 4, SAMPLES / 4) + 100 * ENCODERS);
 }
 
 int main(int argc, char **argv) {
