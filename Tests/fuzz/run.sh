@@ -14,7 +14,7 @@ export SWIFT_BACKTRACE=enable=no
 export ASAN_OPTIONS=abort_on_error=1:handle_abort=0:handle_segv=0:handle_sigfpe=0:handle_sigbus=0:allocator_may_return_null=1
 export LSAN_OPTIONS=suppressions=Tests/fuzz/lsan.txt:print_suppressions=0
 export UBSAN_OPTIONS=print_stacktrace=1
-export TSAN_OPTIONS=die_after_fork=0:halt_on_error=0:allocator_may_return_null=1:report_signal_unsafe=0
+export TSAN_OPTIONS=suppressions=Tests/fuzz/tsan.txt:die_after_fork=0:halt_on_error=0:allocator_may_return_null=1:report_signal_unsafe=0
 
 failed=0
 run() { "$@" || { failed=1; echo "failed: $*" >&2; }; }
