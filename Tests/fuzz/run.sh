@@ -47,7 +47,7 @@ guided)
     folder=$2 seed=$3 seconds=$4
     for target in files:dim_model_open files:dim_trainer_resume options:; do
         program=${target%:*} function=${target#*:}
-        work=$folder/$program$function
+        work=$folder/guided/$program$function
         rm -rf "$work/found"
         mkdir -p "$work/found" "$work/corpus"
         inputs=$work/corpus
