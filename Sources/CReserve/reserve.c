@@ -67,14 +67,6 @@ static bool give_back(const void *block) {
     return true;
 }
 
-int dim_reserve_used(void) {
-    int used = 0;
-    for (int s = 0; s < SIZES; s++)
-        for (size_t i = 0; i < shelves[s].count; i++)
-            used += __atomic_load_n(&shelves[s].used[i], __ATOMIC_RELAXED);
-    return used;
-}
-
 /* ---- What the library's code calls ------------------------------------------------------------------- */
 
 void *__wrap_malloc(size_t bytes) {

@@ -168,7 +168,7 @@ package final class ClassifierTrainer: @unchecked Sendable {
         try evaluateEncoder(images, n, into: encoded)
         Classifier.logits(classifier, encoded: encoded, count: n, into: logits)
         let (result, _) = loss((0..<n * Classifier.classes).map { Double(logits[$0]) }, labels, n)
-        try requireFinite(losses: [result.loss], "images or weights are so large that float32 overflows")
+        try requireFinite(losses: [result.loss])
         if let confusion {
             for i in 0..<n {
                 let row = (0..<Classifier.classes).map { Double(logits[i * Classifier.classes + $0]) }

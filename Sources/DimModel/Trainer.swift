@@ -192,9 +192,7 @@ package final class Trainer: @unchecked Sendable {
             prior, encoded: encoded, noise: u, count: n, weight: options.gamma, term: options.prior, gradients: nil,
             encodedGradient: nil, workspace)
         let losses = total(local: localLoss, global: globalLoss, prior: priorLoss)
-        try requireFinite(
-            losses: [losses.total, losses.local, losses.global, losses.prior],
-            "images or weights are so large that float32 overflows")
+        try requireFinite(losses: [losses.total, losses.local, losses.global, losses.prior])
         return losses
     }
 }

@@ -196,9 +196,11 @@ func requireFinite(_ images: UnsafePointer<Float>, count n: Int, size: Int, _ wh
     }
 }
 
-func requireFinite(losses: [Double], _ consequence: String) throws {
+func requireFinite(
+    losses: [Double], _ message: String = "images or weights are so large that float32 overflows"
+) throws {
     guard losses.allSatisfy(\.isFinite) else {
         let values = losses.map { "\($0)" }.joined(separator: ", ")
-        throw DimError(.notFinite, "a loss is not finite (\(values)); \(consequence)")
+        throw DimError(.notFinite, "a loss is not finite (\(values)); \(message)")
     }
 }

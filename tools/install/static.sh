@@ -22,8 +22,8 @@ mapfile -t archives < <(sed -n 's/^-l\(swift.*\)/\1/p' "$work/wanted" | sort -u 
     while read -r name; do if [ -f "$runtime/lib$name.a" ]; then echo "$runtime/lib$name.a"; fi; done)
 [[ " ${archives[*]} " == *libswiftCore.a* ]] || fail "no object asks for Swift's library; found ${archives[*]:-nothing}"
 
-# GNU ld: lld has no --force-group-allocation, and groups would outlive the names by which they are merged.
 read -ra wrapped < <(sed -n "s/^wrapped := //p" Makefile)
+# GNU ld: lld has no --force-group-allocation, and groups would outlive the names by which they are merged.
 ld.bfd -r --force-group-allocation "${wrapped[@]/#/--wrap=}" -o "$work/all.o" "$runtime/$(uname -m)/swiftrt.o" "${inputs[@]}" \
     --start-group "${archives[@]}" --end-group
 

@@ -5,11 +5,6 @@
    `malloc` and its kin are wrapped (see the Makefile): where the system has no memory, a small block comes from a reserve
    inside the library, so that the call gets as far as its next large block, or to its end, and returns a status.
 
-   Thread-safe without locks, and so in a child after fork() and in a signal handler as well. */
-#ifndef DIM_RESERVE_H
-#define DIM_RESERVE_H
+   Thread-safe without locks, and so in a child after fork() and in a signal handler as well.
 
-/* Blocks of the reserve that are in use. */
-int dim_reserve_used(void);
-
-#endif
+   Nothing is declared here: the linker leads every call there. */
