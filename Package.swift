@@ -2,7 +2,7 @@
 import PackageDescription
 
 // Dependencies point one way, the way of the data:
-//   DimABI -> {DimModel, DimWeights} -> DimLayers -> DimKernels -> {DimKernels<ISA>, DimTensor}
+//   DimABI -> {DimModel, DimFiles} -> DimOperators -> DimKernels -> {DimKernels<ISA>, DimRuntime}
 
 /// Every kernel module is compiled for one instruction set; the registry in DimKernels chooses among them at run time.
 /// The flags must not leak: kernel modules export plain functions over pointers and share no generic code.
@@ -30,8 +30,9 @@ let package = Package(
         // Memory for Swift's runtime when there is none left.
         .target(name: "CReserve", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror", "-fvisibility=hidden"])]),
 
-        .target(name: "DimTensor", dependencies: ["CReserve", "CSystem"], swiftSettings: strict),
-        // What a kernel is asked to do; and the kernels, whose sources are shared by the link `Shared` in each folder.
+        .target(name: "DimRuntime", dependencies: ["CReserve", "CSystem"], swiftSettings: strict),
+        // What a kernel is asked to do; and the kernels: DimKernels/Sources, which the link `Sources` in each instruction
+        // set's folder compiles once more.
         .systemLibrary(name: "CVectors", path: "Sources/CVectors"),
         .target(name: "DimKernelTypes", swiftSettings: strict),
         .target(
@@ -46,22 +47,22 @@ let package = Package(
         .target(
             name: "DimKernels",
             dependencies: ["CSystem", "DimKernelTypes", "DimKernelsBaseline", "DimKernelsAVX2", "DimKernelsAVX512"],
-            swiftSettings: strict),
-        .target(name: "DimLayers", dependencies: ["DimKernels", "DimTensor"], swiftSettings: strict),
-        .target(name: "DimModel", dependencies: ["DimLayers", "DimTensor"], swiftSettings: strict),
+            exclude: ["Sources"], swiftSettings: strict),
+        .target(name: "DimOperators", dependencies: ["DimKernels", "DimRuntime"], swiftSettings: strict),
+        .target(name: "DimModel", dependencies: ["DimOperators", "DimRuntime"], swiftSettings: strict),
         .target(
-            name: "DimWeights", dependencies: ["CHDF5", "CIsolation", "CZlib", "CSystem", "DimTensor"],
+            name: "DimFiles", dependencies: ["CHDF5", "CIsolation", "CZlib", "CSystem", "DimRuntime"],
             swiftSettings: strict),
-        .target(name: "DimABI", dependencies: ["CDim", "DimModel", "DimWeights"], swiftSettings: strict),
+        .target(name: "DimABI", dependencies: ["CDim", "DimModel", "DimFiles"], swiftSettings: strict),
 
         .executableTarget(
-            name: "dim-kernel-bench", dependencies: ["DimKernels", "DimLayers", "DimTensor"],
+            name: "dim-kernel-bench", dependencies: ["DimKernels", "DimOperators", "DimRuntime"],
             path: "Benchmarks/Kernels",
             swiftSettings: strict),
 
-        .testTarget(name: "DimKernelsTests", dependencies: ["DimKernels", "DimTensor"]),
-        .testTarget(name: "DimLayersTests", dependencies: ["DimLayers", "DimKernels", "DimTensor"]),
-        .testTarget(name: "DimWeightsTests", dependencies: ["DimWeights", "DimTensor", "CHDF5"]),
+        .testTarget(name: "DimKernelsTests", dependencies: ["DimKernels", "DimRuntime"]),
+        .testTarget(name: "DimOperatorsTests", dependencies: ["DimOperators", "DimKernels", "DimRuntime"]),
+        .testTarget(name: "DimFilesTests", dependencies: ["DimFiles", "DimRuntime", "CHDF5"]),
     ],
     swiftLanguageModes: [.v5]
 )

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the Winograd (Cook-Toom) transforms of the kernels as straight-line Swift, from exact fractions.
 
-    tools/winograd_transforms.py            # rewrites Sources/DimKernelsShared/WinogradTransforms.swift
+    tools/winograd_transforms.py            # rewrites Sources/DimKernels/Sources/WinogradTransforms.swift
     tools/winograd_transforms.py --check    # fails unless the file is what would be written
 
 One tile of F(m x m, r x r), n = m + r - 1:   y = A^T [ (G g G^T) * (B^T d B) ] A
@@ -13,7 +13,7 @@ import sys
 from fractions import Fraction as F
 from pathlib import Path
 
-TARGET = Path(__file__).resolve().parent.parent / "Sources/DimKernelsShared/WinogradTransforms.swift"
+TARGET = Path(__file__).resolve().parent.parent / "Sources/DimKernels/Sources/WinogradTransforms.swift"
 
 # Small points and their reciprocals keep float32 accurate; pairs p, -p share half of their arithmetic. Infinity is implied.
 H = F(1, 2)

@@ -6,8 +6,8 @@
 // machines that are busy otherwise; set DIM_NUM_THREADS=1 for it, as a clock tick of other threads may not be counted yet.
 
 import DimKernels
-import DimLayers
-import DimTensor
+import DimOperators
+import DimRuntime
 import Glibc
 
 func now() -> Double {

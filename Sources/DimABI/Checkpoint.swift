@@ -1,7 +1,7 @@
 import CDim
 import DimModel
-import DimTensor
-import DimWeights
+import DimRuntime
+import DimFiles
 
 /// What a checkpoint holds beside the weights, in the file's group `checkpoint`: enough to go on bit for bit.
 ///

@@ -1,6 +1,6 @@
 import CDim
 import DimModel
-import DimTensor
+import DimRuntime
 
 private let batchNorm = "batch norm has no statistics of one sample"
 

@@ -1,5 +1,5 @@
 import CDim
-import DimTensor
+import DimRuntime
 import Glibc
 
 /// The checks that every exported function shares. Nothing behind this file meets a fact that was not proved here.

@@ -1,6 +1,6 @@
 import CDim
 import DimModel
-import DimTensor
+import DimRuntime
 
 @_cdecl("dim_encode") @implementation
 public func dim_encode(

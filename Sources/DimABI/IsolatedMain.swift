@@ -1,4 +1,4 @@
-import DimWeights
+import DimFiles
 
 /// Where the library starts when it is run as a program: the isolated reader of files from strangers. See
 /// Sources/CIsolation/start.c.

@@ -1,7 +1,7 @@
 import CDim
 import DimModel
-import DimTensor
-import DimWeights
+import DimRuntime
+import DimFiles
 
 private let statusNames: [UInt32: StaticText] = [
     DIM_OK.rawValue: "DIM_OK",

@@ -1,7 +1,7 @@
 import CDim
 import DimModel
-import DimTensor
-import DimWeights
+import DimRuntime
+import DimFiles
 
 @_cdecl("dim_model_create") @implementation
 public func dim_model_create(_ seed: UInt64, _ out: UnsafeMutablePointer<OpaquePointer?>!) -> dim_status {

@@ -1,6 +1,6 @@
 import CDim
 import DimModel
-import DimTensor
+import DimRuntime
 import Glibc
 
 /// The names of all parameters as C strings that live as long as the process.

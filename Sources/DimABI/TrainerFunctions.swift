@@ -1,6 +1,6 @@
 import CDim
 import DimModel
-import DimTensor
+import DimRuntime
 import Glibc
 
 private let rotation = "with one image the rotated negative would be the positive"

@@ -27,7 +27,7 @@ package struct KernelTable: @unchecked Sendable {
     /// The transforms of F(m x m, r x r), nil where there are none.
     package let winograd: (_ m: Int, _ r: Int) -> WinogradKernels?
 
-    // What follows is described where it is written, in DimKernelsShared.
+    // What follows is described where it is written, in DimKernels/Sources.
     package typealias In = UnsafePointer<Float>
     package typealias Out = UnsafeMutablePointer<Float>
     package typealias Sums = UnsafeMutablePointer<Double>

@@ -1,5 +1,5 @@
 import DimKernels
-import DimTensor
+import DimRuntime
 import Glibc
 
 /// torch.optim.Adam's settings.

@@ -1,5 +1,5 @@
-import DimLayers
-import DimTensor
+import DimOperators
+import DimRuntime
 import Glibc
 
 /// Tells the class from `encoded` (notebook, class Classifier): three small linear layers, each with batch norm, the last

@@ -1,5 +1,5 @@
-import DimLayers
-import DimTensor
+import DimOperators
+import DimRuntime
 import Glibc
 
 package struct ClassifierOptions: Equatable {

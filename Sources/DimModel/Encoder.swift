@@ -1,6 +1,6 @@
 import DimKernels
-import DimLayers
-import DimTensor
+import DimOperators
+import DimRuntime
 
 /// Images to vectors (notebook, class Encoder): four 4x4 convolutions, the last three with batch norm, and a linear layer.
 ///

@@ -1,5 +1,5 @@
 import DimKernels
-import DimLayers
+import DimOperators
 
 /// What the library computes with, for people.
 package enum Engine {

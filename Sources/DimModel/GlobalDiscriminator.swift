@@ -1,6 +1,6 @@
 import DimKernels
-import DimLayers
-import DimTensor
+import DimOperators
+import DimRuntime
 
 /// Tells whether `encoded` and `features` come from one image (notebook, class GlobalDiscriminator): two 3x3 convolutions over
 /// the features, then three linear layers over cat(encoded, h).

@@ -1,4 +1,4 @@
-import DimTensor
+import DimRuntime
 
 /// The gradients of a step and the running statistics it would set, as one contiguous array: what processes that train
 /// together sum, and what the optimisers read.

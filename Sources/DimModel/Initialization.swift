@@ -1,4 +1,4 @@
-import DimTensor
+import DimRuntime
 
 /// PyTorch's default initialisation, bit for bit: `torch.manual_seed(seed)`, then the notebook's five constructors in its
 /// order. Verified against PyTorch in Tests/golden.

@@ -1,6 +1,6 @@
 import DimKernels
-import DimLayers
-import DimTensor
+import DimOperators
+import DimRuntime
 
 /// Tells at each of the 26x26 cells whether `encoded` and `features` come from one image (notebook, class LocalDiscriminator):
 /// three 1x1 convolutions over cat(features, encoded).

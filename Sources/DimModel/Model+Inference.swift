@@ -1,5 +1,5 @@
-import DimLayers
-import DimTensor
+import DimOperators
+import DimRuntime
 
 /// The forward passes as the C contract has them: arrays in PyTorch's order in and out.
 extension Model {

@@ -1,4 +1,4 @@
-import DimTensor
+import DimRuntime
 
 /// The networks that a handle stands for, and the rules by which threads share them:
 /// an inference takes a snapshot of the states it needs and works on that; a change (swap, training-mode forward, trainer's

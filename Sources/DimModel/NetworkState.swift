@@ -1,4 +1,4 @@
-import DimTensor
+import DimRuntime
 
 /// One network's weights at one moment. Whoever holds a state sees these weights and no others: swaps replace the state,
 /// they do not change it. Only a trainer's update changes one in place, and only where nobody else holds it

@@ -1,6 +1,6 @@
 import DimKernels
-import DimLayers
-import DimTensor
+import DimOperators
+import DimRuntime
 
 /// Tells whether a vector was drawn uniformly from [0,1)^64 (notebook, class PriorDiscriminator): three linear layers and a
 /// sigmoid. Everything but `probabilities` works on the logit below the sigmoid.

@@ -1,5 +1,5 @@
-import DimLayers
-import DimTensor
+import DimOperators
+import DimRuntime
 
 /// The terms of the objective for one batch.
 package struct ObjectiveLosses {

@@ -1,5 +1,5 @@
 import DimKernels
-import DimTensor
+import DimRuntime
 
 /// What every training run shares: gradients that wait, Adam's moments and step, and an update that is all or nothing.
 ///

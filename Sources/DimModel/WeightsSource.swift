@@ -1,5 +1,5 @@
-import DimLayers
-import DimTensor
+import DimOperators
+import DimRuntime
 
 /// Where a network's pass gets a convolution's prepared weights: from what inference keeps, or, in training, transformed
 /// anew. What it returns is valid until the next call.

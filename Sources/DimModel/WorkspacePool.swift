@@ -1,4 +1,4 @@
-import DimTensor
+import DimRuntime
 
 /// Lends workspaces to calls; keeps a few that are not lent, for the next calls. Freed with the model.
 final class WorkspacePool: Sendable {

@@ -1,5 +1,5 @@
 import DimKernels
-import DimTensor
+import DimRuntime
 import Testing
 
 /// The loops over arrays and planes against the formulas, in double, for every instruction set that runs here.

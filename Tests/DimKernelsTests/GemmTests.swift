@@ -1,5 +1,5 @@
 import DimKernels
-import DimTensor
+import DimRuntime
 import Testing
 
 /// How operands lie in memory, as the library's layers have them.

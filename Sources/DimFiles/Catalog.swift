@@ -1,0 +1,117 @@
+import CHDF5
+import DimRuntime
+
+/// What hangs in an HDF5 file, found by walking its groups over hard links alone. Soft, external and user-defined links
+/// lead elsewhere, into other files too, and are refused.
+struct Catalog {
+    /// A dataset and the way to it.
+    struct Entry {
+        /// As the file has it: "state_dict/encoder.c0.weight".
+        let name: String
+        let object: Handle
+    }
+
+    /// The group where checkpoints keep what is not weights.
+    static let checkpointGroup = "checkpoint"
+
+    /// Wrappers, network, module, parameter: real files are not deeper. A group may contain itself.
+    private static let deepest = 10
+    /// All parameters, and the same again several times, for what else people store.
+    private static let mostLinks = 2000
+
+    private(set) var entries: [Entry] = []
+    /// The root's group `checkpoint`, which holds no weights.
+    private(set) var checkpoint: Handle?
+    /// Attributes of the root, a hint for a message.
+    private(set) var attributes = 0
+    private var links = 0
+
+    init(file: Handle, problems: inout Problems) {
+        guard let root = Handle(dim_h5_open_root(file.id)) else {
+            problems.format("the root group is damaged (\(HDF5.lastReason))")
+            return
+        }
+        attributes = max(0, Int(H5Aget_num_attrs(root.id)))
+        walk(root, prefix: "", depth: 0, problems: &problems)
+    }
+
+    /// The entries of a checkpoint's group, named within it.
+    init(group: Handle, problems: inout Problems) {
+        walk(group, prefix: "", depth: 1, problems: &problems)
+    }
+
+    private mutating func walk(_ group: Handle, prefix: String, depth: Int, problems: inout Problems) {
+        guard depth < Catalog.deepest else {
+            problems.format("\(printable(prefix)): groups nested deeper than \(Catalog.deepest)")
+            return
+        }
+        var found = Links(room: Catalog.mostLinks - links)
+        let outcome = withUnsafeMutablePointer(to: &found) {
+            dim_h5_links(
+                group.id,
+                { name, isHard, data in
+                    let found = data!.assumingMemoryBound(to: Links.self)
+                    return found.pointee.add(String(cString: name!), isHard: isHard != 0) ? 0 : 1
+                }, $0)
+        }
+        let place = prefix.isEmpty ? "the root group" : "group \(printable(prefix))"
+        guard outcome >= 0 else {
+            problems.format("\(place) is damaged (\(HDF5.lastReason))")
+            return
+        }
+        guard !found.isOver else {
+            problems.format("\(place): more than \(Catalog.mostLinks) names; this is no weights file")
+            return
+        }
+        links += found.links.count
+        // libhdf5 tells them in the order of hashes.
+        for link in found.links.sorted(by: { $0.name < $1.name }) {
+            let name = prefix.isEmpty ? link.name : prefix + "/" + link.name
+            // libhdf5 would take these for paths. Names that are not UTF-8 do not survive the way through String either,
+            // and fail to open.
+            guard !link.name.isEmpty, !link.name.utf8.contains(UInt8(ascii: "/")), link.name != "." else {
+                problems.format("\(printable(name)): a damaged name")
+                continue
+            }
+            guard link.isHard else {
+                problems.format(
+                    "\(printable(name)): a soft, external or user-defined link; links are not followed, "
+                        + "store the dataset itself")
+                continue
+            }
+            guard let object = Handle(H5Oopen(group.id, link.name, dim_h5_default())) else {
+                problems.format("\(printable(name)): cannot be opened (\(HDF5.lastReason))\(newerVersionAdvice())")
+                continue
+            }
+            switch H5Iget_type(object.id) {
+            case H5I_DATASET: entries.append(Entry(name: name, object: object))
+            case H5I_GROUP where depth == 0 && link.name == Catalog.checkpointGroup: checkpoint = object
+            case H5I_GROUP: walk(object, prefix: name, depth: depth + 1, problems: &problems)
+            default: break
+            }
+        }
+    }
+
+    /// What the iteration over one group gathers.
+    private struct Links {
+        let room: Int
+        var links: [(name: String, isHard: Bool)] = []
+        var isOver = false
+
+        mutating func add(_ name: String, isHard: Bool) -> Bool {
+            guard links.count < room else {
+                isOver = true
+                return false
+            }
+            links.append((name, isHard))
+            return true
+        }
+    }
+}
+
+/// What to do where libhdf5's complaint is about a version of the file format.
+func newerVersionAdvice() -> String {
+    let reason = HDF5.lastReason
+    guard reason.contains("version") || reason.contains("unknown") else { return "" }
+    return "; if a newer HDF5 wrote it, re-save with h5py.File(path, 'w', libver=('v110', 'v110'))"
+}

@@ -1,0 +1,242 @@
+import CIsolation
+import DimRuntime
+import Glibc
+
+/// A file from a stranger, as the host sees it: opened here, read in a process of its own (`IsolatedReader`), and copied from
+/// shared memory when that process is no more. Each value is copied first and checked then, as if it came from an enemy.
+struct IsolatedFile {
+    /// What a reader is told, as the arguments of its command.
+    struct Order {
+        static let ownVersion = "libdim isolated reader 1, \(SharedLayout.size(isCheckpoint: true)) bytes"
+
+        let version: String
+        /// The checkpoint's kind; nil for weights.
+        let kind: String?
+        let seconds: Double
+        /// For messages: the file is open already.
+        let path: String
+
+        init(kind: String?, seconds: Double, path: String) {
+            (version, self.kind, self.seconds, self.path) = (Order.ownVersion, kind, seconds, path)
+        }
+
+        init?(_ arguments: [String]) {
+            guard arguments.count == 4, let seconds = Double(arguments[2]), (0...1e6).contains(seconds) else {
+                return nil
+            }
+            version = arguments[0]
+            kind = arguments[1] == "weights" ? nil : arguments[1]
+            self.seconds = seconds
+            path = arguments[3]
+        }
+
+        var arguments: [String] { [version, kind ?? "weights", String(seconds), path] }
+    }
+
+    static let defaultSeconds = 60.0
+    /// How long a reader may take.
+    static let seconds = Guarded<Double>(defaultSeconds)
+
+    private let path: String
+    private let shared: Descriptor
+    let report: Report
+
+    private final class Descriptor {
+        let number: Int32
+        init(_ number: Int32) { self.number = number }
+        deinit { close(number) }
+    }
+
+    /// Runs the reader. Throws what the reader found wrong with the file, or how it ended.
+    init(path: String, kind: String?) throws {
+        self.path = path
+        let input = try InputFile(path: path)
+        let size = SharedLayout.size(isCheckpoint: kind != nil)
+        let made = withoutSizeSignal { () -> (number: Int32, failure: Int32) in
+            let number = dim_isolation_make_shared(size)
+            return (number, errno)
+        }
+        guard made.number >= 0 else { throw IsolatedFile.notStarted(path, made.failure) }
+        shared = Descriptor(made.number)
+        let order = Order(kind: kind, seconds: IsolatedFile.seconds.withLock { $0 }, path: path)
+        let end = try IsolatedFile.run(order, input, shared)
+
+        var scratch = Scratch()
+        let bytes = try scratch.reserve(SharedLayout.report)
+        let isRead = readFully(shared.number, bytes, count: SharedLayout.report, at: 0) == 0
+        let report = isRead ? Report(UnsafeRawBufferPointer(start: bytes, count: SharedLayout.report)) : nil
+        if let error = IsolatedFile.failure(end, report, order) { throw error }
+        guard let report, report.state == .done else { throw IsolatedFile.misbehaved(path, "left no report") }
+        guard report.status == 0 else { throw IsolatedFile.reported(report, path) }
+        self.report = report
+    }
+
+    private static func run(_ order: Order, _ input: InputFile, _ shared: Descriptor) throws -> dim_isolation_end {
+        let program = dim_isolation_find_program()
+        guard let loader = program.loader, let library = program.library else {
+            throw DimError(
+                .io,
+                "cannot read \(order.path) in a process of its own: that takes libdim.so and a dynamic loader, "
+                    + "and here libdim is linked into the program")
+        }
+        let arguments = order.arguments.map { strdup($0) }
+        defer { arguments.forEach { free($0) } }
+        guard arguments.allSatisfy({ $0 != nil }) else { throw notStarted(order.path, ENOMEM) }
+        let pointers = arguments.map { UnsafePointer($0) }
+        // The input and the descriptor stay open until the reader has ended.
+        return withExtendedLifetime((input, shared)) {
+            dim_isolation_run(
+                loader, library, pointers, pointers.count, input.descriptor, shared.number, order.seconds)
+        }
+    }
+
+    // MARK: How it ended
+
+    private static func failure(_ end: dim_isolation_end, _ report: Report?, _ order: Order) -> DimError? {
+        let path = order.path
+        if end.error != 0 { return notStarted(path, end.error) }
+        if end.timed_out != 0 || end.signal == SIGXCPU {
+            return DimError(
+                .fileFormat,
+                "\(path): not read within \(order.seconds) s, the isolated reader was ended: the file is made to do harm, "
+                    + "or the machine is very slow; dim_set_untrusted_timeout sets another limit")
+        }
+        if end.signal == SIGKILL {
+            return DimError(
+                .outOfMemory,
+                "\(path): the isolated reader was killed from outside (signal 9), as the system does when memory runs out"
+            )
+        }
+        let isConfined = report.map { $0.state != .absent } ?? true
+        if end.signal != 0, isConfined {
+            let name = String(cString: strsignal(end.signal))
+            return DimError(
+                .fileFormat,
+                "\(path): the file ended the isolated reader by signal \(end.signal) (\(name)): it is damaged, "
+                    + "or made to do harm; use another copy of the file")
+        }
+        switch end.signal == 0 ? IsolatedReader.ExitStatus(rawValue: end.exit_status) : nil {
+        case .done: return nil
+        case .outOfMemory: return notStarted(path, ENOMEM)
+        case .otherVersion:
+            return DimError(
+                .io,
+                "cannot read \(path) in a process of its own: the file of libdim.so was replaced since this program "
+                    + "loaded it; restart the program")
+        default:
+            let how = end.signal != 0 ? "signal \(end.signal)" : "exit status \(end.exit_status)"
+            return DimError(
+                .io,
+                "cannot read \(path) in a process of its own: the dynamic loader does not start libdim.so there "
+                    + "(\(how))")
+        }
+    }
+
+    private static func notStarted(_ path: String, _ failure: Int32) -> DimError {
+        let error = ioError("cannot read \(path) in a process of its own", failure)
+        return failure == ENOMEM || failure == EAGAIN ? DimError(.outOfMemory, error.message) : error
+    }
+
+    private static func misbehaved(_ path: String, _ how: String) -> DimError {
+        DimError(
+            .fileFormat,
+            "\(path): the isolated reader \(how): the file is made to do harm; use another copy of the file")
+    }
+
+    /// The reader's own words, of which nothing is believed but that they are for a person.
+    private static func reported(_ report: Report, _ path: String) -> DimError {
+        let known: [DimError.Code] = [.io, .fileFormat, .fileContent, .outOfMemory, .internal]
+        guard let code = known.first(where: { $0.rawValue == report.status }) else {
+            return misbehaved(path, "failed in an unknown way")
+        }
+        let lines = String(decoding: report.message, as: UTF8.self).split(separator: "\n")
+        return DimError(code, lines.map { printable(String($0), most: 2000) }.joined(separator: "\n"))
+    }
+
+    // MARK: What it read
+
+    func networks() throws -> [Network] {
+        let found = Network.allCases.filter { report.networks & $0.rawValue != 0 }
+        guard !found.isEmpty, found.reduce(0, { $0 | $1.rawValue }) == report.networks else {
+            throw IsolatedFile.misbehaved(path, "gave networks that there are not")
+        }
+        return found
+    }
+
+    /// Fills the floats that `place` names; returns the counters.
+    func weights(_ networks: [Network], place: WeightsReader.Place) throws -> WeightsReader.Result {
+        let specs = Schema.parameters(of: networks)
+        let places = try place(networks, specs)
+        var counters = [Int64](repeating: 0, count: specs.count)
+        for (index, spec) in specs.enumerated() {
+            let offset = SharedLayout.slot(spec)
+            if let floats = places[index] {
+                try copy(offset, into: floats, bytes: spec.bytes)
+                let values = UnsafeBufferPointer(start: floats, count: spec.count)
+                guard Conversion.areFinite(floats, count: spec.count),
+                    spec.role != .runningVar || values.allSatisfy({ $0 >= 0 })
+                else { throw IsolatedFile.misbehaved(path, "gave values of \(spec.name) that it had to refuse") }
+            } else {
+                try copy(offset, into: &counters[index], bytes: spec.bytes)
+                guard counters[index] >= 0 else { throw IsolatedFile.misbehaved(path, "gave a negative counter") }
+            }
+        }
+        return WeightsReader.Result(networks: networks, counters: counters)
+    }
+
+    func arrays(_ networks: [Network], _ checkpoint: CheckpointArrays) throws -> [String: NamedArray] {
+        let header = try arrays(checkpoint.header)
+        let specs = try checkpoint.header + checkpoint.others(networks, header)
+        return try arrays(specs)
+    }
+
+    private func arrays(_ specs: [ArraySpec]) throws -> [String: NamedArray] {
+        guard let places = SharedLayout.places(of: specs) else {
+            throw DimError(.internal, "\(path): the checkpoint's arrays do not fit the shared memory")
+        }
+        var arrays: [String: NamedArray] = [:]
+        for (spec, place) in zip(specs, places) {
+            arrays[spec.name] = try array(spec, at: place.offset, bytes: place.bytes)
+        }
+        return arrays
+    }
+
+    private func array(_ spec: ArraySpec, at offset: Int, bytes: Int) throws -> NamedArray {
+        let refused = IsolatedFile.misbehaved(path, "gave a checkpoint/\(spec.name) that it had to refuse")
+        switch spec.kind {
+        case .float32:
+            let buffer = try Buffer(uninitialized: spec.count)
+            try copy(offset, into: buffer.pointer, bytes: bytes)
+            guard Conversion.areFinite(buffer.pointer, count: buffer.count) else { throw refused }
+            return .float32(buffer, shape: spec.shape)
+        case .float64:
+            let values = try elements(spec, zero: 0.0, at: offset)
+            guard values.allSatisfy(\.isFinite) else { throw refused }
+            return .float64(values, shape: spec.shape)
+        case .int64: return try .int64(elements(spec, zero: 0, at: offset), shape: spec.shape)
+        case .uint32: return try .uint32(elements(spec, zero: 0, at: offset), shape: spec.shape)
+        case .text(let most):
+            var memory = [UInt8](repeating: 0, count: bytes)
+            try copy(offset, into: &memory, bytes: bytes)
+            let length = memory.withUnsafeBytes { $0.loadUnaligned(as: UInt64.self) }
+            guard length <= UInt64(most) else { throw refused }
+            let text = memory[8..<8 + Int(length)]
+            guard !text.contains(0), let valid = String(validating: text, as: UTF8.self) else { throw refused }
+            return .text(valid)
+        }
+    }
+
+    private func elements<Element: BitwiseCopyable>(
+        _ spec: ArraySpec, zero: Element, at offset: Int
+    ) throws -> [Element] {
+        var values = [Element](repeating: zero, count: spec.count)
+        try values.withUnsafeMutableBytes { try copy(offset, into: $0.baseAddress!, bytes: $0.count) }
+        return values
+    }
+
+    /// By a system call, which cannot fault whatever has become of the memory.
+    private func copy(_ offset: Int, into target: UnsafeMutableRawPointer, bytes: Int) throws {
+        let failure = readFully(shared.number, target, count: bytes, at: Int64(offset))
+        guard failure == 0 else { throw ioError("cannot take over what was read of \(path)", failure) }
+    }
+}

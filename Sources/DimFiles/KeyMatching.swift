@@ -1,0 +1,202 @@
+import DimRuntime
+
+/// Which dataset is which parameter. Knows nothing of HDF5: names and shapes in, an assignment or problems out.
+struct KeyMatching {
+    /// A dataset's name and shape; `text` describes it for a message: "int16 (64, 3, 4, 4)".
+    struct Candidate {
+        let name: String
+        let shape: [Int]?
+        let text: String
+    }
+
+    private(set) var networks: [Network] = []
+    /// For each of `Schema.parameters(of: networks)` the index of its candidate; nil for a missing counter.
+    private(set) var assignment: [Int?] = []
+
+    /// Put before every key by DataParallel, torch.compile, and habits of saving.
+    private static let wrappers: Set<String> = ["module", "_orig_mod", "state_dict", "model"]
+    /// What DataParallel and torch.compile put behind a network's name when they wrap that network alone.
+    private static let innerWrappers: Set<String> = ["module", "_orig_mod"]
+
+    private static let leaves: Set<String> = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]
+    private static let kerasLeaves: Set<String> = ["kernel", "gamma", "beta", "moving_mean", "moving_variance"]
+    private static let modules = Set(Schema.all.map { String($0.key.prefix { $0 != "." }) })
+    private static let bareKeys = Set(Schema.all.map(\.key))
+    private static let index = Dictionary(uniqueKeysWithValues: Schema.all.enumerated().map { ($1.name, $0) })
+
+    private let candidates: [Candidate]
+    /// Candidates by index into `Schema.all`.
+    private var claims: [Int: Int] = [:]
+
+    init(_ candidates: [Candidate], problems: inout Problems) {
+        self.candidates = candidates
+        var bare: [(key: String, candidate: Int)] = []
+        for (index, candidate) in candidates.enumerated() {
+            sort(candidate.name, index, bare: &bare, problems: &problems)
+        }
+        if !bare.isEmpty { placeBare(bare, problems: &problems) }
+        networks = Network.allCases.filter { network in claims.keys.contains { Schema.all[$0].network == network } }
+        if networks.isEmpty && problems.isEmpty { problems.content(nothingFound()) }
+        for spec in Schema.parameters(of: networks) {
+            let claim = claims[KeyMatching.index[spec.name]!]
+            assignment.append(claim)
+            if let claim {
+                checkShape(candidates[claim], spec, problems: &problems)
+            } else if !spec.isInteger {
+                problems.content("\(spec.name): missing; expected float32 \(describe(shape: spec.shape))")
+            }
+        }
+    }
+
+    // MARK: One key
+
+    /// '.' and '/' are equal; wrappers are taken off.
+    private static func tokens(of name: String) -> [String] {
+        var tokens = name.split(omittingEmptySubsequences: false) { $0 == "." || $0 == "/" }.map(String.init)
+        while tokens.count > 1, wrappers.contains(tokens[0]) { tokens.removeFirst() }
+        if tokens.count > 1, Network.allCases.contains(where: { $0.prefix == tokens[0] }) {
+            while tokens.count > 2, innerWrappers.contains(tokens[1]) { tokens.remove(at: 1) }
+        }
+        return tokens
+    }
+
+    private mutating func sort(
+        _ name: String, _ candidate: Int, bare: inout [(key: String, candidate: Int)], problems: inout Problems
+    ) {
+        let tokens = KeyMatching.tokens(of: name)
+        let key = tokens.joined(separator: ".")
+        if let spec = KeyMatching.index[key] {
+            claim(spec, candidate, problems: &problems)
+        } else if KeyMatching.bareKeys.contains(key) {
+            bare.append((key, candidate))
+        } else if let advice = KeyMatching.similarity(tokens) {
+            problems.content("\(printable(name)): found \(candidates[candidate].text), but \(advice)")
+        }
+    }
+
+    private mutating func claim(_ spec: Int, _ candidate: Int, problems: inout Problems) {
+        if let other = claims[spec] {
+            problems.content(
+                "\(Schema.all[spec].name): there twice, as \(printable(candidates[other].name)) and as "
+                    + "\(printable(candidates[candidate].name)); keep one")
+        }
+        claims[spec] = candidate
+    }
+
+    /// Why a name that is no parameter's is refused all the same: it looks as if it meant one. nil for names that have
+    /// nothing to do with a state_dict ("epoch", "loss/train"), which are left alone.
+    private static func similarity(_ tokens: [String]) -> String? {
+        let leaf = String(tokens.last!.prefix { $0 != ":" })
+        if kerasLeaves.contains(leaf) {
+            return "that is Keras's way of naming; save PyTorch's state_dict, in PyTorch's names and axes"
+        }
+        if Network.allCases.contains(where: { $0.prefix == tokens[0] }) {
+            if tokens.count == 1 { return "\(tokens[0]) is a network: expected one dataset per parameter, not a blob" }
+            return "\(tokens[0]) has no such parameter" + suggestion(tokens)
+        }
+        if wrappers.contains(tokens[0]) {
+            return "expected one dataset per parameter, not a blob; save each entry of the state_dict"
+        }
+        if leaves.contains(leaf) || tokens.contains(where: modules.contains) {
+            return "no network has such a parameter" + suggestion(tokens)
+        }
+        return nil
+    }
+
+    private static func suggestion(_ tokens: [String]) -> String {
+        let key = tokens.joined(separator: ".")
+        // A name of kilobytes is no slip of the keyboard.
+        guard key.utf8.count <= 64 else { return "; remove it" }
+        let names = Schema.all.map(\.name) + bareKeys.sorted()
+        let near = names.map { ($0, distance(key, $0)) }.min { $0.1 < $1.1 }
+        if let near, near.1 <= 3 { return "; did you mean \(near.0)?" }
+        return "; remove it, or keep what is not weights under other names"
+    }
+
+    /// Levenshtein's.
+    private static func distance(_ a: String, _ b: String) -> Int {
+        let a = Array(a.utf8)
+        let b = Array(b.utf8)
+        var row = Array(0...b.count)
+        for i in 0..<a.count {
+            var diagonal = row[0]
+            row[0] = i + 1
+            for j in 0..<b.count {
+                let substituted = diagonal + (a[i] == b[j] ? 0 : 1)
+                diagonal = row[j + 1]
+                row[j + 1] = min(substituted, diagonal + 1, row[j] + 1)
+            }
+        }
+        return row[b.count]
+    }
+
+    // MARK: Keys without a network
+
+    /// The network is told by its set of keys, then by shapes. Where that does not single one out, a person must.
+    private mutating func placeBare(_ bare: [(key: String, candidate: Int)], problems: inout Problems) {
+        let keys = Set(bare.map(\.key))
+        func score(_ network: Network) -> (exact: Int, fitting: Int, named: Int) {
+            let specs = Schema.parameters(of: network)
+            let byKey = Dictionary(uniqueKeysWithValues: specs.map { ($0.key, $0) })
+            let required = Set(specs.filter { !$0.isInteger }.map(\.key))
+            let isExact = required.isSubset(of: keys) && keys.isSubset(of: byKey.keys)
+            let named = bare.filter { byKey[$0.key] != nil }
+            let fitting = named.filter { KeyMatching.fits(candidates[$0.candidate].shape, byKey[$0.key]!) }
+            return (isExact ? 1 : 0, fitting.count, named.count)
+        }
+        let scores = Network.allCases.map { ($0, score($0)) }
+        let best = scores.map(\.1).max { $0 < $1 }!
+        let winners = scores.filter { $0.1 == best }.map(\.0)
+        guard winners.count == 1 else {
+            let names = winners.map(\.prefix).joined(separator: " or ")
+            problems.content(
+                "keys without a network (\(bare.map { printable(candidates[$0.candidate].name) }.prefix(3).joined(separator: ", ")), "
+                    + "...) could be \(names); write the network before each key, as in \(winners[0].prefix).\(bare[0].key)"
+            )
+            return
+        }
+        let network = winners[0]
+        for (key, candidate) in bare {
+            if let spec = KeyMatching.index[network.prefix + "." + key] {
+                claim(spec, candidate, problems: &problems)
+            } else {
+                problems.content(
+                    "\(printable(candidates[candidate].name)): found \(candidates[candidate].text), but the keys without "
+                        + "a network fit \(network.prefix) best, which has no \(key); remove it or name its network")
+            }
+        }
+    }
+
+    private static func fits(_ shape: [Int]?, _ spec: ParameterSpec) -> Bool {
+        shape == spec.shape || spec.isInteger && shape == [1]
+    }
+
+    // MARK: Shapes and messages
+
+    private func checkShape(_ candidate: Candidate, _ spec: ParameterSpec, problems: inout Problems) {
+        guard !KeyMatching.fits(candidate.shape, spec) else { return }
+        let expected = (spec.isInteger ? "int64 " : "float32 ") + describe(shape: spec.shape)
+        var hint = ""
+        if let shape = candidate.shape, shape.count > 1, shape.sorted() == spec.shape.sorted() {
+            hint = "; transposed? Axes are never guessed: save them in PyTorch's order"
+        } else if let shape = candidate.shape, shape.count <= 1, candidate.isBytes {
+            hint = "; a blob? Save each entry of the state_dict as a dataset"
+        }
+        let label = printable(candidate.name) == spec.name ? "" : " (as \(printable(candidate.name)))"
+        problems.content("\(spec.name)\(label): found \(candidate.text), expected \(expected)\(hint)")
+    }
+
+    private func nothingFound() -> String {
+        let names = candidates.prefix(5).map { printable($0.name) }.joined(separator: ", ")
+        let found = candidates.isEmpty ? "no datasets" : "\(names)\(candidates.count > 5 ? ", ..." : "")"
+        return "no weights found. Expected datasets named as encoder.c0.weight; found \(found)"
+    }
+}
+
+extension KeyMatching.Candidate {
+    /// Pickles and other bytes arrive as these.
+    var isBytes: Bool {
+        text.hasPrefix("uint8") || text.hasPrefix("int8") || text.hasPrefix("opaque") || text.hasPrefix("string")
+            || text.hasPrefix("variable")
+    }
+}

@@ -1,0 +1,89 @@
+import DimRuntime
+import Glibc
+
+/// Weights and checkpoints in HDF5 files. What is accepted and refused, and why: docs/hdf5.md.
+package enum WeightsFile {
+    /// The version of libhdf5 that is in use.
+    package static var libraryVersion: String { HDF5.version }
+
+    /// Who reads: this process, or an isolated one that a hostile file may take down without harm.
+    package enum Reader {
+        case here
+        case isolated
+    }
+
+    /// How long an isolated reader may take; nil for what it is by default.
+    package static func setIsolatedSeconds(_ seconds: Double?) {
+        IsolatedFile.seconds.withLock { $0 = seconds ?? IsolatedFile.defaultSeconds }
+    }
+
+    /// Reads all networks that the file holds. Throws `.io`, `.fileFormat`, `.fileContent` or `.outOfMemory`.
+    package static func read(path: String, by reader: Reader = .here) throws -> StateDict {
+        let memory = Memory()
+        switch reader {
+        case .here:
+            return memory.stateDict(try WeightsReader.read(InputFile(path: path), place: memory.place))
+        case .isolated:
+            let file = try IsolatedFile(path: path, kind: nil)
+            return memory.stateDict(try file.weights(file.networks(), place: memory.place))
+        }
+    }
+
+    /// Reads a file that `write` made with `extra`: weights, and exactly those arrays that `arrays` names. `kind` is what an
+    /// isolated reader finds `arrays` by. Throws as `read`.
+    package static func readCheckpoint(
+        path: String, kind: String, arrays: CheckpointArrays, by reader: Reader = .here
+    ) throws -> (StateDict, [String: NamedArray]) {
+        let memory = Memory()
+        switch reader {
+        case .here:
+            let (result, extra) = try WeightsReader.readCheckpoint(
+                InputFile(path: path), header: arrays.header, arrays: arrays.others, place: memory.place)
+            return (memory.stateDict(result), extra)
+        case .isolated:
+            let file = try IsolatedFile(path: path, kind: kind)
+            let networks = try file.networks()
+            let extra = try file.arrays(networks, arrays)
+            return (memory.stateDict(try file.weights(networks, place: memory.place)), extra)
+        }
+    }
+
+    /// Writes the canonical layout, atomically: the file appears whole under its name, or not at all. `extra` goes into the
+    /// group `checkpoint`, which `read` passes over. Names in `extra` may not contain '/'.
+    /// Throws `.io`, `.notFinite` (NaN or infinity among the values) or `.outOfMemory`.
+    package static func write(_ state: StateDict, path: String, extra: [String: NamedArray] = [:]) throws {
+        try AtomicFile.write(path: path) { descriptor in
+            try withoutSizeSignal {
+                try WeightsWriter.write(state, extra: extra, to: descriptor, path: path)
+            }
+        }
+    }
+
+    /// Collects the buffers that the reader fills.
+    private final class Memory {
+        private var buffers: [Buffer?] = []
+
+        func place(_ networks: [Network], _ specs: [ParameterSpec]) throws -> [UnsafeMutablePointer<Float>?] {
+            buffers = try specs.map { $0.isInteger ? nil : try Buffer(uninitialized: $0.count) }
+            buffers.forEach { $0.map(Memory.adviseLargePages) }
+            return buffers.map { $0?.pointer }
+        }
+
+        /// Fresh memory costs a page fault per page: with 4 KB pages half the time of opening a file.
+        private static func adviseLargePages(_ buffer: Buffer) {
+            let page = UInt(sysconf(Int32(_SC_PAGESIZE)))
+            let start = (UInt(bitPattern: buffer.pointer) + page - 1) / page * page
+            let end = UInt(bitPattern: buffer.pointer + buffer.count) / page * page
+            if end > start, end - start >= 4 << 20, let base = UnsafeMutableRawPointer(bitPattern: start) {
+                _ = madvise(base, Int(end - start), MADV_HUGEPAGE)
+            }
+        }
+
+        func stateDict(_ result: WeightsReader.Result) -> StateDict {
+            let values = zip(buffers, result.counters).map { buffer, counter in
+                buffer.map(ParameterValue.floats) ?? .counter(counter)
+            }
+            return StateDict(networks: result.networks, values: values)
+        }
+    }
+}

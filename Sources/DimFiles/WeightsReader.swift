@@ -1,0 +1,206 @@
+import CHDF5
+import DimRuntime
+
+/// Reads an open file into memory that the caller names, so that it serves both this process and a child that shares
+/// memory with it. In this order: the file's structure, then types and shapes against the schema, then memory, then data.
+package struct WeightsReader {
+    /// Asked once, when all names, types and shapes are right: where to put each parameter. nil for counters.
+    package typealias Place = (_ networks: [Network], [ParameterSpec]) throws -> [UnsafeMutablePointer<Float>?]
+
+    package struct Result {
+        package let networks: [Network]
+        /// In the order of the schema's parameters; 0 for those that are not counters.
+        package let counters: [Int64]
+    }
+
+    private let input: InputFile
+    private let reader: ArrayReader
+
+    private init(_ input: InputFile) {
+        self.input = input
+        reader = ArrayReader(file: input)
+    }
+
+    /// Reads weights alone; a checkpoint's other data is not looked at.
+    package static func read(_ input: InputFile, place: Place) throws -> Result {
+        try WeightsReader(input).withFile { file, reader in
+            var problems = Problems()
+            let catalog = Catalog(file: file, problems: &problems)
+            try problems.throwIfAny(path: input.path)
+            return try reader.readWeights(catalog, place: place)
+        }
+    }
+
+    /// Reads weights and the arrays of the checkpoint's group: exactly those that `arrays` names for the networks found.
+    package static func readCheckpoint(
+        _ input: InputFile, header: [ArraySpec],
+        arrays: (_ networks: [Network], _ header: [String: NamedArray]) throws -> [ArraySpec], place: Place
+    ) throws -> (Result, [String: NamedArray]) {
+        try WeightsReader(input).withFile { file, reader in
+            var problems = Problems()
+            let catalog = Catalog(file: file, problems: &problems)
+            try problems.throwIfAny(path: input.path)
+            guard let group = catalog.checkpoint else {
+                throw DimError(
+                    .fileContent,
+                    "\(input.path): no checkpoint: it has no group /\(Catalog.checkpointGroup), "
+                        + "which a trainer's save makes; its weights alone can be opened as a model")
+            }
+            let first = try reader.readArrays(group, specs: header, amongOthers: true)
+            let result = try reader.readWeights(catalog, place: place)
+            let rest = try reader.readArrays(group, specs: header + arrays(result.networks, first))
+            return (result, rest)
+        }
+    }
+
+    private func withFile<Value>(_ body: (Handle, WeightsReader) throws -> Value) throws -> Value {
+        try HDF5.exclusively {
+            guard let driver = FileDriver(descriptor: input.descriptor, size: input.size) else {
+                throw DimError(.internal, "libhdf5 refuses the file driver: \(HDF5.lastReason)")
+            }
+            // The file's callbacks use the driver until its last handle is closed.
+            return try withExtendedLifetime(driver) {
+                do {
+                    return try body(open(driver), self)
+                } catch {
+                    // What looks like damage may be a disk that does not answer.
+                    guard driver.failure == 0 else { throw ioError("cannot read \(input.path)", driver.failure) }
+                    throw error
+                }
+            }
+        }
+    }
+
+    private func open(_ driver: FileDriver) throws -> Handle {
+        // The driver opens no path. Of a relative one libhdf5 would make a full one: the isolated reader has no folder.
+        if let file = Handle(H5Fopen("/weights", dim_h5_read_only(), driver.access.id)) { return file }
+        throw notOpened(HDF5.lastReason + newerVersionAdvice())
+    }
+
+    private func notOpened(_ reason: String) -> DimError {
+        if let guess = input.foreignFormat() {
+            return DimError(.fileFormat, "\(input.path) is not an HDF5 file: \(guess)")
+        }
+        if reason.contains("truncated") {
+            return DimError(.fileFormat, "\(input.path) is cut short (\(reason)); use another copy of the file")
+        }
+        return DimError(.fileFormat, "\(input.path) is not an HDF5 file, or it is damaged (\(reason))")
+    }
+
+    // MARK: Weights
+
+    private func readWeights(_ catalog: Catalog, place: Place) throws -> Result {
+        var problems = Problems()
+        let found = catalog.entries.map(Description.init)
+        let candidates = found.map {
+            KeyMatching.Candidate(name: $0.entry.name, shape: $0.shape, text: "\($0.typeText) \($0.shapeText)")
+        }
+        let matching = KeyMatching(candidates, problems: &problems)
+        if matching.networks.isEmpty && catalog.attributes > 0 {
+            problems.content("the file has attributes: weights in attributes are not read, save them as datasets")
+        }
+        let specs = Schema.parameters(of: matching.networks)
+        let arrays = zip(specs, matching.assignment).map { spec, index in
+            index.flatMap { WeightsReader.accepted(found[$0], as: spec, problems: &problems) }
+        }
+        try problems.throwIfAny(path: input.path)
+
+        let places = try place(matching.networks, specs)
+        var counters = [Int64](repeating: 0, count: specs.count)
+        for (index, spec) in specs.enumerated() {
+            guard let array = arrays[index] else { continue }
+            if let floats = places[index] {
+                try readFloats(array, spec, into: floats, problems: &problems)
+            } else {
+                try reader.read(array) { _, data, _ in counters[index] = Conversion.integer(array.type, data) ?? -1 }
+                if counters[index] < 0 {
+                    problems.content("\(spec.name): \(counters[index]); a count cannot be negative")
+                }
+            }
+        }
+        try problems.throwIfAny(path: input.path)
+        return Result(networks: matching.networks, counters: counters)
+    }
+
+    /// nil where a problem was noted.
+    private static func accepted(
+        _ found: Description, as spec: ParameterSpec, problems: inout Problems
+    ) -> StoredArray? {
+        // A wrong shape has been told already; no storage is looked at before the shape is right.
+        guard found.shape == spec.shape || spec.isInteger && found.shape == [1] else { return nil }
+        if spec.isInteger {
+            guard let type = found.type, [.int32, .int32Big, .int64, .int64Big].contains(type) else {
+                problems.content("\(spec.name): found \(found.typeText) \(found.shapeText), expected int64 ()")
+                return nil
+            }
+        } else {
+            guard let type = found.type, type.isFloat else {
+                let isBrain = ["int16", "uint16", "bfloat16"].contains { found.typeText.hasPrefix($0) }
+                let advice = isBrain ? "; bfloat16? Save .float().numpy() instead" : "; save .float().numpy()"
+                problems.content(
+                    "\(spec.name): found \(found.typeText) \(found.shapeText), "
+                        + "expected float32 \(describe(shape: spec.shape))\(advice)")
+                return nil
+            }
+        }
+        return found.stored(problems: &problems)
+    }
+
+    private func readFloats(
+        _ array: StoredArray, _ spec: ParameterSpec, into target: UnsafeMutablePointer<Float>,
+        problems: inout Problems
+    ) throws {
+        var isFinite = true
+        try reader.read(array) { first, data, count in
+            isFinite = Conversion.floats(array.type, data, into: target + first, count: count) && isFinite
+        }
+        let values = UnsafeBufferPointer(start: target, count: spec.count)
+        if !isFinite {
+            let bad = values.lazy.filter { !$0.isFinite }.count
+            problems.content("\(spec.name): \(bad) of \(spec.count) values are NaN, infinite or too large for float32")
+        } else if spec.role == .runningVar, let least = values.min(), least < 0 {
+            problems.content("\(spec.name): \(least) among its values; a variance cannot be negative")
+        }
+    }
+
+    // MARK: A checkpoint's arrays
+
+    /// Exactly the arrays of `specs`; with `amongOthers`, at least these.
+    private func readArrays(
+        _ group: Handle, specs: [ArraySpec], amongOthers: Bool = false
+    ) throws -> [String: NamedArray] {
+        var problems = Problems()
+        let catalog = Catalog(group: group, problems: &problems)
+        try problems.throwIfAny(path: input.path)
+        let found = catalog.entries.map(Description.init)
+        var arrays: [(ArraySpec, StoredArray)] = []
+        var texts: [String: NamedArray] = [:]
+        for spec in specs {
+            guard let description = found.first(where: { $0.entry.name == spec.name }) else {
+                problems.content("checkpoint/\(spec.name): missing; expected \(spec.text)")
+                continue
+            }
+            if case .text(let most) = spec.kind {
+                texts[spec.name] = TextArray.read(description, most: most, problems: &problems).map(NamedArray.text)
+            } else if description.shape != spec.shape || description.type != spec.kind.elementType {
+                problems.content(
+                    "checkpoint/\(spec.name): found \(description.typeText) \(description.shapeText), "
+                        + "expected \(spec.text)")
+            } else if let array = description.stored(problems: &problems) {
+                arrays.append((spec, array))
+            }
+        }
+        let known = Set(specs.map(\.name))
+        for other in found where !amongOthers && !known.contains(other.entry.name) {
+            problems.content("checkpoint/\(other.name): found \(other.typeText) \(other.shapeText), expected nothing")
+        }
+        try problems.throwIfAny(path: input.path)
+
+        var result = texts
+        for (spec, array) in arrays {
+            result[spec.name] = try NamedArray.read(array, spec, with: reader, problems: &problems)
+        }
+        try problems.throwIfAny(path: input.path)
+        return result
+    }
+}

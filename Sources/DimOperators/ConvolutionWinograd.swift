@@ -1,0 +1,231 @@
+import DimKernels
+import DimRuntime
+
+// The convolution by Winograd's algorithm: transform windows of the input, multiply channels by channels at every point,
+// transform back. Work goes over blocks of tiles so that what lies between the three steps stays in cache:
+//
+//     V (point, C/16, tile, 16)   of a large block of tiles, all input channels: shared by the threads, in the L3 cache
+//     M (point, 2, tile, 16)      of a part of the block, 32 output channels: a thread's own, in its L2 cache
+//
+// The weights are the most memory (33 MB for the encoder's c3) and are read once for every large block, 2 MB of a panel at a
+// time, all threads at about the same place. A tile's result depends on nothing but the tile, so blocks may have any size
+// without changing a bit of the output.
+
+/// How the memory of the transformed operands is laid out, for one problem and F(m).
+struct WinogradPlan {
+    let problem: ConvolutionProblem
+    let transforms: WinogradKernels
+
+    init(_ problem: ConvolutionProblem, m: Int, _ kernels: KernelTable) {
+        guard let transforms = kernels.winograd(m, problem.kernel), !problem.inputIsPlanar else {
+            preconditionFailure("no Winograd F(\(m)) for \(problem)")
+        }
+        self.problem = problem
+        self.transforms = transforms
+    }
+
+    var points: Int { transforms.points }
+    var tileRows: Int { (problem.outputHeight + transforms.m - 1) / transforms.m }
+    var tileColumns: Int { (problem.outputWidth + transforms.m - 1) / transforms.m }
+    var panels: Int { problem.outputChannels / 32 }
+    var inputBlocks: Int { problem.inputChannels / 16 }
+
+    /// Strides are odd multiples of a cache line: those of a power of two would fall into the same sets of the caches.
+    private static let pad = 16
+
+    // U, the weights: (panel, point, k, 32).
+    var weightPointStride: Int { problem.inputChannels * 32 + WinogradPlan.pad }
+    var weightPanelStride: Int { points * weightPointStride }
+    var weightCount: Int { panels * weightPanelStride }
+
+    // V for `tiles` tiles.
+    func inputBlockStride(_ tiles: Int) -> Int { WinogradPlan.odd(tiles) * 16 }
+    func inputPointStride(_ tiles: Int) -> Int { inputBlocks * inputBlockStride(tiles) + WinogradPlan.pad }
+    func inputCount(_ tiles: Int) -> Int { points * inputPointStride(tiles) }
+
+    // M for `tiles` tiles.
+    func outputHalfStride(_ tiles: Int) -> Int { WinogradPlan.odd(tiles) * 16 }
+    func outputPointStride(_ tiles: Int) -> Int { 2 * outputHalfStride(tiles) + WinogradPlan.pad }
+    func outputCount(_ tiles: Int) -> Int { points * outputPointStride(tiles) }
+
+    static func odd(_ n: Int) -> Int { n | 1 }
+
+    /// U from PyTorch's weights. Each panel is its own chunk.
+    func transformWeights(
+        _ weights: UnsafePointer<Float>, _ direction: ConvolutionDirection, into target: UnsafeMutablePointer<Float>
+    ) {
+        let area = problem.kernel * problem.kernel
+        // (out, in, area) of the forward problem; the data gradient swaps the two.
+        let (laneStride, depthStride) =
+            direction == .forward ? (problem.inputChannels * area, area) : (area, problem.outputChannels * area)
+        ThreadPool.shared.parallel(panels) { panel, _ in
+            withScratch { scratch in
+                transforms.weights(
+                    WinogradWeights(
+                        source: weights + panel * 32 * laneStride, laneStride: laneStride, depthStride: depthStride,
+                        depth: problem.inputChannels, rotated: direction == .dataGradient,
+                        target: target + panel * weightPanelStride, pointStride: weightPointStride, scratch: scratch))
+            }
+        }
+    }
+}
+
+/// The size of equal pieces, none larger than `most`.
+func evenly(_ total: Int, _ most: Int) -> Int {
+    let pieces = max(1, (total + most - 1) / most)
+    return (total + pieces - 1) / pieces
+}
+
+/// The transforms' scratch memory, on the stack.
+func withScratch(_ body: (UnsafeMutablePointer<Float>) -> Void) {
+    withUnsafeTemporaryAllocation(byteCount: WinogradKernels.scratch * MemoryLayout<Float>.stride, alignment: 64) {
+        body($0.baseAddress!.assumingMemoryBound(to: Float.self))
+    }
+}
+
+struct WinogradConvolution {
+    let plan: WinogradPlan
+    let weights: ConvolutionWeights
+
+    init(_ weights: ConvolutionWeights, m: Int) {
+        self.weights = weights
+        plan = WinogradPlan(weights.problem, m: m, weights.kernels)
+    }
+
+    /// Tiles of a part at most: 6 tiles of 13 GEMM rows, and an M of about 640 kB.
+    private static let largestPart = 78
+    /// Weights in floats up to which each thread works on its own: they stay in the L3 cache whoever reads them.
+    private static let smallWeights = 1_200_000
+    /// V of a large block at most, in floats: it shares the L3 cache with the weights that stream past it.
+    private static let largestV = 2_200_000
+
+    /// How the tiles are divided, and the memory that takes.
+    private struct Schedule {
+        let workers: Int
+        /// Whether the threads share the V of a block; else each has the V of a part.
+        let shared: Bool
+        /// Tiles of V.
+        let block: Int
+        /// Tiles of M.
+        let part: Int
+        let v: Int
+        let m: Int
+        var floats: Int { shared ? v + workers * m : workers * (v + m) }
+    }
+
+    private func schedule(_ tiles: Int) -> Schedule {
+        let threads = ThreadPool.shared.threads
+        let largest = WinogradConvolution.largestPart
+        if plan.weightCount <= WinogradConvolution.smallWeights, tiles >= threads * largest {
+            let part = evenly(tiles, largest)
+            return Schedule(
+                workers: min(threads, (tiles + part - 1) / part), shared: false, block: part, part: part,
+                v: plan.inputCount(part), m: plan.outputCount(part))
+        }
+        let block = evenly(tiles, max(1, WinogradConvolution.largestV / (plan.points * plan.problem.inputChannels)))
+        let part = evenly(block, largest)
+        return Schedule(
+            workers: min(threads, (block + part - 1) / part * plan.panels), shared: true, block: block, part: part,
+            v: plan.inputCount(block), m: plan.outputCount(part))
+    }
+
+    private func tiles(_ n: Int) -> Int { n * plan.tileRows * plan.tileColumns }
+
+    func workspaceCount(_ n: Int) -> Int { schedule(tiles(n)).floats }
+
+    func run(
+        _ input: UnsafePointer<Float>, _ n: Int, _ affine: InputAffine?, _ epilogue: Epilogue,
+        _ output: UnsafeMutablePointer<Float>, _ workspace: Workspace
+    ) throws {
+        let call = Call(input: input, affine: affine, epilogue: epilogue, output: output)
+        let schedule = schedule(tiles(n))
+        let memory = try workspace.reserve(schedule.floats)
+        if schedule.shared {
+            runBlocks(call, tiles(n), schedule, memory)
+        } else {
+            runParts(call, tiles(n), schedule, memory)
+        }
+    }
+
+    /// Small weights: a thread takes a part of the tiles through all three steps.
+    private func runParts(_ call: Call, _ tiles: Int, _ s: Schedule, _ memory: UnsafeMutablePointer<Float>) {
+        ThreadPool.shared.parallel((tiles + s.part - 1) / s.part, workers: s.workers) { chunk, worker in
+            let range = tileRange(chunk * s.part, min(s.part, tiles - chunk * s.part))
+            let v = memory + worker * (s.v + s.m)
+            withScratch { scratch in
+                for channels in 0..<plan.inputBlocks { transformInput(call, channels, range, v, s.part, scratch) }
+                for panel in 0..<plan.panels { multiply(call, panel, range, v, s.part, v + s.v, scratch) }
+            }
+        }
+    }
+
+    /// Large weights: the threads take the (panel, part) of a block in turn, the parts of a panel together.
+    private func runBlocks(_ call: Call, _ tiles: Int, _ s: Schedule, _ memory: UnsafeMutablePointer<Float>) {
+        for first in stride(from: 0, to: tiles, by: s.block) {
+            let count = min(s.block, tiles - first)
+            let parts = (count + s.part - 1) / s.part
+            ThreadPool.shared.parallel(parts * plan.inputBlocks) { chunk, _ in
+                let (channels, start) = (chunk / parts, chunk % parts * s.part)
+                let range = tileRange(first + start, min(s.part, count - start))
+                withScratch { transformInput(call, channels, range, memory + start * 16, s.block, $0) }
+            }
+            ThreadPool.shared.parallel(parts * plan.panels, workers: s.workers) { chunk, worker in
+                let (panel, start) = (chunk / parts, chunk % parts * s.part)
+                let range = tileRange(first + start, min(s.part, count - start))
+                let m = memory + s.v + worker * s.m
+                withScratch { multiply(call, panel, range, memory + start * 16, s.block, m, $0) }
+            }
+        }
+    }
+
+    private struct Call {
+        let input: UnsafePointer<Float>
+        let affine: InputAffine?
+        let epilogue: Epilogue
+        let output: UnsafeMutablePointer<Float>
+    }
+
+    private func tileRange(_ first: Int, _ count: Int) -> WinogradTiles {
+        WinogradTiles(rows: plan.tileRows, columns: plan.tileColumns, first: first, count: count)
+    }
+
+    /// 16 input channels of some tiles, into their place in a V for `block` tiles.
+    private func transformInput(
+        _ call: Call, _ channels: Int, _ tiles: WinogradTiles, _ v: UnsafeMutablePointer<Float>, _ block: Int,
+        _ scratch: UnsafeMutablePointer<Float>
+    ) {
+        let p = plan.problem
+        plan.transforms.input(
+            WinogradWindows(
+                tiles: tiles, source: call.input, imageStride: p.inputSize,
+                height: p.inputHeight, width: p.inputWidth, padding: p.padding, firstBlock: channels, blocks: 1,
+                scale: call.affine?.scale, shift: call.affine?.shift, target: v,
+                pointStride: plan.inputPointStride(block), blockStride: plan.inputBlockStride(block), scratch: scratch))
+    }
+
+    /// 32 output channels of the same: the product at every point, and the transform back.
+    private func multiply(
+        _ call: Call, _ panel: Int, _ tiles: WinogradTiles, _ v: UnsafePointer<Float>, _ block: Int,
+        _ m: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutablePointer<Float>
+    ) {
+        let p = plan.problem
+        let count = tiles.count
+        for point in 0..<plan.points {
+            let b = weights.buffer.pointer + panel * plan.weightPanelStride + point * plan.weightPointStride
+            weights.kernels.gemm(
+                Gemm(
+                    rows: count, columns: 32, depth: p.inputChannels,
+                    a: v + point * plan.inputPointStride(block), aRow: 16, aBlock: plan.inputBlockStride(block),
+                    b: b, bAfter: b + plan.weightPointStride,
+                    c: m + point * plan.outputPointStride(count), cRow: 16, cHalf: plan.outputHalfStride(count)))
+        }
+        plan.transforms.output(
+            WinogradOutput(
+                tiles: tiles, source: m,
+                pointStride: plan.outputPointStride(count), halfStride: plan.outputHalfStride(count),
+                target: call.output + 2 * panel * p.outputHeight * p.outputWidth * 16, imageStride: p.outputSize,
+                height: p.outputHeight, width: p.outputWidth,
+                scale: call.epilogue.scale.map { $0 + panel * 32 }, bias: call.epilogue.bias.map { $0 + panel * 32 },
+                relu: call.epilogue.relu, scratch: scratch))
+    }
+}
