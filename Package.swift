@@ -2,7 +2,7 @@
 import PackageDescription
 
 // Dependencies point one way, the way of the data:
-//   DimABI -> {DimModel, DimFiles} -> DimOperators -> DimKernels -> {DimKernels<ISA>, DimRuntime}
+//   DimABI -> {DimModel, DimFiles} -> DimOperators -> DimKernels -> {DimKernels<ISA>, DimRuntime} -> DimArchitecture
 
 /// Every kernel module is compiled for one instruction set; the registry in DimKernels chooses among them at run time.
 /// The flags must not leak: kernel modules export plain functions over pointers and share no generic code.
@@ -30,7 +30,9 @@ let package = Package(
         // Memory for Swift's runtime when there is none left.
         .target(name: "CReserve", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror", "-fvisibility=hidden"])]),
 
-        .target(name: "DimRuntime", dependencies: ["CReserve", "CSystem"], swiftSettings: strict),
+        // What a network is: values alone, no memory, no threads, no files.
+        .target(name: "DimArchitecture", swiftSettings: strict),
+        .target(name: "DimRuntime", dependencies: ["CReserve", "CSystem", "DimArchitecture"], swiftSettings: strict),
         // What a kernel is asked to do; and the kernels: DimKernels/Sources, which the link `Sources` in each instruction
         // set's folder compiles once more.
         .systemLibrary(name: "CVectors", path: "Sources/CVectors"),
@@ -48,12 +50,16 @@ let package = Package(
             name: "DimKernels",
             dependencies: ["CSystem", "DimKernelTypes", "DimKernelsBaseline", "DimKernelsAVX2", "DimKernelsAVX512"],
             exclude: ["Sources"], swiftSettings: strict),
-        .target(name: "DimOperators", dependencies: ["DimKernels", "DimRuntime"], swiftSettings: strict),
-        .target(name: "DimModel", dependencies: ["DimOperators", "DimRuntime"], swiftSettings: strict),
         .target(
-            name: "DimFiles", dependencies: ["CHDF5", "CIsolation", "CZlib", "CSystem", "DimRuntime"],
+            name: "DimOperators", dependencies: ["DimArchitecture", "DimKernels", "DimRuntime"], swiftSettings: strict),
+        .target(
+            name: "DimModel", dependencies: ["DimArchitecture", "DimOperators", "DimRuntime"], swiftSettings: strict),
+        .target(
+            name: "DimFiles",
+            dependencies: ["CHDF5", "CIsolation", "CZlib", "CSystem", "DimArchitecture", "DimRuntime"],
             swiftSettings: strict),
-        .target(name: "DimABI", dependencies: ["CDim", "DimModel", "DimFiles"], swiftSettings: strict),
+        .target(
+            name: "DimABI", dependencies: ["CDim", "DimArchitecture", "DimModel", "DimFiles"], swiftSettings: strict),
 
         .executableTarget(
             name: "dim-kernel-bench", dependencies: ["DimKernels", "DimOperators", "DimRuntime"],
@@ -62,7 +68,7 @@ let package = Package(
 
         .testTarget(name: "DimKernelsTests", dependencies: ["DimKernels", "DimRuntime"]),
         .testTarget(name: "DimOperatorsTests", dependencies: ["DimOperators", "DimKernels", "DimRuntime"]),
-        .testTarget(name: "DimFilesTests", dependencies: ["DimFiles", "DimRuntime", "CHDF5"]),
+        .testTarget(name: "DimFilesTests", dependencies: ["DimArchitecture", "DimFiles", "DimRuntime", "CHDF5"]),
     ],
     swiftLanguageModes: [.v5]
 )

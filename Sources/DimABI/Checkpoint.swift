@@ -1,3 +1,4 @@
+import DimArchitecture
 import CDim
 import DimModel
 import DimRuntime

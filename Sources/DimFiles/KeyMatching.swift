@@ -1,3 +1,4 @@
+import DimArchitecture
 import DimRuntime
 
 /// Which dataset is which parameter. Knows nothing of HDF5: names and shapes in, an assignment or problems out.

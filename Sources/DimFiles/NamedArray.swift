@@ -1,3 +1,4 @@
+import DimArchitecture
 import CHDF5
 import DimRuntime
 import Glibc

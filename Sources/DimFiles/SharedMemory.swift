@@ -1,3 +1,4 @@
+import DimArchitecture
 import CIsolation
 import DimRuntime
 import Glibc

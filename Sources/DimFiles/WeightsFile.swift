@@ -1,3 +1,4 @@
+import DimArchitecture
 import DimRuntime
 import Glibc
 

@@ -1,3 +1,4 @@
+import DimArchitecture
 import DimRuntime
 
 /// The gradients of a step and the running statistics it would set, as one contiguous array: what processes that train

@@ -1,3 +1,4 @@
+import DimArchitecture
 import DimRuntime
 
 /// PyTorch's default initialisation, bit for bit: `torch.manual_seed(seed)`, then the notebook's five constructors in its

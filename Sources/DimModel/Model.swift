@@ -1,3 +1,4 @@
+import DimArchitecture
 import DimRuntime
 
 /// The networks that a handle stands for, and the rules by which threads share them:

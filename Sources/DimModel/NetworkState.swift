@@ -1,3 +1,4 @@
+import DimArchitecture
 import DimRuntime
 
 /// One network's weights at one moment. Whoever holds a state sees these weights and no others: swaps replace the state,

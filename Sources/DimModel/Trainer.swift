@@ -1,3 +1,4 @@
+import DimArchitecture
 import DimOperators
 import DimRuntime
 

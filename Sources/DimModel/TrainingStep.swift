@@ -1,3 +1,4 @@
+import DimArchitecture
 import DimKernels
 import DimRuntime
 
