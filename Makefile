@@ -39,7 +39,7 @@ scratch := build/swift
 product := $(scratch)/release/libdim.so
 
 # With one of these goals, everything that builds waits for `make deps`.
-needs_deps := run check test fuzz sanitize test-swift test-c test-cpp test-fuzz test-sanitize test-python test-install \
+needs_deps := run check test gate gate-record fuzz sanitize test-swift test-c test-cpp test-fuzz test-sanitize test-python test-install \
 	test-kernels abi-check abi-update bench bench-deps wheel check-wheel deb
 ifneq ($(filter $(needs_deps),$(MAKECMDGOALS)),)
 after_deps := deps
@@ -52,6 +52,8 @@ help:
 	@echo "make static        build/libdim.a, Swift's runtime inside, for make install to install as well"
 	@echo "make run           deps, build, then compare the five networks with the original notebook (dim check)"
 	@echo "make test          deps, build, then lint and all tests"
+	@echo "make gate          the notebook network's results, byte for byte as recorded, for four settings: a minute"
+	@echo "make gate-record   records them anew from LIBRARY=/path/to/libdim.so: see Tests/gate/README.md"
 	@echo "make test-swift    the core's tests (swift test)"
 	@echo "make test-c        the contract's tests, in C"
 	@echo "make test-cpp      the C++ header's tests"
@@ -114,12 +116,22 @@ run: $(library) | deps
 # ---- Tests
 
 .PHONY: test
-test: lint check abi-check test-swift test-c test-cpp test-fuzz test-sanitize test-install test-python test-kernels
+test: lint check abi-check gate test-swift test-c test-cpp test-fuzz test-sanitize test-install test-python test-kernels
 	@echo "all tests passed"
 
 .PHONY: check
 check: $(library)
 	@tools/check-library.sh $(library) $(header)
+
+# No byte of the notebook network's results changes unless a commit says so: Tests/gate/README.md.
+.PHONY: gate
+gate: $(library) | $(after_deps)
+	@$(python) Tests/gate/gate.py compare $(library)
+
+.PHONY: gate-record
+gate-record: | $(after_deps)
+	@[ -n "$(LIBRARY)" ] || { echo "make: gate-record needs LIBRARY=/path/to/libdim.so, see Tests/gate/README.md" >&2; exit 1; }
+	@$(python) Tests/gate/gate.py record "$(LIBRARY)"
 
 .PHONY: test-swift
 test-swift: | deps
