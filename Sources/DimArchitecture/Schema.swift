@@ -1,61 +1,11 @@
 /// The five networks' parameters by name and shape: what the notebook's constructors make, in their order.
-
-/// A network; the raw value is its bit in the C contract's mask.
-package enum Network: UInt32, CaseIterable {
-    case encoder = 1
-    case globalD = 2
-    case localD = 4
-    case priorD = 8
-    case classifier = 16
-
-    /// The prefix of its keys in a weights file.
-    package var prefix: String {
-        switch self {
-        case .encoder: "encoder"
-        case .globalD: "global_d"
-        case .localD: "local_d"
-        case .priorD: "prior_d"
-        case .classifier: "classifier"
-        }
-    }
-}
-
-/// One entry of a network's state_dict.
-package struct ParameterSpec: Equatable {
-    package enum Role: Equatable {
-        /// Convolution or linear weight or bias, drawn uniform on [-b, b] with b = 1/sqrt(fanIn).
-        case drawn(fanIn: Int)
-        /// Batch norm's weight (1 at first) and bias (0 at first).
-        case scale, shift
-        case runningMean, runningVar
-        /// num_batches_tracked, an int64 scalar.
-        case batchCount
-    }
-
-    package let network: Network
-    /// Without the network's prefix: "c0.weight".
-    package let key: String
-    package let shape: [Int]
-    package let role: Role
-
-    /// "encoder.c0.weight"
-    package var name: String { network.prefix + "." + key }
-    package var count: Int { shape.reduce(1, *) }
-    package var isInteger: Bool { role == .batchCount }
-    package var bytes: Int { count * (isInteger ? 8 : 4) }
-    /// Has a gradient.
-    package var isTrainable: Bool {
-        switch role {
-        case .drawn, .scale, .shift: true
-        case .runningMean, .runningVar, .batchCount: false
-        }
-    }
-}
-
 package enum Schema {
+    /// The notebook's networks.
+    package static let networks: [Network] = [.encoder, .globalD, .localD, .priorD, .classifier]
+
     /// All parameters of all networks, in the notebook's order; within a network in state_dict order (the order in which the
     /// constructor assigns its modules).
-    package static let all: [ParameterSpec] = Network.allCases.flatMap(parameters(of:))
+    package static let all: [ParameterSpec] = networks.flatMap(parameters(of:))
 
     package static func parameters(of networks: [Network]) -> [ParameterSpec] {
         all.filter { networks.contains($0.network) }
@@ -94,6 +44,8 @@ package enum Schema {
             list.batchNorm("bn2", 10)
             list.linear("l3", 10, 10)
             list.batchNorm("bn3", 10)
+        case .coordinatesD:
+            break
         }
         return list.specs
     }

@@ -157,7 +157,7 @@ struct IsolatedFile {
     // MARK: What it read
 
     func networks() throws -> [Network] {
-        let found = Network.allCases.filter { report.networks & $0.rawValue != 0 }
+        let found = Schema.networks.filter { report.networks & $0.rawValue != 0 }
         guard !found.isEmpty, found.reduce(0, { $0 | $1.rawValue }) == report.networks else {
             throw IsolatedFile.misbehaved(path, "gave networks that there are not")
         }

@@ -36,7 +36,7 @@ struct KeyMatching {
             sort(candidate.name, index, bare: &bare, problems: &problems)
         }
         if !bare.isEmpty { placeBare(bare, problems: &problems) }
-        networks = Network.allCases.filter { network in claims.keys.contains { Schema.all[$0].network == network } }
+        networks = Schema.networks.filter { network in claims.keys.contains { Schema.all[$0].network == network } }
         if networks.isEmpty && problems.isEmpty { problems.content(nothingFound()) }
         for spec in Schema.parameters(of: networks) {
             let claim = claims[KeyMatching.index[spec.name]!]
@@ -55,7 +55,7 @@ struct KeyMatching {
     private static func tokens(of name: String) -> [String] {
         var tokens = name.split(omittingEmptySubsequences: false) { $0 == "." || $0 == "/" }.map(String.init)
         while tokens.count > 1, wrappers.contains(tokens[0]) { tokens.removeFirst() }
-        if tokens.count > 1, Network.allCases.contains(where: { $0.prefix == tokens[0] }) {
+        if tokens.count > 1, Schema.networks.contains(where: { $0.prefix == tokens[0] }) {
             while tokens.count > 2, innerWrappers.contains(tokens[1]) { tokens.remove(at: 1) }
         }
         return tokens
@@ -91,7 +91,7 @@ struct KeyMatching {
         if kerasLeaves.contains(leaf) {
             return "that is Keras's way of naming; save PyTorch's state_dict, in PyTorch's names and axes"
         }
-        if Network.allCases.contains(where: { $0.prefix == tokens[0] }) {
+        if Schema.networks.contains(where: { $0.prefix == tokens[0] }) {
             if tokens.count == 1 { return "\(tokens[0]) is a network: expected one dataset per parameter, not a blob" }
             return "\(tokens[0]) has no such parameter" + suggestion(tokens)
         }
@@ -145,7 +145,7 @@ struct KeyMatching {
             let fitting = named.filter { KeyMatching.fits(candidates[$0.candidate].shape, byKey[$0.key]!) }
             return (isExact ? 1 : 0, fitting.count, named.count)
         }
-        let scores = Network.allCases.map { ($0, score($0)) }
+        let scores = Schema.networks.map { ($0, score($0)) }
         let best = scores.map(\.1).max { $0 < $1 }!
         let winners = scores.filter { $0.1 == best }.map(\.0)
         guard winners.count == 1 else {

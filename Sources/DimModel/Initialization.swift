@@ -7,7 +7,7 @@ enum Initialization {
     static func values(seed: UInt64) throws -> [Network: [ParameterValue]] {
         var generator = MersenneTwister(seed: seed)
         var result: [Network: [ParameterValue]] = [:]
-        for network in Network.allCases {
+        for network in Schema.networks {
             result[network] = try Schema.parameters(of: network).map { try value(of: $0, &generator) }
         }
         return result
@@ -18,6 +18,14 @@ enum Initialization {
         case .drawn(let fanIn):
             let buffer = try Buffer(uninitialized: spec.count)
             fillUniform(buffer, bound: Float(1 / Double(fanIn).squareRoot()), &generator)
+            return .floats(buffer)
+        case .authorsShortcut(let fanIn):
+            let buffer = try Buffer(uninitialized: spec.count)
+            fillUniform(buffer, bound: Float(1 / Double(fanIn).squareRoot()), &generator)
+            if spec.shape[0] >= fanIn {
+                fillUniform(buffer, bound: 0.01, &generator)
+                for i in 0..<fanIn { buffer.pointer[i * fanIn + i] = 1 }
+            }
             return .floats(buffer)
         case .scale, .runningVar:
             let buffer = try Buffer(uninitialized: spec.count)
