@@ -129,7 +129,7 @@ package struct Classifier {
             try moved(".running_mean", pass.mean[index], 1)
             try moved(".running_var", pass.variance[index], unbiased)
             let counter = layer.norm + ".num_batches_tracked"
-            changes.append((state.index(counter), .counter(state.counter(counter) &+ 1)))
+            changes.append((state.index(counter), .counter(state.counter(counter).addingSaturated(1))))
         }
         return changes
     }

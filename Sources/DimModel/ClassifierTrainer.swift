@@ -172,7 +172,8 @@ package final class ClassifierTrainer: @unchecked Sendable {
         if let confusion {
             for i in 0..<n {
                 let row = (0..<Classifier.classes).map { Double(logits[i * Classifier.classes + $0]) }
-                confusion[Int(labels[i]) * Classifier.classes + ClassifierTrainer.largest(row[...])] += 1
+                let cell = Int(labels[i]) * Classifier.classes + ClassifierTrainer.largest(row[...])
+                confusion[cell] = confusion[cell].addingSaturated(1)
             }
         }
         return result

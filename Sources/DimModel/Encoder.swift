@@ -199,7 +199,7 @@ package struct Encoder {
             let counter = name + ".num_batches_tracked"
             changes.append((state.index(name + ".running_mean"), .floats(mean)))
             changes.append((state.index(name + ".running_var"), .floats(variance)))
-            changes.append((state.index(counter), .counter(state.counter(counter) &+ 1)))
+            changes.append((state.index(counter), .counter(state.counter(counter).addingSaturated(1))))
         }
         return changes
     }

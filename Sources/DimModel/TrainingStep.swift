@@ -123,7 +123,8 @@ package final class TrainingStep {
                 .notFinite,
                 "a gradient or its square is not finite; the step was not applied, the weights are as before")
         }
-        count += 1
+        let before = count
+        count = before.addingSaturated(1)
         do {
             try model.mutate(networks) { state in
                 if let adam = options(state.network) {
@@ -133,7 +134,7 @@ package final class TrainingStep {
                 state.mutate { index, value in
                     let spec = state.specs[index]
                     switch value {
-                    case .counter(let old): value = .counter(old &+ Int64(self.batches))
+                    case .counter(let old): value = .counter(old.addingSaturated(Int64(self.batches)))
                     case .floats(let buffer) where !spec.isTrainable:
                         buffer.pointer.update(from: self.gradients.pointer(state.network, spec.key), count: spec.count)
                     case .floats: break
@@ -141,7 +142,7 @@ package final class TrainingStep {
                 }
             }
         } catch {
-            count -= 1
+            count = before
             throw error
         }
     }
