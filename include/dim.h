@@ -132,7 +132,9 @@ dim_status dim_model_create(uint64_t seed, dim_model **out);
 /* Reads a model from an HDF5 file: a file by dim_model_save, a checkpoint, or a state_dict as people write them with
  * h5py. The file may hold any of the networks; dim_model_networks tells which. The file is checked before it is
  * believed: see docs/hdf5.md for what is accepted and refused.
- * path: UTF-8. *out: a new model, to be freed with dim_model_free.
+ * path: bytes, as the system takes them, in no particular encoding; here and in all functions. Messages show bytes that
+ * are not UTF-8 as \xe9.
+ * *out: a new model, to be freed with dim_model_free.
  * Errors: DIM_INVALID_ARGUMENT, DIM_IO, DIM_FILE_FORMAT, DIM_FILE_CONTENT (the message lists all that is wrong),
  * DIM_OUT_OF_MEMORY. */
 dim_status dim_model_open(const char *path, dim_model **out);

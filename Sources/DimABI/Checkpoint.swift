@@ -26,7 +26,7 @@ enum Checkpoint {
 
     // MARK: The objective
 
-    static func save(_ trainer: Trainer, path: String) throws {
+    static func save(_ trainer: Trainer, path: FilePath) throws {
         guard trainer.step.waiting == 0 else {
             throw DimError(
                 .invalidArgument,
@@ -46,7 +46,7 @@ enum Checkpoint {
         try WeightsFile.write(trainer.model.stateDict(), path: path, extra: extra)
     }
 
-    static func resumeTrainer(path: String, by reader: WeightsFile.Reader) throws -> Trainer {
+    static func resumeTrainer(path: FilePath, by reader: WeightsFile.Reader) throws -> Trainer {
         let (state, arrays) = try WeightsFile.readCheckpoint(
             path: path, kind: objective, arrays: trainerArrays(path), by: reader)
         let values = arrays.doubles("options")
@@ -71,7 +71,7 @@ enum Checkpoint {
 
     // MARK: The classifier
 
-    static func save(_ trainer: ClassifierTrainer, path: String) throws {
+    static func save(_ trainer: ClassifierTrainer, path: FilePath) throws {
         let o = dim_classifier_options(trainer.options)
         var extra = common(trainer.options.encoder == .trained ? endToEnd : classifier, trainer.step)
         extra["options"] = .float64(
@@ -83,7 +83,7 @@ enum Checkpoint {
         try WeightsFile.write(trainer.model.stateDict(), path: path, extra: extra)
     }
 
-    static func resumeClassifierTrainer(path: String, by reader: WeightsFile.Reader) throws -> ClassifierTrainer {
+    static func resumeClassifierTrainer(path: FilePath, by reader: WeightsFile.Reader) throws -> ClassifierTrainer {
         let (state, arrays) = try WeightsFile.readCheckpoint(
             path: path, kind: classifier, arrays: classifierTrainerArrays(path), by: reader)
         let values = arrays.doubles("options")
@@ -116,7 +116,7 @@ enum Checkpoint {
         ]
     }
 
-    private static func progress(_ arrays: [String: NamedArray], _ path: String) throws -> TrainingStep.Progress {
+    private static func progress(_ arrays: [String: NamedArray], _ path: FilePath) throws -> TrainingStep.Progress {
         guard case .float32(let first, _)? = arrays["first_moment"],
             case .float32(let second, _)? = arrays["second_moment"],
             let count = Int(exactly: arrays.integer("step")), count >= 0
@@ -134,7 +134,7 @@ enum Checkpoint {
     // MARK: What is read
 
     /// What the isolated reader is to read of a checkpoint of this kind; nil for a kind that there is not.
-    static func arrays(kind: String, path: String) -> CheckpointArrays? {
+    static func arrays(kind: String, path: FilePath) -> CheckpointArrays? {
         switch kind {
         case objective: trainerArrays(path)
         case classifier: classifierTrainerArrays(path)
@@ -142,7 +142,7 @@ enum Checkpoint {
         }
     }
 
-    private static func trainerArrays(_ path: String) -> CheckpointArrays {
+    private static func trainerArrays(_ path: FilePath) -> CheckpointArrays {
         arrays(
             path, [objective], "dim_trainer_resume",
             [
@@ -151,14 +151,14 @@ enum Checkpoint {
             ])
     }
 
-    private static func classifierTrainerArrays(_ path: String) -> CheckpointArrays {
+    private static func classifierTrainerArrays(_ path: FilePath) -> CheckpointArrays {
         arrays(
             path, [classifier, endToEnd], "dim_classifier_trainer_resume", [ArraySpec("options", .float64, [7])])
     }
 
     /// Of a checkpoint of one of `kinds`; `function` is what reads those, `own` what they have beside what all have.
     private static func arrays(
-        _ path: String, _ kinds: [String], _ function: String, _ own: [ArraySpec]
+        _ path: FilePath, _ kinds: [String], _ function: String, _ own: [ArraySpec]
     ) -> CheckpointArrays {
         CheckpointArrays(header: [ArraySpec("kind", .text(most: 64)), ArraySpec("version", .int64)]) {
             networks, header in
@@ -193,7 +193,7 @@ enum Checkpoint {
     private static func enumeration(_ value: Double) -> UInt32 { UInt32(exactly: value) ?? .max }
 
     /// A caller's mistake becomes the file's.
-    private static func inFile<T>(_ path: String, _ body: () throws -> T) throws -> T {
+    private static func inFile<T>(_ path: FilePath, _ body: () throws -> T) throws -> T {
         do {
             return try body()
         } catch let error as DimError where error.code == .invalidArgument {

@@ -105,7 +105,7 @@ public func dim_classifier_trainer_model(
 @_cdecl("dim_classifier_trainer_save") @implementation
 public func dim_classifier_trainer_save(_ trainer: OpaquePointer!, _ path: UnsafePointer<CChar>!) -> dim_status {
     withTrainer(trainer) { trainer in
-        let path = try string(path, "path")
+        let path = try filePath(path, "path")
         try trainer.model.whileChanging { try Checkpoint.save(trainer, path: path) }
     }
 }
@@ -115,7 +115,7 @@ public func dim_classifier_trainer_resume(
     _ path: UnsafePointer<CChar>!, _ out: UnsafeMutablePointer<OpaquePointer?>!
 ) -> dim_status {
     fallible {
-        let path = try string(path, "path")
+        let path = try filePath(path, "path")
         let out = try nonNull(out, "out")
         out.pointee = Handles.make(try Checkpoint.resumeClassifierTrainer(path: path, by: .here))
     }
@@ -126,7 +126,7 @@ public func dim_classifier_trainer_resume_untrusted(
     _ path: UnsafePointer<CChar>!, _ out: UnsafeMutablePointer<OpaquePointer?>!
 ) -> dim_status {
     fallible {
-        let path = try string(path, "path")
+        let path = try filePath(path, "path")
         let out = try nonNull(out, "out")
         out.pointee = Handles.make(try Checkpoint.resumeClassifierTrainer(path: path, by: .isolated))
     }

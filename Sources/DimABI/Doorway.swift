@@ -34,6 +34,17 @@ func string(_ pointer: UnsafePointer<CChar>?, _ name: String) throws -> String {
     return text
 }
 
+/// Bytes, as the system takes them. What no system call takes is not copied.
+func filePath(_ pointer: UnsafePointer<CChar>?, _ name: String) throws -> FilePath {
+    let pointer = try nonNull(pointer, name)
+    let length = strnlen(pointer, Int(PATH_MAX))
+    guard length > 0 else { throw DimError(.invalidArgument, "\(name) is empty") }
+    guard length < Int(PATH_MAX) else {
+        throw DimError(.io, "\(name): File name too long: expected at most \(PATH_MAX - 1) bytes")
+    }
+    return FilePath(cString: pointer)
+}
+
 /// A step that a fork cut off has left the trainer between two steps.
 func requireUnbroken(_ lock: Lock) throws {
     guard !lock.wasAbandoned else {

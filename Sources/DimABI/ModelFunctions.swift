@@ -14,7 +14,7 @@ public func dim_model_create(_ seed: UInt64, _ out: UnsafeMutablePointer<OpaqueP
 @_cdecl("dim_model_open") @implementation
 public func dim_model_open(_ path: UnsafePointer<CChar>!, _ out: UnsafeMutablePointer<OpaquePointer?>!) -> dim_status {
     fallible {
-        let path = try string(path, "path")
+        let path = try filePath(path, "path")
         let out = try nonNull(out, "out")
         out.pointee = Handles.make(Model(try WeightsFile.read(path: path)))
     }
@@ -24,7 +24,7 @@ public func dim_model_open(_ path: UnsafePointer<CChar>!, _ out: UnsafeMutablePo
 public func dim_model_load(_ model: OpaquePointer!, _ path: UnsafePointer<CChar>!) -> dim_status {
     fallible {
         let model: Model = try Handles.object(model, "model")
-        model.replace(try WeightsFile.read(path: try string(path, "path")))
+        model.replace(try WeightsFile.read(path: try filePath(path, "path")))
     }
 }
 
@@ -33,7 +33,7 @@ public func dim_model_open_untrusted(
     _ path: UnsafePointer<CChar>!, _ out: UnsafeMutablePointer<OpaquePointer?>!
 ) -> dim_status {
     fallible {
-        let path = try string(path, "path")
+        let path = try filePath(path, "path")
         let out = try nonNull(out, "out")
         out.pointee = Handles.make(Model(try WeightsFile.read(path: path, by: .isolated)))
     }
@@ -43,7 +43,7 @@ public func dim_model_open_untrusted(
 public func dim_model_load_untrusted(_ model: OpaquePointer!, _ path: UnsafePointer<CChar>!) -> dim_status {
     fallible {
         let model: Model = try Handles.object(model, "model")
-        model.replace(try WeightsFile.read(path: try string(path, "path"), by: .isolated))
+        model.replace(try WeightsFile.read(path: try filePath(path, "path"), by: .isolated))
     }
 }
 
@@ -51,7 +51,7 @@ public func dim_model_load_untrusted(_ model: OpaquePointer!, _ path: UnsafePoin
 public func dim_model_save(_ model: OpaquePointer!, _ path: UnsafePointer<CChar>!) -> dim_status {
     fallible {
         let model: Model = try Handles.object(model, "model")
-        try WeightsFile.write(model.stateDict(), path: try string(path, "path"))
+        try WeightsFile.write(model.stateDict(), path: try filePath(path, "path"))
     }
 }
 

@@ -141,7 +141,7 @@ public func dim_trainer_model(_ trainer: OpaquePointer!, _ out: UnsafeMutablePoi
 @_cdecl("dim_trainer_save") @implementation
 public func dim_trainer_save(_ trainer: OpaquePointer!, _ path: UnsafePointer<CChar>!) -> dim_status {
     withTrainer(trainer) { trainer in
-        let path = try string(path, "path")
+        let path = try filePath(path, "path")
         try trainer.model.whileChanging { try Checkpoint.save(trainer, path: path) }
     }
 }
@@ -151,7 +151,7 @@ public func dim_trainer_resume(_ path: UnsafePointer<CChar>!, _ out: UnsafeMutab
     -> dim_status
 {
     fallible {
-        let path = try string(path, "path")
+        let path = try filePath(path, "path")
         let out = try nonNull(out, "out")
         out.pointee = Handles.make(try Checkpoint.resumeTrainer(path: path, by: .here))
     }
@@ -162,7 +162,7 @@ public func dim_trainer_resume_untrusted(_ path: UnsafePointer<CChar>!, _ out: U
     -> dim_status
 {
     fallible {
-        let path = try string(path, "path")
+        let path = try filePath(path, "path")
         let out = try nonNull(out, "out")
         out.pointee = Handles.make(try Checkpoint.resumeTrainer(path: path, by: .isolated))
     }

@@ -7,7 +7,7 @@ import Glibc
 /// removes it: a writer holds a lock on its file, and what nobody holds, nobody writes.
 enum AtomicFile {
     /// `body` writes to the descriptor it is given; what it throws undoes everything.
-    static func write(path: String, body: (Int32) throws -> Void) throws {
+    static func write(path: FilePath, body: (Int32) throws -> Void) throws {
         let target = try Target(path: path)
         LeftOvers.remove(in: target.folder)
         let temporary = try target.makeTemporary()
@@ -18,7 +18,8 @@ enum AtomicFile {
             guard retrying({ fsync(temporary.descriptor) }) == 0 else {
                 throw ioError("cannot write \(path) to the disk", errno)
             }
-            guard renameat(target.folder, temporary.name, target.folder, target.name) == 0 else {
+            let renamed = target.name.withCString { renameat(target.folder, temporary.name, target.folder, $0) }
+            guard renamed == 0 else {
                 throw ioError("cannot put the new file in the place of \(path)", errno)
             }
         } catch {
@@ -37,33 +38,33 @@ enum AtomicFile {
 
     /// Where to write: a name in an open folder, so that it stays the same place whatever is renamed meanwhile.
     private final class Target {
-        let path: String
+        let path: FilePath
         let folder: Int32
-        let name: String
+        let name: FilePath
         /// Of the file that is there already.
         let existing: stat?
 
-        init(path: String) throws {
-            guard !path.isEmpty, !path.utf8.contains(0) else {
-                throw DimError(.io, "cannot save: the path is \(path.isEmpty ? "empty" : "cut by a NUL byte")")
-            }
+        init(path: FilePath) throws {
             self.path = path
             let (parent, name) = try Target.resolve(path)
-            guard !["", ".", ".."].contains(name) else {
+            guard !name.bytes.allSatisfy({ $0 == UInt8(ascii: ".") }) || name.bytes.count > 2 else {
                 throw DimError(.io, "cannot save to \(path): it names a folder, not a file")
             }
             self.name = name
             // O_PATH serves in a folder that may be written and not listed.
-            var opened = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-            if opened < 0 && errno == EACCES { opened = open(parent, __O_PATH | O_DIRECTORY | O_CLOEXEC) }
+            let opened = parent.withCString { parent in
+                let opened = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+                return opened < 0 && errno == EACCES ? open(parent, __O_PATH | O_DIRECTORY | O_CLOEXEC) : opened
+            }
             guard opened >= 0 else { throw ioError("cannot save to \(path): folder \(parent)", errno) }
             folder = opened
             var status = stat()
-            existing = fstatat(opened, name, &status, AT_SYMLINK_NOFOLLOW) == 0 ? status : nil
+            let isThere = name.withCString { fstatat(opened, $0, &status, AT_SYMLINK_NOFOLLOW) == 0 }
+            existing = isThere ? status : nil
             if let existing, existing.st_mode & S_IFMT != S_IFREG {
                 throw DimError(.io, "cannot save to \(path): it is \(kindOfFile(existing.st_mode)), not a regular file")
             }
-            if existing != nil, faccessat(opened, name, W_OK, AT_EACCESS) != 0 {
+            if existing != nil, name.withCString({ faccessat(opened, $0, W_OK, AT_EACCESS) }) != 0 {
                 throw ioError("cannot save to \(path)", errno)
             }
         }
@@ -72,17 +73,19 @@ enum AtomicFile {
 
         /// Folder and name behind the symbolic links that `path` may end in, so that a save writes through them as open()
         /// would; the last one may lead to nothing yet.
-        private static func resolve(_ path: String) throws -> (parent: String, name: String) {
-            var path = path
+        private static func resolve(_ path: FilePath) throws -> (parent: FilePath, name: FilePath) {
+            let slash = UInt8(ascii: "/")
+            var bytes = path.bytes
             for _ in 0..<40 {
-                let slash = path.utf8.lastIndex(of: UInt8(ascii: "/"))
-                let name = slash.map { String(path[path.utf8.index(after: $0)...]) } ?? path
-                let parent = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
-                var link = [CChar](repeating: 0, count: Int(PATH_MAX) + 1)
-                let length = readlink(path, &link, link.count - 1)
-                guard length >= 0 else { return (parent, name) }
-                let destination = String(decoding: link.prefix(length).map(UInt8.init(bitPattern:)), as: UTF8.self)
-                path = destination.hasPrefix("/") ? destination : parent + "/" + destination
+                let last = bytes.lastIndex(of: slash)
+                let name = FilePath(last.map { bytes[($0 + 1)...] } ?? bytes[...])
+                let parent = last.map { $0 == 0 ? [slash] : Array(bytes[..<$0]) } ?? [UInt8(ascii: ".")]
+                let most = Int(PATH_MAX)
+                var link = [CChar](repeating: 0, count: most)
+                let length = FilePath(bytes).withCString { readlink($0, &link, most) }
+                guard length >= 0 else { return (FilePath(parent), name) }
+                let destination = link[..<length].map(UInt8.init(bitPattern:))
+                bytes = destination.first == slash ? destination : parent + [slash] + destination
             }
             throw ioError("cannot save to \(path)", ELOOP)
         }
@@ -149,10 +152,11 @@ private enum LeftOvers {
         defer { closedir(entries) }
         for _ in 0..<most {
             guard let entry = readdir(entries) else { return }
+            // Ours are of ASCII alone; of a name that is not UTF-8 nothing is made that could be another file's.
             let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(validatingCString: $0) }
             }
-            if isOurs(name) { removeUnlessHeld(name, folder) }
+            if let name, isOurs(name) { removeUnlessHeld(name, folder) }
         }
     }
 

@@ -3,26 +3,25 @@ import Glibc
 
 /// A regular file, open for reading. Checked by its descriptor, so that what was checked is what is read.
 package final class InputFile {
-    package let path: String
+    package let path: FilePath
     let descriptor: Int32
     let size: Int64
 
-    package convenience init(path: String) throws {
-        guard !path.isEmpty, !path.utf8.contains(0) else {
-            throw DimError(
-                .io, "cannot open a weights file: the path is \(path.isEmpty ? "empty" : "cut by a NUL byte")")
-        }
+    package convenience init(path: FilePath) throws {
         // O_NONBLOCK: a FIFO without a writer must not hold us up.
-        var opened = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY)
-        while opened < 0 && errno == EINTR {
-            opened = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY)
+        let opened = path.withCString { name in
+            var opened = open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY)
+            while opened < 0 && errno == EINTR {
+                opened = open(name, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY)
+            }
+            return opened
         }
         guard opened >= 0 else { throw ioError("cannot open \(path)", errno) }
         try self.init(descriptor: opened, path: path)
     }
 
     /// Takes over the descriptor of an open file; closes it where it throws. `path` is for messages.
-    init(descriptor: Int32, path: String) throws {
+    init(descriptor: Int32, path: FilePath) throws {
         do {
             var status = stat()
             guard fstat(descriptor, &status) == 0 else { throw ioError("cannot examine \(path)", errno) }

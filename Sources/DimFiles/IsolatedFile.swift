@@ -15,9 +15,9 @@ struct IsolatedFile {
         let kind: String?
         let seconds: Double
         /// For messages: the file is open already.
-        let path: String
+        let path: FilePath
 
-        init(kind: String?, seconds: Double, path: String) {
+        init(kind: String?, seconds: Double, path: FilePath) {
             (version, self.kind, self.seconds, self.path) = (Order.ownVersion, kind, seconds, path)
         }
 
@@ -28,17 +28,17 @@ struct IsolatedFile {
             version = arguments[0]
             kind = arguments[1] == "weights" ? nil : arguments[1]
             self.seconds = seconds
-            path = arguments[3]
+            path = FilePath(arguments[3])
         }
 
-        var arguments: [String] { [version, kind ?? "weights", String(seconds), path] }
+        var arguments: [String] { [version, kind ?? "weights", String(seconds), path.description] }
     }
 
     static let defaultSeconds = 60.0
     /// How long a reader may take.
     static let seconds = Guarded<Double>(defaultSeconds)
 
-    private let path: String
+    private let path: FilePath
     private let shared: Descriptor
     let report: Report
 
@@ -49,7 +49,7 @@ struct IsolatedFile {
     }
 
     /// Runs the reader. Throws what the reader found wrong with the file, or how it ended.
-    init(path: String, kind: String?) throws {
+    init(path: FilePath, kind: String?) throws {
         self.path = path
         let input = try InputFile(path: path)
         let size = SharedLayout.size(isCheckpoint: kind != nil)
@@ -133,25 +133,25 @@ struct IsolatedFile {
         }
     }
 
-    private static func notStarted(_ path: String, _ failure: Int32) -> DimError {
+    private static func notStarted(_ path: FilePath, _ failure: Int32) -> DimError {
         let error = ioError("cannot read \(path) in a process of its own", failure)
         return failure == ENOMEM || failure == EAGAIN ? DimError(.outOfMemory, error.message) : error
     }
 
-    private static func misbehaved(_ path: String, _ how: String) -> DimError {
+    private static func misbehaved(_ path: FilePath, _ how: String) -> DimError {
         DimError(
             .fileFormat,
             "\(path): the isolated reader \(how): the file is made to do harm; use another copy of the file")
     }
 
     /// The reader's own words, of which nothing is believed but that they are for a person.
-    private static func reported(_ report: Report, _ path: String) -> DimError {
+    private static func reported(_ report: Report, _ path: FilePath) -> DimError {
         let known: [DimError.Code] = [.io, .fileFormat, .fileContent, .outOfMemory, .internal]
         guard let code = known.first(where: { $0.rawValue == report.status }) else {
             return misbehaved(path, "failed in an unknown way")
         }
         let lines = String(decoding: report.message, as: UTF8.self).split(separator: "\n")
-        return DimError(code, lines.map { printable(String($0), most: 2000) }.joined(separator: "\n"))
+        return DimError(code, lines.map { printable(String($0), most: SharedLayout.report) }.joined(separator: "\n"))
     }
 
     // MARK: What it read

@@ -21,7 +21,7 @@ package enum IsolatedReader {
 
     /// `arguments`: the program, then those of `IsolatedFile.Order`. `checkpoints` knows a checkpoint's arrays by its kind.
     package static func main(
-        _ arguments: [String], checkpoints: (_ kind: String, _ path: String) -> CheckpointArrays?
+        _ arguments: [String], checkpoints: (_ kind: String, _ path: FilePath) -> CheckpointArrays?
     ) -> Int32 {
         guard let order = IsolatedFile.Order(Array(arguments.dropFirst())) else { return ExitStatus.usage.rawValue }
         guard order.version == IsolatedFile.Order.ownVersion else { return ExitStatus.otherVersion.rawValue }

@@ -23,7 +23,7 @@ struct Problems {
         content(line)
     }
 
-    func throwIfAny(path: String) throws {
+    func throwIfAny(path: FilePath) throws {
         guard !isEmpty else { return }
         var text = "\(path): " + (count == 1 ? "" : "\(count) problems:\n  ") + lines.joined(separator: "\n  ")
         if count > lines.count { text += "\n  ... and \(count - lines.count) more" }
@@ -34,17 +34,4 @@ struct Problems {
 /// "(64, 3, 4, 4)", "(64,)", "()", as numpy writes shapes.
 func describe(shape: [Int]) -> String {
     "(" + shape.map(String.init).joined(separator: ", ") + (shape.count == 1 ? ",)" : ")")
-}
-
-/// A name from a file, fit for a terminal and a message: control characters escaped, its length bounded.
-func printable(_ name: String, most: Int = 200) -> String {
-    var text = ""
-    for scalar in name.unicodeScalars.prefix(most) {
-        if scalar.value < 0x20 || (0x7f...0x9f).contains(scalar.value) {
-            text += "\\x" + (scalar.value < 0x10 ? "0" : "") + String(scalar.value, radix: 16)
-        } else {
-            text.unicodeScalars.append(scalar)
-        }
-    }
-    return name.unicodeScalars.count > most ? text + "..." : text
 }

@@ -19,7 +19,7 @@ package enum WeightsFile {
     }
 
     /// Reads all networks that the file holds. Throws `.io`, `.fileFormat`, `.fileContent` or `.outOfMemory`.
-    package static func read(path: String, by reader: Reader = .here) throws -> StateDict {
+    package static func read(path: FilePath, by reader: Reader = .here) throws -> StateDict {
         let memory = Memory()
         switch reader {
         case .here:
@@ -33,7 +33,7 @@ package enum WeightsFile {
     /// Reads a file that `write` made with `extra`: weights, and exactly those arrays that `arrays` names. `kind` is what an
     /// isolated reader finds `arrays` by. Throws as `read`.
     package static func readCheckpoint(
-        path: String, kind: String, arrays: CheckpointArrays, by reader: Reader = .here
+        path: FilePath, kind: String, arrays: CheckpointArrays, by reader: Reader = .here
     ) throws -> (StateDict, [String: NamedArray]) {
         let memory = Memory()
         switch reader {
@@ -52,7 +52,7 @@ package enum WeightsFile {
     /// Writes the canonical layout, atomically: the file appears whole under its name, or not at all. `extra` goes into the
     /// group `checkpoint`, which `read` passes over. Names in `extra` may not contain '/'.
     /// Throws `.io`, `.notFinite` (NaN or infinity among the values) or `.outOfMemory`.
-    package static func write(_ state: StateDict, path: String, extra: [String: NamedArray] = [:]) throws {
+    package static func write(_ state: StateDict, path: FilePath, extra: [String: NamedArray] = [:]) throws {
         try AtomicFile.write(path: path) { descriptor in
             try withoutSizeSignal {
                 try WeightsWriter.write(state, extra: extra, to: descriptor, path: path)

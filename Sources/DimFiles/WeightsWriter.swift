@@ -9,13 +9,13 @@ struct WeightsWriter {
     /// Bytes of a chunk at most: checked and copied while they are in the L2 cache.
     private static let chunkBytes = 512 * 1024
 
-    private let path: String
+    private let path: FilePath
     private let driver: FileDriver
     private var scratch = Scratch()
 
     /// Writes to an open, empty file.
     static func write(
-        _ state: StateDict, extra: [String: NamedArray], to descriptor: Int32, path: String
+        _ state: StateDict, extra: [String: NamedArray], to descriptor: Int32, path: FilePath
     ) throws {
         try HDF5.exclusively {
             guard let driver = FileDriver(descriptor: descriptor, size: 0) else {
@@ -34,7 +34,7 @@ struct WeightsWriter {
         }
     }
 
-    private init(path: String, driver: FileDriver) {
+    private init(path: FilePath, driver: FileDriver) {
         self.path = path
         self.driver = driver
     }

@@ -37,6 +37,21 @@ final class Folder {
     }
 }
 
+/// Paths of these tests are text.
+extension WeightsFile {
+    static func read(path: String) throws -> StateDict { try read(path: FilePath(path)) }
+
+    static func write(_ state: StateDict, path: String, extra: [String: NamedArray] = [:]) throws {
+        try write(state, path: FilePath(path), extra: extra)
+    }
+
+    static func readCheckpoint(
+        path: String, kind: String, arrays: CheckpointArrays
+    ) throws -> (StateDict, [String: NamedArray]) {
+        try readCheckpoint(path: FilePath(path), kind: kind, arrays: arrays)
+    }
+}
+
 func randomState(_ networks: [Network], seed: UInt64) throws -> StateDict {
     var random = MersenneTwister(seed: seed)
     let values = try Schema.parameters(of: networks).map { spec -> ParameterValue in

@@ -346,6 +346,24 @@ def test_symbolic_link_is_written_through(model, tmp_path, exists):
     assert_same(Model.open(str(tmp_path / "first")).state_dict(), model.state_dict())
 
 
+@pytest.mark.parametrize("made", [bytes, os.fsdecode, lambda name: Path(os.fsdecode(name))])
+def test_names_that_are_not_utf8(tmp_path, made):
+    """As bytes, as Python's str with surrogates, and as a path; two such names are two files."""
+    whole = Model(1)
+    saves = [whole, Trainer(whole), ClassifierTrainer(whole)]
+    paths = [os.fsencode(tmp_path) + b"/caf" + bytes([byte]) + b".h5" for byte in (0xE8, 0xE9, 0xEA)]
+    for saved, path in zip(saves, paths):
+        saved.save(made(path))
+    assert sorted(os.listdir(os.fsencode(tmp_path))) == [os.path.basename(path) for path in paths]
+    for saved, path in zip(saves, paths):
+        for untrusted in False, True:
+            with (type(saved).open if saved is whole else type(saved).resume)(made(path), untrusted=untrusted) as found:
+                state = (found if saved is whole else found.model).state_dict()
+            assert_same(state, whole.state_dict())
+    with pytest.raises(DimError, match=r"caf\\xeb\.h5: No such file"):
+        Model.open(made(paths[0].replace(b"\xe8", b"\xeb")))
+
+
 def test_many_saves_leave_nothing_behind(model, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
