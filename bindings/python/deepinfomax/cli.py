@@ -10,6 +10,7 @@ from types import ModuleType
 
 from ._version import __version__
 from .commands import UsageError
+from .commands._places import Places
 from .data.errors import DataError, MissingPackage
 from .errors import DimError, LibraryNotFound
 
@@ -39,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _module(name).add_arguments(subparser)
     parsed = parser.parse_args(arguments)
     try:
-        code = int(_module(parsed.command).run(parsed))
+        module = _module(parsed.command)
+        getattr(module, "places", Places.of)(parsed).check()
+        code = int(module.run(parsed))
         sys.stdout.flush()  # Here, where a full disk behind a > is told.
         return code
     except (UsageError, DimError, LibraryNotFound, DataError, MissingPackage) as error:

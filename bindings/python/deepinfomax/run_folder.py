@@ -71,6 +71,8 @@ class Row:
         return Losses(self.total, self.local, self.global_, self.prior)
 
 
+#: Names of what a run writes into its folder, as patterns.
+FILES = ("settings.json", "metrics.csv", "checkpoint*.h5", "weights.h5", "curves.png", "report.html")
 _COLUMNS = [field.name.rstrip("_") for field in fields(Row)]
 
 

@@ -24,6 +24,7 @@ from ._common import (
     add_data, add_examples, add_general, add_untrusted, apply_general, check_ending, check_room, check_seed, check_writable,
     make_folder, natural, open_data, open_model, positive,
 )  # fmt: skip
+from ._places import Places
 from ._progress import Progress
 
 ARMS = ("frozen", "untrained", "end-to-end", "pixels")
@@ -67,6 +68,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   dim classify --weights classifier.h5 --epochs 0 --predict photos       without training again
 """,
     )
+
+
+def places(arguments: argparse.Namespace) -> Places:
+    found = Places.of(arguments)
+    if arguments.checkpoint is not None:
+        found.folders.append(("--checkpoint", arguments.checkpoint, ("end-to-end-*.h5", "end-to-end-*.json")))
+    return found
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from ..model import NETWORKS, Model
 from ..torch_files import State, TorchFileError
 from . import UsageError
 from ._common import add_examples, add_general, add_untrusted, apply_general, check_writable, natural
+from ._places import Places
 
 HDF5_NAMES = (".h5", ".hdf5", ".hdf")
 TORCH_NAMES = (".pt", ".pth", ".wgt", ".bin", ".ckpt", ".tar")
@@ -48,6 +49,12 @@ What an input is, its content tells; the output's ending tells what to write. Lo
 PyTorch's files need torch, and h5py to read them.
 """,
     )
+
+
+def places(arguments: argparse.Namespace) -> Places:
+    *inputs, output = arguments.files
+    outputs = _originals(arguments, Path(output)) if arguments.original else [output]
+    return Places([("the command", path) for path in inputs], [("output", str(path)) for path in outputs])
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -111,10 +118,8 @@ def _outputs(arguments: argparse.Namespace, output: Path) -> list[tuple[Path, tu
             output.mkdir(exist_ok=True)
         except OSError as error:
             raise UsageError(f"{output}: cannot be made a folder: {error.strerror}") from error
-        files = [
-            (output / f"encoder{arguments.epoch}.wgt", ("encoder",), False),
-            (output / f"loss{arguments.epoch}.wgt", ("global_d", "local_d", "prior_d"), True),
-        ]
+        encoder, loss = _originals(arguments, output)
+        files = [(encoder, ("encoder",), False), (loss, ("global_d", "local_d", "prior_d"), True)]
     elif output.suffix.lower() in HDF5_NAMES:
         files = [(output, (arguments.network,) if arguments.network else NETWORKS, True)]
     elif output.suffix.lower() in TORCH_NAMES:
@@ -127,6 +132,10 @@ def _outputs(arguments: argparse.Namespace, output: Path) -> list[tuple[Path, tu
     for path, _, _ in files:
         check_writable(path)
     return files
+
+
+def _originals(arguments: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
+    return folder / f"encoder{arguments.epoch}.wgt", folder / f"loss{arguments.epoch}.wgt"
 
 
 def _holds(state: State, network: str) -> bool:

@@ -20,12 +20,13 @@ from ..data import DataError, Dataset, Loader, open_dataset
 from ..data.opening import is_sample
 from ..errors import FileAccessError, NotFinite
 from ..model import Model
-from ..run_folder import RunFolder, Settings
+from ..run_folder import FILES, RunFolder, Settings
 from ..schedule import KINDS, Schedule
 from ..trainer import Trainer
 from . import UsageError
 from ._common import DATA, add_examples, add_general, add_untrusted, apply_general, check_room, make_folder, natural, positive
 from ._interrupts import Interrupts
+from ._places import Places
 from ._training_log import TrainingLog
 
 #: What --resume takes from the run's settings, and what is used when a new run does not name it.
@@ -89,6 +90,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_general(parser, "weights, order of the images and prior noise", "print a JSON object a line instead of text")
     parser.set_defaults(seed=None)
     add_examples(parser, _EXAMPLES)
+
+
+def places(arguments: argparse.Namespace) -> Places:
+    if arguments.resume:
+        return Places()  # Its data is named in its folder: `_Training.resumed` looks there.
+    arguments.output = arguments.output or _free_name("dim-run")
+    reads = [("--data", arguments.data), ("--weights", arguments.weights)]
+    return Places([(option, path) for option, path in reads if path], folders=[("--output", arguments.output, FILES)])
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -167,7 +176,7 @@ class _Training:
             beta=settings.beta,
             gamma=settings.gamma,
         )
-        folder = RunFolder(arguments.output or _free_name("dim-run"))
+        folder = RunFolder(arguments.output)
         if folder.in_use:
             raise UsageError(
                 f"{folder.path}: holds a run already; go on with it by --resume {shlex.quote(str(folder.path))}, or name "

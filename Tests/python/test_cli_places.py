@@ -1,0 +1,112 @@
+"""No command writes over what it reads, and no data set contains its own run."""
+
+import argparse
+import importlib
+import importlib.util
+import os
+
+import deepinfomax
+import numpy as np
+import pytest
+from cli_fixtures import dim, write_images
+from deepinfomax import cli
+from deepinfomax.commands import _places
+from PIL import Image
+
+needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="writes PyTorch's files")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """few.npz, few.npy with labels beside it, w.h5, y.npy, a class folder."""
+    write_images(tmp_path / "few.npz", 12, labels=True)
+    np.save(tmp_path / "few.npy", np.load(tmp_path / "few.npz")["images"])
+    np.save(tmp_path / "few_labels.npy", np.arange(12) % 2)
+    np.save(tmp_path / "y.npy", np.zeros((12, 64), np.float32))
+    for name in ("a", "b"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(6):
+            pixels = np.full((32, 32, 3), 20 * number, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "images" / name / f"{number}.png")
+    os.link(tmp_path / "few.npz", tmp_path / "hard.npz")
+    (tmp_path / "soft.npz").symlink_to("few.npz")
+    with deepinfomax.Model(5) as model:
+        model.save(tmp_path / "w.h5")
+    return tmp_path
+
+
+def contents(folder):
+    found = {}
+    for where, _, names in os.walk(folder):
+        found |= {os.path.join(where, name): open(os.path.join(where, name), "rb").read() for name in names}
+    return found
+
+
+@pytest.mark.parametrize("command", [
+    "encode --data few.npz --output few.npz",
+    "encode --data few.npz --output ./few.npz",
+    "encode --data few.npz --output hard.npz",
+    "encode --data soft.npz --output few.npz",
+    "encode --data few.npy --output few_labels.npy",
+    "encode --data few.npz --weights w.h5 --output w.h5",
+    "neighbours --data images --output images/a/0.png 0",
+    "neighbours --data few.npz images/a/0.png --output images/a/0.png",
+    "map --data images --output images/map.png",
+    "map --data few.npz --vectors y.npy --coordinates y.npy",
+    "map --data few.npz --output m.png --coordinates m.png",
+    "classify --data few.npz --weights w.h5 --save w.h5 --epochs 1",
+    "classify --data few.npz --arms untrained --epochs 1 --predict images --picture images/a/1.png",
+    "classify --data few.npz --arms untrained --epochs 1 --predict few.npz --predictions few.npz",
+    "classify --data images --arms end-to-end --checkpoint images/kept",
+    "convert w.h5 w.h5",
+    "convert w.h5 ./w.h5 --network encoder",
+    "train --data images --output images/run --no-plot",
+    "train --data images --output images --no-plot",
+])  # fmt: skip
+def test_inputs_stay(folder, command):
+    before = contents(folder)
+    done = dim(*command.split(), cwd=folder)
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert "name " in done.stderr and done.stdout == ""
+    assert contents(folder) == before
+
+
+def test_a_run_in_the_folder_of_its_images(folder):
+    """`cd images; dim train --data .` made dim-run a class of its own."""
+    done = dim("train", "--data", ".", "--epochs", 1, "--no-plot", cwd=folder / "images")
+    assert done.returncode == 2 and "dim-run lies in ., which --data reads" in done.stderr, done.stderr
+    assert sorted(os.listdir(folder / "images")) == ["a", "b"]
+    done = dim("train", "--data", ".", "--epochs", 1, "--no-plot", "--output", "../run", cwd=folder / "images")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_weights_of_the_folder_that_is_written(folder):
+    (folder / "run").mkdir()
+    os.rename(folder / "w.h5", folder / "run" / "checkpoint-0001.h5")
+    done = dim("train", "--data", "few.npz", "--weights", "run/checkpoint-0001.h5", "--output", "run", cwd=folder)
+    assert done.returncode == 2 and "would be written over" in done.stderr, done.stderr
+
+
+@needs_torch
+def test_the_originals_files(folder):
+    assert dim("convert", "w.h5", "run", "--original", cwd=folder).returncode == 0
+    done = dim("convert", "run/encoder0.wgt", "run", "--original", cwd=folder)
+    assert done.returncode == 2 and "name another file" in done.stderr, done.stderr
+
+
+def test_outputs_beside_inputs_are_fine(folder):
+    for command in ("encode --data images --output images/vectors.npz", "map --data few.npz --output map.png"):
+        done = dim(*command.split(), cwd=folder)
+        assert done.returncode == 0, done.stderr
+
+
+def test_every_option_is_known():
+    """An option that names a file or folder is one that is looked after."""
+    elsewhere = {("train", "output"), ("train", "resume"), ("classify", "checkpoint"), ("convert", "files"), ("info", "files")}
+    for command in cli.COMMANDS:
+        parser = argparse.ArgumentParser()
+        importlib.import_module(f"deepinfomax.commands.{command}").add_arguments(parser)
+        for action in parser._actions:
+            if action.metavar in ("FILE", "FOLDER", "PATH", "IMAGE"):
+                known = action.dest in (*_places.READS, *_places.WRITES) or (command, action.dest) in elsewhere
+                assert known, (command, action.dest)

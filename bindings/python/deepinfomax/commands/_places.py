@@ -1,0 +1,85 @@
+"""What a command reads and what it writes: no command writes over what it reads, no data set contains its own run."""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..data.folder import SUFFIXES
+from ..data.opening import is_sample
+from . import UsageError
+
+#: Arguments that name what is read, and those that name a file that is written, by their names in argparse. Arguments of
+#: other kinds are told by the command's own `places(arguments)`.
+READS = ("data", "weights", "vectors", "predict", "images")
+WRITES = ("output", "coordinates", "picture", "predictions", "save")
+
+
+@dataclass
+class Places:
+    """Each with the option that names it."""
+
+    reads: list[tuple[str, str]] = field(default_factory=list)
+    files: list[tuple[str, str]] = field(default_factory=list)
+    #: Folders that are written to, and the names of what is written there.
+    folders: list[tuple[str, str, Sequence[str]]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> Places:
+        places = cls()
+        for names, found in ((READS, places.reads), (WRITES, places.files)):
+            for name in names:
+                value = getattr(arguments, name, None)
+                values = value if isinstance(value, list) else [value]
+                # `images` of other commands are a count or numbers in the data.
+                paths = (path for path in values if isinstance(path, str) and not (name == "images" and path.isdecimal()))
+                found += [(_option(name), path) for path in paths]
+        return places
+
+    def check(self) -> None:
+        """Raises UsageError for an output that is an input, lies among the images that are read, or is named twice."""
+        reads = [(option, path) for option, path in self.reads if os.path.exists(path) and not is_sample(path)]
+        # `open_dataset` takes the labels of NAME.npy from this file.
+        reads += [(option, path[:-4] + "_labels.npy") for option, path in reads if path.endswith(".npy")]
+        for number, (option, path) in enumerate(self.files):
+            for other, read in reads:
+                if _same(path, read):
+                    raise UsageError(f"{option}: {path} is what {other} reads; name another file")
+                if os.path.isdir(read) and _is_in(path, read) and path.lower().endswith((*SUFFIXES, ".bin")):
+                    raise UsageError(
+                        f"{option}: {path} lies in {read}, whose images {other} reads, and would be one of them; "
+                        "name a file outside of it"
+                    )
+            for other, written in self.files[:number]:
+                if _same(path, written):
+                    raise UsageError(f"{option}: {path} is what {other} writes; name another file")
+        for option, folder, names in self.folders:
+            for other, read in reads:
+                if os.path.isdir(read) and (_same(folder, read) or _is_in(folder, read)):
+                    raise UsageError(
+                        f"{option}: {folder} lies in {read}, which {other} reads, and would become part of the data; "
+                        f"name a folder outside of it with {option}"
+                    )
+                replaced = any(fnmatch.fnmatchcase(os.path.basename(os.path.realpath(read)), name) for name in names)
+                if replaced and _same(os.path.dirname(os.path.realpath(read)), folder):
+                    raise UsageError(f"{option}: {read}, which {other} reads, would be written over; name another folder")
+
+
+def _option(name: str) -> str:
+    return "IMAGE" if name == "images" else f"--{name}"
+
+
+def _same(a: str, b: str) -> bool:
+    """Whether both are one file, by whatever names: links, hard links, paths."""
+    try:
+        return os.path.samefile(a, b)
+    except OSError:
+        return os.path.realpath(a) == os.path.realpath(b)
+
+
+def _is_in(path: str, folder: str) -> bool:
+    inner, outer = os.path.realpath(path), os.path.realpath(folder)
+    return inner.startswith(outer.rstrip(os.sep) + os.sep)
