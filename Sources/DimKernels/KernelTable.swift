@@ -9,6 +9,9 @@ import Glibc
 @_exported import struct DimKernelTypes.Combination
 @_exported import struct DimKernelTypes.Gemm
 @_exported import struct DimKernelTypes.GemmNT
+@_exported import struct DimKernelTypes.LayerNormRows
+@_exported import struct DimKernelTypes.PatchRows
+@_exported import struct DimKernelTypes.PoolMap
 @_exported import struct DimKernelTypes.WinogradKernels
 @_exported import struct DimKernelTypes.WinogradOutput
 @_exported import struct DimKernelTypes.WinogradTiles
@@ -46,6 +49,21 @@ package struct KernelTable: @unchecked Sendable {
     package let allFinite: (In, _ count: Int) -> Bool
     package let squaresFinite: (In, _ count: Int) -> Bool
     package let adam: (_ w: Out, _ gradient: In, _ m: Out, _ v: Out, _ count: Int, AdamStep) -> Void
+    package let gatherPatches: (PatchRows) -> Void
+    package let scatterPatches: (PatchRows) -> Void
+    package let maxPool: (PoolMap) -> Void
+    package let maxPoolGradient: (PoolMap) -> Void
+    package let averagePool: (PoolMap) -> Void
+    package let averagePoolGradient: (PoolMap) -> Void
+    package let reluInPlace: (Out, _ count: Int) -> Void
+    package let multiply: (In, Out, _ count: Int) -> Void
+    package let affinePlane: (In, _ rows: Int, _ scale: In, _ shift: In, _ relu: Bool, Out) -> Void
+    package let sigmoid: (Out, _ count: Int) -> Void
+    package let sigmoidGradient: (In, _ gradient: Out, _ count: Int) -> Void
+    package let addRowSums: (In, _ rows: Int, Sums) -> Void
+    package let layerNorm: (LayerNormRows) -> Void
+    package let layerNormGradient: (LayerNormRows) -> Void
+    package let layerNormGradientSums: (In, _ dy: In, _ rows: Int, _ statistics: In, Sums) -> Void
 
     private static let baseline = KernelTable(
         name: "baseline",
@@ -65,7 +83,22 @@ package struct KernelTable: @unchecked Sendable {
         addColumnSums: DimKernelsBaseline.addColumnSums,
         allFinite: DimKernelsBaseline.allFinite,
         squaresFinite: DimKernelsBaseline.squaresFinite,
-        adam: DimKernelsBaseline.adam)
+        adam: DimKernelsBaseline.adam,
+        gatherPatches: DimKernelsBaseline.gatherPatches,
+        scatterPatches: DimKernelsBaseline.scatterPatches,
+        maxPool: DimKernelsBaseline.maxPool,
+        maxPoolGradient: DimKernelsBaseline.maxPoolGradient,
+        averagePool: DimKernelsBaseline.averagePool,
+        averagePoolGradient: DimKernelsBaseline.averagePoolGradient,
+        reluInPlace: DimKernelsBaseline.reluInPlace,
+        multiply: DimKernelsBaseline.multiply,
+        affinePlane: DimKernelsBaseline.affinePlane,
+        sigmoid: DimKernelsBaseline.sigmoid,
+        sigmoidGradient: DimKernelsBaseline.sigmoidGradient,
+        addRowSums: DimKernelsBaseline.addRowSums,
+        layerNorm: DimKernelsBaseline.layerNorm,
+        layerNormGradient: DimKernelsBaseline.layerNormGradient,
+        layerNormGradientSums: DimKernelsBaseline.layerNormGradientSums)
 
     private static let avx2 = KernelTable(
         name: "avx2",
@@ -85,7 +118,22 @@ package struct KernelTable: @unchecked Sendable {
         addColumnSums: DimKernelsAVX2.addColumnSums,
         allFinite: DimKernelsAVX2.allFinite,
         squaresFinite: DimKernelsAVX2.squaresFinite,
-        adam: DimKernelsAVX2.adam)
+        adam: DimKernelsAVX2.adam,
+        gatherPatches: DimKernelsAVX2.gatherPatches,
+        scatterPatches: DimKernelsAVX2.scatterPatches,
+        maxPool: DimKernelsAVX2.maxPool,
+        maxPoolGradient: DimKernelsAVX2.maxPoolGradient,
+        averagePool: DimKernelsAVX2.averagePool,
+        averagePoolGradient: DimKernelsAVX2.averagePoolGradient,
+        reluInPlace: DimKernelsAVX2.reluInPlace,
+        multiply: DimKernelsAVX2.multiply,
+        affinePlane: DimKernelsAVX2.affinePlane,
+        sigmoid: DimKernelsAVX2.sigmoid,
+        sigmoidGradient: DimKernelsAVX2.sigmoidGradient,
+        addRowSums: DimKernelsAVX2.addRowSums,
+        layerNorm: DimKernelsAVX2.layerNorm,
+        layerNormGradient: DimKernelsAVX2.layerNormGradient,
+        layerNormGradientSums: DimKernelsAVX2.layerNormGradientSums)
 
     private static let avx512 = KernelTable(
         name: "avx512",
@@ -105,7 +153,22 @@ package struct KernelTable: @unchecked Sendable {
         addColumnSums: DimKernelsAVX512.addColumnSums,
         allFinite: DimKernelsAVX512.allFinite,
         squaresFinite: DimKernelsAVX512.squaresFinite,
-        adam: DimKernelsAVX512.adam)
+        adam: DimKernelsAVX512.adam,
+        gatherPatches: DimKernelsAVX512.gatherPatches,
+        scatterPatches: DimKernelsAVX512.scatterPatches,
+        maxPool: DimKernelsAVX512.maxPool,
+        maxPoolGradient: DimKernelsAVX512.maxPoolGradient,
+        averagePool: DimKernelsAVX512.averagePool,
+        averagePoolGradient: DimKernelsAVX512.averagePoolGradient,
+        reluInPlace: DimKernelsAVX512.reluInPlace,
+        multiply: DimKernelsAVX512.multiply,
+        affinePlane: DimKernelsAVX512.affinePlane,
+        sigmoid: DimKernelsAVX512.sigmoid,
+        sigmoidGradient: DimKernelsAVX512.sigmoidGradient,
+        addRowSums: DimKernelsAVX512.addRowSums,
+        layerNorm: DimKernelsAVX512.layerNorm,
+        layerNormGradient: DimKernelsAVX512.layerNormGradient,
+        layerNormGradientSums: DimKernelsAVX512.layerNormGradientSums)
 
     /// Those that this CPU and its operating system can run, the fastest first. Never empty.
     package static let supported: [KernelTable] = {

@@ -1,0 +1,85 @@
+import DimKernels
+import DimRuntime
+
+extension PatchConvolution {
+    /// y = x W^T, times `scale`, plus `bias`, then ReLU, as far as they are given.
+    package func forward(
+        _ x: Activation, packed: UnsafePointer<Float>, scale: UnsafePointer<Float>? = nil,
+        bias: UnsafePointer<Float>? = nil, relu: Bool = false, into y: Activation, scratch: UnsafeMutablePointer<Float>
+    ) {
+        let panels = paddedOutputs / 32
+        let threads = min(ThreadPool.shared.threads, workers)
+        let rows = Parts(count: y.rows, size: PatchConvolution.rowsOfSlab(y.rows, threads))
+        // Few rows: the threads share the outputs.
+        let groups = Parts(
+            count: panels, size: rows.parts >= 2 * threads ? panels : max(1, panels * rows.parts / (2 * threads)))
+        let slab = forwardSlab
+        ThreadPool.shared.parallel(rows.parts * groups.parts, workers: workers) { task, worker in
+            let part = rows.part(task / groups.parts)
+            let group = groups.part(task % groups.parts)
+            let columns = scratch + worker * slab
+            var product = Gemm(
+                rows: part.count, columns: 32 * group.count, depth: 0, a: UnsafePointer(x.pointer), aRow: 16,
+                b: packed + group.lowerBound * depth * 32, bPanel: depth * 32,
+                c: y.block(2 * group.lowerBound) + part.lowerBound * 16, cRow: 16, cHalf: y.blockStride)
+            if isCompact { gatherCompact(x, part, into: columns) }
+            for from in Swift.stride(from: 0, to: depth, by: PatchConvolution.chain) {
+                let to = min(from + PatchConvolution.chain, depth)
+                product.depth = to - from
+                if isCompact {
+                    product.a = UnsafePointer(columns + from)
+                    product.aRow = compactStep
+                    product.aBlock = 16
+                } else if isPointwise {
+                    product.a = UnsafePointer(x.block(from / 16) + part.lowerBound * 16)
+                    product.aBlock = x.blockStride
+                } else {
+                    let step = Activation.blockStride(rows: part.count)
+                    for block in from / 16..<(to + 15) / 16 {
+                        let source = x.block(block % inputBlocks)
+                        kernels.gatherPatches(
+                            patches(
+                                source, place: block / inputBlocks, first: part.lowerBound, count: part.count,
+                                target: columns + (block - from / 16) * step, step: 16))
+                    }
+                    product.a = UnsafePointer(columns)
+                    product.aBlock = step
+                }
+                if to == depth {
+                    product.scale = scale.map { $0 + group.lowerBound * 32 }
+                    product.bias = bias.map { $0 + group.lowerBound * 32 }
+                    product.relu = relu
+                }
+                kernels.gemm(product)
+                product.b += product.depth * 32
+                product.accumulate = true
+            }
+        }
+    }
+
+    /// About `slabRows`, so that threads have equally many slabs.
+    static func rowsOfSlab(_ rows: Int, _ threads: Int) -> Int {
+        var parts = (rows + slabRows - 1) / slabRows
+        if parts > threads / 2 { parts = (parts + threads - 1) / threads * threads }
+        return max(1, (rows + parts - 1) / parts)
+    }
+
+    /// Windows (rows, compactStep), k = (place, channel) without gaps: each vector overwrites the last one's empty lanes.
+    func gatherCompact(_ x: Activation, _ rows: Range<Int>, into columns: UnsafeMutablePointer<Float>) {
+        for place in 0..<places {
+            kernels.gatherPatches(
+                patches(
+                    x.block(0), place: place, first: rows.lowerBound, count: rows.count,
+                    target: columns + place * input.channels, step: compactStep))
+        }
+    }
+
+    private var forwardSlab: Int {
+        if isPointwise { return 0 }
+        if isCompact { return PatchConvolution.slabRows * compactStep + PatchConvolution.compactSlack }
+        let blocks = (min(depth, PatchConvolution.chain) + 15) / 16
+        return blocks * Activation.blockStride(rows: PatchConvolution.slabRows)
+    }
+
+    func forwardScratch(images: Int) -> Int { workers * forwardSlab }
+}

@@ -1,0 +1,108 @@
+import DimArchitecture
+import DimKernels
+import DimRuntime
+
+/// torch.nn.Conv2d of any kernel, stride, zero padding and channel counts over blocked activations; a linear layer is the
+/// same on maps of one pixel. The operator may be a part of a wider layer: of the input channels firstInput ..< firstInput
+/// + input.channels of `weightInputs`, as the heads that read cat(map, vector) are factored.
+///
+/// A convolution is a matrix product over its windows: rows are windows (images x output pixels), k runs over the kernel's
+/// places and the channels. Windows are gathered 256 values of k and some rows at a time, which stay in the second-level
+/// cache; the product of each such slab is added to the output. A sum is thus a chain of 256 terms and a sum of chains,
+/// whatever the number of images, rows of a slab or threads. See docs/operators.md.
+package struct PatchConvolution {
+    package enum Direction { case forward, dataGradient }
+
+    package let input: MapShape
+    package let output: MapShape
+    package let kernel: (rows: Int, columns: Int)
+    package let stride: (rows: Int, columns: Int)
+    package let padding: (rows: Int, columns: Int)
+    package let weightInputs: Int
+    package let firstInput: Int
+    let kernels: KernelTable
+    /// Tasks that run at once have scratch memory each: so many.
+    let workers: Int
+
+    /// Terms of a chain of multiply-adds.
+    static let chain = 256
+    /// Rows of a slab: with 256 values of k, 128 KB.
+    static let slabRows = 128
+    /// Outputs that a task of the weight gradient covers.
+    static let gradientOutputs = 128
+
+    package init(
+        input: MapShape, outputs: Int, kernel: (rows: Int, columns: Int) = (1, 1),
+        stride: (rows: Int, columns: Int) = (1, 1), padding: (rows: Int, columns: Int) = (0, 0),
+        weightInputs: Int? = nil, firstInput: Int = 0, kernels: KernelTable = DimKernels.selected
+    ) {
+        self.input = input
+        self.kernel = kernel
+        self.stride = stride
+        self.padding = padding
+        self.weightInputs = weightInputs ?? input.channels
+        self.firstInput = firstInput
+        self.kernels = kernels
+        output = MapShape(
+            channels: outputs, height: (input.height + 2 * padding.rows - kernel.rows) / stride.rows + 1,
+            width: (input.width + 2 * padding.columns - kernel.columns) / stride.columns + 1)
+        workers = max(ThreadPool.cores(), ThreadPool.shared.threads)
+        precondition(firstInput >= 0 && firstInput + input.channels <= self.weightInputs)
+        precondition(input.height + 2 * padding.rows >= kernel.rows)
+        precondition(input.width + 2 * padding.columns >= kernel.columns)
+    }
+
+    // MARK: Sizes
+
+    /// Places of the kernel.
+    var places: Int { kernel.rows * kernel.columns }
+    /// Blocks of 16 input channels that hold any.
+    var inputBlocks: Int { (input.channels + 15) / 16 }
+    /// The layer's padded outputs, a multiple of 32.
+    var paddedOutputs: Int { Activation.blocks(output.channels) * 16 }
+    /// A window is its pixel: nothing needs to be gathered.
+    var isPointwise: Bool { places == 1 && stride == (1, 1) && padding == (0, 0) }
+    /// Windows of few channels are packed without the padding lanes.
+    var isCompact: Bool { places > 1 && input.channels < 16 }
+    /// The length of k: (place, channel), each place padded to whole blocks but where windows are compact or of one pixel.
+    var depth: Int {
+        places == 1 ? input.channels : isCompact ? places * input.channels : places * inputBlocks * 16
+    }
+    /// Floats of a compact window, the next multiple of 32; and past the last window, where its last vector ends.
+    var compactStep: Int { (depth + 31) / 32 * 32 }
+    static let compactSlack = 32
+
+    /// The weights of the layer's one output.
+    var weightStride: Int { weightInputs * places }
+
+    package func packedCount(_ direction: Direction) -> Int {
+        switch direction {
+        case .forward: depth * paddedOutputs
+        case .dataGradient: Activation.blocks(input.channels) * 16 * places * output.channels
+        }
+    }
+
+    package func scratch(images: Int) -> Int {
+        max(forwardScratch(images: images), dataGradientScratch(images: images), weightGradientScratch(images: images))
+    }
+
+    /// The windows at one place of the kernel, of one block of channels.
+    func patches(
+        _ x: UnsafeMutablePointer<Float>, place: Int, first: Int, count: Int, target: UnsafeMutablePointer<Float>,
+        step: Int
+    ) -> PatchRows {
+        PatchRows(
+            source: x, height: input.height, width: input.width, outputHeight: output.height,
+            outputWidth: output.width, rowStride: stride.rows, columnStride: stride.columns,
+            rowShift: place / kernel.columns - padding.rows, columnShift: place % kernel.columns - padding.columns,
+            first: first, count: count, target: target, targetStep: step)
+    }
+}
+
+/// The parts of `count` things, each of `size` or, in the end, fewer.
+struct Parts {
+    let count: Int
+    let size: Int
+    var parts: Int { (count + size - 1) / size }
+    func part(_ index: Int) -> Range<Int> { index * size..<min((index + 1) * size, count) }
+}
