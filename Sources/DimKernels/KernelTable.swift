@@ -7,6 +7,7 @@ import Glibc
 
 @_exported import struct DimKernelTypes.AdamStep
 @_exported import struct DimKernelTypes.Combination
+@_exported import struct DimKernelTypes.Exponent
 @_exported import struct DimKernelTypes.Gemm
 @_exported import struct DimKernelTypes.GemmNT
 @_exported import struct DimKernelTypes.WinogradKernels
@@ -46,6 +47,10 @@ package struct KernelTable: @unchecked Sendable {
     package let allFinite: (In, _ count: Int) -> Bool
     package let squaresFinite: (In, _ count: Int) -> Bool
     package let adam: (_ w: Out, _ gradient: In, _ m: Out, _ v: Out, _ count: Int, AdamStep) -> Void
+    package let largest: (In, _ count: Int, _ sign: Float) -> Float
+    package let total: (In, _ count: Int) -> Double
+    package let exponentials: (In, _ count: Int, Exponent, Out?) -> Double
+    package let softplus: (In, _ count: Int, Exponent, Out?) -> Double
 
     private static let baseline = KernelTable(
         name: "baseline",
@@ -65,7 +70,11 @@ package struct KernelTable: @unchecked Sendable {
         addColumnSums: DimKernelsBaseline.addColumnSums,
         allFinite: DimKernelsBaseline.allFinite,
         squaresFinite: DimKernelsBaseline.squaresFinite,
-        adam: DimKernelsBaseline.adam)
+        adam: DimKernelsBaseline.adam,
+        largest: DimKernelsBaseline.largest,
+        total: DimKernelsBaseline.total,
+        exponentials: DimKernelsBaseline.exponentials,
+        softplus: DimKernelsBaseline.softplus)
 
     private static let avx2 = KernelTable(
         name: "avx2",
@@ -85,7 +94,11 @@ package struct KernelTable: @unchecked Sendable {
         addColumnSums: DimKernelsAVX2.addColumnSums,
         allFinite: DimKernelsAVX2.allFinite,
         squaresFinite: DimKernelsAVX2.squaresFinite,
-        adam: DimKernelsAVX2.adam)
+        adam: DimKernelsAVX2.adam,
+        largest: DimKernelsAVX2.largest,
+        total: DimKernelsAVX2.total,
+        exponentials: DimKernelsAVX2.exponentials,
+        softplus: DimKernelsAVX2.softplus)
 
     private static let avx512 = KernelTable(
         name: "avx512",
@@ -105,7 +118,11 @@ package struct KernelTable: @unchecked Sendable {
         addColumnSums: DimKernelsAVX512.addColumnSums,
         allFinite: DimKernelsAVX512.allFinite,
         squaresFinite: DimKernelsAVX512.squaresFinite,
-        adam: DimKernelsAVX512.adam)
+        adam: DimKernelsAVX512.adam,
+        largest: DimKernelsAVX512.largest,
+        total: DimKernelsAVX512.total,
+        exponentials: DimKernelsAVX512.exponentials,
+        softplus: DimKernelsAVX512.softplus)
 
     /// Those that this CPU and its operating system can run, the fastest first. Never empty.
     package static let supported: [KernelTable] = {
