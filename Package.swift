@@ -66,6 +66,7 @@ let package = Package(
             path: "Benchmarks/Kernels",
             swiftSettings: strict),
 
+        .testTarget(name: "DimArchitectureTests", dependencies: ["DimArchitecture"]),
         .testTarget(name: "DimKernelsTests", dependencies: ["DimKernels", "DimRuntime"]),
         .testTarget(name: "DimOperatorsTests", dependencies: ["DimOperators", "DimKernels", "DimRuntime"]),
         .testTarget(name: "DimFilesTests", dependencies: ["DimArchitecture", "DimFiles", "DimRuntime", "CHDF5"]),
