@@ -1,4 +1,5 @@
-/* Vector loads and stores without an alignment, the maximum, and prefetches, as one instruction each.
+/* Vector loads and stores without an alignment, the maximum, scaling by a power of two, and prefetches, as one instruction
+   each or few.
 
    Why not Swift's own: `loadUnaligned(as:)` is generic, and where the optimiser does not inline it, its specialisation is a
    weak symbol that the linker merges with another module's, built for another instruction set. A static function cannot be
@@ -14,7 +15,13 @@
     DIM_INLINE dim_float##n dim_load##n(const float *_Nonnull p) { return *(const dim_unaligned##n *)p; }      \
     DIM_INLINE void dim_store##n(dim_float##n v, float *_Nonnull p) { *(dim_unaligned##n *)p = v; }            \
     /* b where either is NaN, as MAXPS has it */                                                               \
-    DIM_INLINE dim_float##n dim_max##n(dim_float##n a, dim_float##n b) { return a > b ? a : b; }
+    DIM_INLINE dim_float##n dim_max##n(dim_float##n a, dim_float##n b) { return a > b ? a : b; }               \
+    typedef unsigned dim_bits##n __attribute__((ext_vector_type(n)));                                          \
+    /* v * 2^k, whole k in [-126, 128], given as 1.5 * 2^23 + k: its last bits are k. NaN stays NaN. */        \
+    DIM_INLINE dim_float##n dim_scale##n(dim_float##n v, dim_float##n k) {                                     \
+        dim_bits##n exponent = (dim_bits##n)k - 0x4b400000u + 254u, half = exponent >> 1;                      \
+        return v * (dim_float##n)(half << 23) * (dim_float##n)((exponent - half) << 23);                       \
+    }
 
 /* Fetches a cache line that will be read, or written: from a distance where the hardware cannot guess it. */
 DIM_INLINE void dim_prefetch(const float *_Nonnull p) { __builtin_prefetch(p, 0, 2); }

@@ -7,6 +7,7 @@ import Glibc
 
 @_exported import struct DimKernelTypes.AdamStep
 @_exported import struct DimKernelTypes.Combination
+@_exported import struct DimKernelTypes.Exponent
 @_exported import struct DimKernelTypes.Gemm
 @_exported import struct DimKernelTypes.GemmNT
 @_exported import struct DimKernelTypes.LayerNormRows
@@ -64,6 +65,10 @@ package struct KernelTable: @unchecked Sendable {
     package let layerNorm: (LayerNormRows) -> Void
     package let layerNormGradient: (LayerNormRows) -> Void
     package let layerNormGradientSums: (In, _ dy: In, _ rows: Int, _ statistics: In, Sums) -> Void
+    package let largest: (In, _ count: Int, _ sign: Float) -> Float
+    package let total: (In, _ count: Int) -> Double
+    package let exponentials: (In, _ count: Int, Exponent, Out?) -> Double
+    package let softplus: (In, _ count: Int, Exponent, Out?) -> Double
 
     private static let baseline = KernelTable(
         name: "baseline",
@@ -98,7 +103,11 @@ package struct KernelTable: @unchecked Sendable {
         addRowSums: DimKernelsBaseline.addRowSums,
         layerNorm: DimKernelsBaseline.layerNorm,
         layerNormGradient: DimKernelsBaseline.layerNormGradient,
-        layerNormGradientSums: DimKernelsBaseline.layerNormGradientSums)
+        layerNormGradientSums: DimKernelsBaseline.layerNormGradientSums,
+        largest: DimKernelsBaseline.largest,
+        total: DimKernelsBaseline.total,
+        exponentials: DimKernelsBaseline.exponentials,
+        softplus: DimKernelsBaseline.softplus)
 
     private static let avx2 = KernelTable(
         name: "avx2",
@@ -133,7 +142,11 @@ package struct KernelTable: @unchecked Sendable {
         addRowSums: DimKernelsAVX2.addRowSums,
         layerNorm: DimKernelsAVX2.layerNorm,
         layerNormGradient: DimKernelsAVX2.layerNormGradient,
-        layerNormGradientSums: DimKernelsAVX2.layerNormGradientSums)
+        layerNormGradientSums: DimKernelsAVX2.layerNormGradientSums,
+        largest: DimKernelsAVX2.largest,
+        total: DimKernelsAVX2.total,
+        exponentials: DimKernelsAVX2.exponentials,
+        softplus: DimKernelsAVX2.softplus)
 
     private static let avx512 = KernelTable(
         name: "avx512",
@@ -168,7 +181,11 @@ package struct KernelTable: @unchecked Sendable {
         addRowSums: DimKernelsAVX512.addRowSums,
         layerNorm: DimKernelsAVX512.layerNorm,
         layerNormGradient: DimKernelsAVX512.layerNormGradient,
-        layerNormGradientSums: DimKernelsAVX512.layerNormGradientSums)
+        layerNormGradientSums: DimKernelsAVX512.layerNormGradientSums,
+        largest: DimKernelsAVX512.largest,
+        total: DimKernelsAVX512.total,
+        exponentials: DimKernelsAVX512.exponentials,
+        softplus: DimKernelsAVX512.softplus)
 
     /// Those that this CPU and its operating system can run, the fastest first. Never empty.
     package static let supported: [KernelTable] = {
