@@ -107,6 +107,44 @@ int dim_num_threads(void);
  * whole batch in memory (about 3 MB an image) and returns DIM_OUT_OF_MEMORY where that fails. */
 size_t dim_max_images(void);
 
+/* ---- Architectures ----------------------------------------------------------------------------------- */
+/*
+ * Which networks: the image's shape, the encoder's layers, the score networks, the prior discriminator, the
+ * classifier. An architecture is a value: it is made from a name or from a description in JSON, and never changes.
+ * docs/architecture.md has the grammar. Several threads may use one handle at once.
+ */
+typedef struct dim_architecture dim_architecture;
+
+/* One of the architectures with names: "notebook", "basic28", "basic32", "basic64", "alex64", "resnet19_32".
+ * *out: to be freed with dim_architecture_free.
+ * Errors: DIM_INVALID_ARGUMENT (NULL, ""), DIM_UNKNOWN_NAME. */
+dim_status dim_architecture_preset(const char *name, dim_architecture **out);
+
+/* The name of preset `index`, counted from 0; NULL past the last. Static storage. */
+const char *dim_architecture_preset_name(size_t index);
+
+/* Reads a description: JSON, UTF-8, `bytes` bytes without a NUL, at most 60,000. What it leaves out comes from the
+ * preset that it names, or has a default. *out: to be freed with dim_architecture_free.
+ * Errors: DIM_INVALID_ARGUMENT (NULL; no JSON; a description with faults: dim_last_error() lists all of them, each
+ * with its place, "encoder.layers[3].stride: expected 1 to 4, found 0"), DIM_TOO_LARGE. */
+dim_status dim_architecture_parse(const char *json, size_t bytes, dim_architecture **out);
+
+/* Writes the canonical description, NUL-terminated: every key with its value, in a fixed order, without spaces. Two
+ * architectures are the same if these texts are, "preset" left aside; reading the text gives the same architecture.
+ * capacity: of out, in bytes. *needed: the text's bytes with the NUL, also where the capacity is too small; may be
+ * NULL. out may be NULL if capacity is 0, to ask for the size.
+ * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT, DIM_SIZE_MISMATCH (the capacity is too small; out is untouched). */
+dim_status dim_architecture_json(const dim_architecture *architecture, char *out, size_t capacity, size_t *needed);
+
+/* Writes a table of the layers as JSON: {"layers": [{"network": "encoder", "name": "c0", "op": "conv",
+ * "output": [64, 16, 16], "parameters": 3200, "multiply_adds": 786432}, ...], "parameters": ..., "multiply_adds": ...}.
+ * A vector's output is [n]; multiply_adds are those of one image's forward pass. Sizes and errors: as
+ * dim_architecture_json. */
+dim_status dim_architecture_summary(const dim_architecture *architecture, char *out, size_t capacity, size_t *needed);
+
+/* Accepts NULL and ignores a handle that is not live. */
+void dim_architecture_free(dim_architecture *architecture);
+
 /* ---- Model ------------------------------------------------------------------------------------------- */
 
 /* A set of networks and their weights. */

@@ -54,9 +54,14 @@ package struct ImageDescription: Equatable, Sendable {
         self.channels = channels
         self.height = height
         self.width = width
-        self.mean = mean
-        self.std = std
+        self.mean = ImageDescription.shortest(mean)
+        self.std = ImageDescription.shortest(std)
         self.resize = resize
+    }
+
+    /// Equal numbers are one.
+    private static func shortest(_ values: [Double]) -> [Double] {
+        values.count > 1 && values.allSatisfy { $0 == values[0] } ? [values[0]] : values
     }
 
     package var shape: MapShape { MapShape(channels: channels, height: height, width: width) }

@@ -24,8 +24,18 @@ struct Faults {
 
     /// place: "encoder.layers[3].stride"; "" for the description as a whole.
     mutating func add(_ place: String, _ text: String) {
+        note(place, text)
+        touchSilently(place)
+    }
+
+    /// A fault that leaves shapes as they are: what follows is still checked.
+    mutating func note(_ place: String, _ text: String) {
         count += 1
         if lines.count < Faults.shown { lines.append(place.isEmpty ? text : "\(place): \(text)") }
+    }
+
+    /// Counts as a place with a fault, without a line of its own.
+    mutating func touchSilently(_ place: String) {
         var part = Substring(place)
         while touched.insert(String(part)).inserted {
             guard let cut = part.lastIndex(where: { $0 == "." || $0 == "[" }) else { break }
@@ -42,7 +52,7 @@ struct Faults {
 }
 
 /// Foreign text in a message: printable ASCII, at most 40 characters, in quotes.
-func quoted(_ text: String) -> String {
+package func quoted(_ text: String) -> String {
     var result = "\""
     for (index, scalar) in text.unicodeScalars.enumerated() {
         if index == 40 { return result + "...\"" }

@@ -262,7 +262,7 @@ struct Inference {
 
     private mutating func classifier(_ classifier: ClassifierDescription, _ y: MapShape) -> [ResolvedLayer]? {
         let count = classifier.hidden.count + 1
-        let names = classifier.names ?? ClassifierDescription.defaultNames(count)
+        let names = classifier.names ?? ClassifierDescription.defaultNames(count, outputNorm: classifier.outputNorm)
         var layers: [Layer] = []
         for (index, size) in (classifier.hidden + [classifier.classes]).enumerated() {
             let isLast = index == count - 1
@@ -283,9 +283,9 @@ struct Inference {
 }
 
 extension ClassifierDescription {
-    /// Of `count` layers, the last one's norm included.
-    static func defaultNames(_ count: Int) -> [[String]] {
-        (0..<count).map { ["l\($0)", "l\($0)_norm"] }
+    /// Of `count` layers, the last one included.
+    static func defaultNames(_ count: Int, outputNorm: Bool) -> [[String]] {
+        (0..<count).map { $0 < count - 1 || outputNorm ? ["l\($0)", "l\($0)_norm"] : ["l\($0)"] }
     }
 }
 

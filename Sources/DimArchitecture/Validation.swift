@@ -111,7 +111,7 @@ struct Validation {
         if layer.op == .dropout && !(layer.probability >= 0 && layer.probability < 1)
             && !faults.touch(place + ".dropout")
         {
-            faults.add(place + ".dropout", "expected 0 or more and below 1, found \(layer.probability)")
+            faults.note(place + ".dropout", "expected 0 or more and below 1, found \(layer.probability)")
         }
         if layer.op == .residual { checkResidual(layer, place) }
     }
@@ -139,7 +139,8 @@ struct Validation {
         check(shortcut, at, &names)
         if shortcut.op != .conv && !faults.touch(at + ".op") {
             faults.add(at + ".op", "expected \"conv\", found \"\(shortcut.op.rawValue)\"")
-        } else if shortcut.name != "s0" && !faults.touch(at + ".name") {
+        }
+        if shortcut.name != "s0" && !faults.touch(at + ".op") && !faults.touch(at + ".name") {
             faults.add(at + ".name", "expected \"s0\", found \(shortcut.name.map(quoted) ?? "null")")
         }
     }
@@ -161,10 +162,10 @@ struct Validation {
     private mutating func claim(_ name: String, _ place: String, _ names: inout Set<String>) {
         if faults.touch(place) { return }
         if !isLayerName(name) {
-            faults.add(
+            faults.note(
                 place, "expected letters, a number and perhaps a suffix, as in c0 or c0_norm, found \(quoted(name))")
         } else if !names.insert(name).inserted {
-            faults.add(place, "\(quoted(name)) is the name of another layer or norm")
+            faults.note(place, "\(quoted(name)) is the name of another layer or norm")
         }
     }
 
@@ -215,7 +216,7 @@ struct Validation {
         checkHidden(classifier.hidden, "classifier.hidden")
         range(classifier.classes, Limits.minimumClasses...Limits.channels, "classifier.classes")
         if !(classifier.dropout >= 0 && classifier.dropout < 1) && !faults.touch("classifier.dropout") {
-            faults.add("classifier.dropout", "expected 0 or more and below 1, found \(classifier.dropout)")
+            faults.note("classifier.dropout", "expected 0 or more and below 1, found \(classifier.dropout)")
         }
         guard let names = classifier.names, !faults.touch("classifier.names") else { return }
         let count = classifier.hidden.count + 1
