@@ -1,0 +1,97 @@
+import DimArchitecture
+import DimOperators
+import DimRuntime
+
+/// How the networks of an architecture are computed: built once, never changed, shared by all models of the architecture.
+final class ModelPlan: @unchecked Sendable {
+    let architecture: Architecture
+    let resolved: ResolvedArchitecture
+    let encoder: Stack
+    let features: Stack.Node
+    let conv: Stack.Node?
+    let fc: Stack.Node?
+    let local: PairHead?
+    let global: PairHead?
+    let prior: Stack?
+    let classifier: Stack?
+    /// Slots for what calls keep beside the stacks.
+    let imageSlot: Int
+    let vectorSlot: Int
+    let mapSlot: Int
+    let squashSlot: Int
+    let vectorGradientSlot: Int
+    let ownSlots: Int
+    /// Images in flight in evaluation mode: bounds the memory of a call, whatever n is.
+    let block: Int
+    /// Per channel; empty where images are taken as they are.
+    let mean: [Float]
+    let std: [Float]
+
+    init(_ architecture: Architecture) {
+        self.architecture = architecture
+        resolved = architecture.resolved
+        var slots = SlotCounter()
+        func ids(_ network: Network) -> ParameterIDs { ParameterIDs(architecture.parameters(of: network)) }
+        encoder = Stack(.encoder, resolved.encoder, input: resolved.image, ids(.encoder), &slots)
+        features = encoder.nodes[resolved.featuresIndex]
+        conv = resolved.convIndex.map { [encoder] in encoder.nodes[$0] }
+        fc = resolved.fcIndex.map { [encoder] in encoder.nodes[$0] }
+        let vector = MapShape(channels: resolved.encodedSize)
+        local = resolved.local.map { ModelPlan.head(.localD, $0, vector, ids(.localD), &slots) }
+        global = resolved.global.map { ModelPlan.head(.globalD, $0, vector, ids(.globalD), &slots) }
+        prior = resolved.prior.map { Stack(.priorD, $0, input: vector, ids(.priorD), &slots) }
+        classifier = resolved.classifier.map { Stack(.classifier, $0, input: vector, ids(.classifier), &slots) }
+        imageSlot = slots.take()
+        vectorSlot = slots.take()
+        mapSlot = slots.take()
+        squashSlot = slots.take()
+        vectorGradientSlot = slots.take()
+        ownSlots = slots.take(8)
+        let image = architecture.image
+        mean = image.isNormalised ? (0..<image.channels).map { Float(image.mean(ofChannel: $0)) } : []
+        std = image.isNormalised ? (0..<image.channels).map { Float(image.std(ofChannel: $0)) } : []
+        let floats = encoder.all.reduce(Activation.count(resolved.image, images: 1)) {
+            $0 + 2 * Activation.count($1.output, images: 1)
+        }
+        block = max(1, min(64, ModelPlan.floatsInFlight / max(1, floats)))
+    }
+
+    private static let floatsInFlight = 1 << 24
+
+    private static func head(
+        _ network: Network, _ head: ResolvedHead, _ vector: MapShape, _ ids: ParameterIDs, _ slots: inout SlotCounter
+    ) -> PairHead {
+        let isLocal = network == .localD
+        let grid = isLocal ? MapShape(channels: 1, height: head.input.height, width: head.input.width) : MapShape(channels: 1)
+        switch head.description.score {
+        case .dot:
+            let map = Stack(network, head.map, input: head.input, ids, &slots)
+            let own = Stack(network, head.vector, input: vector, ids, &slots)
+            return PairHead(
+                network, map: head.input, vector: vector, grid: grid,
+                kind: .dot(map: map, vector: own, scale: Float(head.scale)), &slots)
+        case .concat:
+            let map = head.map.isEmpty ? nil : Stack(network, head.map, input: head.input, ids, &slots)
+            let read = map?.output ?? head.input
+            let first = head.joint[0]
+            let inputs = read.channels + vector.channels
+            let outputs = first.output.channels
+            let firstMap = PatchConvolution(
+                input: read, outputs: outputs, weightInputs: inputs, firstInput: isLocal ? 0 : vector.channels)
+            let firstVector = PatchConvolution(
+                input: vector, outputs: outputs, weightInputs: inputs, firstInput: isLocal ? read.channels : 0)
+            let rest = Array(head.joint.dropFirst())
+            return PairHead(
+                network, map: head.input, vector: vector, grid: grid,
+                kind: .concat(
+                    map: map, firstMap: firstMap, firstVector: firstVector, weight: ids[first.path + ".weight"],
+                    bias: ids[first.path + ".bias"],
+                    rest: rest.isEmpty
+                        ? nil
+                        : Stack(network, rest, input: MapShape(channels: outputs, height: grid.height, width: grid.width), ids, &slots)),
+                &slots)
+        }
+    }
+
+    func head(_ network: Network) -> PairHead? { network == .localD ? local : network == .globalD ? global : nil }
+}

@@ -1,0 +1,456 @@
+import DimArchitecture
+import DimKernels
+import DimOperators
+import DimRuntime
+
+/// Which images' locations a vector is scored against. Slot s of vector j is image `image(j, s)`.
+struct Pairs {
+    let vectors: Int
+    let slots: Int
+    /// Row j holds vector j's images, its own first; nil where each vector is scored against every image, in their order.
+    let images: [Int]?
+
+    /// Every vector against every image.
+    static func all(_ n: Int, images: Int? = nil) -> Pairs { Pairs(vectors: n, slots: images ?? n, images: nil) }
+    /// Every vector against its own image alone.
+    static func own(_ n: Int) -> Pairs { Pairs(vectors: n, slots: 1, images: Array(0..<n)) }
+    /// Every vector against its own image and the next one's: M'_i = M_((i+1) mod n).
+    static func rotation(_ n: Int) -> Pairs {
+        Pairs(vectors: n, slots: 2, images: (0..<n).flatMap { [$0, ($0 + 1) % n] })
+    }
+
+    /// Every vector against its own image and k others, drawn without replacement: the first k places of a Fisher-Yates
+    /// shuffle of the other images in their order, place s exchanged with place s + (32 random bits mod what is left).
+    static func drawn(_ n: Int, k: Int, _ random: inout MersenneTwister) -> Pairs {
+        var images: [Int] = []
+        images.reserveCapacity(n * (k + 1))
+        for j in 0..<n {
+            var others = Array(0..<n)
+            others.remove(at: j)
+            images.append(j)
+            for s in 0..<k {
+                let chosen = s + Int(random.next() % UInt32(others.count - s))
+                others.swapAt(s, chosen)
+                images.append(others[s])
+            }
+        }
+        return Pairs(vectors: n, slots: k + 1, images: images)
+    }
+
+    func image(_ vector: Int, _ slot: Int) -> Int { images.map { $0[vector * slots + slot] } ?? slot }
+
+    func table(locations: Int) throws -> ScoreTable {
+        try ScoreTable(
+            vectors: vectors, slots: slots, locations: locations, own: images == nil ? .diagonal : .first)
+    }
+
+    /// How many scores there are.
+    func count(locations: Int) throws -> Int {
+        let (pairs, first) = vectors.multipliedReportingOverflow(by: slots)
+        let (count, second) = pairs.multipliedReportingOverflow(by: locations)
+        guard !first, !second, count <= 1 << 34 else {
+            throw DimError(
+                .tooLarge, "\(vectors) vectors x \(slots) images x \(locations) locations are more scores than 2^34")
+        }
+        return count
+    }
+}
+
+/// A score network: tells at each location of a map whether map and vector come from one image. The global score is the
+/// same with one location.
+final class PairHead: @unchecked Sendable {
+    enum Kind {
+        /// Both sides through networks of their own to vectors of `units`, then the dot product times `scale`.
+        case dot(map: Stack, vector: Stack, scale: Float)
+        /// A network over cat(M, y), whose first layer factors: W cat(M, y) = W_M M + W_y y. What depends on y alone is
+        /// computed once a vector, what depends on M once an image, whatever the number of pairs.
+        case concat(map: Stack?, firstMap: PatchConvolution, firstVector: PatchConvolution, weight: Int, bias: Int, rest: Stack?)
+    }
+
+    let network: Network
+    /// The map that the head reads, and the vector.
+    let map: MapShape
+    let vector: MapShape
+    /// Where scores are: the map's own height and width, or one place for the global score.
+    let grid: MapShape
+    let kind: Kind
+    let slot: Int
+    static let slotsTaken = 12
+
+    init(_ network: Network, map: MapShape, vector: MapShape, grid: MapShape, kind: Kind, _ slots: inout SlotCounter) {
+        self.network = network
+        self.map = map
+        self.vector = vector
+        self.grid = grid
+        self.kind = kind
+        slot = slots.take(PairHead.slotsTaken)
+    }
+
+    var locations: Int { grid.pixels }
+    var stacks: [Stack] {
+        switch kind {
+        case .dot(let map, let vector, _): [map, vector]
+        case .concat(let map, _, _, _, _, let rest): [map, rest].compactMap { $0 }
+        }
+    }
+}
+
+/// A head's weights, packed.
+final class PairHeadWeights {
+    let stacks: [StackWeights]
+    private let firstForward: [Buffer]
+    private let firstGradient: [Buffer]
+    private let firstBias: Buffer?
+    private let head: PairHead
+
+    init(_ head: PairHead, forTraining: Bool) throws {
+        self.head = head
+        stacks = try head.stacks.map { try StackWeights($0, forTraining: forTraining) }
+        guard case .concat(_, let map, let vector, _, _, _) = head.kind else {
+            (firstForward, firstGradient, firstBias) = ([], [], nil)
+            return
+        }
+        firstForward = try [map, vector].map { try Buffer(uninitialized: $0.packedCount(.forward)) }
+        firstGradient =
+            forTraining ? try [map, vector].map { try Buffer(uninitialized: $0.packedCount(.dataGradient)) } : []
+        firstBias = try Buffer(zeros: Activation.blocks(vector.output.channels) * 16)
+    }
+
+    func prepare(_ state: NetworkState) {
+        stacks.forEach { $0.prepare(state) }
+        guard case .concat(_, let map, let vector, let weight, let bias, _) = head.kind else { return }
+        for (index, part) in [map, vector].enumerated() {
+            part.pack(state.pointer(weight), .forward, into: firstForward[index].pointer)
+            if !firstGradient.isEmpty {
+                part.pack(state.pointer(weight), .dataGradient, into: firstGradient[index].pointer)
+            }
+        }
+        firstBias?.pointer.update(from: state.pointer(bias), count: vector.output.channels)
+    }
+
+    static func prepared(_ head: PairHead, _ state: NetworkState) throws -> PairHeadWeights {
+        try state.prepared {
+            let weights = try PairHeadWeights(head, forTraining: false)
+            weights.prepare(state)
+            return weights
+        }
+    }
+
+    func first(_ index: Int) -> UnsafePointer<Float> { UnsafePointer(firstForward[index].pointer) }
+    func firstForGradient(_ index: Int) -> UnsafePointer<Float> { UnsafePointer(firstGradient[index].pointer) }
+    var bias: UnsafePointer<Float>? { firstBias.map { UnsafePointer($0.pointer) } }
+}
+
+/// One run of a head over a batch's maps and vectors.
+final class PairHeadPass {
+    enum Slot: Int {
+        case scores, scoreGradients, rows, packed, a, p, da, dp, hidden, dHidden, mapGradient, scratch
+    }
+
+    let head: PairHead
+    let state: NetworkState
+    let weights: PairHeadWeights
+    let arena: Arena
+    let map: Activation
+    let vector: Activation
+    let pairs: Pairs
+    let passes: [StackPass]
+    /// Scores (vectors, slots, locations), contiguous.
+    private(set) var scores: UnsafeMutablePointer<Float>
+
+    private var images: Int { map.images }
+    private var vectors: Int { vector.images }
+
+    /// Runs forward: the scores are there.
+    init(
+        _ head: PairHead, _ state: NetworkState, _ weights: PairHeadWeights, map: Activation, vector: Activation,
+        _ pairs: Pairs, training: Bool, _ arena: Arena, _ random: inout MersenneTwister
+    ) throws {
+        self.head = head
+        self.state = state
+        self.weights = weights
+        self.arena = arena
+        self.map = map
+        self.vector = vector
+        self.pairs = pairs
+        passes = zip(head.stacks, weights.stacks).map { StackPass($0, state, $1, arena, training: training) }
+        scores = try arena.floats(head.slot + Slot.scores.rawValue, try pairs.count(locations: head.locations))
+        switch head.kind {
+        case .dot(_, _, let scale): try forwardDot(scale, &random)
+        case .concat(let map, _, _, _, _, _): try forwardConcat(map, &random)
+        }
+    }
+
+    private func floats(_ slot: Slot, _ count: Int) throws -> UnsafeMutablePointer<Float> {
+        try arena.floats(head.slot + slot.rawValue, count)
+    }
+
+    private func activation(_ slot: Slot, _ shape: MapShape, _ images: Int) throws -> Activation {
+        try arena.activation(head.slot + slot.rawValue, shape, images: images)
+    }
+
+    /// The running statistics that follow from the batch.
+    func moved() throws -> [(index: Int, value: ParameterValue)] { try passes.flatMap { try $0.moved() } }
+
+    /// From the gradients of the scores, which are used up, to those of the parameters, of the vectors and of the map (both
+    /// added).
+    func backward(
+        _ scoreGradients: UnsafeMutablePointer<Float>, vectorGradient: Activation, mapGradient: Activation,
+        _ gradients: Gradients
+    ) throws {
+        switch head.kind {
+        case .dot(_, _, let scale):
+            try backwardDot(scoreGradients, scale, vectorGradient, mapGradient, gradients)
+        case .concat(let map, _, _, let weight, let bias, _):
+            try backwardConcat(scoreGradients, map, weight, bias, vectorGradient, mapGradient, gradients)
+        }
+    }
+
+    // MARK: Dot
+
+    private var mapVectors: Activation { passes[0].outputs[passes[0].stack.nodes.last!.index]! }
+    private var vectorVectors: Activation { passes[1].outputs[passes[1].stack.nodes.last!.index]! }
+    /// Scores of one row stand so far apart where they are (row, vector).
+    private var rowStride: Int { (vectors + 31) / 32 * 32 }
+
+    /// S(r, j) = scale f_r . v_j: one product over all pairs; where fewer are wanted they are picked out of it.
+    private func forwardDot(_ scale: Float, _ random: inout MersenneTwister) throws {
+        let f = try passes[0].forward(map, &random)
+        let v = try passes[1].forward(vector, &random)
+        let depth = f.blocks * 16
+        let packed = try floats(.packed, rowStride * depth)
+        pack(v, into: packed)
+        let locations = head.locations
+        let rows = try floats(.rows, ThreadPool.shared.threads * locations * rowStride)
+        let workers = ThreadPool.shared.threads
+        let (images, vectors, stride, pairs, scores) = (images, vectors, rowStride, pairs, scores)
+        ThreadPool.shared.parallel(images, workers: workers) { image, worker in
+            let own = rows + worker * locations * stride
+            for from in Swift.stride(from: 0, to: depth, by: PairHeadPass.chain) {
+                let k = min(PairHeadPass.chain, depth - from)
+                DimKernels.selected.gemm(
+                    Gemm(
+                        rows: locations, columns: stride, depth: k,
+                        a: f.block(from / 16) + image * locations * 16, aRow: 16, aBlock: f.blockStride,
+                        b: packed + from * 32, bPanel: depth * 32, c: own, cRow: stride, accumulate: from > 0))
+            }
+            for i in 0..<locations * stride { own[i] *= scale }
+            if pairs.images == nil {
+                BlockedLayout.transpose(
+                    own, rows: locations, columns: vectors, stride: stride, into: scores + image * locations,
+                    stride: images * locations)
+            } else {
+                for j in 0..<vectors {
+                    for s in 0..<pairs.slots where pairs.image(j, s) == image {
+                        let target = scores + (j * pairs.slots + s) * locations
+                        for l in 0..<locations { target[l] = own[l * stride + j] }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sums longer than this are cut, so that float32 keeps its digits.
+    private static let chain = 512
+
+    /// Panels of 32 vectors, each (unit, 32); zero past the last vector.
+    private func pack(_ v: Activation, into packed: UnsafeMutablePointer<Float>) {
+        let depth = v.blocks * 16
+        ThreadPool.shared.parallel(rowStride / 32) { panel, _ in
+            let target = packed + panel * depth * 32
+            let count = min(32, v.rows - panel * 32)
+            if count < 32 { target.update(repeating: 0, count: depth * 32) }
+            for block in 0..<v.blocks {
+                BlockedLayout.transpose(
+                    v.block(block) + panel * 32 * 16, rows: count, columns: 16, stride: 16,
+                    into: target + block * 16 * 32, stride: 32)
+            }
+        }
+    }
+
+    private func backwardDot(
+        _ scoreGradients: UnsafeMutablePointer<Float>, _ scale: Float, _ vectorGradient: Activation,
+        _ mapGradient: Activation, _ gradients: Gradients
+    ) throws {
+        let (f, v) = (mapVectors, vectorVectors)
+        let (images, vectors, locations, pairs) = (images, vectors, head.locations, pairs)
+        let rows = images * locations
+        // Both (vector, row) and (row, vector): each of the two products reads one of them along its rows.
+        var byVector = scoreGradients
+        if pairs.images != nil {
+            byVector = try floats(.scoreGradients, vectors * rows)
+            byVector.update(repeating: 0, count: vectors * rows)
+            for j in 0..<vectors {
+                for s in 0..<pairs.slots {
+                    let target = byVector + j * rows + pairs.image(j, s) * locations
+                    let source = scoreGradients + (j * pairs.slots + s) * locations
+                    for l in 0..<locations { target[l] += source[l] }
+                }
+            }
+        }
+        let stride = rowStride
+        let byRow = try floats(.rows, rows * stride)
+        ThreadPool.shared.parallel(images) { image, _ in
+            let own = byRow + image * locations * stride
+            for j in 0..<vectors {
+                let line = byVector + j * rows + image * locations
+                for l in 0..<locations { line[l] *= scale }
+            }
+            BlockedLayout.transpose(
+                byVector + image * locations, rows: vectors, columns: locations, stride: rows, into: own,
+                stride: stride)
+        }
+        let df = try activation(.a, f.shape, images)
+        let dv = try activation(.p, v.shape, vectors)
+        ThreadPool.shared.parallel(images) { image, _ in
+            DimKernels.selected.gemm(
+                Gemm(
+                    rows: locations, columns: v.blocks * 16, depth: vectors, a: byVector + image * locations, aRow: 1,
+                    aStep: rows, aBlock: 16 * rows, b: v.pointer, bRow: 16, bHalf: v.blockStride,
+                    bPanel: 2 * v.blockStride, c: df.pointer + image * locations * 16, cRow: 16,
+                    cHalf: df.blockStride, cPanel: 2 * df.blockStride))
+        }
+        ThreadPool.shared.parallel(v.blocks / 2) { panel, _ in
+            for from in Swift.stride(from: 0, to: rows, by: PairHeadPass.chain) {
+                DimKernels.selected.gemm(
+                    Gemm(
+                        rows: vectors, columns: 32, depth: min(PairHeadPass.chain, rows - from), a: byRow + from * stride,
+                        aRow: 1, aStep: stride, aBlock: 16 * stride, b: f.block(2 * panel) + from * 16, bRow: 16,
+                        bHalf: f.blockStride, bPanel: 2 * f.blockStride, c: dv.block(2 * panel), cRow: 16,
+                        cHalf: dv.blockStride, cPanel: 2 * dv.blockStride, accumulate: from > 0))
+            }
+        }
+        try passes[0].backward(df, into: mapGradient, accumulate: true, gradients)
+        try passes[1].backward(dv, into: vectorGradient, accumulate: true, gradients)
+    }
+
+    // MARK: Concat
+
+    /// Rows of hidden activations in flight.
+    private static let rowsInFlight = 4096
+    private var pairsInFlight: Int { max(1, PairHeadPass.rowsInFlight / head.locations) }
+    private var pairCount: Int { pairs.vectors * pairs.slots }
+
+    private var concat: (firstMap: PatchConvolution, firstVector: PatchConvolution) {
+        guard case .concat(_, let map, let vector, _, _, _) = head.kind else { preconditionFailure("not a concat head") }
+        return (map, vector)
+    }
+    private var rest: StackPass? {
+        guard case .concat(_, _, _, _, _, .some) = head.kind else { return nil }
+        return passes.last
+    }
+    private var hidden: MapShape {
+        MapShape(channels: concat.firstMap.output.channels, height: head.grid.height, width: head.grid.width)
+    }
+
+    private func forwardConcat(_ mapStack: Stack?, _ random: inout MersenneTwister) throws {
+        let (firstMap, firstVector) = concat
+        let m = mapStack == nil ? map : try passes[0].forward(map, &random)
+        let a = try activation(.a, firstMap.output, images)
+        let p = try activation(.p, firstVector.output, vectors)
+        let scratch = try floats(
+            .scratch, max(firstMap.scratch(images: images), firstVector.scratch(images: vectors)))
+        firstMap.forward(m, packed: weights.first(0), into: a, scratch: scratch)
+        firstVector.forward(vector, packed: weights.first(1), bias: weights.bias, into: p, scratch: scratch)
+        for from in stride(from: 0, to: pairCount, by: pairsInFlight) {
+            let count = min(pairsInFlight, pairCount - from)
+            let out = try hiddenForward(a, p, from, count, &random)
+            let target = scores + from * head.locations
+            for r in 0..<count * head.locations { target[r] = out.pointer[r * 16] }
+        }
+    }
+
+    /// The last layer's output for pairs from ..< from + count.
+    private func hiddenForward(
+        _ a: Activation, _ p: Activation, _ from: Int, _ count: Int, _ random: inout MersenneTwister
+    ) throws -> Activation {
+        let h = try activation(.hidden, hidden, count)
+        let (locations, pairs) = (head.locations, pairs)
+        let activates = rest != nil
+        ThreadPool.shared.parallel(count) { pair, _ in
+            let (j, s) = ((from + pair) / pairs.slots, (from + pair) % pairs.slots)
+            let image = pairs.image(j, s)
+            for block in 0..<h.blocks {
+                let x = a.block(block) + image * locations * 16
+                let y = UnsafeRawPointer(p.block(block) + j * 16).loadUnaligned(as: SIMD16<Float>.self)
+                let out = h.block(block) + pair * locations * 16
+                for l in 0..<locations {
+                    let sum = UnsafeRawPointer(x + l * 16).loadUnaligned(as: SIMD16<Float>.self) + y
+                    UnsafeMutableRawPointer(out + l * 16).storeBytes(
+                        of: activates ? sum.replacing(with: 0, where: sum .< 0) : sum, as: SIMD16<Float>.self)
+                }
+            }
+        }
+        return try rest?.forward(h, &random) ?? h
+    }
+
+    private func backwardConcat(
+        _ scoreGradients: UnsafeMutablePointer<Float>, _ mapStack: Stack?, _ weight: Int, _ bias: Int,
+        _ vectorGradient: Activation, _ mapGradient: Activation, _ gradients: Gradients
+    ) throws {
+        let (firstMap, firstVector) = concat
+        let a = try activation(.a, firstMap.output, images)
+        let p = try activation(.p, firstVector.output, vectors)
+        let da = try activation(.da, firstMap.output, images)
+        let dp = try activation(.dp, firstVector.output, vectors)
+        Elementwise.clear(da)
+        Elementwise.clear(dp)
+        var unused = MersenneTwister(seed: 0)  // no dropout in these networks
+        for from in stride(from: 0, to: pairCount, by: pairsInFlight) {
+            let count = min(pairsInFlight, pairCount - from)
+            let out = try hiddenForward(a, p, from, count, &unused)
+            let dOut = try activation(.packed, out.shape, count)
+            Elementwise.clear(dOut)
+            let source = scoreGradients + from * head.locations
+            for r in 0..<count * head.locations { dOut.pointer[r * 16] = source[r] }
+            var dh = dOut
+            if let rest {
+                dh = try activation(.dHidden, hidden, count)
+                try rest.backward(dOut, into: dh, gradients)
+                Elementwise.reluGradient(try activation(.hidden, hidden, count), dh)
+            }
+            spread(dh, from, count, da, dp)
+        }
+        let m = mapStack == nil ? map : passes[0].outputs[passes[0].stack.nodes.last!.index]!
+        let scratch = try floats(
+            .scratch, max(firstMap.scratch(images: images), firstVector.scratch(images: vectors)))
+        let w = gradients.pointer(head.network, weight)
+        firstMap.weightGradient(m, da, into: w, bias: nil, scratch: scratch)
+        firstVector.weightGradient(
+            vector, dp, into: w, bias: gradients.pointer(head.network, bias), scratch: scratch)
+        firstVector.dataGradient(
+            dp, packed: weights.firstForGradient(1), into: vectorGradient, accumulate: true, scratch: scratch)
+        if mapStack == nil {
+            firstMap.dataGradient(
+                da, packed: weights.firstForGradient(0), into: mapGradient, accumulate: true, scratch: scratch)
+        } else {
+            let dm = try activation(.mapGradient, m.shape, images)
+            firstMap.dataGradient(
+                da, packed: weights.firstForGradient(0), into: dm, accumulate: false, scratch: scratch)
+            try passes[0].backward(dm, into: mapGradient, accumulate: true, gradients)
+        }
+    }
+
+    /// Adds a pair's gradient to its image's and, summed over locations, to its vector's: pair after pair, a task a block of
+    /// channels, so that the order does not depend on threads.
+    private func spread(_ dh: Activation, _ from: Int, _ count: Int, _ da: Activation, _ dp: Activation) {
+        let (locations, pairs) = (head.locations, pairs)
+        ThreadPool.shared.parallel(dh.blocks) { block, _ in
+            for pair in 0..<count {
+                let (j, s) = ((from + pair) / pairs.slots, (from + pair) % pairs.slots)
+                let x = dh.block(block) + pair * locations * 16
+                let target = UnsafeMutableRawPointer(da.block(block) + pairs.image(j, s) * locations * 16)
+                var sum = SIMD16<Float>(repeating: 0)
+                for l in 0..<locations {
+                    let g = UnsafeRawPointer(x + l * 16).loadUnaligned(as: SIMD16<Float>.self)
+                    sum += g
+                    let old = target.loadUnaligned(fromByteOffset: l * 64, as: SIMD16<Float>.self)
+                    target.storeBytes(of: old + g, toByteOffset: l * 64, as: SIMD16<Float>.self)
+                }
+                let vector = UnsafeMutableRawPointer(dp.block(block) + j * 16)
+                vector.storeBytes(
+                    of: vector.loadUnaligned(as: SIMD16<Float>.self) + sum, as: SIMD16<Float>.self)
+            }
+        }
+    }
+}

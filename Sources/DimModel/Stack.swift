@@ -1,0 +1,137 @@
+import DimArchitecture
+import DimOperators
+import DimRuntime
+
+/// Layers one after another, as one network or a part of it computes them: built once from the architecture, never changed.
+/// `StackPass` runs it. Parameters are indices into the network's specs.
+final class Stack: @unchecked Sendable {
+    /// What follows an operator: normalisation, then activation.
+    enum Norm {
+        case none
+        case batch(ActivationBatchNorm, weight: Int, bias: Int, mean: Int, variance: Int, counter: Int)
+        case layer(ActivationLayerNorm, weight: Int, bias: Int)
+
+        var isBatch: Bool { if case .batch = self { true } else { false } }
+    }
+
+    enum Operation {
+        /// Linear layers are convolutions of maps of one pixel. `index` numbers the stack's convolutions.
+        case convolution(PatchConvolution, index: Int, weight: Int, bias: Int?)
+        case pooling(Pooling)
+        case flatten
+        case dropout(Dropout)
+        case residual(children: [Node], shortcut: Node?)
+    }
+
+    struct Node {
+        let operation: Operation
+        let norm: Norm
+        let activation: Layer.Activation?
+        let input: MapShape
+        let output: MapShape
+        /// Position among all nodes of the stack, children included.
+        let index: Int
+        /// First of `slotsEach` slots.
+        let slot: Int
+    }
+
+    /// A node's memory, from its slot on.
+    enum Slot: Int, CaseIterable {
+        case beforeNorm, output, gradient, statistics, indices, shortcutGradient
+    }
+
+    let network: Network
+    let nodes: [Node]
+    let input: MapShape
+    let output: MapShape
+    let convolutions: [(operator: PatchConvolution, weight: Int, bias: Int?)]
+    let scratchSlot: Int
+    /// By index: every node, children and shortcuts included.
+    let all: [Node]
+
+    init(
+        _ network: Network, _ layers: [ResolvedLayer], input: MapShape, _ ids: ParameterIDs, _ slots: inout SlotCounter
+    ) {
+        var builder = Builder(ids: ids, slots: slots)
+        nodes = layers.map { builder.node($0) }
+        self.network = network
+        self.input = input
+        output = nodes.last?.output ?? input
+        convolutions = builder.convolutions
+        all = builder.all
+        slots = builder.slots
+        scratchSlot = slots.take()
+    }
+
+    private struct Builder {
+        let ids: ParameterIDs
+        var slots: SlotCounter
+        var convolutions: [(operator: PatchConvolution, weight: Int, bias: Int?)] = []
+        var all: [Node] = []
+
+        mutating func node(_ resolved: ResolvedLayer) -> Node {
+            let layer = resolved.layer
+            let operation: Stack.Operation
+            switch layer.op {
+            case .conv, .linear:
+                let convolution = PatchConvolution(
+                    input: resolved.input, outputs: resolved.output.channels,
+                    kernel: (layer.kernel.rows, layer.kernel.columns),
+                    stride: (layer.stride.rows, layer.stride.columns),
+                    padding: (layer.padding.rows, layer.padding.columns))
+                let weight = ids[resolved.path + ".weight"]
+                let bias = layer.bias ? ids[resolved.path + ".bias"] : nil
+                operation = .convolution(convolution, index: convolutions.count, weight: weight, bias: bias)
+                convolutions.append((convolution, weight, bias))
+            case .maxpool, .avgpool:
+                operation = .pooling(
+                    Pooling(
+                        layer.op == .maxpool ? .max : .average, input: resolved.input,
+                        kernel: (layer.kernel.rows, layer.kernel.columns),
+                        stride: (layer.stride.rows, layer.stride.columns),
+                        padding: (layer.padding.rows, layer.padding.columns)))
+            case .flatten:
+                operation = .flatten
+            case .dropout:
+                operation = .dropout(Dropout(probability: layer.probability))
+            case .residual:
+                let children = resolved.children.map { node($0) }
+                operation = .residual(children: children, shortcut: resolved.shortcut.map { node($0) })
+            }
+            let made = Node(
+                operation: operation, norm: norm(resolved), activation: layer.activation, input: resolved.input,
+                output: resolved.output, index: all.count, slot: slots.take(Slot.allCases.count))
+            all.append(made)
+            return made
+        }
+
+        private func norm(_ resolved: ResolvedLayer) -> Norm {
+            guard let kind = resolved.layer.norm, let name = resolved.normPath else { return .none }
+            let channels = resolved.output.channels
+            switch kind {
+            case .batch:
+                return .batch(
+                    ActivationBatchNorm(channels: channels), weight: ids[name + ".weight"], bias: ids[name + ".bias"],
+                    mean: ids[name + ".running_mean"], variance: ids[name + ".running_var"],
+                    counter: ids[name + ".num_batches_tracked"])
+            case .layer:
+                return .layer(
+                    ActivationLayerNorm(channels: channels), weight: ids[name + ".weight"], bias: ids[name + ".bias"])
+            }
+        }
+    }
+}
+
+/// Where a network's parameters stand among its specs.
+struct ParameterIDs {
+    private let indices: [String: Int]
+
+    init(_ specs: [ParameterSpec]) {
+        indices = Dictionary(uniqueKeysWithValues: specs.enumerated().map { ($1.key, $0) })
+    }
+
+    subscript(_ key: String) -> Int {
+        guard let index = indices[key] else { preconditionFailure("the network has no parameter \(key)") }
+        return index
+    }
+}

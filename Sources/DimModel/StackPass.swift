@@ -1,0 +1,326 @@
+import DimArchitecture
+import DimOperators
+import DimRuntime
+
+/// One run of a stack over a batch: the forward pass keeps in the arena what the backward pass reads.
+///
+/// In evaluation mode batch norm is folded into the product before it; in training mode the batch's statistics are used and
+/// the running ones that follow from them are in `moved`.
+final class StackPass {
+    let stack: Stack
+    let state: NetworkState
+    let weights: StackWeights
+    let arena: Arena
+    let isTraining: Bool
+    /// By node index.
+    private(set) var inputs: [Activation?]
+    private(set) var outputs: [Activation?]
+    private var statistics: [ActivationBatchNorm.Statistics?]
+    private var masks: [Activation?]
+
+    init(_ stack: Stack, _ state: NetworkState, _ weights: StackWeights, _ arena: Arena, training: Bool) {
+        self.stack = stack
+        self.state = state
+        self.weights = weights
+        self.arena = arena
+        isTraining = training
+        inputs = Array(repeating: nil, count: stack.all.count)
+        outputs = inputs
+        masks = inputs
+        statistics = Array(repeating: nil, count: stack.all.count)
+    }
+
+    private func activation(_ node: Stack.Node, _ slot: Stack.Slot, _ shape: MapShape, _ n: Int) throws -> Activation {
+        try arena.activation(node.slot + slot.rawValue, shape, images: n)
+    }
+
+    private func floats(_ node: Stack.Node, _ slot: Stack.Slot, _ count: Int) throws -> UnsafeMutablePointer<Float> {
+        try arena.floats(node.slot + slot.rawValue, count)
+    }
+
+    private func scratch(_ images: Int) throws -> UnsafeMutablePointer<Float> {
+        try arena.floats(
+            stack.scratchSlot, stack.convolutions.reduce(0) { max($0, $1.operator.scratch(images: images)) })
+    }
+
+    // MARK: Forward
+
+    /// The stack's output. `random` serves dropout in training mode.
+    func forward(_ x: Activation, _ random: inout MersenneTwister) throws -> Activation {
+        try run(stack.nodes, x, &random)
+    }
+
+    private func run(_ nodes: [Stack.Node], _ x: Activation, _ random: inout MersenneTwister) throws -> Activation {
+        var x = x
+        for node in nodes { x = try run(node, x, &random) }
+        return x
+    }
+
+    private func run(_ node: Stack.Node, _ x: Activation, _ random: inout MersenneTwister) throws -> Activation {
+        inputs[node.index] = x
+        let y: Activation
+        switch (node.operation, node.norm) {
+        case (.convolution(let convolution, let index, _, _), .none):
+            y = try activation(node, .output, node.output, x.images)
+            convolution.forward(
+                x, packed: weights.packed(index), bias: weights.bias(index), relu: node.activation == .relu, into: y,
+                scratch: try scratch(x.images))
+            if node.activation == .sigmoid { Elementwise.sigmoid(y) }
+        case (
+            .convolution(let convolution, let index, _, let bias),
+            .batch(_, let weight, let shift, let mean, let variance, _)
+        ) where !isTraining:
+            y = try activation(node, .output, node.output, x.images)
+            let count = Activation.blocks(node.output.channels) * 16
+            let scale = try floats(node, .statistics, 2 * count)
+            ActivationBatchNorm.fold(
+                channels: node.output.channels, bias: bias.map { state.pointer($0) }, weight: state.pointer(weight),
+                normBias: state.pointer(shift), runningMean: state.pointer(mean),
+                runningVariance: state.pointer(variance), scale: scale, shift: scale + count)
+            convolution.forward(
+                x, packed: weights.packed(index), scale: scale, bias: scale + count, relu: node.activation == .relu,
+                into: y, scratch: try scratch(x.images))
+            if node.activation == .sigmoid { Elementwise.sigmoid(y) }
+        default:
+            let z = try beforeNorm(node, x, &random)
+            y = try normalised(node, z)
+        }
+        outputs[node.index] = y
+        return y
+    }
+
+    /// What the operator alone gives.
+    private func beforeNorm(
+        _ node: Stack.Node, _ x: Activation, _ random: inout MersenneTwister
+    ) throws -> Activation {
+        let n = x.images
+        switch node.operation {
+        case .convolution(let convolution, let index, _, _):
+            let z = try activation(node, .beforeNorm, node.output, n)
+            convolution.forward(
+                x, packed: weights.packed(index), bias: weights.bias(index), into: z, scratch: try scratch(n))
+            return z
+        case .pooling(let pooling):
+            let z = try activation(node, .beforeNorm, node.output, n)
+            pooling.forward(x, into: z, indices: isTraining ? try indices(node, pooling, n) : nil)
+            return z
+        case .flatten:
+            let z = try activation(node, .beforeNorm, node.output, n)
+            Flatten.forward(x, into: z)
+            return z
+        case .dropout(let dropout):
+            guard isTraining else { return x }
+            let z = try activation(node, .beforeNorm, node.output, n)
+            let mask = try activation(node, .statistics, node.output, n)
+            dropout.mask(into: mask, &random)
+            masks[node.index] = mask
+            copy(x, into: z)
+            Elementwise.multiply(mask, into: z)
+            return z
+        case .residual(let children, let shortcut):
+            let z = try activation(node, .beforeNorm, node.output, n)
+            copy(try run(children, x, &random), into: z)
+            Elementwise.add(try shortcut.map { try run($0, x, &random) } ?? x, into: z)
+            return z
+        }
+    }
+
+    private func normalised(_ node: Stack.Node, _ z: Activation) throws -> Activation {
+        let relu = node.activation == .relu
+        let y: Activation
+        switch node.norm {
+        case .none:
+            guard node.activation != nil else { return z }
+            y = try activation(node, .output, node.output, z.images)
+            copy(z, into: y)
+            if relu { Elementwise.relu(y) }
+        case .batch(let norm, let weight, let shift, let mean, let variance, _):
+            y = try activation(node, .output, node.output, z.images)
+            if isTraining {
+                guard z.rows > 1 else {
+                    throw DimError(
+                        .invalidArgument,
+                        "batch norm in training mode expects more than one value a channel; the batch has one image of "
+                            + "one pixel there")
+                }
+                let found = try norm.statistics(z, weight: state.pointer(weight), bias: state.pointer(shift))
+                statistics[node.index] = found
+                norm.apply(found, z, relu: relu, into: y)
+            } else {
+                let count = Activation.blocks(node.output.channels) * 16
+                let scale = try floats(node, .statistics, 2 * count)
+                ActivationBatchNorm.fold(
+                    channels: node.output.channels, bias: nil, weight: state.pointer(weight),
+                    normBias: state.pointer(shift), runningMean: state.pointer(mean),
+                    runningVariance: state.pointer(variance), scale: scale, shift: scale + count)
+                norm.affine(z, scale: scale, shift: scale + count, relu: relu, into: y)
+            }
+        case .layer(let norm, let weight, let shift):
+            y = try activation(node, .output, node.output, z.images)
+            norm.forward(
+                z, weight: state.pointer(weight), bias: state.pointer(shift), into: y,
+                statistics: try floats(node, .statistics, 2 * z.rows))
+            if relu { Elementwise.relu(y) }
+        }
+        if node.activation == .sigmoid { Elementwise.sigmoid(y) }
+        return y
+    }
+
+    private func copy(_ x: Activation, into y: Activation) {
+        y.pointer.update(from: x.pointer, count: Activation.count(x.shape, images: x.images))
+    }
+
+    private func indices(_ node: Stack.Node, _ pooling: Pooling, _ n: Int) throws -> UnsafeMutablePointer<Int32> {
+        let count = pooling.indexCount(images: n)
+        return UnsafeMutableRawPointer(try floats(node, .indices, count)).assumingMemoryBound(to: Int32.self)
+    }
+
+    // MARK: Backward
+
+    /// A node's gradient where something beside the next layer adds to it (a head that reads a map in the middle): zero at
+    /// first. Asked for before `backward`.
+    func gradient(of node: Stack.Node) throws -> Activation {
+        let gradient = try activation(node, .gradient, node.output, outputs[node.index]!.images)
+        if !accumulates.contains(node.index) {
+            accumulates.insert(node.index)
+            Elementwise.clear(gradient)
+        }
+        return gradient
+    }
+
+    private var accumulates: Set<Int> = []
+
+    /// From the gradient of the output, which is used up, to those of the parameters, added to `gradients`, and of the input.
+    /// `output` may be nil where `gradient(of:)` has the last node's.
+    func backward(
+        _ output: Activation?, into input: Activation?, accumulate: Bool = false, _ gradients: Gradients
+    ) throws {
+        try backward(stack.nodes, output, into: input, accumulate: accumulate, gradients)
+    }
+
+    private func backward(
+        _ nodes: [Stack.Node], _ output: Activation?, into input: Activation?, accumulate: Bool, _ gradients: Gradients
+    ) throws {
+        guard let last = nodes.last else { return }
+        var dy: Activation
+        if accumulates.contains(last.index) {
+            dy = try gradient(of: last)
+            if let output { Elementwise.add(output, into: dy) }
+        } else {
+            dy = output!
+        }
+        for (position, node) in nodes.enumerated().reversed() {
+            if position == 0 {
+                try backward(node, dy, into: input, accumulate: accumulate, gradients)
+            } else {
+                let before = nodes[position - 1]
+                let adds = accumulates.contains(before.index)
+                let dx = try activation(before, .gradient, before.output, dy.images)
+                try backward(node, dy, into: dx, accumulate: adds, gradients)
+                dy = dx
+            }
+        }
+    }
+
+    private func backward(
+        _ node: Stack.Node, _ dy: Activation, into dx: Activation?, accumulate: Bool, _ gradients: Gradients
+    ) throws {
+        let y = outputs[node.index]!
+        try backwardNorm(node, y, dy, gradients)
+        let x = inputs[node.index]!
+        let n = x.images
+        switch node.operation {
+        case .convolution(let convolution, let index, let weight, let bias):
+            let scratch = try scratch(n)
+            convolution.weightGradient(
+                x, dy, into: gradients.pointer(stack.network, weight),
+                bias: bias.map { gradients.pointer(stack.network, $0) }, scratch: scratch)
+            if let dx {
+                convolution.dataGradient(
+                    dy, packed: weights.packedForGradient(index), into: dx, accumulate: accumulate, scratch: scratch)
+            }
+        case .pooling(let pooling):
+            try through(dx, node, accumulate) {
+                pooling.backward(dy, indices: try self.indices(node, pooling, n), into: $0)
+            }
+        case .flatten:
+            try through(dx, node, accumulate) { Flatten.backward(dy, into: $0) }
+        case .dropout:
+            try through(dx, node, accumulate) {
+                self.copy(dy, into: $0)
+                if let mask = self.masks[node.index] { Elementwise.multiply(mask, into: $0) }
+            }
+        case .residual(let children, let shortcut):
+            // The children's norms work on the gradient in place.
+            let kept = try activation(node, .shortcutGradient, node.output, n)
+            copy(dy, into: kept)
+            try backward(children, dy, into: dx, accumulate: accumulate, gradients)
+            if let shortcut {
+                try backward(shortcut, kept, into: dx, accumulate: true, gradients)
+            } else if let dx {
+                Elementwise.add(kept, into: dx)
+            }
+        }
+    }
+
+    /// The gradient of y, in place, becomes that of the operator's output.
+    private func backwardNorm(
+        _ node: Stack.Node, _ y: Activation, _ dy: Activation, _ gradients: Gradients
+    ) throws {
+        if node.activation == .sigmoid { Elementwise.sigmoidGradient(y, dy) }
+        let relu = node.activation == .relu
+        switch node.norm {
+        case .none:
+            if relu { Elementwise.reluGradient(y, dy) }
+        case .batch(let norm, let weight, let shift, _, _, _):
+            try norm.backward(
+                statistics[node.index]!, beforeNormOutput(node), relu: relu, weight: state.pointer(weight),
+                gradient: dy, weightGradient: gradients.pointer(stack.network, weight),
+                biasGradient: gradients.pointer(stack.network, shift))
+        case .layer(let norm, let weight, let shift):
+            if relu { Elementwise.reluGradient(y, dy) }
+            let z = try beforeNormOutput(node)
+            try norm.backward(
+                z, statistics: try floats(node, .statistics, 2 * z.rows), weight: state.pointer(weight), gradient: dy,
+                weightGradient: gradients.pointer(stack.network, weight),
+                biasGradient: gradients.pointer(stack.network, shift))
+        }
+    }
+
+    private func beforeNormOutput(_ node: Stack.Node) throws -> Activation {
+        try activation(node, .beforeNorm, node.output, inputs[node.index]!.images)
+    }
+
+    /// For operators that overwrite their input's gradient.
+    private func through(
+        _ dx: Activation?, _ node: Stack.Node, _ accumulate: Bool, _ body: (Activation) throws -> Void
+    ) throws {
+        guard let dx else { return }
+        guard accumulate else { return try body(dx) }
+        let own = try activation(node, .shortcutGradient, node.input, dx.images)
+        try body(own)
+        Elementwise.add(own, into: dx)
+    }
+
+    // MARK: Running statistics
+
+    /// What the batch makes of the running statistics, as replacements of the state's values.
+    func moved() throws -> [(index: Int, value: ParameterValue)] {
+        var changes: [(index: Int, value: ParameterValue)] = []
+        for node in stack.all {
+            guard case .batch(let norm, _, _, let mean, let variance, let counter) = node.norm,
+                let found = statistics[node.index]
+            else { continue }
+            let newMean = try Buffer(uninitialized: node.output.channels)
+            let newVariance = try Buffer(uninitialized: node.output.channels)
+            norm.move(
+                found, runningMean: state.pointer(mean), runningVariance: state.pointer(variance),
+                intoMean: newMean.pointer, intoVariance: newVariance.pointer)
+            changes.append((mean, .floats(newMean)))
+            changes.append((variance, .floats(newVariance)))
+            let count = state.counter(counter)
+            changes.append((counter, .counter(count == .max ? count : count + 1)))
+        }
+        return changes
+    }
+}

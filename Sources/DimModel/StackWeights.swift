@@ -1,0 +1,51 @@
+import DimOperators
+import DimRuntime
+
+/// A stack's weights as its operators read them: packed for products, biases padded to whole blocks. Made once for the
+/// passes of inference, and anew for every step of training.
+final class StackWeights: @unchecked Sendable {
+    private let stack: Stack
+    private let forward: [Buffer]
+    private let dataGradient: [Buffer]
+    private let bias: [Buffer?]
+
+    /// Contents come with `prepare`.
+    init(_ stack: Stack, forTraining: Bool) throws {
+        self.stack = stack
+        forward = try stack.convolutions.map { try Buffer(uninitialized: $0.operator.packedCount(.forward)) }
+        dataGradient =
+            forTraining
+            ? try stack.convolutions.map { try Buffer(uninitialized: $0.operator.packedCount(.dataGradient)) } : []
+        bias = try stack.convolutions.map { convolution in
+            guard convolution.bias != nil else { return nil }
+            return try Buffer(zeros: Activation.blocks(convolution.operator.output.channels) * 16)
+        }
+    }
+
+    func prepare(_ state: NetworkState) {
+        for (index, convolution) in stack.convolutions.enumerated() {
+            let weights = state.pointer(convolution.weight)
+            convolution.operator.pack(weights, .forward, into: forward[index].pointer)
+            if !dataGradient.isEmpty {
+                convolution.operator.pack(weights, .dataGradient, into: dataGradient[index].pointer)
+            }
+            if let id = convolution.bias, let padded = bias[index] {
+                padded.pointer.update(from: state.pointer(id), count: convolution.operator.output.channels)
+            }
+        }
+    }
+
+    /// Made at first use by any thread and kept with the state.
+    static func prepared(_ stack: Stack, _ state: NetworkState, for purpose: String = "inference") throws -> StackWeights
+    {
+        try state.prepared(for: purpose) {
+            let weights = try StackWeights(stack, forTraining: false)
+            weights.prepare(state)
+            return weights
+        }
+    }
+
+    func packed(_ index: Int) -> UnsafePointer<Float> { UnsafePointer(forward[index].pointer) }
+    func packedForGradient(_ index: Int) -> UnsafePointer<Float> { UnsafePointer(dataGradient[index].pointer) }
+    func bias(_ index: Int) -> UnsafePointer<Float>? { bias[index].map { UnsafePointer($0.pointer) } }
+}
