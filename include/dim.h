@@ -103,7 +103,7 @@ dim_status dim_set_num_threads(int n);
 /* The number that is in force. */
 int dim_num_threads(void);
 
-/* The largest n of one call. Evaluation mode works through n in blocks of bounded size; training mode needs the
+/* The largest n of one call on a model of the notebook's architecture; dim_model_sizes has any model's. Evaluation mode works through n in blocks of bounded size; training mode needs the
  * whole batch in memory (about 3 MB an image) and returns DIM_OUT_OF_MEMORY where that fails. */
 size_t dim_max_images(void);
 
@@ -160,12 +160,38 @@ enum {
     DIM_NETWORK_ALL = 31
 };
 
-/* Makes a model with all five networks, initialised as PyTorch does after torch.manual_seed(seed), the networks
+/* Makes a model with the notebook's five networks, initialised as PyTorch does after torch.manual_seed(seed), the networks
  * made in the notebook's order (Encoder, GlobalDiscriminator, LocalDiscriminator, PriorDiscriminator, Classifier):
  * the same weights bit for bit. As in PyTorch only the low 32 bits of the seed matter.
  * *out: a new model, to be freed with dim_model_free.
  * Errors: DIM_INVALID_ARGUMENT (out is NULL), DIM_OUT_OF_MEMORY. */
 dim_status dim_model_create(uint64_t seed, dim_model **out);
+
+/* The same for any architecture: all its networks, with the weights that torch.manual_seed(seed) and PyTorch's modules of
+ * the same description have, bit for bit. The architecture is copied.
+ * Errors: DIM_INVALID_ARGUMENT (NULL), DIM_INVALID_HANDLE, DIM_OUT_OF_MEMORY. */
+dim_status dim_model_create_with(const dim_architecture *architecture, uint64_t seed, dim_model **out);
+
+/* *out: the model's architecture, to be freed with dim_architecture_free.
+ * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT, DIM_OUT_OF_MEMORY. */
+dim_status dim_model_architecture(const dim_model *model, dim_architecture **out);
+
+/* Sizes of a model's arrays, in floats an image where nothing else is said; 0 for what the architecture does not have. */
+typedef struct dim_sizes {
+    size_t struct_size;         /* set by the caller to sizeof(dim_sizes) */
+    size_t image_channels, image_height, image_width;
+    size_t features_channels, features_height, features_width;
+    size_t encoded;
+    size_t local_height, local_width;       /* of dim_score_local's logits */
+    size_t global_channels, global_height, global_width;    /* of the map that dim_score_global reads */
+    size_t conv;                /* the last map before it is flattened, as one array */
+    size_t fc;                  /* the last hidden linear layer */
+    size_t classes;
+    size_t max_images;          /* the largest n of one call on this model */
+} dim_sizes;
+
+/* Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (out is NULL or its struct_size not known). */
+dim_status dim_model_sizes(const dim_model *model, dim_sizes *out);
 
 /* Reads a model from an HDF5 file: a file by dim_model_save, a checkpoint, or a state_dict as people write them with
  * h5py. The file may hold any of the networks; dim_model_networks tells which. The file is checked before it is
@@ -222,6 +248,17 @@ dim_status dim_model_is_training(const dim_model *model, bool *out);
 /* Which networks the model holds, as a mask of DIM_NETWORK_*; 0 for a handle that is not live. */
 uint32_t dim_model_networks(const dim_model *model);
 
+/* The classifier's class names: none at first, else one for each class. A weights file keeps them.
+ * count is 0 (none) or the architecture's number of classes; each name is UTF-8 of 1 to 255 bytes without control
+ * characters. Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT, DIM_SIZE_MISMATCH (count), DIM_MISSING_NETWORK (no
+ * classifier). */
+dim_status dim_model_set_class_names(dim_model *model, size_t count, const char *const *names);
+
+/* Copies the name of class `index`, with its NUL, into out; *needed (may be NULL): the bytes it takes, 1 and an empty text
+ * where the model has no names. Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (index out of range), DIM_SIZE_MISMATCH
+ * (capacity is less than needed; nothing is written but *needed). */
+dim_status dim_model_class_name(const dim_model *model, size_t index, char *out, size_t capacity, size_t *needed);
+
 /* ---- Parameters -------------------------------------------------------------------------------------- */
 
 typedef enum dim_dtype {
@@ -269,6 +306,24 @@ dim_status dim_model_set_parameters(dim_model *model, size_t count, const char *
  * DIM_OUT_OF_MEMORY. An image with NaN or infinity gives NaN or unspecified values for that image; in training mode,
  * where the batch shares its statistics, for all of them. */
 
+/* Where dim_encode_outputs writes; NULL for what is not wanted. */
+typedef struct dim_outputs {
+    size_t struct_size;         /* set by the caller to sizeof(dim_outputs) */
+    float *encoded;             /* (n, encoded) */
+    float *features;            /* (n, features c,h,w) */
+    float *conv;                /* (n, conv): the last map before it is flattened, in the order (c,h,w) */
+    float *fc;                  /* (n, fc): the last hidden linear layer, after norm and activation */
+} dim_outputs;
+
+/* Any of the encoder's outputs in one pass. images (n, image c,h,w), pixels in [0,1]: the architecture's normalisation is
+ * applied here. Errors: as dim_encode; DIM_INVALID_ARGUMENT also where nothing is wanted, where conv or fc is wanted of an
+ * architecture that has none, and for a struct_size that is not known. */
+dim_status dim_encode_outputs(dim_model *model, const float *images, size_t n, const dim_outputs *outputs);
+
+/* The local scores of all pairs: encoded (n, encoded), features (n,c,h,w) -> logits (n,n,h,w), [i][j] image i's locations
+ * against image j's vector. Errors: as dim_score_local; DIM_TOO_LARGE also where n x n x h x w overflows. */
+dim_status dim_score_local_pairs(dim_model *model, const float *encoded, const float *features, size_t n, float *logits);
+
 /* Encoder (notebook, class Encoder).
  * images (n,3,32,32) -> encoded (n,64), features (n,128,26,26).
  * features may be NULL when only the vectors are wanted. The original trains on pixels scaled to [0,1]. */
@@ -309,8 +364,26 @@ typedef struct dim_trainer dim_trainer;
 /* What the encoder does about the prior term. */
 typedef enum dim_prior {
     DIM_PRIOR_MONOLITHIC = 0,   /* minimises it, as the discriminator does: the linked implementation */
-    DIM_PRIOR_ADVERSARIAL = 1   /* minimises -gamma mean log D(y) instead: the paper, non-saturating */
+    DIM_PRIOR_ADVERSARIAL = 1,  /* minimises -gamma mean log D(y) instead: the paper, non-saturating */
+    DIM_PRIOR_NONE = 2          /* there is no prior term */
 } dim_prior;
+
+/* How scores become a loss; docs/training.md has the formulas. */
+typedef enum dim_measure {
+    DIM_MEASURE_JSD = 0,        /* Jensen-Shannon, the paper's default */
+    DIM_MEASURE_GAN = 1,        /* the linked implementation's: jsd + 2 ln 2 */
+    DIM_MEASURE_KL = 2,
+    DIM_MEASURE_RKL = 3,
+    DIM_MEASURE_H2 = 4,
+    DIM_MEASURE_DV = 5,         /* Donsker-Varadhan */
+    DIM_MEASURE_NCE = 6         /* infoNCE */
+} dim_measure;
+
+/* Which images each vector is told from. A positive number k: so many other images of the batch, drawn anew each step. */
+enum {
+    DIM_NEGATIVES_ROTATION = 0, /* the next image of the batch: the linked implementation */
+    DIM_NEGATIVES_ALL = -1      /* all other images of the batch */
+};
 
 /* Fill with dim_trainer_options_init, then change what should differ. */
 typedef struct dim_trainer_options {
@@ -326,6 +399,10 @@ typedef struct dim_trainer_options {
     double beta2;                       /* 0.999 */
     double epsilon;                     /* 1e-8 */
     double weight_decay;                /* 0, added to the gradient as in torch.optim.Adam */
+    dim_measure measure;                /* DIM_MEASURE_GAN */
+    int32_t negatives;                  /* DIM_NEGATIVES_ROTATION */
+    double gradient_penalty;            /* 0; of the prior discriminator, DIM_PRIOR_ADVERSARIAL alone (R1) */
+    double gradient_clip;               /* 0; else all gradients of a step are scaled down to this Euclidean norm */
 } dim_trainer_options;
 
 /* The terms of one batch. total = beta local + alpha global + gamma prior. */
@@ -340,7 +417,12 @@ typedef struct dim_losses {
  * the struct can grow. Errors: DIM_INVALID_ARGUMENT (options is NULL, a struct_size that no version had). */
 dim_status dim_trainer_options_init(dim_trainer_options *options, size_t struct_size);
 
-/* Starts a run on the model's encoder and three discriminators. options: NULL for the defaults; copied.
+/* Sets the defaults of the model's architecture: those of the preset that it comes from. dim_trainer_options_init sets the
+ * notebook's. Errors: as dim_trainer_options_init, and DIM_INVALID_HANDLE. */
+dim_status dim_trainer_options_for(const dim_model *model, dim_trainer_options *options, size_t struct_size);
+
+/* Starts a run on the model's encoder and the networks whose terms have a weight. options: NULL for the defaults of the
+ * model's architecture (dim_trainer_options_for); copied.
  * *out: a new trainer, to be freed with dim_trainer_free.
  * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (a value that is not finite or out of range), DIM_MISSING_NETWORK,
  * DIM_OUT_OF_MEMORY. */

@@ -1,4 +1,5 @@
 import CDim
+import DimModel
 import DimRuntime
 import Glibc
 
@@ -54,8 +55,10 @@ func requireUnbroken(_ lock: Lock) throws {
     }
 }
 
-/// The largest n of one call. Every size computed from n fits an Int: the largest is n x 128 x 26 x 26 x 4 bytes.
+/// The largest n of one call. Every size computed from n fits an Int: an array has at most 2^26 floats an image.
 let maximumImages = 1 << 20
+
+func maximumImages(of model: Model) -> Int { maximumImages }
 
 /// n as the caller's size_t; a value past Int.max arrives negative.
 func imageCount(_ n: Int, atLeast minimum: Int = 1, because reason: String = "") throws -> Int {

@@ -15,6 +15,41 @@ public func dim_encode(
     }
 }
 
+@_cdecl("dim_encode_outputs") @implementation
+public func dim_encode_outputs(
+    _ model: OpaquePointer!, _ images: UnsafePointer<Float>!, _ n: Int, _ outputs: UnsafePointer<dim_outputs>!
+) -> dim_status {
+    fallible {
+        let model: Model = try Handles.object(model, "model")
+        let images = try nonNull(images, "images")
+        let wanted = try nonNull(outputs, "outputs").pointee
+        try checkStructSize(wanted.struct_size, MemoryLayout<dim_outputs>.size, "dim_outputs")
+        guard wanted.encoded != nil || wanted.features != nil || wanted.conv != nil || wanted.fc != nil else {
+            throw DimError(.invalidArgument, "every output is NULL; expected one of them to be wanted")
+        }
+        for (name, pointer, size) in [("conv", wanted.conv, model.sizes.conv), ("fc", wanted.fc, model.sizes.fc)]
+        where pointer != nil && size == 0 {
+            throw DimError(.invalidArgument, "outputs->\(name) is wanted, but the model's architecture has no \(name)")
+        }
+        try model.encode(
+            images, count: try imageCount(n),
+            EncodedOutputs(encoded: wanted.encoded, features: wanted.features, conv: wanted.conv, fc: wanted.fc))
+    }
+}
+
+@_cdecl("dim_score_local_pairs") @implementation
+public func dim_score_local_pairs(
+    _ model: OpaquePointer!, _ encoded: UnsafePointer<Float>!, _ features: UnsafePointer<Float>!, _ n: Int,
+    _ logits: UnsafeMutablePointer<Float>!
+) -> dim_status {
+    fallible {
+        let model: Model = try Handles.object(model, "model")
+        try model.scoreLocalPairs(
+            encoded: try nonNull(encoded, "encoded"), features: try nonNull(features, "features"),
+            count: try imageCount(n), logits: try nonNull(logits, "logits"))
+    }
+}
+
 @_cdecl("dim_score_global") @implementation
 public func dim_score_global(
     _ model: OpaquePointer!, _ encoded: UnsafePointer<Float>!, _ features: UnsafePointer<Float>!, _ n: Int,

@@ -1,5 +1,6 @@
 import CDim
 import DimModel
+import DimOperators
 import DimRuntime
 
 /// Between the C options structs and the Swift ones. A struct's first field is the size its caller was compiled with: the
@@ -9,7 +10,19 @@ extension dim_trainer_options {
     init(_ options: TrainerOptions) {
         self.init()
         struct_size = MemoryLayout<dim_trainer_options>.size
-        prior = options.prior == .monolithic ? DIM_PRIOR_MONOLITHIC : DIM_PRIOR_ADVERSARIAL
+        switch options.prior {
+        case .none: prior = DIM_PRIOR_NONE
+        case .monolithic: prior = DIM_PRIOR_MONOLITHIC
+        case .adversarial: prior = DIM_PRIOR_ADVERSARIAL
+        }
+        measure = dim_measure(rawValue: options.measure.rawValue)
+        switch options.negatives {
+        case .all: negatives = Int32(DIM_NEGATIVES_ALL.rawValue)
+        case .rotation: negatives = Int32(DIM_NEGATIVES_ROTATION.rawValue)
+        case .drawn(let k): negatives = Int32(k)
+        }
+        gradient_penalty = options.gradientPenalty
+        gradient_clip = options.gradientClip
         seed = options.seed
         alpha = options.alpha
         beta = options.beta
@@ -28,11 +41,34 @@ extension dim_trainer_options {
         switch prior {
         case DIM_PRIOR_MONOLITHIC: options.prior = .monolithic
         case DIM_PRIOR_ADVERSARIAL: options.prior = .adversarial
+        case DIM_PRIOR_NONE: options.prior = .none
         default:
             throw DimError(
                 .invalidArgument,
-                "prior is \(prior.rawValue); expected DIM_PRIOR_MONOLITHIC (0) or DIM_PRIOR_ADVERSARIAL (1)")
+                "prior is \(prior.rawValue); expected DIM_PRIOR_MONOLITHIC (0), DIM_PRIOR_ADVERSARIAL (1) or "
+                    + "DIM_PRIOR_NONE (2)")
         }
+        guard let measure = Measure(rawValue: measure.rawValue) else {
+            throw DimError(
+                .invalidArgument, "measure is \(measure.rawValue); expected a dim_measure, 0 to \(Measure.allCases.count - 1)")
+        }
+        options.measure = measure
+        switch negatives {
+        case -1: options.negatives = .all
+        case 0: options.negatives = .rotation
+        case 1...: options.negatives = .drawn(Int(negatives))
+        default:
+            throw DimError(
+                .invalidArgument,
+                "negatives is \(negatives); expected DIM_NEGATIVES_ALL (-1), DIM_NEGATIVES_ROTATION (0) or how many to draw")
+        }
+        options.gradientPenalty = try notNegative(gradient_penalty, "gradient_penalty")
+        guard options.gradientPenalty == 0 || options.prior == .adversarial else {
+            throw DimError(
+                .invalidArgument,
+                "gradient_penalty is \(gradient_penalty), but prior is not DIM_PRIOR_ADVERSARIAL: expected 0")
+        }
+        options.gradientClip = try notNegative(gradient_clip, "gradient_clip")
         options.seed = seed
         options.alpha = try notNegative(alpha, "alpha")
         options.beta = try notNegative(beta, "beta")

@@ -1,17 +1,13 @@
-import DimArchitecture
 import CDim
+import DimArchitecture
 import DimModel
 import DimRuntime
 import Glibc
 
-/// The names of all parameters as C strings that live as long as the process.
-private let cNames: [String: StaticText] = Dictionary(
-    uniqueKeysWithValues: Schema.all.map { ($0.name, StaticText($0.name)) })
-
 @_cdecl("dim_model_parameter_count") @implementation
 public func dim_model_parameter_count(_ model: OpaquePointer!) -> Int {
     guard let model = try? Handles.object(model, "model", as: Model.self) else { return 0 }
-    return Schema.parameters(of: model.networks).count
+    return model.parameters.count
 }
 
 @_cdecl("dim_model_parameter_info") @implementation
@@ -28,7 +24,7 @@ public func dim_model_parameter_info(
                 "out->struct_size is \(UInt(bitPattern: out.pointee.struct_size)); "
                     + "expected sizeof(dim_parameter_info) = \(size)")
         }
-        let specs = Schema.parameters(of: model.networks)
+        let specs = model.parameters
         guard specs.indices.contains(index) else {
             throw DimError(
                 .invalidArgument, "index is \(UInt(bitPattern: index)); the model has \(specs.count) parameters")
@@ -36,7 +32,7 @@ public func dim_model_parameter_info(
         let spec = specs[index]
         var info = dim_parameter_info()
         info.struct_size = size
-        info.name = cNames[spec.name]!.pointer
+        info.name = model.parameterNames[index]
         info.dtype = spec.isInteger ? DIM_INT64 : DIM_FLOAT32
         info.ndim = CInt(spec.shape.count)
         withUnsafeMutableBytes(of: &info.shape) { shape in
@@ -58,7 +54,7 @@ public func dim_model_find_parameter(
         let model: Model = try Handles.object(model, "model")
         let name = try string(name, "name")
         let index = try nonNull(index, "index")
-        let specs = Schema.parameters(of: model.networks)
+        let specs = model.parameters
         guard let found = specs.firstIndex(where: { $0.name == name }) else { throw unknownName(name, model) }
         index.pointee = found
     }
@@ -104,7 +100,7 @@ public func dim_model_set_parameters(
 ) -> dim_status {
     fallible {
         let model: Model = try Handles.object(model, "model")
-        let held = Schema.parameters(of: model.networks).count
+        let held = model.parameters.count
         guard (1...held).contains(count) else {
             throw DimError(
                 .invalidArgument, "count is \(UInt(bitPattern: count)); the model has \(held) parameters")
@@ -119,7 +115,7 @@ public func dim_model_set_parameters(
             do {
                 let name = try string(names[entry], "names[\(entry)]")
                 guard let values = data[entry] else { throw DimError(.invalidArgument, "\(name): data is NULL") }
-                guard seen.insert(name).inserted else { throw DimError(.invalidArgument, "\(name) stands twice") }
+                guard seen.insert(name).inserted else { throw DimError(.invalidArgument, "\(name) is listed twice") }
                 let spec = try parameter(name, model)
                 let state = try model.snapshot(spec.network)
                 let value = try checkedValue(spec, values, bytes[entry])
@@ -138,11 +134,11 @@ public func dim_model_set_parameters(
 // MARK: Checks
 
 private func unknownName(_ name: String, _ model: Model) -> DimError {
-    if let spec = Schema.all.first(where: { $0.name == name }) {
+    if let spec = model.architecture.parameters.first(where: { $0.name == name }) {
         return DimError(.unknownName, "the model holds no \(spec.network.prefix), so no parameter \"\(name)\"")
     }
     let ending = "." + (name.split(separator: ".").suffix(2).joined(separator: "."))
-    let similar = Schema.parameters(of: model.networks).map(\.name).filter {
+    let similar = model.parameters.map(\.name).filter {
         $0.hasSuffix(ending) || ending.hasSuffix($0)
     }
     let hint = similar.isEmpty ? "names look like \"encoder.c0.weight\"" : "similar: " + similar.joined(separator: ", ")
@@ -150,7 +146,7 @@ private func unknownName(_ name: String, _ model: Model) -> DimError {
 }
 
 private func parameter(_ name: String, _ model: Model) throws -> ParameterSpec {
-    guard let spec = Schema.parameters(of: model.networks).first(where: { $0.name == name }) else {
+    guard let spec = model.parameters.first(where: { $0.name == name }) else {
         throw unknownName(name, model)
     }
     return spec

@@ -17,6 +17,18 @@ public func dim_trainer_options_init(
     }
 }
 
+@_cdecl("dim_trainer_options_for") @implementation
+public func dim_trainer_options_for(
+    _ model: OpaquePointer!, _ options: UnsafeMutablePointer<dim_trainer_options>!, _ struct_size: Int
+) -> dim_status {
+    fallible {
+        let model: Model = try Handles.object(model, "model")
+        let options = try nonNull(options, "options")
+        try checkSize(struct_size, MemoryLayout<dim_trainer_options>.size, "dim_trainer_options")
+        options.pointee = dim_trainer_options(TrainerOptions(for: model.architecture))
+    }
+}
+
 @_cdecl("dim_trainer_create") @implementation
 public func dim_trainer_create(
     _ model: OpaquePointer!, _ options: UnsafePointer<dim_trainer_options>!,
@@ -25,7 +37,7 @@ public func dim_trainer_create(
     fallible {
         let model: Model = try Handles.object(model, "model")
         let out = try nonNull(out, "out")
-        let options = try options.map { try $0.pointee.checked() } ?? TrainerOptions()
+        let options = try options.map { try $0.pointee.checked() } ?? TrainerOptions(for: model.architecture)
         out.pointee = Handles.make(try Trainer(model, options))
     }
 }
@@ -83,7 +95,7 @@ public func dim_trainer_get_gradient(
         guard trainer.step.waiting > 0 else {
             throw DimError(.invalidArgument, "no gradient waits: call dim_trainer_accumulate first")
         }
-        let trained = Schema.parameters(of: Trainer.networks).filter(\.isTrainable)
+        let trained = trainer.networks.flatMap(trainer.model.architecture.parameters(of:)).filter(\.isTrainable)
         guard let spec = trained.first(where: { $0.name == name }) else {
             throw DimError(
                 .unknownName,

@@ -38,14 +38,20 @@ package struct ClassifierResult {
 ///
 /// Not for two threads at once: the doorway holds `lock` around each call.
 package final class ClassifierTrainer: @unchecked Sendable {
-    package static let classes = Classifier.classes
-
+    package let classes: Int
     package let lock = Lock()
     package let model: Model
     package private(set) var options: ClassifierOptions
     package let step: TrainingStep
     private let workspace = Workspace()
     private let weights = TransientWeights()
+    /// nil where the notebook's own kernels serve.
+    private let plan: PlanClassifier?
+    /// What dropout draws from.
+    package var random: MersenneTwister
+
+    private var imageSize: Int { model.sizes.image.size }
+    private var encodedSize: Int { model.sizes.encoded }
 
     package convenience init(_ model: Model, _ options: ClassifierOptions) throws {
         try self.init(resuming: model, options, nil)
@@ -55,6 +61,9 @@ package final class ClassifierTrainer: @unchecked Sendable {
     package init(resuming model: Model, _ options: ClassifierOptions, _ progress: TrainingStep.Progress?) throws {
         self.model = model
         self.options = options
+        plan = model.architecture.isNotebook ? nil : try PlanClassifier(model.anyPlan)
+        classes = model.sizes.classes
+        random = MersenneTwister(seed: 0)
         _ = try model.snapshot(.encoder)
         step = try TrainingStep(
             model, options.encoder == .trained ? [.encoder, .classifier] : [.classifier], from: progress)
@@ -68,9 +77,9 @@ package final class ClassifierTrainer: @unchecked Sendable {
     package func step(
         _ images: UnsafePointer<Float>, labels: UnsafePointer<Int64>, count n: Int
     ) throws -> ClassifierResult {
-        try requireFinite(images, count: n, size: Encoder.image, "image")
-        try ClassifierTrainer.requireLabels(labels, n)
-        let encoded = try workspace.floats("encoded", n * Encoder.encoded)
+        try requireFinite(images, count: n, size: imageSize, "image")
+        try requireLabels(labels, n)
+        let encoded = try workspace.floats("encoded", n * encodedSize)
         return try model.whileChanging {
             switch options.encoder {
             case .frozen:
@@ -78,6 +87,13 @@ package final class ClassifierTrainer: @unchecked Sendable {
                 return try head(encoded, labels, n)
             case .frozenBatchStatistics:
                 let state = try model.snapshot(.encoder)
+                if let plan {
+                    var random = self.random
+                    let moved = try plan.encodeWithBatchStatistics(state, images, count: n, into: encoded, &random)
+                    let result = try head(encoded, labels, n)
+                    model.replace([.encoder: moved])
+                    return result
+                }
                 let weights = try state.prepared { try Encoder.Weights(state) }
                 let pass = try Encoder.train(
                     state, weights.source, images: images, count: n, encoded: encoded, workspace)
@@ -99,8 +115,8 @@ package final class ClassifierTrainer: @unchecked Sendable {
             throw DimError(
                 .invalidArgument, "encoded vectors can be given only where the encoder is DIM_ENCODER_FROZEN")
         }
-        try requireFinite(encoded, count: n, size: Encoder.encoded, "encoded vector")
-        try ClassifierTrainer.requireLabels(labels, n)
+        try requireFinite(encoded, count: n, size: encodedSize, "encoded vector")
+        try requireLabels(labels, n)
         return try model.whileChanging { try head(encoded, labels, n) }
     }
 
@@ -109,8 +125,16 @@ package final class ClassifierTrainer: @unchecked Sendable {
         _ encoded: UnsafePointer<Float>, _ labels: UnsafePointer<Int64>, _ n: Int
     ) throws -> ClassifierResult {
         var result = ClassifierResult()
+        var random = self.random
         try step.accumulate { state in
             let classifier = try state(.classifier)
+            if let plan = self.plan {
+                let (found, moved) = try plan.head(
+                    classifier, encoded: encoded, labels: labels, count: n, self.options.loss, self.step.gradients,
+                    &random)
+                result = found
+                return ([found.loss], moved)
+            }
             let pass = try Classifier.train(classifier, encoded: encoded, count: n)
             let (found, dLogits) = self.loss(pass.logits, labels, n)
             _ = Classifier.backward(classifier, pass, logitGradient: dLogits, self.step.gradients)
@@ -118,6 +142,7 @@ package final class ClassifierTrainer: @unchecked Sendable {
             return ([found.loss], [.classifier: try Classifier.movedStatistics(classifier, pass)])
         }
         try step.update(moves: [.classifier]) { _ in options.adam }
+        self.random = random
         return result
     }
 
@@ -125,8 +150,16 @@ package final class ClassifierTrainer: @unchecked Sendable {
         _ images: UnsafePointer<Float>, _ labels: UnsafePointer<Int64>, _ n: Int, _ encoded: UnsafeMutablePointer<Float>
     ) throws -> ClassifierResult {
         var result = ClassifierResult()
+        var random = self.random
         try step.accumulate { state in
             let encoder = try state(.encoder), classifier = try state(.classifier)
+            if let plan = self.plan {
+                let (found, moved) = try plan.endToEnd(
+                    encoder, classifier, images, labels: labels, count: n, self.options.loss, self.step.gradients,
+                    &random)
+                result = found
+                return ([found.loss], moved)
+            }
             let pass = try Encoder.train(
                 encoder, self.weights.source, images: images, count: n, encoded: encoded, self.workspace)
             let head = try Classifier.train(classifier, encoded: encoded, count: n)
@@ -149,6 +182,7 @@ package final class ClassifierTrainer: @unchecked Sendable {
             )
         }
         try step.update(moves: [.encoder, .classifier]) { _ in options.adam }
+        self.random = random
         return result
     }
 
@@ -159,8 +193,9 @@ package final class ClassifierTrainer: @unchecked Sendable {
         _ images: UnsafePointer<Float>, labels: UnsafePointer<Int64>, count n: Int,
         confusion: UnsafeMutablePointer<UInt64>?
     ) throws -> ClassifierResult {
-        try requireFinite(images, count: n, size: Encoder.image, "image")
-        try ClassifierTrainer.requireLabels(labels, n)
+        try requireFinite(images, count: n, size: imageSize, "image")
+        try requireLabels(labels, n)
+        if let plan { return try evaluate(plan, images, labels, n, confusion) }
         try requireMemory(n * Classifier.bytesPerImage)
         let classifier = try model.snapshot(.classifier)
         let encoded = try workspace.floats("encoded", n * Encoder.encoded)
@@ -174,6 +209,28 @@ package final class ClassifierTrainer: @unchecked Sendable {
                 let row = (0..<Classifier.classes).map { Double(logits[i * Classifier.classes + $0]) }
                 let cell = Int(labels[i]) * Classifier.classes + ClassifierTrainer.largest(row[...])
                 confusion[cell] = confusion[cell].addingSaturated(1)
+            }
+        }
+        return result
+    }
+
+    private func evaluate(
+        _ plan: PlanClassifier, _ images: UnsafePointer<Float>, _ labels: UnsafePointer<Int64>, _ n: Int,
+        _ confusion: UnsafeMutablePointer<UInt64>?
+    ) throws -> ClassifierResult {
+        let encoded = try workspace.floats("encoded", n * encodedSize)
+        let logits = try workspace.floats("logits", n * classes)
+        try evaluateEncoder(images, n, into: encoded)
+        try model.classifierLogits(plan.plan, encoded: encoded, count: n, logits: logits)
+        let result = try plan.loss(logits, labels, n, options.loss, gradient: nil)
+        try requireFinite(losses: [result.loss])
+        if let confusion {
+            for i in 0..<n {
+                let row = logits + i * classes
+                var best = 0
+                for c in 0..<classes where row[c] > row[best] { best = c }
+                let at = Int(labels[i]) * classes + best
+                if confusion[at] < .max { confusion[at] += 1 }
             }
         }
         return result
@@ -237,9 +294,9 @@ package final class ClassifierTrainer: @unchecked Sendable {
         return best - x.startIndex
     }
 
-    private static func requireLabels(_ labels: UnsafePointer<Int64>, _ n: Int) throws {
-        for i in 0..<n where !(0..<Int64(Classifier.classes)).contains(labels[i]) {
-            throw DimError(.invalidArgument, "labels[\(i)] is \(labels[i]); expected 0 to \(Classifier.classes - 1)")
+    private func requireLabels(_ labels: UnsafePointer<Int64>, _ n: Int) throws {
+        for i in 0..<n where !(0..<Int64(classes)).contains(labels[i]) {
+            throw DimError(.invalidArgument, "labels[\(i)] is \(labels[i]); expected 0 to \(classes - 1)")
         }
     }
 }

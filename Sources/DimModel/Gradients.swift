@@ -13,10 +13,12 @@ package final class Gradients {
     package let entries: [Entry]
     package let buffer: Buffer
     private let places: [Network: [String: Int]]
+    /// By index into the network's specs; nil for counters.
+    private let offsets: [Network: [Int?]]
 
     /// All trainable parameters of the networks in schema order, then their running means and variances.
-    package init(_ networks: [Network]) throws {
-        let specs = Schema.parameters(of: networks)
+    package init(_ architecture: Architecture, _ networks: [Network]) throws {
+        let specs = networks.flatMap(architecture.parameters(of:))
         let ordered = specs.filter(\.isTrainable) + specs.filter { !$0.isTrainable && !$0.isInteger }
         var entries: [Entry] = []
         var places: [Network: [String: Int]] = [:]
@@ -28,11 +30,21 @@ package final class Gradients {
         }
         self.entries = entries
         self.places = places
+        offsets = Dictionary(
+            uniqueKeysWithValues: networks.map { network in
+                (network, architecture.parameters(of: network).map { places[network]?[$0.key] })
+            })
         buffer = try Buffer(zeros: offset)
     }
 
     package func pointer(_ network: Network, _ key: String) -> UnsafeMutablePointer<Float> {
         guard let offset = places[network]?[key] else { preconditionFailure("no gradient of \(network) \(key)") }
+        return buffer.pointer + offset
+    }
+
+    /// By index into the network's specs.
+    package func pointer(_ network: Network, _ index: Int) -> UnsafeMutablePointer<Float> {
+        guard let offset = offsets[network]?[index] else { preconditionFailure("no gradient of \(network) \(index)") }
         return buffer.pointer + offset
     }
 

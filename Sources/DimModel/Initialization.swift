@@ -1,14 +1,16 @@
 import DimArchitecture
 import DimRuntime
 
-/// PyTorch's default initialisation, bit for bit: `torch.manual_seed(seed)`, then the notebook's five constructors in its
-/// order. Verified against PyTorch in Tests/golden.
+/// PyTorch's default initialisation, bit for bit: `torch.manual_seed(seed)`, then the constructors of the architecture's
+/// networks in their order. Verified against PyTorch in Tests/golden.
 enum Initialization {
-    static func values(seed: UInt64) throws -> [Network: [ParameterValue]] {
-        var generator = MersenneTwister(seed: seed)
+    /// The generator stands where PyTorch's stands after the constructors.
+    static func values(
+        _ architecture: Architecture, _ generator: inout MersenneTwister
+    ) throws -> [Network: [ParameterValue]] {
         var result: [Network: [ParameterValue]] = [:]
-        for network in Schema.networks {
-            result[network] = try Schema.parameters(of: network).map { try value(of: $0, &generator) }
+        for network in architecture.networks {
+            result[network] = try architecture.parameters(of: network).map { try value(of: $0, &generator) }
         }
         return result
     }

@@ -6,11 +6,22 @@ extension Model {
     /// Images in flight in evaluation mode: bounds the memory of a call, whatever n is.
     private static let block = 32
 
+    /// images (n,c,h,w) -> what is wanted.
+    package func encode(_ images: UnsafePointer<Float>, count n: Int, _ outputs: EncodedOutputs) throws {
+        if let encoded = outputs.encoded, outputs.conv == nil, outputs.fc == nil {
+            return try encode(images, count: n, encoded: encoded, features: outputs.features)
+        }
+        try encode(anyPlan, images, count: n, outputs)
+    }
+
     /// images (n,3,32,32) -> encoded (n,64), features (n,128,26,26) if wanted.
     package func encode(
         _ images: UnsafePointer<Float>, count n: Int, encoded: UnsafeMutablePointer<Float>,
         features: UnsafeMutablePointer<Float>?
     ) throws {
+        if let plan {
+            return try encode(plan, images, count: n, EncodedOutputs(encoded: encoded, features: features))
+        }
         guard isTraining else {
             return try evaluateEncoder(images, count: n, encoded: encoded, features: features)
         }
@@ -37,6 +48,9 @@ extension Model {
         _ images: UnsafePointer<Float>, count n: Int, encoded: UnsafeMutablePointer<Float>,
         features: UnsafeMutablePointer<Float>?
     ) throws {
+        if let plan {
+            return try evaluate(plan, images, count: n, EncodedOutputs(encoded: encoded, features: features))
+        }
         let state = try snapshot(.encoder)
         let weights = try state.prepared { try Encoder.Weights(state) }
         try workspaces.withWorkspace { workspace in
@@ -53,6 +67,9 @@ extension Model {
     package func scoreGlobal(
         encoded: UnsafePointer<Float>, features: UnsafePointer<Float>, count n: Int, logits: UnsafeMutablePointer<Float>
     ) throws {
+        if let plan {
+            return try score(plan, .globalD, encoded: encoded, maps: features, count: n, logits: logits)
+        }
         let state = try snapshot(.globalD)
         let weights = try state.prepared { try GlobalDiscriminator.Weights(state) }
         try workspaces.withWorkspace { workspace in
@@ -74,6 +91,9 @@ extension Model {
     package func scoreLocal(
         encoded: UnsafePointer<Float>, features: UnsafePointer<Float>, count n: Int, logits: UnsafeMutablePointer<Float>
     ) throws {
+        if let plan {
+            return try score(plan, .localD, encoded: encoded, maps: features, count: n, logits: logits)
+        }
         let state = try snapshot(.localD)
         let weights = try state.prepared { try LocalDiscriminator.Weights(state) }
         try workspaces.withWorkspace { workspace in
@@ -86,10 +106,18 @@ extension Model {
         }
     }
 
+    /// encoded (n, encoded), features (n,c,h,w) -> logits (n,n,h,w): [i][j] image i's locations against vector j.
+    package func scoreLocalPairs(
+        encoded: UnsafePointer<Float>, features: UnsafePointer<Float>, count n: Int, logits: UnsafeMutablePointer<Float>
+    ) throws {
+        try scorePairs(anyPlan, .localD, encoded: encoded, maps: features, count: n, logits: logits)
+    }
+
     /// encoded (n,64) -> probabilities (n).
     package func scorePrior(
         encoded: UnsafePointer<Float>, count n: Int, probabilities: UnsafeMutablePointer<Float>
     ) throws {
+        if let plan { return try scorePrior(plan, encoded: encoded, count: n, probabilities: probabilities) }
         let state = try snapshot(.priorD)
         try workspaces.withWorkspace { workspace in
             try PriorDiscriminator.probabilities(state, encoded: encoded, count: n, into: probabilities, workspace)
@@ -100,13 +128,12 @@ extension Model {
     package func classify(
         encoded: UnsafePointer<Float>, count n: Int, probabilities: UnsafeMutablePointer<Float>
     ) throws {
+        if let plan {
+            guard n > 1 || !isTraining || !plan.classifierHasNorm else { throw Model.oneSample }
+            return try classify(plan, encoded: encoded, count: n, probabilities: probabilities)
+        }
         if isTraining {
-            guard n > 1 else {
-                throw DimError(
-                    .invalidArgument,
-                    "n is 1; the classifier in training mode expects at least 2: batch norm has no "
-                        + "statistics of one sample (dim_model_set_training(model, false) uses the running ones)")
-            }
+            guard n > 1 else { throw Model.oneSample }
             try whileChanging {
                 let state = try snapshot(.classifier)
                 let pass = try Classifier.train(state, encoded: encoded, count: n)
@@ -121,6 +148,11 @@ extension Model {
     }
 
     // MARK: Helpers
+
+    private static let oneSample = DimError(
+        .invalidArgument,
+        "n is 1; the classifier in training mode expects at least 2: batch norm has no "
+            + "statistics of one sample (dim_model_set_training(model, false) uses the running ones)")
 
     private func inBlocks(_ n: Int, _ body: (_ from: Int, _ count: Int) throws -> Void) throws {
         for from in stride(from: 0, to: n, by: Model.block) { try body(from, min(Model.block, n - from)) }

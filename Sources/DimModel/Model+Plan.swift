@@ -223,6 +223,7 @@ extension Model {
 }
 
 extension ModelPlan {
+    var classifierHasNorm: Bool { classifier?.all.contains { $0.norm.isBatch } ?? false }
     var squashes: Bool { architecture.prior?.squash == .sigmoid }
 
     /// images (n,c,h,w), normalised.

@@ -8,25 +8,57 @@ package final class Model: @unchecked Sendable {
     private struct State {
         var networks: [Network: NetworkState]
         var isTraining = false
+        /// Of the classifier's classes: none, or one for each.
+        var classNames: [String] = []
     }
 
+    package let architecture: Architecture
+    package let sizes: ModelSizes
     private let state: Guarded<State>
     private let changes = Lock()
     /// Scratch memory of finished calls, for the next ones.
     let workspaces = WorkspacePool()
+    let arenas = ArenaPool()
+    /// What dropout draws from in training mode, outside a trainer. Used inside `whileChanging`.
+    var random: MersenneTwister
 
-    package init(seed: UInt64) throws {
-        let values = try Initialization.values(seed: seed)
-        state = Guarded(State(networks: Model.states(values)))
+    package init(_ architecture: Architecture = .notebook, seed: UInt64) throws {
+        self.architecture = architecture
+        sizes = ModelSizes(architecture)
+        var random = MersenneTwister(seed: seed)
+        let values = try Initialization.values(architecture, &random)
+        self.random = random
+        state = Guarded(State(networks: Model.states(architecture, values)))
     }
 
     package init(_ dict: StateDict) {
-        state = Guarded(State(networks: Model.states(Model.byNetwork(dict))))
+        architecture = dict.architecture
+        sizes = ModelSizes(dict.architecture)
+        random = MersenneTwister(seed: 0)
+        state = Guarded(State(networks: Model.states(dict.architecture, Model.byNetwork(dict))))
     }
 
-    private static func states(_ values: [Network: [ParameterValue]]) -> [Network: NetworkState] {
-        Dictionary(uniqueKeysWithValues: values.map { ($0, NetworkState(network: $0, values: $1)) })
+    private static func states(
+        _ architecture: Architecture, _ values: [Network: [ParameterValue]]
+    ) -> [Network: NetworkState] {
+        Dictionary(
+            uniqueKeysWithValues: values.map {
+                ($0, NetworkState(network: $0, specs: architecture.parameters(of: $0), values: $1))
+            })
     }
+
+    private let planned = Guarded<ModelPlan?>(nil)
+    /// How the networks are computed, made at first use.
+    var anyPlan: ModelPlan {
+        planned.withLock { plan in
+            if let plan { return plan }
+            let made = ModelPlan(architecture)
+            plan = made
+            return made
+        }
+    }
+    /// nil for the notebook's networks, which have operators of their own.
+    var plan: ModelPlan? { architecture.isNotebook ? nil : anyPlan }
 
     private static func byNetwork(_ dict: StateDict) -> [Network: [ParameterValue]] {
         var result: [Network: [ParameterValue]] = [:]
@@ -36,7 +68,7 @@ package final class Model: @unchecked Sendable {
 
     // MARK: Reading
 
-    /// In the notebook's order.
+    /// In the order of state_dict.
     package var networks: [Network] {
         state.withLock { state in Network.allCases.filter { state.networks[$0] != nil } }
     }
@@ -44,6 +76,12 @@ package final class Model: @unchecked Sendable {
     package var isTraining: Bool {
         get { state.withLock { $0.isTraining } }
         set { changes.whileHeld { state.withLock { $0.isTraining = newValue } } }
+    }
+
+    /// Empty, or one name for each class.
+    package var classNames: [String] {
+        get { state.withLock { $0.classNames } }
+        set { state.withLock { $0.classNames = newValue } }
     }
 
     /// The network's weights now. Throws `.missingNetwork`.
@@ -59,7 +97,37 @@ package final class Model: @unchecked Sendable {
     package func stateDict() -> StateDict {
         let networks = state.withLock { $0.networks }
         let held = Network.allCases.filter { networks[$0] != nil }
-        return StateDict(networks: held, values: held.flatMap { networks[$0]!.values })
+        return StateDict(architecture, networks: held, values: held.flatMap { networks[$0]!.values })
+    }
+
+    /// Of the networks that the model holds, in state_dict order.
+    package var parameters: [ParameterSpec] { networks.flatMap(architecture.parameters(of:)) }
+
+    /// C strings that live as long as the model, in the order of `parameters`: what networks it holds never changes.
+    package var parameterNames: [UnsafePointer<CChar>] {
+        names.withLock { names in
+            if let names { return names.pointers }
+            let made = CNames(parameters.map(\.name))
+            names = made
+            return made.pointers
+        }
+    }
+
+    private let names = Guarded<CNames?>(nil)
+
+    private final class CNames {
+        let pointers: [UnsafePointer<CChar>]
+
+        init(_ texts: [String]) {
+            pointers = texts.map { text in
+                let bytes = Array(text.utf8CString)
+                let copy = UnsafeMutablePointer<CChar>.allocate(capacity: bytes.count)
+                copy.initialize(from: bytes, count: bytes.count)
+                return UnsafePointer(copy)
+            }
+        }
+
+        deinit { pointers.forEach { $0.deallocate() } }
     }
 
     // MARK: Changing
@@ -71,7 +139,7 @@ package final class Model: @unchecked Sendable {
 
     /// Every network of `dict` replaces the model's, all at once.
     package func replace(_ dict: StateDict) {
-        let new = Model.states(Model.byNetwork(dict))
+        let new = Model.states(architecture, Model.byNetwork(dict))
         changes.whileHeld { state.withLock { $0.networks.merge(new) { $1 } } }
     }
 

@@ -12,9 +12,9 @@ package final class NetworkState: @unchecked Sendable {
     /// states that differ in batch norm's running statistics share them.
     private var prepared: Prepared
 
-    package init(network: Network, values: [ParameterValue]) {
+    package init(network: Network, specs: [ParameterSpec], values: [ParameterValue]) {
         self.network = network
-        self.specs = Schema.parameters(of: network)
+        self.specs = specs
         self.values = values
         self.prepared = Prepared()
         precondition(values.count == specs.count)
@@ -33,6 +33,18 @@ package final class NetworkState: @unchecked Sendable {
         for change in changes { values[change.index] = change.value }
         let keeps = changes.allSatisfy { !specs[$0.index].isTrainable }
         return NetworkState(self, values: values, prepared: keeps ? prepared : Prepared())
+    }
+
+    // MARK: Access by index
+
+    package func pointer(_ index: Int) -> UnsafeMutablePointer<Float> {
+        guard case .floats(let buffer) = values[index] else { preconditionFailure("\(specs[index].key) is a counter") }
+        return buffer.pointer
+    }
+
+    package func counter(_ index: Int) -> Int64 {
+        guard case .counter(let count) = values[index] else { preconditionFailure("\(specs[index].key) is an array") }
+        return count
     }
 
     // MARK: Access by key

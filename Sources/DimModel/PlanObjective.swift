@@ -25,7 +25,7 @@ final class PlanObjective {
     }
 
     /// The networks that a run with these options trains: those whose terms have a weight.
-    static func networks(_ plan: ModelPlan, _ options: TrainerOptions) throws -> [Network] {
+    static func networks(_ architecture: Architecture, _ options: TrainerOptions) throws -> [Network] {
         var networks: [Network] = [.encoder]
         func term(_ weight: Double, _ name: String, _ network: Network, isThere: Bool) throws {
             guard weight > 0 else { return }
@@ -37,9 +37,9 @@ final class PlanObjective {
             }
             networks.append(network)
         }
-        try term(options.alpha, "alpha", .globalD, isThere: plan.global != nil)
-        try term(options.beta, "beta", .localD, isThere: plan.local != nil)
-        if options.prior != .none { try term(options.gamma, "gamma", .priorD, isThere: plan.prior != nil) }
+        try term(options.alpha, "alpha", .globalD, isThere: architecture.global != nil)
+        try term(options.beta, "beta", .localD, isThere: architecture.local != nil)
+        if options.prior != .none { try term(options.gamma, "gamma", .priorD, isThere: architecture.prior != nil) }
         guard networks.count > 1 else {
             throw DimError(
                 .invalidArgument, "alpha, beta and gamma leave no term to train: expected one of them to be over 0")

@@ -91,6 +91,8 @@ package struct PriorDiscriminator {
 
     /// What the encoder minimises of the prior term.
     package enum EncoderTerm {
+        /// There is no prior term.
+        case none
         /// The term itself, as the discriminator.
         case monolithic
         /// -mean log D(y).
@@ -124,6 +126,7 @@ package struct PriorDiscriminator {
         let dx = try workspace.floats("prior.dx", 2 * n * encoded)
         dx.update(repeating: 0, count: 2 * n * encoded)
         switch term {
+        case .none: break
         case .monolithic:
             try pass.backward(state, x, logitGradient: dLogits, gradients, into: dx, workspace)
         case .adversarial:

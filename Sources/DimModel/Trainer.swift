@@ -11,7 +11,11 @@ package struct ObjectiveLosses {
 }
 
 package struct TrainerOptions: Equatable {
+    package var measure = Measure.gan
+    package var negatives = Negatives.rotation
     package var prior = PriorDiscriminator.EncoderTerm.monolithic
+    /// The weight of the prior discriminator's gradient penalty; the adversarial prior alone.
+    package var gradientPenalty = 0.0
     package var seed: UInt64 = 0
     package var alpha = 0.5
     package var beta = 1.0
@@ -20,7 +24,31 @@ package struct TrainerOptions: Equatable {
     /// Its learning rate is the discriminators'.
     package var adam = AdamOptions()
 
+    /// All gradients of a step are scaled down to this Euclidean norm; 0 for no bound.
+    package var gradientClip = 0.0
+
     package init() {}
+
+    /// The settings of the preset that the architecture comes from.
+    package init(for architecture: Architecture) {
+        let preset = architecture.trainingPreset
+        measure = Measure(name: preset.measure) ?? .nce
+        negatives = preset.negatives == "all" ? .all : Int(preset.negatives).map(Negatives.drawn) ?? .rotation
+        prior = preset.prior == "none" ? .none : preset.prior == "adversarial" ? .adversarial : .monolithic
+        (alpha, beta, gamma) = (preset.alpha, preset.beta, preset.gamma)
+        encoderLearningRate = preset.learningRate
+        adam.learningRate = preset.learningRate
+        (adam.beta1, adam.beta2) = (preset.beta1, preset.beta2)
+        // A term without its network has no weight.
+        if architecture.global == nil { alpha = 0 }
+        if architecture.local == nil { beta = 0 }
+        if architecture.prior == nil { (gamma, prior) = (0, .none) }
+    }
+
+    /// What the notebook's own kernels compute: the linked implementation's objective.
+    var isLinkedObjective: Bool {
+        measure == .gan && negatives == .rotation && prior != .none && gradientPenalty == 0
+    }
 }
 
 /// Trains the encoder and the three discriminators on the Deep InfoMax objective (arXiv:1808.06670; the implementation that the
@@ -28,8 +56,11 @@ package struct TrainerOptions: Equatable {
 ///
 /// Not for two threads at once: the doorway holds `lock` around each call.
 package final class Trainer: @unchecked Sendable {
-    package static let networks: [Network] = [.encoder, .globalD, .localD, .priorD]
+    /// Those that the linked objective trains.
+    package static let linkedNetworks: [Network] = [.encoder, .globalD, .localD, .priorD]
 
+    /// Those that this run trains.
+    package let networks: [Network]
     package let lock = Lock()
     package let model: Model
     package private(set) var options: TrainerOptions
@@ -39,21 +70,32 @@ package final class Trainer: @unchecked Sendable {
     private let weights = TransientWeights()
     private var localWeights: (LocalDiscriminator.Weights, LocalDiscriminator.GradientWeights)?
 
-    package init(_ model: Model, _ options: TrainerOptions) throws {
-        self.model = model
-        self.options = options
-        step = try TrainingStep(model, Trainer.networks)
-        noise = MersenneTwister(seed: options.seed)
+    /// nil where the notebook's own kernels serve.
+    private let objective: PlanObjective?
+
+    package convenience init(_ model: Model, _ options: TrainerOptions) throws {
+        try self.init(resuming: model, options, noise: MersenneTwister(seed: options.seed), nil)
     }
 
     /// Goes on where a checkpoint stopped.
     package init(
-        resuming model: Model, _ options: TrainerOptions, noise: MersenneTwister, _ progress: TrainingStep.Progress
+        resuming model: Model, _ options: TrainerOptions, noise: MersenneTwister, _ progress: TrainingStep.Progress?
     ) throws {
         self.model = model
         self.options = options
-        step = try TrainingStep(model, Trainer.networks, from: progress)
+        objective = Trainer.isLinked(model.architecture, options) ? nil : PlanObjective(model.anyPlan)
+        networks = try Trainer.networks(model.architecture, options)
+        step = try TrainingStep(model, networks, from: progress)
         self.noise = noise
+    }
+
+    private static func isLinked(_ architecture: Architecture, _ options: TrainerOptions) -> Bool {
+        architecture.isNotebook && options.isLinkedObjective
+    }
+
+    /// The networks that a run with these options trains.
+    package static func networks(_ architecture: Architecture, _ options: TrainerOptions) throws -> [Network] {
+        isLinked(architecture, options) ? linkedNetworks : try PlanObjective.networks(architecture, options)
     }
 
     package func setLearningRates(encoder: Double, discriminator: Double) {
@@ -80,7 +122,7 @@ package final class Trainer: @unchecked Sendable {
     }
 
     package func accumulate(_ images: UnsafePointer<Float>, count n: Int) throws -> ObjectiveLosses {
-        try requireFinite(images, count: n, size: Encoder.image, "image")
+        try requireFinite(images, count: n, size: model.sizes.image.size, "image")
         let before = noise
         do {
             return try model.whileChanging {
@@ -88,7 +130,7 @@ package final class Trainer: @unchecked Sendable {
                 try step.accumulate { state in
                     let (losses, moved) = try self.forwardBackward(images, n, state)
                     result = losses
-                    return ([losses.local, losses.global, losses.prior, losses.total], [.encoder: moved])
+                    return ([losses.local, losses.global, losses.prior, losses.total], moved)
                 }
                 return result!
             }
@@ -100,7 +142,7 @@ package final class Trainer: @unchecked Sendable {
 
     package func update() throws {
         try model.whileChanging {
-            try step.update(moves: [.encoder]) { network in
+            try step.update(moves: objective == nil ? [.encoder] : networks, clippedTo: options.gradientClip) { network in
                 var adam = options.adam
                 if network == .encoder { adam.learningRate = options.encoderLearningRate }
                 return adam
@@ -112,7 +154,10 @@ package final class Trainer: @unchecked Sendable {
 
     private func forwardBackward(
         _ images: UnsafePointer<Float>, _ n: Int, _ state: (Network) throws -> NetworkState
-    ) throws -> (ObjectiveLosses, [(index: Int, value: ParameterValue)]) {
+    ) throws -> (ObjectiveLosses, [Network: [(index: Int, value: ParameterValue)]]) {
+        if let objective {
+            return try objective.forwardBackward(images, n, options, step.gradients, &noise, state)
+        }
         let encoder = try state(.encoder), global = try state(.globalD)
         let local = try state(.localD), prior = try state(.priorD)
         let gradients = step.gradients
@@ -142,7 +187,7 @@ package final class Trainer: @unchecked Sendable {
             encoder, pass, weights.source, encodedGradient: dEncoded, featuresGradient: dFeatures, gradients,
             workspace)
         let losses = total(local: localLoss, global: globalLoss, prior: priorLoss)
-        return (losses, try Encoder.movedStatistics(encoder, pass))
+        return (losses, [.encoder: try Encoder.movedStatistics(encoder, pass)])
     }
 
     private func prepareLocal(
@@ -172,7 +217,8 @@ package final class Trainer: @unchecked Sendable {
 
     /// The losses in evaluation mode, nothing changed; the noise starts anew from the run's seed.
     package func evaluate(_ images: UnsafePointer<Float>, count n: Int) throws -> ObjectiveLosses {
-        try requireFinite(images, count: n, size: Encoder.image, "image")
+        try requireFinite(images, count: n, size: model.sizes.image.size, "image")
+        if let objective { return try objective.evaluate(model, images, n, options) }
         let encoder = try model.snapshot(.encoder), global = try model.snapshot(.globalD)
         let local = try model.snapshot(.localD), prior = try model.snapshot(.priorD)
         let encoderWeights = try encoder.prepared { try Encoder.Weights(encoder) }

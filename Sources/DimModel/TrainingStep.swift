@@ -38,7 +38,7 @@ package final class TrainingStep {
         self.model = model
         self.networks = networks
         for network in networks { _ = try model.snapshot(network) }
-        gradients = try Gradients(networks)
+        gradients = try Gradients(model.architecture, networks)
         let size = gradients.trainableCount
         if let progress {
             precondition(progress.firstMoment.count == size && progress.secondMoment.count == size)
@@ -69,8 +69,7 @@ package final class TrainingStep {
             try requireFinite(losses: losses, "the batch was dropped, the weights are as before")
             for (network, changes) in moved {
                 for case (let index, .floats(let buffer)) in changes {
-                    let key = Schema.parameters(of: network)[index].key
-                    gradients.pointer(network, key).update(from: buffer.pointer, count: buffer.count)
+                    gradients.pointer(network, index).update(from: buffer.pointer, count: buffer.count)
                 }
             }
             waiting += 1
@@ -107,7 +106,10 @@ package final class TrainingStep {
     // MARK: Update
 
     /// `options` says which Adam a network's parameters have; nil leaves the network as it is.
-    func update(moves statistics: [Network], _ options: (Network) -> AdamOptions?) throws {
+    /// The gradients' Euclidean norm is at most `norm`, where that is over 0: torch.nn.utils.clip_grad_norm_.
+    func update(
+        moves statistics: [Network], clippedTo norm: Double = 0, _ options: (Network) -> AdamOptions?
+    ) throws {
         guard waiting > 0 else {
             throw DimError(.invalidArgument, "nothing to update: no micro-batch was accumulated since the last update")
         }
@@ -122,6 +124,10 @@ package final class TrainingStep {
             throw DimError(
                 .notFinite,
                 "a gradient or its square is not finite; the step was not applied, the weights are as before")
+        }
+        if norm > 0 {
+            let factor = norm / (gradientNorm() + 1e-6)
+            if factor < 1 { scale(by: Float(factor), trainable) }
         }
         let before = count
         count = before.addingSaturated(1)
@@ -158,6 +164,23 @@ package final class TrainingStep {
     }
 
     private static let chunk = 1 << 18
+
+    /// Of all waiting gradients, summed in chunks of a fixed size.
+    private func gradientNorm() -> Double {
+        let values = gradients.buffer.pointer
+        let count = gradients.trainableCount
+        let chunks = (count + TrainingStep.chunk - 1) / TrainingStep.chunk
+        let sums = UnsafeMutablePointer<Double>.allocate(capacity: chunks)
+        defer { sums.deallocate() }
+        ThreadPool.shared.parallel(chunks) { task, _ in
+            var sum = 0.0
+            for i in task * TrainingStep.chunk..<min(count, (task + 1) * TrainingStep.chunk) {
+                sum += Double(values[i]) * Double(values[i])
+            }
+            sums[task] = sum
+        }
+        return (0..<chunks).reduce(0) { $0 + sums[$1] }.squareRoot()
+    }
 
     private func scale(by factor: Float, _ count: Int) {
         let values = gradients.buffer.pointer

@@ -1,0 +1,124 @@
+import CDim
+import DimArchitecture
+import DimModel
+import DimRuntime
+
+/// What a model's architecture says of its arrays and classes.
+
+@_cdecl("dim_model_create_with") @implementation
+public func dim_model_create_with(
+    _ architecture: OpaquePointer!, _ seed: UInt64, _ out: UnsafeMutablePointer<OpaquePointer?>!
+) -> dim_status {
+    fallible {
+        let architecture = try architectureValue(architecture, "architecture")
+        let out = try nonNull(out, "out")
+        out.pointee = Handles.make(try Model(architecture, seed: seed))
+    }
+}
+
+@_cdecl("dim_model_architecture") @implementation
+public func dim_model_architecture(_ model: OpaquePointer!, _ out: UnsafeMutablePointer<OpaquePointer?>!) -> dim_status {
+    fallible {
+        let model: Model = try Handles.object(model, "model")
+        try nonNull(out, "out").pointee = makeHandle(of: model.architecture)
+    }
+}
+
+@_cdecl("dim_model_sizes") @implementation
+public func dim_model_sizes(_ model: OpaquePointer!, _ out: UnsafeMutablePointer<dim_sizes>!) -> dim_status {
+    fallible {
+        let model: Model = try Handles.object(model, "model")
+        let out = try nonNull(out, "out")
+        try checkStructSize(out.pointee.struct_size, MemoryLayout<dim_sizes>.size, "dim_sizes")
+        let sizes = model.sizes
+        var result = dim_sizes()
+        result.struct_size = MemoryLayout<dim_sizes>.size
+        (result.image_channels, result.image_height, result.image_width) = sizes.image.extents
+        (result.features_channels, result.features_height, result.features_width) = sizes.features.extents
+        result.encoded = sizes.encoded
+        if let local = sizes.local { (_, result.local_height, result.local_width) = local.extents }
+        if let map = sizes.globalMap {
+            (result.global_channels, result.global_height, result.global_width) = map.extents
+        }
+        result.conv = sizes.conv
+        result.fc = sizes.fc
+        result.classes = sizes.classes
+        result.max_images = maximumImages(of: model)
+        out.pointee = result
+    }
+}
+
+extension MapShape {
+    fileprivate var extents: (Int, Int, Int) { (channels, height, width) }
+}
+
+/// A struct that the caller fills in alone: the sizes that some version had are known.
+func checkStructSize(_ found: Int, _ expected: Int, _ type: String) throws {
+    guard found == expected else {
+        throw DimError(
+            .invalidArgument,
+            "struct_size is \(UInt(bitPattern: found)); expected sizeof(\(type)) = \(expected)")
+    }
+}
+
+@_cdecl("dim_model_set_class_names") @implementation
+public func dim_model_set_class_names(
+    _ model: OpaquePointer!, _ count: Int, _ names: UnsafePointer<UnsafePointer<CChar>?>!
+) -> dim_status {
+    fallible {
+        let model: Model = try Handles.object(model, "model")
+        guard count != 0 else { return model.classNames = [] }
+        let classes = model.sizes.classes
+        guard classes > 0 else {
+            throw DimError(.missingNetwork, "the model's architecture has no classifier, so no classes to name")
+        }
+        guard count == classes else {
+            throw DimError(
+                .sizeMismatch, "count is \(UInt(bitPattern: count)); expected 0 or \(classes), a name for each class")
+        }
+        let names = try nonNull(names, "names")
+        model.classNames = try (0..<count).map { try className(names[$0], "names[\($0)]") }
+    }
+}
+
+/// UTF-8 of 1 to 255 bytes without control characters.
+private func className(_ pointer: UnsafePointer<CChar>?, _ place: String) throws -> String {
+    let pointer = try nonNull(pointer, place)
+    var length = 0
+    while length <= 255, pointer[length] != 0 { length += 1 }
+    guard (1...255).contains(length) else {
+        throw DimError(
+            .invalidArgument, "\(place) is \(length == 0 ? "empty" : "over 255 bytes long"); expected 1 to 255 bytes")
+    }
+    let bytes = UnsafeRawBufferPointer(start: pointer, count: length)
+    guard let text = String(validating: bytes, as: UTF8.self) else {
+        throw DimError(.invalidArgument, "\(place) is not UTF-8")
+    }
+    guard !text.unicodeScalars.contains(where: { $0.value < 32 || (127..<160).contains($0.value) }) else {
+        throw DimError(.invalidArgument, "\(place) holds a control character")
+    }
+    return text
+}
+
+@_cdecl("dim_model_class_name") @implementation
+public func dim_model_class_name(
+    _ model: OpaquePointer!, _ index: Int, _ out: UnsafeMutablePointer<CChar>!, _ capacity: Int,
+    _ needed: UnsafeMutablePointer<Int>!
+) -> dim_status {
+    fallible {
+        let model: Model = try Handles.object(model, "model")
+        let classes = model.sizes.classes
+        guard (0..<classes).contains(index) else {
+            throw DimError(
+                .invalidArgument, "index is \(UInt(bitPattern: index)); the model has \(classes) classes")
+        }
+        let names = model.classNames
+        let bytes = Array((names.isEmpty ? "" : names[index]).utf8CString)
+        if let needed { needed.pointee = bytes.count }
+        guard UInt(bitPattern: capacity) >= UInt(bytes.count) else {
+            throw DimError(
+                .sizeMismatch, "capacity is \(UInt(bitPattern: capacity)); the name takes \(bytes.count) bytes")
+        }
+        try nonNull(out, "out").update(from: bytes, count: bytes.count)
+    }
+}
