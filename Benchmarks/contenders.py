@@ -68,7 +68,7 @@ class _Losses(Structure):
 class _ClassifierOptions(Structure):
     _fields_ = [
         ("struct_size", c_size_t), ("encoder", c_int), ("loss", c_int), ("learning_rate", c_double),
-        ("beta1", c_double), ("beta2", c_double), ("epsilon", c_double), ("weight_decay", c_double),
+        ("adam_beta1", c_double), ("adam_beta2", c_double), ("epsilon", c_double), ("weight_decay", c_double),
     ]  # fmt: skip
 
 

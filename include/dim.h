@@ -395,8 +395,8 @@ typedef struct dim_trainer_options {
     double gamma;                       /* 0.1, of the prior term */
     double encoder_learning_rate;       /* 1e-4 */
     double discriminator_learning_rate; /* 1e-4 */
-    double beta1;                       /* 0.9, Adam's */
-    double beta2;                       /* 0.999 */
+    double adam_beta1;                       /* 0.9, Adam's */
+    double adam_beta2;                       /* 0.999 */
     double epsilon;                     /* 1e-8 */
     double weight_decay;                /* 0, added to the gradient as in torch.optim.Adam */
     dim_measure measure;                /* DIM_MEASURE_GAN */
@@ -523,8 +523,8 @@ typedef struct dim_classifier_options {
     dim_encoder_use encoder;    /* DIM_ENCODER_FROZEN */
     dim_classifier_loss loss;   /* DIM_LOSS_LOGITS */
     double learning_rate;       /* 1e-4 */
-    double beta1;               /* 0.9 */
-    double beta2;               /* 0.999 */
+    double adam_beta1;               /* 0.9 */
+    double adam_beta2;               /* 0.999 */
     double epsilon;             /* 1e-8 */
     double weight_decay;        /* 0 */
 } dim_classifier_options;

@@ -38,7 +38,7 @@ enum Checkpoint {
             [
                 Double(o.prior.rawValue), o.alpha, o.beta, o.gamma, o.encoder_learning_rate,
                 o.discriminator_learning_rate,
-                o.beta1, o.beta2, o.epsilon, o.weight_decay,
+                o.adam_beta1, o.adam_beta2, o.epsilon, o.weight_decay,
             ], shape: [10])
         extra["seed"] = .int64([Int64(bitPattern: o.seed)], shape: [])
         extra["noise_state"] = .uint32(trainer.noise.state, shape: [MersenneTwister.stateSize])
@@ -56,7 +56,7 @@ enum Checkpoint {
         o.seed = UInt64(bitPattern: arrays.integer("seed"))
         (o.alpha, o.beta, o.gamma) = (values[1], values[2], values[3])
         (o.encoder_learning_rate, o.discriminator_learning_rate) = (values[4], values[5])
-        (o.beta1, o.beta2, o.epsilon, o.weight_decay) = (values[6], values[7], values[8], values[9])
+        (o.adam_beta1, o.adam_beta2, o.epsilon, o.weight_decay) = (values[6], values[7], values[8], values[9])
         let options = try inFile(path) { try o.checked() }
         guard case .uint32(let words, _)? = arrays["noise_state"],
             let position = Int(exactly: arrays.integer("noise_position")),
@@ -76,7 +76,7 @@ enum Checkpoint {
         var extra = common(trainer.options.encoder == .trained ? endToEnd : classifier, trainer.step)
         extra["options"] = .float64(
             [
-                Double(o.encoder.rawValue), Double(o.loss.rawValue), o.learning_rate, o.beta1, o.beta2, o.epsilon,
+                Double(o.encoder.rawValue), Double(o.loss.rawValue), o.learning_rate, o.adam_beta1, o.adam_beta2, o.epsilon,
                 o.weight_decay,
             ],
             shape: [7])
@@ -92,7 +92,7 @@ enum Checkpoint {
         o.encoder = dim_encoder_use(rawValue: enumeration(values[0]))
         o.loss = dim_classifier_loss(rawValue: enumeration(values[1]))
         o.learning_rate = values[2]
-        (o.beta1, o.beta2, o.epsilon, o.weight_decay) = (values[3], values[4], values[5], values[6])
+        (o.adam_beta1, o.adam_beta2, o.epsilon, o.weight_decay) = (values[3], values[4], values[5], values[6])
         let options = try inFile(path) { try o.checked() }
         guard (options.encoder == .trained) == (arrays.text("kind") == endToEnd) else {
             throw DimError(

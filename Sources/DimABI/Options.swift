@@ -29,8 +29,8 @@ extension dim_trainer_options {
         gamma = options.gamma
         encoder_learning_rate = options.encoderLearningRate
         discriminator_learning_rate = options.adam.learningRate
-        beta1 = options.adam.beta1
-        beta2 = options.adam.beta2
+        adam_beta1 = options.adam.beta1
+        adam_beta2 = options.adam.beta2
         epsilon = options.adam.epsilon
         weight_decay = options.adam.weightDecay
     }
@@ -75,7 +75,7 @@ extension dim_trainer_options {
         options.gamma = try notNegative(gamma, "gamma")
         options.encoderLearningRate = try notNegative(encoder_learning_rate, "encoder_learning_rate")
         options.adam = try adam(
-            discriminator_learning_rate, "discriminator_learning_rate", beta1, beta2, epsilon, weight_decay)
+            discriminator_learning_rate, "discriminator_learning_rate", adam_beta1, adam_beta2, epsilon, weight_decay)
         return options
     }
 }
@@ -91,8 +91,8 @@ extension dim_classifier_options {
         }
         loss = options.loss == .logits ? DIM_LOSS_LOGITS : DIM_LOSS_SOFTMAX_TWICE
         learning_rate = options.adam.learningRate
-        beta1 = options.adam.beta1
-        beta2 = options.adam.beta2
+        adam_beta1 = options.adam.beta1
+        adam_beta2 = options.adam.beta2
         epsilon = options.adam.epsilon
         weight_decay = options.adam.weightDecay
     }
@@ -111,7 +111,7 @@ extension dim_classifier_options {
         case DIM_LOSS_SOFTMAX_TWICE: options.loss = .softmaxTwice
         default: throw DimError(.invalidArgument, "loss is \(loss.rawValue); expected a dim_classifier_loss, 0 or 1")
         }
-        options.adam = try adam(learning_rate, "learning_rate", beta1, beta2, epsilon, weight_decay)
+        options.adam = try adam(learning_rate, "learning_rate", adam_beta1, adam_beta2, epsilon, weight_decay)
         return options
     }
 }
@@ -137,8 +137,8 @@ private func adam(
 ) throws -> AdamOptions {
     var options = AdamOptions()
     options.learningRate = try notNegative(rate, rateName)
-    options.beta1 = try fraction(beta1, "beta1")
-    options.beta2 = try fraction(beta2, "beta2")
+    options.beta1 = try fraction(beta1, "adam_beta1")
+    options.beta2 = try fraction(beta2, "adam_beta2")
     options.epsilon = try notNegative(epsilon, "epsilon")
     options.weightDecay = try notNegative(decay, "weight_decay")
     return options

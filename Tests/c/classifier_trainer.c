@@ -39,7 +39,7 @@ static void options_and_their_defaults(void) {
     CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_classifier_options_init(NULL, sizeof o));
     CHECK_STATUS(DIM_OK, dim_classifier_options_init(&o, sizeof o));
     CHECK(o.struct_size == sizeof o && o.encoder == DIM_ENCODER_FROZEN && o.loss == DIM_LOSS_LOGITS);
-    CHECK(o.learning_rate == 1e-4 && o.beta1 == 0.9 && o.beta2 == 0.999 && o.epsilon == 1e-8 && o.weight_decay == 0);
+    CHECK(o.learning_rate == 1e-4 && o.adam_beta1 == 0.9 && o.adam_beta2 == 0.999 && o.epsilon == 1e-8 && o.weight_decay == 0);
 
     static const double wrong[] = {NAN, INFINITY, -INFINITY, -1};
     dim_classifier_trainer *out;
@@ -47,7 +47,7 @@ static void options_and_their_defaults(void) {
     for (int field = 0; field < 5; field++) {
         for (int i = 0; i < 4; i++) {
             MUST(dim_classifier_options_init(&o, sizeof o));
-            double *fields[] = {&o.learning_rate, &o.beta1, &o.beta2, &o.epsilon, &o.weight_decay};
+            double *fields[] = {&o.learning_rate, &o.adam_beta1, &o.adam_beta2, &o.epsilon, &o.weight_decay};
             *fields[field] = wrong[i];
             CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_classifier_trainer_create(shared_model(), &o, &out));
         }

@@ -60,7 +60,7 @@ static void options_and_their_defaults(void) {
     CHECK(o.struct_size == sizeof o && o.prior == DIM_PRIOR_MONOLITHIC && o.seed == 0);
     CHECK(o.alpha == 0.5 && o.beta == 1.0 && o.gamma == 0.1);
     CHECK(o.encoder_learning_rate == 1e-4 && o.discriminator_learning_rate == 1e-4);
-    CHECK(o.beta1 == 0.9 && o.beta2 == 0.999 && o.epsilon == 1e-8 && o.weight_decay == 0);
+    CHECK(o.adam_beta1 == 0.9 && o.adam_beta2 == 0.999 && o.epsilon == 1e-8 && o.weight_decay == 0);
 }
 
 static void options_that_are_refused(void) {
@@ -70,7 +70,7 @@ static void options_that_are_refused(void) {
     for (int field = 0; field < 9; field++) {
         for (int i = 0; i < 5; i++) {
             dim_trainer_options o = defaults();
-            double *fields[] = {&o.encoder_learning_rate, &o.discriminator_learning_rate, &o.beta1, &o.beta2, &o.epsilon,
+            double *fields[] = {&o.encoder_learning_rate, &o.discriminator_learning_rate, &o.adam_beta1, &o.adam_beta2, &o.epsilon,
                                 &o.weight_decay, &o.alpha, &o.beta, &o.gamma};
             if (field >= 6 && i >= 3)
                 continue;       /* a weight of the objective may be negative, for all the header says */
@@ -79,9 +79,9 @@ static void options_that_are_refused(void) {
         }
     }
     dim_trainer_options o = defaults();
-    o.beta1 = 1;        /* the moments' correction would divide by zero */
+    o.adam_beta1 = 1;        /* the moments' correction would divide by zero */
     CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_create(shared_model(), &o, &out));
-    CHECK_MESSAGE("beta1");
+    CHECK_MESSAGE("adam_beta1");
     o = defaults();
     o.prior = (dim_prior)2;
     CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_create(shared_model(), &o, &out));

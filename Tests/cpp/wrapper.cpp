@@ -239,8 +239,8 @@ void training() {
     THROWS(DIM_INVALID_ARGUMENT, "", trainer.step(dim::span<const float>(images.data(), DIM_IMAGE_SIZE)));
     THROWS(DIM_SIZE_MISMATCH, "images has 1", trainer.step(dim::span<const float>(images.data(), 1)));
     THROWS(DIM_INVALID_ARGUMENT, "", trainer.update());
-    options.beta1 = 2;
-    THROWS(DIM_INVALID_ARGUMENT, "beta1", dim::Trainer(model, options));
+    options.adam_beta1 = 2;
+    THROWS(DIM_INVALID_ARGUMENT, "adam_beta1", dim::Trainer(model, options));
 }
 
 void callbacks() {

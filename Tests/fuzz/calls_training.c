@@ -53,7 +53,7 @@ static dim_trainer_options *trainer_options(context *c, dim_trainer_options *o) 
         return NULL;
     dim_trainer_options_init(o, sizeof *o);
     double *const fields[] = {&o->alpha, &o->beta, &o->gamma, &o->encoder_learning_rate,
-                              &o->discriminator_learning_rate, &o->beta1, &o->beta2, &o->epsilon, &o->weight_decay};
+                              &o->discriminator_learning_rate, &o->adam_beta1, &o->adam_beta2, &o->epsilon, &o->weight_decay};
     change(c, fields, sizeof fields / sizeof fields[0]);
     o->seed = next_word(&c->random);
     o->prior = (dim_prior)below(&c->random, 2);
@@ -69,7 +69,7 @@ static dim_classifier_options *classifier_options(context *c, dim_classifier_opt
     if (once_in(&c->random, 8))
         return NULL;
     dim_classifier_options_init(o, sizeof *o);
-    double *const fields[] = {&o->learning_rate, &o->beta1, &o->beta2, &o->epsilon, &o->weight_decay};
+    double *const fields[] = {&o->learning_rate, &o->adam_beta1, &o->adam_beta2, &o->epsilon, &o->weight_decay};
     change(c, fields, sizeof fields / sizeof fields[0]);
     o->encoder = (dim_encoder_use)below(&c->random, 2);
     o->loss = (dim_classifier_loss)below(&c->random, 2);

@@ -32,7 +32,7 @@ static bool trainer_options_are_right(const dim_trainer_options *o) {
     memcpy(&prior, &o->prior, sizeof prior);
     return o->struct_size == sizeof *o && prior <= 1 && at_least_zero(o->alpha) && at_least_zero(o->beta) &&
            at_least_zero(o->gamma) && at_least_zero(o->encoder_learning_rate) &&
-           at_least_zero(o->discriminator_learning_rate) && fraction(o->beta1) && fraction(o->beta2) &&
+           at_least_zero(o->discriminator_learning_rate) && fraction(o->adam_beta1) && fraction(o->adam_beta2) &&
            at_least_zero(o->epsilon) && at_least_zero(o->weight_decay);
 }
 
@@ -41,7 +41,7 @@ static bool classifier_options_are_right(const dim_classifier_options *o) {
     memcpy(&encoder, &o->encoder, sizeof encoder);
     memcpy(&loss, &o->loss, sizeof loss);
     return o->struct_size == sizeof *o && encoder <= 2 && loss <= 1 && at_least_zero(o->learning_rate) &&
-           fraction(o->beta1) && fraction(o->beta2) && at_least_zero(o->epsilon) && at_least_zero(o->weight_decay);
+           fraction(o->adam_beta1) && fraction(o->adam_beta2) && at_least_zero(o->epsilon) && at_least_zero(o->weight_decay);
 }
 
 /* NULL where all is well. The struct is read from where the bytes lie: no padding is made up. */

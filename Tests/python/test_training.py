@@ -97,7 +97,7 @@ def test_a_learning_rate_of_0_moves_nothing(model):
         ({"encoder_lr": float("inf")}, "encoder_learning_rate is inf"),
         ({"discriminator_lr": -1.0}, "discriminator_learning_rate is -1"),
         ({"gamma": float("nan")}, "gamma"),
-        ({"betas": (0.9, 1.0)}, "beta2 is 1"),
+        ({"betas": (0.9, 1.0)}, "adam_beta2 is 1"),
         ({"eps": -1e-8}, "epsilon"),
         ({"weight_decay": float("-inf")}, "weight_decay"),
     ],

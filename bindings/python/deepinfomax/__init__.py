@@ -2,8 +2,8 @@
 
     import deepinfomax as dim
 
-    model = dim.Model.open("weights.h5")  # or dim.Model(seed=0)
-    y, M = model.encode(images)           # float32 (n,3,32,32) or uint8 (n,32,32,3)
+    model = dim.Model(architecture=dim.Architecture.preset("basic32", channels=1))  # or dim.Model.open("weights.h5")
+    y, M = model.encode(images)           # float32 (n,c,h,w) or uint8 (n,h,w,c)
     model.score_local(y, M)
 
     trainer = dim.Trainer(model, prior="adversarial")
@@ -15,6 +15,7 @@ The model is that of the Deep InfoMax notebook (arXiv:1808.06670); libdim.so doe
 
 from . import _library
 from ._version import __version__
+from .architecture import PRESETS, Architecture
 from .classifier_trainer import ClassifierOptions, ClassifierResult, ClassifierTrainer, Evaluation
 from .errors import (
     Cancelled,
@@ -33,11 +34,14 @@ from .errors import (
     TooLarge,
     UnknownName,
 )
-from .model import NETWORKS, Model, ParameterInfo
+from .model import NETWORKS, OUTPUTS, Model, ParameterInfo, Sizes
 from .trainer import Losses, Trainer, TrainerOptions
 
 __all__ = [
     "NETWORKS",
+    "OUTPUTS",
+    "PRESETS",
+    "Architecture",
     "Cancelled",
     "ClassifierOptions",
     "ClassifierResult",
@@ -58,6 +62,7 @@ __all__ = [
     "OutOfMemory",
     "ParameterInfo",
     "SizeMismatch",
+    "Sizes",
     "TooLarge",
     "Trainer",
     "TrainerOptions",

@@ -11,11 +11,6 @@ from numpy.typing import NDArray
 
 from ._library import Floats
 
-IMAGE = (3, 32, 32)
-ENCODED = (64,)
-FEATURES = (128, 26, 26)
-
-
 def as_numpy(value: Any, what: str) -> NDArray[Any]:
     """`value` as a numpy array of its own dtype; a torch tensor loses its graph and its device.
 
@@ -32,44 +27,52 @@ def as_numpy(value: Any, what: str) -> NDArray[Any]:
     raise TypeError(f"{what}: expected a numpy array or a torch tensor, found {type(value).__name__}")
 
 
-def images(value: Any) -> tuple[NDArray[np.float32], bool]:
-    """Images as float32 (n,3,32,32), and whether `value` was a single one without n.
+Shape = tuple[int, ...]
 
-    Floating point: (n,3,32,32) or (3,32,32), taken as they are. uint8: also (n,32,32,3) or (32,32,3), divided by 255.
+
+def images(value: Any, item: Shape) -> tuple[NDArray[np.float32], bool]:
+    """Images as float32 (n, *item), item (c,h,w), and whether `value` was a single one without n.
+
+    Floating point: (n,c,h,w) or (c,h,w), taken as they are. uint8: also (n,h,w,c) or (h,w,c), divided by 255. Of images
+    with one channel c may be left out.
     """
     array = as_numpy(value, "images")
+    c, h, w = item
+    last = (h, w, c)
+    if c == 1 and array.ndim in (2, 3) and array.shape[-2:] == (h, w) and array.shape != item:
+        array = array[..., np.newaxis, :, :]
     if array.dtype == np.uint8:
-        if array.ndim in (3, 4) and array.shape[-3:] == (32, 32, 3):
+        if array.ndim in (3, 4) and array.shape[-3:] == last and array.shape[-3:] != item:
             array = np.moveaxis(array, -1, -3)
-        if array.shape[-3:] != IMAGE or array.ndim not in (3, 4):
+        if array.shape[-3:] != item or array.ndim not in (3, 4):
             raise ValueError(
-                "images: expected uint8 of shape (n,32,32,3), (n,3,32,32), (32,32,3) or (3,32,32), "
-                f"found {_shape(array)}"
+                f"images: expected uint8 of shape {_text(('n', *last))}, {_text(('n', *item))}, {_text(last)} or "
+                f"{_text(item)}, found {_shape(array)}"
             )
         array = np.divide(array, np.float32(255), dtype=np.float32)
-    elif array.ndim in (3, 4) and array.shape[-3:] == (32, 32, 3):
+    elif array.ndim in (3, 4) and array.shape[-3:] == last and last != item:
         raise ValueError(
-            f"images: expected {array.dtype} in the order (n,3,32,32), found {_shape(array)}; "
+            f"images: expected {array.dtype} in the order {_text(('n', *item))}, found {_shape(array)}; "
             "transpose with moveaxis(-1, -3), or give uint8"
         )
-    return _floats(array, IMAGE, "images", "float32 or uint8")
+    return _floats(array, item, "images", "float32 or uint8")
 
 
-def encoded(value: Any) -> tuple[NDArray[np.float32], bool]:
-    """y as float32 (n,64), and whether `value` was a single vector."""
-    return _floats(as_numpy(value, "y"), ENCODED, "y", "float32")
+def vectors(value: Any, item: Shape) -> tuple[NDArray[np.float32], bool]:
+    """y as float32 (n, *item), and whether `value` was a single vector."""
+    return _floats(as_numpy(value, "y"), item, "y", "float32")
 
 
-def encoded_and_features(y: Any, M: Any) -> tuple[NDArray[np.float32], NDArray[np.float32], bool]:
-    """y (n,64) and M (n,128,26,26) as float32, and whether both were of a single image."""
-    vectors, single = encoded(y)
-    features, single_features = _floats(as_numpy(M, "M"), FEATURES, "M", "float32")
-    if single != single_features or len(vectors) != len(features):
+def vectors_and_maps(y: Any, M: Any, item: Shape, map_item: Shape) -> tuple[NDArray[np.float32], NDArray[np.float32], bool]:
+    """y (n, *item) and M (n, *map_item) as float32, and whether both were of a single image."""
+    found, single = vectors(y, item)
+    maps, single_map = _floats(as_numpy(M, "M"), map_item, "M", "float32")
+    if single != single_map or len(found) != len(maps):
         raise ValueError(
             "y and M: expected the same number of images, found shapes "
-            f"{_shape(vectors[0] if single else vectors)} and {_shape(features[0] if single_features else features)}"
+            f"{_shape(found[0] if single else found)} and {_shape(maps[0] if single_map else maps)}"
         )
-    return vectors, features, single
+    return found, maps, single
 
 
 def labels(value: Any, n: int, single: bool) -> NDArray[np.int64]:

@@ -13,11 +13,13 @@ from ctypes import (
     CFUNCTYPE,
     POINTER,
     Structure,
+    byref,
     c_bool,
     c_char_p,
     c_double,
     c_float,
     c_int,
+    c_int32,
     c_int64,
     c_size_t,
     c_uint32,
@@ -25,6 +27,7 @@ from ctypes import (
     c_void_p,
 )
 from pathlib import Path
+from typing import Any
 
 from . import errors
 from ._version import __version__
@@ -59,10 +62,50 @@ class TrainerOptions(Structure):
         ("gamma", c_double),
         ("encoder_learning_rate", c_double),
         ("discriminator_learning_rate", c_double),
-        ("beta1", c_double),
-        ("beta2", c_double),
+        ("adam_beta1", c_double),
+        ("adam_beta2", c_double),
         ("epsilon", c_double),
         ("weight_decay", c_double),
+        ("measure", c_int),
+        ("negatives", c_int32),
+        ("gradient_penalty", c_double),
+        ("gradient_clip", c_double),
+    ]
+
+
+class Sizes(Structure):
+    """dim_sizes."""
+
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("image_channels", c_size_t),
+        ("image_height", c_size_t),
+        ("image_width", c_size_t),
+        ("features_channels", c_size_t),
+        ("features_height", c_size_t),
+        ("features_width", c_size_t),
+        ("encoded", c_size_t),
+        ("local_height", c_size_t),
+        ("local_width", c_size_t),
+        ("global_channels", c_size_t),
+        ("global_height", c_size_t),
+        ("global_width", c_size_t),
+        ("conv", c_size_t),
+        ("fc", c_size_t),
+        ("classes", c_size_t),
+        ("max_images", c_size_t),
+    ]
+
+
+class Outputs(Structure):
+    """dim_outputs."""
+
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("encoded", Floats),
+        ("features", Floats),
+        ("conv", Floats),
+        ("fc", Floats),
     ]
 
 
@@ -80,8 +123,8 @@ class ClassifierOptions(Structure):
         ("encoder", c_int),
         ("loss", c_int),
         ("learning_rate", c_double),
-        ("beta1", c_double),
-        ("beta2", c_double),
+        ("adam_beta1", c_double),
+        ("adam_beta2", c_double),
         ("epsilon", c_double),
         ("weight_decay", c_double),
     ]
@@ -124,6 +167,19 @@ def check(status: int) -> None:
     name = lib.dim_status_name(status).decode()
     message = lib.dim_last_error().decode(errors="replace")
     raise errors.BY_STATUS.get(status, errors.InternalError)(message, status, name)
+
+
+def text(function: Any, *arguments: Any) -> str:
+    """What a function of the form f(arguments..., char *out, size_t capacity, size_t *needed) writes."""
+    needed = c_size_t()
+    capacity = 256
+    while True:
+        buffer = ctypes.create_string_buffer(capacity)
+        status = function(*arguments, buffer, capacity, byref(needed))
+        if status != errors.SIZE_MISMATCH or needed.value <= capacity:
+            check(status)
+            return buffer.value.decode()
+        capacity = needed.value
 
 
 def _find() -> Path:
@@ -182,7 +238,46 @@ def _declare(lib: ctypes.CDLL) -> None:
     lib.dim_max_images.argtypes = []
     lib.dim_max_images.restype = c_size_t
 
+    # ---- Architectures
+
+    # dim_status dim_architecture_preset(const char *name, dim_architecture **out);
+    lib.dim_architecture_preset.argtypes = [c_char_p, POINTER(c_void_p)]
+    lib.dim_architecture_preset.restype = c_int
+
+    # dim_status dim_architecture_parse(const char *json, size_t bytes, dim_architecture **out);
+    lib.dim_architecture_parse.argtypes = [c_char_p, c_size_t, POINTER(c_void_p)]
+    lib.dim_architecture_parse.restype = c_int
+
+    # dim_status dim_architecture_json(const dim_architecture *, char *out, size_t capacity, size_t *needed);
+    lib.dim_architecture_json.argtypes = [c_void_p, c_char_p, c_size_t, POINTER(c_size_t)]
+    lib.dim_architecture_json.restype = c_int
+
+    # void dim_architecture_free(dim_architecture *);
+    lib.dim_architecture_free.argtypes = [c_void_p]
+    lib.dim_architecture_free.restype = None
+
     # ---- Model
+
+    # dim_status dim_model_create_with(const dim_architecture *architecture, uint64_t seed, dim_model **out);
+    lib.dim_model_create_with.argtypes = [c_void_p, c_uint64, POINTER(c_void_p)]
+    lib.dim_model_create_with.restype = c_int
+
+    # dim_status dim_model_architecture(const dim_model *model, dim_architecture **out);
+    lib.dim_model_architecture.argtypes = [c_void_p, POINTER(c_void_p)]
+    lib.dim_model_architecture.restype = c_int
+
+    # dim_status dim_model_sizes(const dim_model *model, dim_sizes *out);
+    lib.dim_model_sizes.argtypes = [c_void_p, POINTER(Sizes)]
+    lib.dim_model_sizes.restype = c_int
+
+    # dim_status dim_model_set_class_names(dim_model *model, size_t count, const char *const *names);
+    lib.dim_model_set_class_names.argtypes = [c_void_p, c_size_t, POINTER(c_char_p)]
+    lib.dim_model_set_class_names.restype = c_int
+
+    # dim_status dim_model_class_name(const dim_model *model, size_t index, char *out, size_t capacity,
+    #                                 size_t *needed);
+    lib.dim_model_class_name.argtypes = [c_void_p, c_size_t, c_char_p, c_size_t, POINTER(c_size_t)]
+    lib.dim_model_class_name.restype = c_int
 
     # dim_status dim_model_create(uint64_t seed, dim_model **out);
     lib.dim_model_create.argtypes = [c_uint64, POINTER(c_void_p)]
@@ -263,6 +358,15 @@ def _declare(lib: ctypes.CDLL) -> None:
     lib.dim_encode.argtypes = [c_void_p, Floats, c_size_t, Floats, Floats]
     lib.dim_encode.restype = c_int
 
+    # dim_status dim_encode_outputs(dim_model *model, const float *images, size_t n, const dim_outputs *outputs);
+    lib.dim_encode_outputs.argtypes = [c_void_p, Floats, c_size_t, POINTER(Outputs)]
+    lib.dim_encode_outputs.restype = c_int
+
+    # dim_status dim_score_local_pairs(dim_model *model, const float *encoded, const float *features, size_t n,
+    #                                  float *logits);
+    lib.dim_score_local_pairs.argtypes = [c_void_p, Floats, Floats, c_size_t, Floats]
+    lib.dim_score_local_pairs.restype = c_int
+
     # dim_status dim_score_global(dim_model *model, const float *encoded, const float *features, size_t n,
     #                             float *logits);
     lib.dim_score_global.argtypes = [c_void_p, Floats, Floats, c_size_t, Floats]
@@ -286,6 +390,11 @@ def _declare(lib: ctypes.CDLL) -> None:
     # dim_status dim_trainer_options_init(dim_trainer_options *options, size_t struct_size);
     lib.dim_trainer_options_init.argtypes = [POINTER(TrainerOptions), c_size_t]
     lib.dim_trainer_options_init.restype = c_int
+
+    # dim_status dim_trainer_options_for(const dim_model *model, dim_trainer_options *options,
+    #                                    size_t struct_size);
+    lib.dim_trainer_options_for.argtypes = [c_void_p, POINTER(TrainerOptions), c_size_t]
+    lib.dim_trainer_options_for.restype = c_int
 
     # dim_status dim_trainer_create(dim_model *model, const dim_trainer_options *options, dim_trainer **out);
     lib.dim_trainer_create.argtypes = [c_void_p, POINTER(TrainerOptions), POINTER(c_void_p)]

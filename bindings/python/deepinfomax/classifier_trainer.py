@@ -19,7 +19,6 @@ EncoderUse = Literal["frozen", "frozen_batch_statistics", "trained"]
 ClassifierLoss = Literal["logits", "softmax_twice"]
 _ENCODER_USES: tuple[EncoderUse, ...] = ("frozen", "frozen_batch_statistics", "trained")  # dim_encoder_use
 _LOSSES: tuple[ClassifierLoss, ...] = ("logits", "softmax_twice")  # dim_classifier_loss
-_CLASSES = 10
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Evaluation:
     """How the classifier does on labelled images. The sum of two is that of both sets of images together."""
 
     loss: float
-    #: (10,10) counts: row = label, column = prediction.
+    #: (classes, classes) counts: row = label, column = prediction.
     confusion: NDArray[np.int64]
 
     @property
@@ -59,9 +58,9 @@ class Evaluation:
 
     @property
     def precision(self) -> NDArray[np.float64]:
-        """(10,): of the images predicted as each class, the share that is of it; nan for a class never predicted."""
+        """(classes,): of the images predicted as each class, the share that is of it; nan for a class never predicted."""
         predicted = self.confusion.sum(0)
-        shares = np.full(_CLASSES, np.nan)
+        shares = np.full(len(predicted), np.nan)
         np.divide(self.confusion.diagonal(), predicted, out=shares, where=predicted > 0)
         return shares
 
@@ -85,7 +84,7 @@ class ClassifierOptions:
 class ClassifierTrainer(Run):
     """Trains a model's classifier, alone or together with the encoder, as PyTorch would (docs/training.md).
 
-    Images are taken as `Model.encode` takes them, labels as any array of integers 0 to 9, one for each image. A step
+    Images are taken as `Model.encode` takes them, labels as any array of integers from 0, one for each image. A step
     needs two images at least: batch norm has no statistics of one.
 
     An error leaves model and optimiser as they were. `NotFinite` reports a loss or a gradient that has become NaN or
@@ -117,7 +116,7 @@ class ClassifierTrainer(Run):
         options.encoder = choice(encoder, _ENCODER_USES, "encoder")
         options.loss = choice(loss, _LOSSES, "loss")
         options.learning_rate = lr
-        options.beta1, options.beta2 = betas
+        options.adam_beta1, options.adam_beta2 = betas
         options.epsilon, options.weight_decay = eps, weight_decay
         self._start(model, library().dim_classifier_trainer_create, model._handle.pointer, byref(options))
 
@@ -125,12 +124,12 @@ class ClassifierTrainer(Run):
 
     def step(self, images: Any, labels: Any) -> ClassifierResult:
         """One step of Adam. Returns how the classifier did on the batch before it."""
-        x, single = _arrays.images(images)
+        x, single = _arrays.images(images, self.model.sizes.image)
         return self._step("step", x, labels, single)
 
     def step_encoded(self, y: Any, labels: Any) -> ClassifierResult:
-        """The same from y (n,64) that `Model.encode` gave: saves encoding again where the encoder is "frozen"."""
-        vectors, single = _arrays.encoded(y)
+        """The same from y (n, encoded) that `Model.encode` gave: saves encoding again where the encoder is "frozen"."""
+        vectors, single = _arrays.vectors(y, (self.model.sizes.encoded,))
         return self._step("step_encoded", vectors, labels, single)
 
     def _step(self, function: str, inputs: NDArray[np.float32], labels: Any, single: bool) -> ClassifierResult:
@@ -141,10 +140,11 @@ class ClassifierTrainer(Run):
 
     def evaluate(self, images: Any, labels: Any) -> Evaluation:
         """Encoder and classifier in evaluation mode on one image or more; nothing changes."""
-        x, single = _arrays.images(images)
+        sizes = self.model.sizes
+        x, single = _arrays.images(images, sizes.image)
         classes = _arrays.labels(labels, len(x), single)
         found = _library.ClassifierResult()
-        confusion = np.zeros((_CLASSES, _CLASSES), np.uint64)
+        confusion = np.zeros((sizes.classes, sizes.classes), np.uint64)
         counts = confusion.ctypes.data_as(ctypes.POINTER(ctypes.c_uint64))
         self._call("evaluate", _arrays.pointer(x), _labels_pointer(classes), len(x), byref(found), counts)
         return Evaluation(found.loss, confusion.astype(np.int64))
@@ -156,7 +156,7 @@ class ClassifierTrainer(Run):
         """As they are now, the learning rate included."""
         o = _library.ClassifierOptions(struct_size=ctypes.sizeof(_library.ClassifierOptions))
         self._call("get_options", byref(o))
-        adam = ((o.beta1, o.beta2), o.epsilon, o.weight_decay)
+        adam = ((o.adam_beta1, o.adam_beta2), o.epsilon, o.weight_decay)
         return ClassifierOptions(_ENCODER_USES[o.encoder], _LOSSES[o.loss], o.learning_rate, *adam)
 
     @property

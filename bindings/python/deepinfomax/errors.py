@@ -89,6 +89,7 @@ BY_STATUS: dict[int, type[DimError]] = {
     90: InternalError,
 }
 INVALID_HANDLE = 11
+SIZE_MISMATCH = 14
 
 
 class LibraryNotFound(ImportError):

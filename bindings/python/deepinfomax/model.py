@@ -1,10 +1,10 @@
-"""The five networks of Deep InfoMax as one object."""
+"""The networks of Deep InfoMax as one object."""
 
 from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ctypes import byref, c_bool, c_char_p, c_size_t, c_void_p
 from dataclasses import dataclass
 from typing import Any, Literal, overload
@@ -12,13 +12,17 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _arrays
-from ._handles import Handle, model_handle
+from . import _arrays, _library
+from ._handles import Handle, model_handle, new_handle
 from ._library import ParameterInfo as _CParameterInfo
-from ._library import check, library
+from ._library import check, library, text
+from .architecture import Architecture
 
-#: The networks' prefixes in a state_dict, in the notebook's order; number i is bit i of dim.h's mask.
-NETWORKS = ("encoder", "global_d", "local_d", "prior_d", "classifier")
+#: The networks' prefixes in a state_dict, in its order; number i is bit i of dim.h's mask.
+NETWORKS = ("encoder", "global_d", "local_d", "prior_d", "classifier", "coordinates_d")
+
+#: What `Model.encode` can give.
+OUTPUTS = ("encoded", "features", "conv", "fc")
 
 _DTYPES: dict[int, np.dtype[Any]] = {0: np.dtype(np.float32), 1: np.dtype(np.int64)}  # dim_dtype
 
@@ -40,6 +44,27 @@ class ParameterInfo:
     trainable: bool
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """Shapes of a model's arrays, without the leading n; None or 0 for what its architecture does not have."""
+
+    #: (c, h, w)
+    image: tuple[int, int, int]
+    #: (c, h, w) of M.
+    features: tuple[int, int, int]
+    #: Numbers in y.
+    encoded: int
+    #: (h, w) of `score_local`.
+    local: tuple[int, int] | None
+    #: (c, h, w) of the map that `score_global` reads.
+    global_map: tuple[int, int, int] | None
+    #: Numbers in the last map before it is flattened.
+    conv: int
+    #: Numbers in the last hidden linear layer.
+    fc: int
+    classes: int
+
+
 class Model:
     """Encoder, discriminators and classifier with their weights.
 
@@ -56,14 +81,16 @@ class Model:
     Errors of libdim are `DimError`s, each also a ValueError, OSError... (deepinfomax.errors). Nothing changes then.
     """
 
-    def __init__(self, seed: int = 0) -> None:
-        """The weights of `torch.manual_seed(seed)` and the notebook's constructors, bit for bit.
+    def __init__(self, seed: int = 0, architecture: Any = "notebook") -> None:
+        """The weights of `torch.manual_seed(seed)` and PyTorch's modules of the same description, bit for bit.
 
-        As in PyTorch only the low 32 bits of the seed matter; 0 <= seed < 2**64.
+        As in PyTorch only the low 32 bits of the seed matter; 0 <= seed < 2**64. architecture: a preset's name, a dict,
+        JSON text, a path or an Architecture (docs/architecture.md).
         """
         if not 0 <= seed < 2**64:
             raise ValueError(f"seed: expected 0 <= seed < 2**64, found {seed}")
-        self._handle = model_handle(library().dim_model_create, seed)
+        made = architecture if isinstance(architecture, Architecture) else Architecture(architecture)
+        self._handle = model_handle(library().dim_model_create_with, made._handle.pointer, seed)
 
     @classmethod
     def open(cls, path: Path, untrusted: bool = False) -> Model:
@@ -103,51 +130,79 @@ class Model:
     def encode(self, images: Any, features: Literal[False]) -> Floats: ...
     @overload
     def encode(self, images: Any, features: bool) -> Floats | tuple[Floats, Floats]: ...
+    @overload
+    def encode(self, images: Any, *, outputs: Sequence[str]) -> tuple[Floats, ...]: ...
 
-    def encode(self, images: Any, features: bool = True) -> Floats | tuple[Floats, Floats]:
-        """Notebook, class Encoder: images -> y (n,64), M (n,128,26,26); with features=False y alone, in less memory.
+    def encode(
+        self, images: Any, features: bool = True, *, outputs: Sequence[str] | None = None
+    ) -> Floats | tuple[Floats, ...]:
+        """The encoder: images -> y (n, encoded), M (n, *features); with features=False y alone, in less memory.
 
-        images: floating point (n,3,32,32), taken as it is (the original trains on pixels in [0,1]); or uint8
-        (n,32,32,3) or (n,3,32,32), divided by 255. One image without n gives y (64,) and M (128,26,26).
+        images: floating point (n,c,h,w), taken as it is (pixels in [0,1]: the architecture's normalisation is applied by
+        the library); or uint8 (n,h,w,c) or (n,c,h,w), divided by 255. One image without n gives results without n.
+        `self.sizes` has the sizes; of the notebook's model images are 3x32x32, y has 64 numbers, M is 128x26x26.
+
+        outputs: instead of features, names of what is wanted, of OUTPUTS: a tuple of arrays in that order. "conv" is the
+        last map before it is flattened, as one row; "fc" the last hidden linear layer.
         """
-        x, single = _arrays.images(images)
-        y = _empty(len(x), _arrays.ENCODED)
-        M = _empty(len(x), _arrays.FEATURES) if features else None
-        check(
-            library().dim_encode(
-                self._handle.pointer,
-                _arrays.pointer(x),
-                len(x),
-                _arrays.pointer(y),
-                None if M is None else _arrays.pointer(M),
-            )
-        )
-        if M is None:
-            return _result(y, single)
-        return _result(y, single), _result(M, single)
+        names = outputs if outputs is not None else ("encoded", "features") if features else ("encoded",)
+        sizes = self.sizes
+        shapes = {
+            "encoded": (sizes.encoded,), "features": sizes.features, "conv": (sizes.conv,), "fc": (sizes.fc,)
+        }  # fmt: skip
+        for name in names:
+            if name not in shapes:
+                raise ValueError(f"outputs: expected some of {', '.join(OUTPUTS)}, found {name!r}")
+            if shapes[name] == (0,):
+                raise ValueError(f"outputs: the model's architecture has no {name}")
+        if len(set(names)) != len(names) or not names:
+            raise ValueError(f"outputs: expected different names, one at least, found {names!r}")
+        x, single = _arrays.images(images, sizes.image)
+        arrays = {name: _empty(len(x), shapes[name]) for name in names}
+        wanted = _library.Outputs(struct_size=ctypes.sizeof(_library.Outputs))
+        for name, array in arrays.items():
+            setattr(wanted, name, _arrays.pointer(array))
+        check(library().dim_encode_outputs(self._handle.pointer, _arrays.pointer(x), len(x), byref(wanted)))
+        results = tuple(_result(arrays[name], single) for name in names)
+        return results if outputs is not None or features else results[0]
 
     def score_global(self, y: Any, M: Any) -> Floats:
-        """GlobalDiscriminator: y (n,64), M (n,128,26,26) -> logits (n,1), high where both are of one image."""
-        vectors, features, single = _arrays.encoded_and_features(y, M)
+        """The global score: y (n, encoded), M (n, *sizes.global_map) -> logits (n,1), high where both are of one image."""
+        sizes = self.sizes
+        vectors, features, single = _arrays.vectors_and_maps(
+            y, M, (sizes.encoded,), sizes.global_map or sizes.features
+        )
         return self._score(library().dim_score_global, (vectors, features), (1,), single)
 
     def score_local(self, y: Any, M: Any) -> Floats:
-        """LocalDiscriminator on cat(M, y expanded): y (n,64), M (n,128,26,26) -> logits (n,1,26,26), one a cell."""
-        vectors, features, single = _arrays.encoded_and_features(y, M)
-        return self._score(library().dim_score_local, (vectors, features), (1, 26, 26), single)
+        """The local scores: y (n, encoded), M (n, *features) -> logits (n,1,h,w), one a location."""
+        sizes = self.sizes
+        vectors, features, single = _arrays.vectors_and_maps(y, M, (sizes.encoded,), sizes.features)
+        return self._score(library().dim_score_local, (vectors, features), (1, *sizes.features[1:]), single)
+
+    def score_local_pairs(self, y: Any, M: Any) -> Floats:
+        """The local scores of all pairs: y (n, encoded), M (n, *features) -> logits (n,n,h,w).
+
+        [i][j] has image i's locations against image j's vector.
+        """
+        sizes = self.sizes
+        vectors, features, _ = _arrays.vectors_and_maps(y, M, (sizes.encoded,), sizes.features)
+        n = len(vectors)
+        return self._score(library().dim_score_local_pairs, (vectors, features), (n, *sizes.features[1:]), False)
 
     def score_prior(self, y: Any) -> Floats:
-        """PriorDiscriminator: y (n,64) -> probabilities (n,1) that y comes from the uniform prior."""
-        vectors, single = _arrays.encoded(y)
+        """PriorDiscriminator: y (n, encoded) -> probabilities (n,1) that y comes from the uniform prior."""
+        vectors, single = _arrays.vectors(y, (self.sizes.encoded,))
         return self._score(library().dim_score_prior, (vectors,), (1,), single)
 
     def classify(self, y: Any) -> Floats:
-        """Classifier: y (n,64) -> class probabilities (n,10).
+        """Classifier: y (n, encoded) -> class probabilities (n, classes).
 
         In training mode a single vector is an InvalidArgument, as in PyTorch: it has no batch statistics.
         """
-        vectors, single = _arrays.encoded(y)
-        return self._score(library().dim_classify, (vectors,), (10,), single)
+        sizes = self.sizes
+        vectors, single = _arrays.vectors(y, (sizes.encoded,))
+        return self._score(library().dim_classify, (vectors,), (sizes.classes,), single)
 
     def _score(self, function: Any, inputs: tuple[Floats, ...], item: tuple[int, ...], single: bool) -> Floats:
         """`function(model, input..., n, out)` with out (n, *item)."""
@@ -155,6 +210,53 @@ class Model:
         out = _empty(n, item)
         check(function(self._handle.pointer, *map(_arrays.pointer, inputs), n, _arrays.pointer(out)))
         return _result(out, single)
+
+    # ---- Architecture
+
+    @property
+    def architecture(self) -> Architecture:
+        """What the model is: its description, complete."""
+        return Architecture._of(
+            new_handle(
+                "architecture",
+                library().dim_architecture_free,
+                library().dim_model_architecture,
+                self._handle.pointer,
+            )
+        )
+
+    @property
+    def sizes(self) -> Sizes:
+        """Shapes of the model's arrays."""
+        found = _library.Sizes(struct_size=ctypes.sizeof(_library.Sizes))
+        check(library().dim_model_sizes(self._handle.pointer, byref(found)))
+        local = (found.local_height, found.local_width)
+        map_ = (found.global_channels, found.global_height, found.global_width)
+        return Sizes(
+            image=(found.image_channels, found.image_height, found.image_width),
+            features=(found.features_channels, found.features_height, found.features_width),
+            encoded=found.encoded,
+            local=local if local[0] else None,
+            global_map=map_ if map_[0] else None,
+            conv=found.conv,
+            fc=found.fc,
+            classes=found.classes,
+        )
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classifier's classes, kept in weights files: one for each, or none at all. May be set."""
+        names = [text(library().dim_model_class_name, self._handle.pointer, i) for i in range(self.sizes.classes)]
+        return names if any(names) else []
+
+    @class_names.setter
+    def class_names(self, names: Sequence[str]) -> None:
+        encoded = [name.encode() for name in names]
+        check(
+            library().dim_model_set_class_names(
+                self._handle.pointer, len(encoded), (c_char_p * len(encoded))(*encoded) if encoded else None
+            )
+        )
 
     # ---- Modes
 
@@ -178,7 +280,7 @@ class Model:
 
     @property
     def networks(self) -> tuple[str, ...]:
-        """Prefixes of the networks that the model holds, in the notebook's order: "encoder", "global_d"..."""
+        """Prefixes of the networks that the model holds, in state_dict order: "encoder", "global_d"..."""
         mask = library().dim_model_networks(self._handle.pointer)
         return tuple(name for bit, name in enumerate(NETWORKS) if mask >> bit & 1)
 

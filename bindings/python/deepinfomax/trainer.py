@@ -16,12 +16,16 @@ from numpy.typing import NDArray
 from . import _arrays, _library
 from ._library import GradientCallback, check, library
 from ._run import Run, choice
-from .errors import Cancelled
+from .errors import Cancelled, UnknownName
 from .model import Model
 
-Prior = Literal["monolithic", "adversarial"]
-_PRIORS = ("monolithic", "adversarial")  # dim_prior
-_NETWORKS = ("encoder", "global_d", "local_d", "prior_d")
+Prior = Literal["monolithic", "adversarial", "none"]
+Measure = Literal["jsd", "gan", "kl", "rkl", "h2", "dv", "nce"]
+#: How many other images each vector is told from, or which.
+Negatives = Literal["all", "rotation"] | int
+PRIORS: tuple[Prior, ...] = ("monolithic", "adversarial", "none")  # dim_prior
+MEASURES: tuple[Measure, ...] = ("jsd", "gan", "kl", "rkl", "h2", "dv", "nce")  # dim_measure
+_NEGATIVES = {"rotation": 0, "all": -1}  # DIM_NEGATIVES_...
 
 #: Takes all gradients of a step and the running statistics that it would set, to be changed in place.
 OnGradients = Callable[[NDArray[np.float32]], object]
@@ -50,12 +54,16 @@ class TrainerOptions:
     betas: tuple[float, float]
     eps: float
     weight_decay: float
+    measure: Measure
+    negatives: Negatives
+    gradient_penalty: float
+    gradient_clip: float
 
 
 class Trainer(Run):
-    """Trains a model's encoder and three discriminators, as PyTorch would from the same seeds (docs/training.md).
+    """Trains a model's encoder and score networks, as PyTorch would from the same seeds (docs/training.md).
 
-    Batches are taken as `Model.encode` takes images, of two at least: an image's negative is the next one's features.
+    Batches are taken as `Model.encode` takes images, of two at least: an image's negatives are other images of the batch.
     The model's mode (train, eval) does not matter and does not change: batch norm uses batch statistics.
 
     An error leaves model, optimisers and random state as they were. `NotFinite` reports a loss or a gradient that has
@@ -69,42 +77,70 @@ class Trainer(Run):
     def __init__(
         self,
         model: Model,
-        prior: Prior = "monolithic",
+        prior: Prior | None = None,
         seed: int = 0,
         lr: float | None = None,
         *,
         encoder_lr: float | None = None,
         discriminator_lr: float | None = None,
-        alpha: float = 0.5,
-        beta: float = 1.0,
-        gamma: float = 0.1,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
+        measure: Measure | None = None,
+        negatives: Negatives | None = None,
+        alpha: float | None = None,
+        beta: float | None = None,
+        gamma: float | None = None,
+        gradient_penalty: float | None = None,
+        gradient_clip: float | None = None,
+        betas: tuple[float, float] | None = None,
+        eps: float | None = None,
+        weight_decay: float | None = None,
     ) -> None:
-        """Defaults are those of the implementation that the notebook links to.
+        """What is None is as the preset that the model's architecture comes from has it.
 
+        Of the notebook's model that is the implementation that the notebook links to: measure "gan", negatives
+        "rotation", prior "monolithic", alpha 0.5, beta 1, gamma 0.1, lr 1e-4; of the others "nce", "all", "none", 0, 1, 0,
+        3e-4.
+
+        measure: how scores become a loss, for the local and the global term. negatives: which images each vector is told
+        from: "all" others of the batch, the next one ("rotation"), or a number of others, drawn anew each step.
         prior: what the encoder does about the prior term: "monolithic" minimises it as the discriminator does (that
-        implementation), "adversarial" works against the discriminator (the paper).
-        seed: of the prior noise: `torch.manual_seed(seed)`, then one `torch.rand_like(y)` a step.
-        lr: of both Adams (1e-4); or encoder_lr and discriminator_lr. alpha, beta, gamma: weights of the global, local
-        and prior term. betas, eps, weight_decay: as of torch.optim.Adam.
+        implementation), "adversarial" works against the discriminator (the paper), "none": there is no such term.
+        gradient_penalty: of the adversarial prior's discriminator (R1). gradient_clip: the most that the Euclidean norm of
+        all gradients may be; 0 for no bound.
+        seed: of the prior noise and the drawn negatives: `torch.manual_seed(seed)`, one `torch.rand_like(y)` a step.
+        lr: of both Adams; or encoder_lr and discriminator_lr. alpha, beta, gamma: weights of the global, local and prior
+        term. betas, eps, weight_decay: as of torch.optim.Adam.
         """
         if not 0 <= seed < 2**64:
             raise ValueError(f"seed: expected 0 <= seed < 2**64, found {seed}")
         if lr is not None and (encoder_lr is not None or discriminator_lr is not None):
             raise ValueError("lr is both learning rates: expected either it, or encoder_lr and discriminator_lr")
         options = _library.TrainerOptions()
-        check(library().dim_trainer_options_init(byref(options), ctypes.sizeof(options)))
-        options.prior = choice(prior, _PRIORS, "prior")
+        size = ctypes.sizeof(options)
+        check(library().dim_trainer_options_for(model._handle.pointer, byref(options), size))
+        if prior is not None:
+            options.prior = choice(prior, PRIORS, "prior")
+        if measure is not None:
+            options.measure = choice(measure, MEASURES, "measure")
+        if negatives is not None:
+            options.negatives = _negatives(negatives)
         options.seed = seed
-        options.alpha, options.beta, options.gamma = alpha, beta, gamma
         for field, rate in ("encoder_learning_rate", encoder_lr), ("discriminator_learning_rate", discriminator_lr):
             given = lr if rate is None else rate
             if given is not None:
                 setattr(options, field, given)
-        options.beta1, options.beta2 = betas
-        options.epsilon, options.weight_decay = eps, weight_decay
+        for field, value in (
+            ("alpha", alpha),
+            ("beta", beta),
+            ("gamma", gamma),
+            ("gradient_penalty", gradient_penalty),
+            ("gradient_clip", gradient_clip),
+            ("epsilon", eps),
+            ("weight_decay", weight_decay),
+        ):
+            if value is not None:
+                setattr(options, field, value)
+        if betas is not None:
+            options.adam_beta1, options.adam_beta2 = betas
         self._start(model, library().dim_trainer_create, model._handle.pointer, byref(options))
 
     def _start(self, model: Model | None, make: Callable[..., int], *arguments: Any) -> None:
@@ -135,7 +171,7 @@ class Trainer(Run):
         return self._losses("evaluate", batch)
 
     def _losses(self, function: str, batch: Any) -> Losses:
-        x, _ = _arrays.images(batch)  # A single one without n is a batch of one, which C refuses.
+        x, _ = _arrays.images(batch, self.model.sizes.image)  # A single one without n is a batch of one, which C refuses.
         found = _library.Losses()
         self._call(function, _arrays.pointer(x), len(x), byref(found))
         return Losses(found.total, found.local, found.global_, found.prior)
@@ -149,10 +185,13 @@ class Trainer(Run):
         """
         found: dict[str, NDArray[np.float32]] = {}
         for info in self.model.parameters_info():
-            if info.trainable and info.name.split(".")[0] in _NETWORKS:
+            if info.trainable:
                 array = np.empty(info.shape, np.float32)
                 data = array.ctypes.data_as(ctypes.c_void_p)
-                self._call("get_gradient", info.name.encode(), data, info.nbytes)
+                try:
+                    self._call("get_gradient", info.name.encode(), data, info.nbytes)
+                except UnknownName:  # A network that this run does not train.
+                    continue
                 found[info.name] = array
         return found
 
@@ -197,18 +236,21 @@ class Trainer(Run):
         """As they are now, learning rates included."""
         o = _library.TrainerOptions(struct_size=ctypes.sizeof(_library.TrainerOptions))
         self._call("get_options", byref(o))
-        prior: Prior = "adversarial" if o.prior else "monolithic"
         return TrainerOptions(
-            prior,
+            PRIORS[o.prior],
             o.seed,
             o.alpha,
             o.beta,
             o.gamma,
             o.encoder_learning_rate,
             o.discriminator_learning_rate,
-            (o.beta1, o.beta2),
+            (o.adam_beta1, o.adam_beta2),
             o.epsilon,
             o.weight_decay,
+            MEASURES[o.measure],
+            {0: "rotation", -1: "all"}.get(o.negatives, o.negatives),
+            o.gradient_penalty,
+            o.gradient_clip,
         )
 
     def set_learning_rates(self, encoder: float, discriminator: float) -> None:
@@ -236,7 +278,17 @@ class Trainer(Run):
     def __repr__(self) -> str:
         if self._handle.closed:
             return "<deepinfomax.Trainer, closed>"
-        return f"<deepinfomax.Trainer, {self.options.prior}, after {self.steps} steps>"
+        return f"<deepinfomax.Trainer, {self.options.measure}, prior {self.options.prior}, after {self.steps} steps>"
+
+
+def _negatives(value: Negatives) -> int:
+    if isinstance(value, str):
+        if value not in _NEGATIVES:
+            raise ValueError(f"negatives: expected 'all', 'rotation' or a number, found {value!r}")
+        return _NEGATIVES[value]
+    if not 1 <= value < 2**31:
+        raise ValueError(f"negatives: expected 'all', 'rotation' or 1 or more, found {value}")
+    return value
 
 
 class _Callback:

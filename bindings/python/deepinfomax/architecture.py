@@ -1,0 +1,117 @@
+"""What a network is, as a value: image, encoder, score networks, prior discriminator, classifier."""
+
+from __future__ import annotations
+
+import json
+import os
+from ctypes import c_char_p, c_size_t
+from typing import Any
+
+from ._handles import Handle, new_handle
+from ._library import library, text
+
+#: Architectures that the library knows by name.
+PRESETS = ("notebook", "basic28", "basic32", "basic64", "alex64", "resnet19_32")
+
+
+class Architecture:
+    """A description of all networks, checked and complete: docs/architecture.md has its grammar.
+
+    Two are equal if they describe the same networks. A value: it does not change, and may be used by several threads.
+    """
+
+    def __init__(self, description: Any) -> None:
+        """description: a preset's name, a dict, JSON text, the path of a JSON file, or another Architecture.
+
+        Raises InvalidArgument (a ValueError), which lists every fault with its place.
+        """
+        self._handle = _handle(description)
+
+    @classmethod
+    def preset(
+        cls,
+        name: str,
+        *,
+        channels: int | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        classes: int | None = None,
+        mean: float | list[float] | None = None,
+        std: float | list[float] | None = None,
+        resize: str | None = None,
+    ) -> Architecture:
+        """A preset for other images or another number of classes: see PRESETS."""
+        image = dict(channels=channels, height=height, width=width, mean=mean, std=std, resize=resize)
+        description: dict[str, Any] = {"preset": name}
+        if given := {key: value for key, value in image.items() if value is not None}:
+            description["image"] = given
+        if classes is not None:
+            description["classifier"] = {"classes": classes}
+        return cls(description)
+
+    @classmethod
+    def from_json(cls, text_or_path: str | os.PathLike[str]) -> Architecture:
+        """From JSON text, or from the file of that path."""
+        return cls(text_or_path)
+
+    @classmethod
+    def _of(cls, handle: Handle) -> Architecture:
+        made = cls.__new__(cls)
+        made._handle = handle
+        return made
+
+    def json(self) -> str:
+        """The canonical text: every key with its value, in a fixed order, without spaces."""
+        return text(library().dim_architecture_json, self._handle.pointer)
+
+    def dict(self) -> dict[str, Any]:
+        """The canonical text, parsed."""
+        parsed: dict[str, Any] = json.loads(self.json())
+        return parsed
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Architecture):
+            return NotImplemented
+        return _networks(self.dict()) == _networks(other.dict())
+
+    def __hash__(self) -> int:
+        return hash(json.dumps(_networks(self.dict()), sort_keys=True))
+
+    def __repr__(self) -> str:
+        d = self.dict()
+        image = d["image"]
+        size = "x".join(str(image[key]) for key in ("channels", "height", "width"))
+        name = d.get("preset") or "own layers"
+        return f"<deepinfomax.Architecture, {name}, images {size}>"
+
+    def __reduce__(self) -> Any:
+        return Architecture, (self.json(),)
+
+
+def _networks(description: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in description.items() if key != "preset"}
+
+
+def _handle(description: Any) -> Handle:
+    lib = library()
+    free = lib.dim_architecture_free
+    if isinstance(description, Architecture):
+        description = description.json()
+    if isinstance(description, dict):
+        description = json.dumps(description)
+    if isinstance(description, str) and description in PRESETS:
+        return new_handle("architecture", free, lib.dim_architecture_preset, description.encode())
+    if isinstance(description, str) and description.lstrip()[:1] in ("{", ""):
+        text = description.encode("utf-8", "surrogatepass")
+    elif isinstance(description, (str, bytes, os.PathLike)):
+        path = os.fspath(description)
+        if isinstance(path, str) and not os.path.exists(path) and os.sep not in path and not path.endswith(".json"):
+            raise ValueError(f"architecture: expected one of {', '.join(PRESETS)}, JSON text or a file, found {path!r}")
+        with open(path, "rb") as file:
+            text = file.read(1 << 20)
+    else:
+        raise TypeError(
+            "architecture: expected a preset's name, a dict, JSON text, a path or an Architecture, found "
+            f"{type(description).__name__}"
+        )
+    return new_handle("architecture", free, lib.dim_architecture_parse, c_char_p(text), c_size_t(len(text)))
