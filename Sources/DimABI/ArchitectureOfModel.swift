@@ -10,7 +10,7 @@ public func dim_model_create_with(
     _ architecture: OpaquePointer!, _ seed: UInt64, _ out: UnsafeMutablePointer<OpaquePointer?>!
 ) -> dim_status {
     fallible {
-        let architecture = try architectureValue(architecture, "architecture")
+        let architecture = try DimABI.architecture(architecture)
         let out = try nonNull(out, "out")
         out.pointee = Handles.make(try Model(architecture, seed: seed))
     }
@@ -20,7 +20,7 @@ public func dim_model_create_with(
 public func dim_model_architecture(_ model: OpaquePointer!, _ out: UnsafeMutablePointer<OpaquePointer?>!) -> dim_status {
     fallible {
         let model: Model = try Handles.object(model, "model")
-        try nonNull(out, "out").pointee = makeHandle(of: model.architecture)
+        try nonNull(out, "out").pointee = Handles.make(ArchitectureBox(model.architecture))
     }
 }
 

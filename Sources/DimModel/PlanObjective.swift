@@ -16,6 +16,7 @@ package enum Negatives: Equatable {
 final class PlanObjective {
     let plan: ModelPlan
     private let arena = Arena()
+    private let workspace = Workspace()
     private var encoderWeights: StackWeights?
     private var headWeights: [Network: PairHeadWeights] = [:]
     private var priorWeights: StackWeights?
@@ -229,10 +230,10 @@ final class PlanObjective {
                 inputs: convolution.operator.input.channels, outputs: convolution.operator.output.channels)
         }
         let targets = plan.prior!.convolutions.map { gradients.pointer(.priorD, $0.weight) }
+        let penalty = GradientPenalty(layers)
         for half in 0..<2 {
-            _ = try GradientPenalty.value(
-                layers, inputs: inputs + half * n * plan.resolved.encodedSize, rows: n, weight: weight,
-                gradients: targets)
+            _ = try penalty.value(
+                inputs + half * n * plan.resolved.encodedSize, rows: n, weight: weight, gradients: targets, workspace)
         }
     }
 

@@ -14,7 +14,7 @@ final class Stack: @unchecked Sendable {
         var isBatch: Bool { if case .batch = self { true } else { false } }
     }
 
-    enum Operation {
+    indirect enum Operation {
         /// Linear layers are convolutions of maps of one pixel. `index` numbers the stack's convolutions.
         case convolution(PatchConvolution, index: Int, weight: Int, bias: Int?)
         case pooling(Pooling)
