@@ -176,7 +176,7 @@ enum Checkpoint {
                         + kinds.map { "\"\($0)\"" }.joined(separator: " and "))
             }
             let trained =
-                kind == objective ? Trainer.networks : kind == classifier ? [.classifier] : [.encoder, .classifier]
+                kind == objective ? Trainer.linkedNetworks : kind == classifier ? [.classifier] : [.encoder, .classifier]
             let needed = kind == objective ? trained : [.encoder, .classifier]
             for network in needed where !networks.contains(network) {
                 throw DimError(.fileContent, "\(path): the checkpoint holds no weights of \(network.prefix)")

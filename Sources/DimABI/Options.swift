@@ -17,8 +17,8 @@ extension dim_trainer_options {
         }
         measure = dim_measure(rawValue: options.measure.rawValue)
         switch options.negatives {
-        case .all: negatives = Int32(DIM_NEGATIVES_ALL.rawValue)
-        case .rotation: negatives = Int32(DIM_NEGATIVES_ROTATION.rawValue)
+        case .all: negatives = Int32(DIM_NEGATIVES_ALL)
+        case .rotation: negatives = Int32(DIM_NEGATIVES_ROTATION)
         case .drawn(let k): negatives = Int32(k)
         }
         gradient_penalty = options.gradientPenalty
