@@ -14,6 +14,8 @@ from deepinfomax.torch import modules  # noqa: E402
 from deepinfomax.torch._description import PRESETS, expanded  # noqa: E402
 from deepinfomax.torch._layout import layout  # noqa: E402
 
+torch.set_num_threads(1)
+
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
