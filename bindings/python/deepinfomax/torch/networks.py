@@ -36,10 +36,10 @@ def modules(architecture: object, *, notebook_classes: bool = True) -> Networks:
         return _networks(description, notebook.Networks().named_children())
     parts: dict[str, nn.Module] = {}
     encoder = parts["encoder"] = Encoder(description)
-    y, features = encoder.length, encoder.outputs[description["encoder"]["features"]]
+    y, features, conv = encoder.length, *encoder.map_shapes()
     head = description["global"]
     if head is not None:
-        shape = features if head["input"] == "features" else encoder.conv_shape
+        shape = features if head["input"] == "features" else conv
         if head["score"] == "concat":
             parts["global_d"] = GlobalConcat(head, y, shape)
         elif head["net"] == "copy":
@@ -91,7 +91,7 @@ class Stack(nn.Module):
         self.norms_last = norms_last
         #: Shapes behind the named layers, without n; of the last map; and at the end.
         self.outputs: dict[str, Shape] = {}
-        self.conv_shape: Shape = shape
+        self.last_map: Shape = shape
         self.shape = self._register(layers, shape, shortcut, self.outputs)
 
     def _register(
@@ -118,7 +118,7 @@ class Stack(nn.Module):
             if layer["name"] is not None:
                 outputs[layer["name"]] = shape
             if len(shape) == 3:
-                self.conv_shape = shape
+                self.last_map = shape
         for name, norm_module in late:
             self._add(name, norm_module)
         return shape
@@ -215,6 +215,7 @@ class Encoder(Stack):
         channels = image["channels"]
         super().__init__(about["layers"], (channels, image["height"], image["width"]), about["norms"] == "last")
         self.references: Description = {key: about[key] for key in ("features", "conv", "fc")}
+        #: D
         self.length = self.shape[0]
         self.normalises = False
         for key, neutral in ("mean", 0.0), ("std", 1.0):
@@ -223,6 +224,11 @@ class Encoder(Stack):
                 raise ValueError(f"image.{key}: expected 1 or {channels} numbers, found {len(values)}")
             self.normalises = self.normalises or any(value != neutral for value in values)
             self.register_buffer(f"image_{key}", torch.tensor(values).float().view(1, channels, 1, 1), persistent=False)
+
+    def map_shapes(self) -> tuple[Shape, Shape]:
+        """Of features and conv, without n."""
+        conv = self.references["conv"]
+        return self.outputs[self.references["features"]], self.last_map if conv is None else self.outputs[conv]
 
     def forward(self, x: torch.Tensor) -> Encoded:
         if x.dtype == torch.uint8:

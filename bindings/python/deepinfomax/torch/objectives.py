@@ -8,8 +8,9 @@ vector j, S[j, j, l] are its own (positives), S[i, j, l] those of other images i
 The encoder minimises `Losses.encoder`, the other networks `Losses.discriminators`. Both are `total`, but for the
 adversarial prior, against which the encoder works, and the gradient penalty, which is the prior discriminator's alone.
 
-Numbers are drawn from torch's generator in the order of the forward pass: dropout of the encoder; where negatives are
-drawn, the global term's, then the local term's; last, the prior's samples. Whatever is given is not drawn.
+Numbers are drawn from torch's generator in the order of the forward pass: the encoder's dropout; the global term's
+negatives, then its head's dropout; the local term's locations and negatives; the coordinates' partners; the prior's
+samples. Whatever is given is not drawn.
 """
 
 from __future__ import annotations
@@ -167,14 +168,14 @@ def term(
 ) -> torch.Tensor:
     """The local or the global term: the measure of a batch's scores."""
     n = len(y)
-    v, m = head.vectors(y), head.maps(M)
-    if settings.negatives == "all" and negatives is None:
+    if negatives is None and settings.negatives != "all":
+        negatives = rotation(n) if settings.negatives == "rotation" else drawn_negatives(n, int(settings.negatives))
+    m, v = head.maps(M), head.vectors(y)
+    if negatives is None:
         S = head.score_pairs(v, m).reshape(n, n, -1)  # [i, j, l]
         own = S[range(n), range(n)]
         others = torch.stack([S[[i for i in range(n) if i != j], j] for j in range(n)])
     else:
-        if negatives is None:
-            negatives = rotation(n) if settings.negatives == "rotation" else drawn_negatives(n, int(settings.negatives))
         own = head.score(v, m).reshape(n, -1)
         others = torch.stack([head.score(v, m[image]).reshape(n, -1) for image in negatives.T], 1)
     return measure(settings.measure, own, others)
