@@ -1,0 +1,213 @@
+"""Random architectures, and `dim check --architecture` against a float32 PyTorch behind the library's names."""
+
+import json
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from deepinfomax.torch import check, objectives  # noqa: E402
+from deepinfomax.torch._description import expanded  # noqa: E402
+from deepinfomax.torch._layout import layout  # noqa: E402
+from deepinfomax.torch.networks import modules  # noqa: E402
+from deepinfomax.torch.random_architectures import MULTIPLY_ADDS, PARAMETERS, random_description  # noqa: E402
+
+torch.set_num_threads(1)
+
+SEEDS = range(200)
+DESCRIPTIONS = {seed: random_description(seed) for seed in SEEDS}
+
+
+# ---- Random architectures
+
+
+def operators(layers):
+    for layer in layers:
+        yield layer["op"]
+        yield f"norm {layer.get('norm')}"
+        yield f"activation {layer.get('activation')}"
+        if layer["op"] == "residual":
+            yield "named block" if "name" in layer else "block without a name"
+            yield "shortcut" if "shortcut" in layer else "identity"
+            yield from operators(layer["layers"])
+
+
+def features(description):
+    yield from operators(description["encoder"]["layers"])
+    yield f"norms {description['encoder'].get('norms')}"
+    for key in "local", "global":
+        head = description.get(key)
+        yield f"{key} {head and head.get('net', head['score'])}"
+    for key in "prior", "classifier", "coordinates":
+        yield f"{key} {key in description}"
+
+
+def test_every_operator_is_in_twenty_at_least():
+    found = [set(features(description)) for description in DESCRIPTIONS.values()]
+    wanted = {"conv", "linear", "maxpool", "avgpool", "flatten", "residual", "dropout", "shortcut", "identity"}
+    wanted |= {f"norm {norm}" for norm in (None, "batch", "layer")}
+    wanted |= {f"activation {activation}" for activation in (None, "relu", "sigmoid")}
+    wanted |= {"named block", "block without a name", "norms None", "norms last"}
+    wanted |= {f"local {net}" for net in ("light", "authors", "concat")}
+    wanted |= {f"global {net}" for net in (None, "light", "authors", "concat", "copy")}
+    wanted |= {f"{key} {there}" for key in ("prior", "classifier", "coordinates") for there in (True, False)}
+    count = {name: sum(name in one for one in found) for name in wanted}
+    assert min(count.values()) >= 20, count
+
+
+def test_they_are_small_different_and_the_same_each_time():
+    assert len({json.dumps(description) for description in DESCRIPTIONS.values()}) == 200
+    for seed, description in DESCRIPTIONS.items():
+        assert description == random_description(seed)
+        found = layout(expanded(description))
+        assert 0 < found.parameters <= PARAMETERS and found.multiply_adds <= MULTIPLY_ADDS
+
+
+@pytest.mark.parametrize("tens", range(20))
+def test_they_build_and_run_at_batch_5(tens):
+    for seed in range(10 * tens, 10 * tens + 10):
+        torch.manual_seed(seed)
+        net = modules(DESCRIPTIONS[seed])
+        description = net.description
+        assert list(net.state_dict()) == list(layout(description).entries)
+        x = torch.from_numpy(check.images(description, 5, seed))
+        found = objectives.losses(net, x, check.default_settings(description, seed))
+        assert found.total.isfinite(), seed
+        if "classifier" in net:
+            assert net.classifier(net.encoder(x).encoded).shape == (5, description["classifier"]["classes"])
+        gradients = objectives.gradients(net, found, check.default_settings(description, seed))
+        assert all(gradient.isfinite().all() for gradient in gradients.values()), seed
+
+
+# ---- The comparison
+
+
+class Library:
+    """PyTorch in float32 under the library's names, off the reference's path where it can be."""
+
+    def __init__(self, spoil=lambda net: None):
+        library = self
+
+        class Model:
+            def __init__(self, seed, architecture):
+                torch.manual_seed(seed)
+                self.net = modules(architecture, notebook_classes=False).eval()
+                self.stream = torch.get_rng_state()
+                spoil(self.net)
+
+            def state_dict(self):
+                return {name: value.numpy().copy() for name, value in self.net.state_dict().items()}
+
+            def train(self):
+                self.net.train()
+
+            def eval(self):
+                self.net.eval()
+
+            def _run(self, function):
+                torch.set_rng_state(self.stream)
+                with torch.no_grad():
+                    found = function()
+                self.stream = torch.get_rng_state()
+                return found.numpy() if isinstance(found, torch.Tensor) else found
+
+            def encode(self, x, outputs):
+                found = self._run(lambda: self.net.encoder(torch.from_numpy(x)))
+                return [getattr(found, name).numpy() for name in outputs]
+
+            def score_local(self, y, M):
+                return self._run(lambda: self.net.local_d(torch.from_numpy(y), torch.from_numpy(M)))
+
+            def score_local_pairs(self, y, M):
+                return self._run(lambda: self.net.local_d.pairs(torch.from_numpy(y), torch.from_numpy(M)))
+
+            def score_global(self, y, M):
+                return self._run(lambda: self.net.global_d(torch.from_numpy(y), torch.from_numpy(M)))
+
+            def score_prior(self, y):
+                return self._run(lambda: torch.sigmoid(self.net.prior_d(torch.from_numpy(y))))
+
+            def classify(self, y):
+                return self._run(lambda: torch.softmax(self.net.classifier(torch.from_numpy(y)), 1))
+
+        class Trainer:
+            def __init__(self, model, *, seed, **settings):
+                self.model, self.settings = model, objectives.Settings(**settings)
+                torch.manual_seed(seed)
+                self.adams = objectives.optimisers(model.net.train(), self.settings)
+
+            def accumulate(self, x):
+                found = objectives.losses(self.model.net, torch.from_numpy(x), self.settings)
+                self.found = objectives.gradients(self.model.net, found, self.settings)
+                return library.numbers(found)
+
+            def gradients(self):
+                return {name: gradient.numpy() for name, gradient in self.found.items()}
+
+            def step(self, x):
+                found = objectives.step(self.model.net, torch.from_numpy(x), self.settings, self.adams)
+                return library.numbers(found)
+
+        self.Model, self.Trainer = Model, Trainer
+
+    def numbers(self, found):
+        total, local, global_, prior = found.numbers()
+        return objectives.Losses(*map(torch.tensor, (total, local, global_, prior, 0, 0, 0, 0)))
+
+    def build_info(self):
+        return "PyTorch in float32"
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 7])
+def test_float32_passes(seed, capsys):
+    code = check.run("random", seed, library=Library(), steps=3)
+    shown = capsys.readouterr().out
+    assert code == 0, shown
+    assert shown.splitlines()[-1].startswith("passed") and "3 steps: loss total" in shown
+
+
+def spoil_weight(name, amount):
+    def spoil(net):
+        dict(net.named_parameters())[name].data.view(-1)[0] += amount
+
+    return spoil
+
+
+@pytest.mark.parametrize("name", ["encoder.c0.weight", "local_d.f0.weight", "local_d.y1.bias", "prior_d.l1.bias"])
+def test_one_wrong_weight_fails(name, capsys):
+    description = {
+        "image": {"channels": 1, "height": 8, "width": 8},
+        "encoder": {
+            "layers": [
+                {"op": "conv", "name": "c0", "out": 6, "kernel": 3, "activation": "relu"},
+                {"op": "flatten"},
+                {"op": "linear", "name": "l0", "out": 7},
+            ],
+            "features": "c0",
+        },
+        "local": {"score": "dot", "net": "light", "units": 8},
+        "prior": {"hidden": [9], "squash": "sigmoid"},
+    }
+    assert check.run(description, library=Library(), steps=1) == 0
+    capsys.readouterr()
+    assert check.run(description, library=Library(spoil_weight(name, 0.01)), steps=1, as_json=True) == 1
+    report = json.loads(capsys.readouterr().out)
+    failed = {row["what"].split(".")[0] for row in report["rows"] if not row["passed"]}
+    assert "weights of the seed, bit for bit" in failed and name.split(".")[0] in failed and not report["passed"]
+
+
+def test_another_order_fails(capsys):
+    class Swapped(Library):
+        def __init__(self):
+            super().__init__()
+            plain = self.Model
+
+            class Model(plain):
+                def state_dict(self):
+                    items = list(super().state_dict().items())
+                    return dict([*items[1:], items[0]])
+
+            self.Model = Model
+
+    assert check.run("random", 3, library=Swapped(), steps=1) == 1
+    assert "names and order" in capsys.readouterr().out
