@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -21,16 +22,39 @@ COMMAND = [sys.executable, "-m", "deepinfomax"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": PACKAGE}
 
 
-def dim(*arguments, cwd=None, **options):
-    """The finished process, with stdout and stderr as text."""
+#: Seconds that a command may take: generous, since other work may load the machine.
+PATIENCE = 600
+
+
+def usual_signals():
+    """For the child: what the tests' own parent ignores, as nohup and shells without job control do, is not ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def _in_child(also=None):
+    def prepare():
+        usual_signals()
+        if also is not None:
+            also()
+
+    return prepare
+
+
+def dim(*arguments, cwd=None, environment=None, **options):
+    """The finished process, with stdout and stderr as text. `environment` is added to the usual one."""
+    options["preexec_fn"] = _in_child(options.get("preexec_fn"))
     return subprocess.run(
-        [*COMMAND, *map(str, arguments)], cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, **options
-    )
+        [*COMMAND, *(os.fspath(word) if isinstance(word, bytes) else str(word) for word in arguments)], cwd=cwd,
+        env=ENVIRONMENT | (environment or {}), **{"capture_output": True, "text": True, "timeout": PATIENCE} | options,
+    )  # fmt: skip
 
 
 def start(*arguments, **options):
     """The process, running, with pipes."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    options["preexec_fn"] = _in_child(options.get("preexec_fn"))
     return subprocess.Popen([*COMMAND, *map(str, arguments)], env=ENVIRONMENT, **(pipes | options))
 
 
@@ -63,12 +87,12 @@ class Terminal:
         fcntl.ioctl(slave, termios.TIOCSWINSZ, b"\x18\0\x64\0\0\0\0\0")
         self._process = subprocess.Popen(
             [*COMMAND, *map(str, arguments)], cwd=cwd, env=ENVIRONMENT | {"TERM": "xterm"}, stdin=slave, stdout=slave,
-            stderr=slave, start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            stderr=slave, start_new_session=True, preexec_fn=_in_child(lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)),
         )  # fmt: skip
         os.close(slave)
         self.text = ""
 
-    def wait_for(self, text, seconds=60):
+    def wait_for(self, text, seconds=PATIENCE):
         deadline = time.monotonic() + seconds
         while text not in self.text:
             assert time.monotonic() < deadline, f"{text!r} did not appear in {self.text!r}"
@@ -77,17 +101,24 @@ class Terminal:
     def type(self, text):
         os.write(self._master, text.encode())
 
-    def end(self, seconds=120):
+    def end(self, seconds=PATIENCE):
         """The exit code."""
         deadline = time.monotonic() + seconds
         while self._read():
             assert time.monotonic() < deadline, self.text
-        return self._process.wait(timeout=10)
+        return self._process.wait(timeout=PATIENCE)
+
+    def hang_up(self):
+        """The window is closed: the kernel sends SIGHUP, and what is written fails. Returns the exit code."""
+        os.close(self._master)
+        self._master = None
+        return self._process.wait(timeout=PATIENCE)
 
     def close(self):
         self._process.kill()
         self._process.wait()
-        os.close(self._master)
+        if self._master is not None:
+            os.close(self._master)
 
     def _read(self):
         """Whether there may be more to come."""

@@ -8,8 +8,8 @@ import time
 import deepinfomax
 import numpy as np
 import pytest
-from cli_fixtures import dim, start
-from deepinfomax import evaluation
+from cli_fixtures import PATIENCE, dim, start
+from deepinfomax import _text, evaluation
 from PIL import Image
 
 N, CLASSES = 40, 3
@@ -120,7 +120,7 @@ def test_a_stopped_training_goes_on_bit_for_bit(folder):
     running = start(*END_TO_END, "--checkpoint", "kept", cwd=folder)
     wait_for(folder / "kept" / "end-to-end-0.json")
     running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=60)
+    out, err = running.communicate(timeout=PATIENCE)
     assert running.returncode == 130 and "stopping after this step" in err and "Traceback" not in err
     stopped = json.loads(out)
     assert stopped["status"] == "interrupted" and stopped["checkpoint"] == "kept"
@@ -142,8 +142,73 @@ def test_a_stopped_training_goes_on_bit_for_bit(folder):
     assert damaged.returncode == 2 and "does not tell what end-to-end-0.h5 is of" in damaged.stderr
 
 
+# ---- Without labelled data, and with labels of all kinds
+
+
+def test_predictions_without_data(folder):
+    """--epochs 0 --predict: nothing is trained or compared; names are numbers, of no other data."""
+    deepinfomax.Model(7).save(folder / "any.h5")
+    out = dim("classify", "--weights", "any.h5", "--epochs", 0, "--predict", "photos/0.png", cwd=folder)
+    assert out.returncode == 0 and "digit" not in out.stdout and "encoding" not in out.stdout, out
+    assert "classes by number: --data names them" in out.stdout
+    name, label, probability = out.stdout.splitlines()[-1].split("\t")
+    model = deepinfomax.Model(7)
+    with Image.open(folder / "photos" / "0.png") as image:
+        expected = model.classify(model.encode(np.asarray(image), features=False))
+    assert name == "0.png" and label == str(expected.argmax()) and float(probability) == pytest.approx(expected.max(), abs=1e-3)
+    report = json.loads(dim("classify", "--weights", "any.h5", "--epochs", 0, "--predict", "photos", "--json", cwd=folder).stdout)
+    assert [one["image"] for one in report["predictions"]] == ["0.png", "1.png", "2.png"]
+
+
+@pytest.mark.parametrize("more, message", [
+    (["--save", "out.h5"], "nothing is trained"),
+    (["--picture", "c.png"], "name them with --data"),
+])  # fmt: skip
+def test_predictions_without_data_are_all_there_is(folder, more, message):
+    done = dim("classify", "--weights", "weights.h5", "--epochs", 0, "--predict", "photos", *more, cwd=folder)
+    assert done.returncode == 2 and message in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("numbers, classes", [(range(1, 11), [str(n) for n in range(1, 11)]), ((3, 60), ["3", "60"])])
+def test_labels_need_not_begin_at_0(tmp_path, numbers, classes):
+    labels = np.resize(np.array(numbers), 40)
+    np.savez(tmp_path / "a.npz", images=np.random.default_rng(0).integers(0, 255, (40, 32, 32, 3)).astype(np.uint8), labels=labels)
+    done = dim("classify", "--data", tmp_path / "a.npz", "--arms", "untrained", "--epochs", 1, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["classes"] == classes and len(report["runs"][0]["precision"]) == len(classes)
+    assert np.sum(report["runs"][0]["confusion"]) == 4
+
+
+def test_one_class(tmp_path):
+    np.savez(tmp_path / "a.npz", images=np.zeros((12, 32, 32, 3), np.uint8), labels=np.full(12, 4))
+    done = dim("classify", "--data", tmp_path / "a.npz")
+    assert done.returncode == 2 and "one class, 4; two at least" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_split_that_leaves_one_class(tmp_path):
+    """The only image of the other class is the one that is tested on."""
+    test = evaluation.split(12, 0)[1]
+    labels = np.zeros(12, np.int64)
+    labels[test[0]] = 1
+    np.savez(tmp_path / "a.npz", images=np.zeros((12, 32, 32, 3), np.uint8), labels=labels)
+    done = dim("classify", "--data", tmp_path / "a.npz", "--arms", "untrained,pixels", "--epochs", 1)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+
+
+def test_tables_with_long_names(tmp_path):
+    names = np.array(["a class with a very long name indeed", "\u732b\u3068\u72ac", "c"])
+    random = np.random.default_rng(0)
+    np.savez(tmp_path / "a.npz", images=random.integers(0, 255, (40, 32, 32, 3)).astype(np.uint8), labels=np.arange(40) % 3, classes=names)
+    done = dim("classify", "--data", tmp_path / "a.npz", "--arms", "untrained", "--epochs", 3, environment={"PYTHONUTF8": "1"})
+    lines = done.stdout.splitlines()
+    table = lines[next(n for n, line in enumerate(lines) if line.startswith("precision")) :][:4]
+    assert [line.split("  ")[0] for line in table[1:]] == list(names)
+    assert len({_text.width(line) for line in table}) == 1, table
+
+
 def wait_for(path):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not path.exists():
         assert time.monotonic() < deadline, f"no {path}"
         time.sleep(0.01)

@@ -155,7 +155,7 @@ def test_what_is_refused(tmp_path):
     torch.save({"epoch": 3}, tmp_path / "empty.pt")
     (tmp_path / "text.pt").write_text("weights")
     for name, message in [
-        ("evil.pt", "to run code"),
+        ("evil.pt", "found posix.system. A whole module"),
         ("part.pt", "part.pt"),
         ("empty.pt", "its keys are epoch"),
         ("text.pt", "text.pt"),
@@ -164,6 +164,58 @@ def test_what_is_refused(tmp_path):
         done = dim("convert", name, "out.h5", cwd=tmp_path)
         assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr, done.stderr
     assert not (tmp_path / "evil").exists() and not (tmp_path / "out.h5").exists()
+
+
+@needs_torch
+def test_entries_of_a_checkpoint(tmp_path):
+    """A name that holds "optim" is no optimiser; of two state_dicts, --entry takes one."""
+    import torch
+    from deepinfomax import notebook
+
+    one, other = (notebook.networks(seed, torch.float32).encoder for seed in (1, 2))
+    adam = torch.optim.Adam(one.parameters())
+    torch.save({"optimal_model": one.state_dict(), "optimizer": adam.state_dict()}, tmp_path / "best.pt")
+    assert dim("convert", "best.pt", "best.h5", cwd=tmp_path).returncode == 0
+    same_network(tmp_path / "best.h5", one)
+    torch.save({"model": one.state_dict(), "ema": other.state_dict()}, tmp_path / "two.pt")
+    done = dim("convert", "two.pt", "two.h5", cwd=tmp_path)
+    assert done.returncode == 2 and "'model' and 'ema'; choose one of them with --entry" in done.stderr, done.stderr
+    assert dim("convert", "two.pt", "two.h5", "--entry", "ema", cwd=tmp_path).returncode == 0
+    same_network(tmp_path / "two.h5", other)
+    done = dim("convert", "two.pt", "two.h5", "--entry", "emma", cwd=tmp_path)
+    assert done.returncode == 2 and "no entry 'emma' with a state_dict; there are 'model', 'ema'" in done.stderr, done.stderr
+
+
+def same_network(path, module):
+    found = deepinfomax.Model.open(path).state_dict()
+    assert same({name.split(".", 1)[1]: value for name, value in found.items()},
+                {name: value.numpy() for name, value in module.state_dict().items()})  # fmt: skip
+
+
+@needs_torch
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+def test_tensors_that_have_no_values_in_numpy(tmp_path):
+    import torch
+    from deepinfomax import notebook
+
+    good = notebook.networks(1, torch.float32).encoder.state_dict()
+    weight = good["c0.weight"]
+    for value, message in [
+        (weight.to_sparse(), "c0.weight: a sparse tensor (sparse_coo); save its to_dense()"),
+        (weight.to(torch.float8_e4m3fn), "c0.weight: a tensor of float8_e4m3fn; save it as float32"),
+        (weight.to("meta"), "c0.weight: a tensor on the device meta"),
+        (torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8), "c0.weight: a tensor of qint8"),
+        (3, "'c0.weight' is a int and not a tensor"),
+    ]:
+        torch.save(good | {"c0.weight": value}, tmp_path / "a.pt")
+        done = dim("convert", "a.pt", "a.h5", cwd=tmp_path)
+        assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr, done.stderr
+    torch.save({"model": good | {"\udce9": weight}}, tmp_path / "a.pt")
+    done = dim("convert", "a.pt", "a.h5", cwd=tmp_path)
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    torch.save({"state_dict": good | {"epoch": [3]}}, tmp_path / "a.pt")
+    done = dim("convert", "a.pt", "a.h5", cwd=tmp_path)
+    assert done.returncode == 2 and "in 'state_dict', 'epoch' is a list and not a tensor" in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import importlib.util
 import os
 import resource
 import shutil
@@ -13,16 +14,16 @@ from pathlib import Path
 import deepinfomax
 import numpy as np
 import pytest
-from cli_fixtures import Terminal, dim, events, losses, start, write_images
+from cli_fixtures import PATIENCE, Terminal, dim, events, losses, start, write_images
 
-#: Of 12 images 11 are trained on, in 5 steps an epoch; one held out has no negative, so nothing is validated.
+#: 11 images, 5 steps an epoch. One held out would have no negative: nothing is validated, and nothing held out.
 SMALL = ("--batch", "2", "--no-plot")
 RUN = ("--epochs", "2", "--seed", "3", "--schedule", "cosine", "--prior", "adversarial", *SMALL)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return write_images(tmp_path_factory.mktemp("data") / "images.npy", 12)
+    return write_images(tmp_path_factory.mktemp("data") / "images.npy", 11)
 
 
 @contextlib.contextmanager
@@ -72,7 +73,7 @@ def test_the_run_is_what_trainer_gives(data, whole):
     from deepinfomax.data import Loader, open_dataset
 
     trainer = deepinfomax.Trainer(deepinfomax.Model(3), "adversarial", 3)
-    batch = next(Loader(open_dataset(data, split="train"), 2, 3).epoch(0))
+    batch = next(Loader(open_dataset(data), 2, 3).epoch(0))
     assert list(map(repr, trainer.step(batch.images))) == losses(whole[0])[1][3:7]
 
 
@@ -86,7 +87,7 @@ def test_an_interrupt_saves_and_a_resumed_run_goes_on_bit_for_bit(data, whole, f
     running = start("train", "--data", data, "--output", folder, *RUN)
     wait_for_rows(folder, 3)
     running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=60)
+    out, err = running.communicate(timeout=PATIENCE)
     assert running.returncode == 130
     assert "stopping after this step" in err and f"go on with: dim train --resume {folder}" in out
     assert "Traceback" not in err and not (folder / "weights.h5").exists()
@@ -98,27 +99,152 @@ def test_an_interrupt_saves_and_a_resumed_run_goes_on_bit_for_bit(data, whole, f
     assert "going on after step" in resumed.stdout
     same_end(folder, whole[0])
     again = dim("train", "--resume", folder)
-    assert again.returncode == 2 and "the run is complete, 2 epochs; go on with --epochs 4" in again.stderr
+    assert again.returncode == 2 and "the run is complete, 2 epochs; --epochs takes it further, to 3 in all or more" in again.stderr
 
 
-def test_sigterm_saves_as_well(data, folder):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_save_as_well(data, folder, number):
     running = start("train", "--data", data, "--output", folder, "--json", *RUN)
     wait_for_rows(folder, 1)
-    running.terminate()
-    out, _ = running.communicate(timeout=60)
+    running.send_signal(number)
+    out, _ = running.communicate(timeout=PATIENCE)
     end = events(out)[-1]
-    assert (running.returncode, end["status"]) == (143, "interrupted")
+    assert (running.returncode, end["status"]) == (128 + number, "interrupted")
     assert deepinfomax.Trainer.resume(folder / "checkpoint.h5").steps == end["step"] < 10
 
 
+def test_a_closed_window_leaves_a_checkpoint(data, folder):
+    """Its terminal is gone: nothing can be printed any more."""
+    terminal = Terminal("train", "--data", data, "--output", folder, *RUN)
+    try:
+        wait_for_rows(folder, 1)
+        assert terminal.hang_up() == 129
+    finally:
+        terminal.close()
+    assert 1 <= deepinfomax.Trainer.resume(folder / "checkpoint.h5").steps < 10
+
+
+def test_a_reader_that_goes_ends_no_run(data, whole, folder):
+    """dim train | head"""
+    running = start("train", "--data", data, "--output", folder, *RUN)
+    running.stdout.readline()
+    running.stdout.close()
+    _, err = running.communicate(timeout=PATIENCE)
+    assert running.returncode == 0 and "Traceback" not in err, err
+    same_end(folder, whole[0])
+
+
+def test_sigusr1_saves_and_goes_on(data, whole, folder):
+    """Slurm: --signal=USR1@300"""
+    running = start("train", "--data", data, "--output", folder, *RUN)
+    wait_for_rows(folder, 1)
+    running.send_signal(signal.SIGUSR1)
+    wait_for(lambda: (folder / "checkpoint.h5").exists())
+    out, err = running.communicate(timeout=PATIENCE)
+    assert running.returncode == 0, err
+    assert "checkpoint of step" in out
+    same_end(folder, whole[0])
+
+
+def test_what_nohup_ignores_stays_ignored(data, whole, folder):
+    running = start("train", "--data", data, "--output", folder, *RUN, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    wait_for_rows(folder, 1)
+    running.send_signal(signal.SIGHUP)
+    _, err = running.communicate(timeout=PATIENCE)
+    assert running.returncode == 0, err
+    same_end(folder, whole[0])
+
+
+def test_data_that_moved(tmp_path, data, whole, folder):
+    copy_of(whole, folder)
+    moved = tmp_path / "moved.npy"
+    shutil.copy(data, moved)
+    done = dim("train", "--resume", folder, "--data", moved, "--epochs", 3, "--no-plot")
+    assert done.returncode == 0, done.stderr
+    assert f'"data": "{moved}"' in (folder / "settings.json").read_text()
+    moved.rename(tmp_path / "again.npy")
+    done = dim("train", "--resume", folder, "--epochs", 4, "--no-plot")
+    assert done.returncode == 2 and "is no longer there; where it has moved, name it with --data" in done.stderr, done.stderr
+    other = write_images(tmp_path / "other.npy", 30)
+    done = dim("train", "--resume", folder, "--data", other, "--epochs", 4, "--no-plot")
+    assert done.returncode == 2 and "not the data that the run was started with" in done.stderr, done.stderr
+
+
+# ---- What is told
+
+
+def test_a_batch_over_the_data_reports_the_images_that_are_there(tmp_path, folder):
+    data = write_images(tmp_path / "images.npy", 6)
+    done = dim("train", "--data", data, "--epochs", 1, "--output", folder, "--no-plot", "--validation-images", 0)
+    assert done.returncode == 0 and "1 epoch, batch 6, which is all images" in done.stdout, done.stdout
+    assert "6 images; 1 step an epoch" in done.stdout
+    if importlib.util.find_spec("tqdm") is not None:
+        with contextlib.closing(
+            Terminal("train", "--data", data, "--epochs", 2, "--output", folder.parent / "b", "--no-plot")
+        ) as terminal:
+            assert terminal.end() == 0
+        assert "/12 [" in terminal.text and "128" not in terminal.text
+
+
+def test_without_validation_nothing_is_held_out(tmp_path, folder):
+    data = write_images(tmp_path / "images.npy", 40)
+    done = dim("train", "--data", data, "--epochs", 1, "--batch", 20, "--output", folder, "--no-plot", "--json",
+               "--validation-images", 0)  # fmt: skip
+    assert events(done.stdout)[0]["settings"]["images"] == 40
+    again = dim("train", "--resume", folder, "--epochs", 2, "--no-plot")
+    assert again.returncode == 0, again.stderr
+
+
+def test_a_test_set_of_the_data_is_never_trained_on(tmp_path, folder):
+    images = np.random.default_rng(0).integers(0, 255, (9, 32, 32, 3)).astype(np.uint8)
+    np.savez(tmp_path / "a.npz", x_train=images[:6], y_train=np.arange(6) % 2, x_test=images[6:], y_test=np.arange(3) % 2)
+    done = dim("train", "--data", tmp_path / "a.npz", "--epochs", 1, "--batch", 2, "--output", folder, "--no-plot", "--json",
+               "--validation-images", 0)  # fmt: skip
+    assert events(done.stdout)[0]["settings"]["images"] == 6, done.stderr
+
+
+def test_the_output_is_looked_at_before_the_data(tmp_path):
+    """And before weights are read: both may take minutes."""
+    (tmp_path / "file").write_text("in the way")
+    done = dim("train", "--data", "nothing", "--weights", "nothing.h5", "--output", "file/run", cwd=tmp_path)
+    assert done.returncode == 2 and "file/run: cannot be written" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("arguments", [
+    ["train", "--epochs", 1, "--batch", 2], ["classify", "--picture", "c.png", "--data"], ["map", "--method", "tsne", "--data"],
+], ids=lambda arguments: arguments[0])  # fmt: skip
+def test_missing_packages_are_told_of_first(tmp_path, data, arguments):
+    """A finder that finds neither matplotlib nor scikit-learn."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] in ('matplotlib', 'sklearn'): raise ModuleNotFoundError(name, name=name)\n"
+        "import importlib.util\n"
+        "found = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *more: None if name in ('matplotlib', 'sklearn') else found(name, *more)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+    )
+    path = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
+    if arguments[0] == "train":
+        done = dim(*arguments, "--data", data, "--output", tmp_path / "run", environment={"PYTHONPATH": path})
+        lines = done.stdout.splitlines()
+        assert done.returncode == 0 and "no curves will be drawn: matplotlib is not installed" in lines[3], done
+    else:
+        done = dim(*arguments, "nothing.npz", cwd=tmp_path, environment={"PYTHONPATH": path})
+        assert done.returncode == 2 and "is not installed" in done.stderr and not done.stdout, done
+
+
 def wait_for_rows(folder, count):
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        metrics = folder / "metrics.csv"
-        if metrics.exists() and len(metrics.read_text().splitlines()) > count:
-            return
-        time.sleep(0.02)
-    raise AssertionError("no rows")
+    metrics = folder / "metrics.csv"
+    wait_for(lambda: metrics.exists() and len(metrics.read_text().splitlines()) > count)
+
+
+def wait_for(true):
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline, "it does not come"
+        time.sleep(0.01)
 
 
 def test_json_validation_checkpoints_curves(tmp_path, folder):
@@ -203,7 +329,7 @@ def test_changed_data_is_told(whole, data, folder):
     settings = (folder / "settings.json").read_text().replace('"images": 11', '"images": 12')
     (folder / "settings.json").write_text(settings)
     done = dim("train", "--resume", folder, "--epochs", "3")
-    assert done.returncode == 2 and "11 images where the run was started with 12" in done.stderr
+    assert done.returncode == 2 and "11 images to train on, expected 12" in done.stderr
 
 
 def test_a_full_disk_keeps_the_checkpoint_of_before(whole, folder):

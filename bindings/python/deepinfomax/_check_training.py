@@ -21,7 +21,7 @@ STEPS = 5
 _CLASSIFIER_RUNS = _training.CLASSIFIER_RUNS[0], _training.CLASSIFIER_RUNS[-1]
 
 
-def run(steps: int, live: bool, recorded: bool, as_json: bool) -> int:
+def run(steps: int, live: bool, recorded: bool, as_json: bool, quiet: bool = False) -> int:
     """live, recorded: which of them was asked for; else PyTorch at work where it is installed. Returns the exit code."""
     have_torch = importlib.util.find_spec("torch") is not None
     if live and not have_torch:
@@ -34,7 +34,7 @@ def run(steps: int, live: bool, recorded: bool, as_json: bool) -> int:
         "criterion": f"no farther from float64 than {MULTIPLE:g} times PyTorch's float32 is",
         "rows": [],
     }
-    show: Callable[..., None] = (lambda *_: None) if as_json else partial(print, flush=True)
+    show: Callable[..., None] = (lambda *_: None) if as_json or quiet else partial(print, flush=True)
     show(_head(report))
     rows: list[Row] = []
     for row in _rows(there, steps):

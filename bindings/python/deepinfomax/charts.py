@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import lettering
+from ._text import cut, shown
+
 FORMATS = ("png", "svg", "pdf")
+#: Matrices of more classes show colours without counts.
+NUMBERED = 60
 
 
 def confusion(
@@ -24,14 +29,14 @@ def confusion(
     from matplotlib.figure import Figure
 
     k = len(classes)
-    side = max(0.42 * k, 1.2)  # Of a matrix, in inches: room for its title.
+    side = min(max(0.42 * k, 1.2), 25)  # Of a matrix, in inches: room for its title; of many classes, a picture of colours.
     figure = Figure(figsize=((side + 0.2) * len(matrices), side))
     FigureCanvasAgg(figure)  # Not pyplot: no window, no global state.
     places = {"left": 0, "right": 1, "bottom": 0, "top": 1, "wspace": 0.2 / side}
     axes = figure.subplots(1, len(matrices), squeeze=False, sharey=True, gridspec_kw=places)[0]
     for axis, (title, counts) in zip(axes, matrices, strict=True):
         _matrix(axis, np.asarray(counts)[:k, :k], classes)
-        axis.set_title(title, fontsize=9)
+        axis.set_title(title, fontsize=9, parse_math=False)
         axis.set_xlabel("prediction")
     axes[0].set_ylabel("label")
     file = BytesIO()
@@ -40,12 +45,23 @@ def confusion(
 
 
 def _matrix(axis: Any, counts: NDArray[np.int64], classes: Sequence[str]) -> None:
+    from matplotlib.font_manager import FontProperties
+
     # Coloured by the share of the label's images: classes of different sizes look alike.
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     turned = 90 if max(map(len, classes)) > 2 else 0
-    axis.set_xticks(range(len(classes)), classes, rotation=turned, fontsize=8)
-    axis.set_yticks(range(len(classes)), classes, fontsize=8)
+    faces = [lettering.face(shown(name)) for name in classes]
+    names = [cut(name, 40) for _, name in faces]
+    # A name may hold a dollar sign, which is not the beginning of a formula.
+    axis.set_xticks(range(len(classes)), names, rotation=turned, fontsize=8, parse_math=False)
+    axis.set_yticks(range(len(classes)), names, fontsize=8, parse_math=False)
+    for (path, _), *labels in zip(faces, axis.get_xticklabels(), axis.get_yticklabels(), strict=True):
+        for label in labels:
+            if path is not None:
+                label.set_fontproperties(FontProperties(fname=path, size=8))
+    if len(counts) > NUMBERED:
+        return
     for row, column in zip(*np.nonzero(counts), strict=True):
         colour = "white" if shares[row, column] > 0.5 else "black"
         axis.text(column, row, counts[row, column], ha="center", va="center", fontsize=7, color=colour)

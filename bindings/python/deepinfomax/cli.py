@@ -1,18 +1,22 @@
+# PYTHON_ARGCOMPLETE_OK
 """The command `dim`; also `python -m deepinfomax`."""
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
+import os
+import signal
 import sys
-from collections.abc import Sequence
-from types import ModuleType
+import traceback
+from collections.abc import Iterable, Sequence
+from types import FrameType, ModuleType
+from typing import Any, NoReturn
 
 from ._version import __version__
-from .commands import UsageError
+from .commands import UsageError, _output
 from .commands._places import Places
-from .data.errors import DataError, MissingPackage
-from .errors import DimError, LibraryNotFound
 
 #: Subcommand -> what it does. Each is the module of its name in deepinfomax.commands, imported when it is asked for.
 COMMANDS = {
@@ -26,38 +30,185 @@ COMMANDS = {
     "classify": "train and test the classifier on the encoder; predict labels",
 }
 
+_FIRST = f"""usage: dim COMMAND ...
+
+First steps, on photographs that scikit-learn ships:
+
+  dim train --epochs 2 --output first                              a folder with weights and curves
+  dim encode --weights first/weights.h5 --output vectors.npz       64 numbers an image
+  dim map --weights first/weights.h5 --output map.png              the images, like beside like
+  dim classify --weights first/weights.h5                          how well they serve a classifier
+
+With --data FOLDER they work on your own images; subfolders are classes.
+The commands are {', '.join(COMMANDS)}; dim COMMAND --help tells what each takes.
+"""
+_EPILOG = "exit code: 0 well, 1 what was checked or run failed, 2 the command cannot be run as asked (docs/commands.md)"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code: 0 well, 1 what was checked failed, 2 the command cannot be run as asked."""
+    """Exit code: 0 well, 1 what was checked failed, 2 the command cannot be run as asked, 70 a defect of dim,
+    128 + the signal's number where one ended it."""
+    _output.prepare()
+    if "_ARGCOMPLETE" in os.environ:
+        _complete()
     if arguments is None:
         arguments = sys.argv[1:]
-    parser = argparse.ArgumentParser(prog="dim", description="Deep InfoMax on the CPU.")
-    parser.add_argument("--version", action="version", version=f"deepinfomax {__version__}")
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, summary in COMMANDS.items():
-        subparser = subparsers.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-        if name in arguments:
-            _module(name).add_arguments(subparser)
-    parsed = parser.parse_args(arguments)
+    if not arguments:
+        print(_FIRST, end="", file=sys.stderr)
+        return 2
+    parsed = _parsed(arguments)
+    before: Any = None
     try:
+        before = _on_terminate(_terminated)
         module = _module(parsed.command)
         getattr(module, "places", Places.of)(parsed).check()
         code = int(module.run(parsed))
         sys.stdout.flush()  # Here, where a full disk behind a > is told.
         return code
-    except (UsageError, DimError, LibraryNotFound, DataError, MissingPackage) as error:
-        print(f"dim {parsed.command}: {error}", file=sys.stderr)
-        return 2
     except BrokenPipeError:  # The reader, `head` for instance, has seen enough.
         sys.stderr.close()
         return 0
-    except OSError as error:
-        print(f"dim {parsed.command}: {error.filename or 'output'}: {error.strerror}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print(f"\ndim {parsed.command}: interrupted", file=sys.stderr)
         return 130
+    except _Terminated as terminated:
+        _output.error(parsed.command, f"ended by {signal.Signals(terminated.number).name}")
+        return 128 + terminated.number
+    except Exception as error:
+        message = explained(error)
+        if message is None:
+            traceback.print_exc()
+            _output.error(parsed.command, "this is a defect of dim: please report it, with the lines above and `dim info`")
+            return 70
+        if os.environ.get("DIM_TRACEBACK"):
+            traceback.print_exc()
+        _output.error(parsed.command, message)
+        return 2
+    finally:
+        for number, handler in (before or {}).items():
+            signal.signal(number, handler)
+
+
+def explained(error: Exception) -> str | None:
+    """What an error of a known kind means for who gave the command; None for a kind that only a defect raises."""
+    from .errors import DimError
+
+    if isinstance(error, DimError):
+        return None if error.status_name == "DIM_INTERNAL" else error.message
+    if isinstance(error, (UsageError, UnicodeError)):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory: {error}" if str(error) else "there is not enough memory"
+    if isinstance(error, OSError):
+        return f"{_name(error.filename)}: {error.strerror or error}" if error.filename or error.strerror else str(error)
+    # The package's own checks of files and arguments are ValueErrors; a package that is missing is an ImportError.
+    if isinstance(error, (ValueError, ImportError)):
+        return str(error)
+    return None
+
+
+def _name(filename: object) -> str:
+    return "output" if filename is None else os.fsdecode(filename) if isinstance(filename, bytes) else str(filename)
+
+
+# ---- Arguments
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse's, with a suggestion for what was mistyped."""
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            assert action.choices is not None
+            error.message += _meant(str(value), map(str, action.choices))
+            raise
+
+    def check_options(self, arguments: Sequence[str]) -> None:
+        known = list(self._option_string_actions)
+        for word in arguments:
+            if word == "--":
+                return
+            name = word.partition("=")[0]
+            if name.startswith("--") and not any(option.startswith(name) for option in known):
+                self.unknown([word])
+
+    def unknown(self, arguments: Sequence[str]) -> NoReturn:
+        """What is no argument of this command."""
+        first = arguments[0]
+        meant = _meant(first.partition("=")[0], self._option_string_actions) if first.startswith("-") else ""
+        self.error(f"unrecognized arguments: {' '.join(arguments)}{meant}")
+
+
+def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    command = arguments[0]
+    if not command.startswith("-") and command not in COMMANDS:
+        top = parser(())
+        top.error(f"there is no command {command!r}{_meant(command, COMMANDS)}")
+    top = parser([command] if command in COMMANDS else ())
+    if command in COMMANDS:
+        subparsers: Any = next(action for action in top._actions if action.dest == "command")
+        chosen: _Parser = subparsers.choices[command]
+        chosen.check_options(arguments[1:])  # Before argparse asks for what is missing because it was mistyped.
+    parsed, unknown = top.parse_known_args(arguments)
+    if unknown:
+        chosen.unknown(unknown)
+    return parsed
+
+
+def parser(commands: Iterable[str]) -> argparse.ArgumentParser:
+    """Of all commands; only those named know their arguments, since each imports what it needs."""
+    top = _Parser(prog="dim", description="Deep InfoMax on the CPU.", epilog=_EPILOG)
+    top.add_argument("--version", action="version", version=f"deepinfomax {__version__}")
+    subparsers = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        if name in commands:
+            _module(name).add_arguments(subparser)
+    return top
+
+
+def _meant(given: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(given, list(known), 1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _complete() -> None:
+    """The shell asks what may come next; argcomplete answers and ends the process. Without it, nothing is completed."""
+    try:
+        import argcomplete
+    except ImportError:
+        return
+    argcomplete.autocomplete(parser(COMMANDS))
 
 
 def _module(command: str) -> ModuleType:
     return importlib.import_module(f".commands.{command}", __package__)
+
+
+# ---- Signals
+
+
+class _Terminated(BaseException):
+    """SIGTERM or SIGHUP, as an exception: files that are being written are removed on the way out."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _terminated(number: int, _frame: FrameType | None) -> None:
+    raise _Terminated(number)
+
+
+def _on_terminate(handler: Any) -> dict[int, Any]:
+    """The handlers of before. What the parent has told to be ignored, as nohup does, stays so."""
+    before: dict[int, Any] = {}
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        try:
+            if signal.getsignal(number) is signal.SIG_DFL:
+                before[number] = signal.signal(number, handler)
+        except ValueError:  # Not in the main thread: signals are somebody else's.
+            break
+    return before

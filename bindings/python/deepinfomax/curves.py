@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from . import lettering
+from ._text import shown
 from .run_folder import Row
 
 #: Fields of a Row that are drawn, and their titles.
@@ -41,10 +43,14 @@ def draw(rows: Sequence[Row], title: str, file_format: str = "png") -> bytes:
     mean, dots the validation. Raises ImportError where matplotlib is missing."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.font_manager import FontProperties
 
     figure = Figure(figsize=(9, 6), layout="constrained")
     FigureCanvasAgg(figure)  # Not pyplot: no window, no global state.
-    figure.suptitle(title, fontsize=10)
+    path, written = lettering.face(shown(title))
+    text = figure.suptitle(written, fontsize=10, parse_math=False)
+    if path is not None:
+        text.set_fontproperties(FontProperties(fname=path, size=10))
     train = [row for row in rows if row.phase == "train"]
     validation = [row for row in rows if row.phase == "validation"]
     for axis, (field, name) in zip(figure.subplots(2, 2, sharex=True).flat, TERMS, strict=True):

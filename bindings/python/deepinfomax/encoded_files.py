@@ -2,8 +2,10 @@
 
     .npy   encoded (n,64) float32
     .npz   encoded (n,64), ids (n); labels (n) int64 and classes where the data has labels; features (n,128,26,26) on demand
-    .csv   a header, then a line an image: id, label where there are labels, y0 to y63
+    .csv   a header, then a line an image: id, label and class where there are labels, y0 to y63
     .h5    as .npz, and the attributes `data` and `weights`
+
+Names are written as `_text.valid` has them, in CSV as `_text.cell` has them.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ._files import size_text, whole
+from ._text import cell, valid
 from .data import Dataset, MissingPackage
 
 FORMATS = (".npy", ".npz", ".csv", ".h5", ".hdf5")
@@ -113,10 +116,10 @@ def _npz(path: str, data: Dataset, _weights: str, features: bool) -> Iterator[Wr
 
 def _beside(data: Dataset) -> dict[str, NDArray[Any]]:
     """What stands beside the vectors: where each came from, its label, the labels' names."""
-    arrays: dict[str, NDArray[Any]] = {"ids": np.array(list(data.ids), np.str_)}
+    arrays: dict[str, NDArray[Any]] = {"ids": np.array([valid(name) for name in data.ids], np.str_)}
     if data.labels is not None and data.classes is not None:
         arrays["labels"] = data.labels
-        arrays["classes"] = np.array(data.classes, np.str_)
+        arrays["classes"] = np.array([valid(name) for name in data.classes], np.str_)
     return arrays
 
 
@@ -126,21 +129,22 @@ def _beside(data: Dataset) -> dict[str, NDArray[Any]]:
 class _Lines:
     def __init__(self, file: IO[str], data: Dataset) -> None:
         self._data, self._lines, self._next = data, csv.writer(file, lineterminator="\n"), 0
-        label = [] if data.labels is None else ["label"]
+        label = [] if data.labels is None else ["label", "class"]
         self._lines.writerow(["id", *label, *(f"y{i}" for i in range(ENCODED[0]))])
 
     def write(self, encoded: Floats, features: Floats | None = None) -> None:
         for vector in encoded:
-            label = [] if self._data.labels is None else [int(self._data.labels[self._next])]
+            number = self._next
+            labels = self._data.labels
+            label = [] if labels is None else [int(labels[number]), cell(self._data.class_name(number))]
             # Nine digits tell every float32 from its neighbours.
-            self._lines.writerow([self._data.ids[self._next], *label, *(f"{value:.9g}" for value in vector.tolist())])
+            self._lines.writerow([cell(self._data.ids[number]), *label, *(f"{value:.9g}" for value in vector.tolist())])
             self._next += 1
 
 
 @contextmanager
 def _csv(path: str, data: Dataset, _weights: str, _features: bool) -> Iterator[Writer]:
-    # File names that are not valid text come back as they were.
-    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with open(path, "w", newline="", encoding="utf-8") as file:
         yield _Lines(file, data)
 
 
@@ -195,7 +199,7 @@ def _hdf5(path: str, data: Dataset, weights: str, features: bool) -> Iterator[Wr
         raise MissingPackage("h5py", "writing HDF5 files needs") from error
     with _Sink(path, "w+") as sink:
         with h5py.File(sink, "w") as file:
-            file.attrs["data"], file.attrs["weights"] = data.name, weights
+            file.attrs["data"], file.attrs["weights"] = valid(data.name), valid(weights)
             for name, values in _beside(data).items():
                 text = values.dtype.kind == "U"
                 file.create_dataset(name, data=values.astype(object) if text else values,

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
+from typing import Any
+
 
 class DimError(Exception):
     """A call of libdim that did not end well: the outputs are untouched, the model is as it was before."""
@@ -45,7 +50,54 @@ class MissingNetwork(DimError, LookupError):
 
 
 class FileAccessError(DimError, OSError):
-    """The operating system refused: no such file, no permission, disk full."""
+    """The operating system refused: no such file, no permission, disk full.
+
+    As of any OSError: `errno`, `strerror` and `filename`; each is None where the message gives none. What is a FileNotFoundError, a PermissionError, an
+    IsADirectoryError... can be caught as that.
+    """
+
+    def __new__(cls, message: str, status: int, status_name: str) -> FileAccessError:
+        kind = _KINDS.get(_errno(message)) if cls is FileAccessError else cls
+        return OSError.__new__(kind or cls)
+
+    def __init__(self, message: str, status: int, status_name: str) -> None:
+        DimError.__init__(self, message, status, status_name)
+        self.args = (message, status, status_name)
+        self.errno = _errno(message)
+        self.strerror = None if self.errno is None else os.strerror(self.errno)
+        named = None if self.strerror is None else _FILENAME.match(message.removesuffix(f": {self.strerror}"))
+        # U+FFFD stands for bytes that the message could not show.
+        self.filename = None if named is None or "\ufffd" in named[1] else named[1]
+
+    def __reduce__(self) -> Any:
+        return FileAccessError, self.args
+
+
+def _errno(message: str) -> int | None:
+    """libdim's messages end with what strerror says."""
+    return _ERRNOS.get(message.rpartition(": ")[2])
+
+
+_FILENAME = re.compile(
+    r"cannot (?:open|examine|read|save to|keep the permissions of) (.+?)(?:: folder .*|: a new file in its folder)?$", re.S
+)
+#: The first of equal texts is the number that Linux gives: EAGAIN before EWOULDBLOCK.
+_ERRNOS: dict[str, int] = {}
+for _number in sorted(errno.errorcode):
+    _ERRNOS.setdefault(os.strerror(_number), _number)
+#: errno -> the exception that is also Python's own for it.
+_KINDS: dict[int | None, type[FileAccessError]] = {
+    _number: type(_kind.__name__, (FileAccessError, _kind), {"__module__": __name__})
+    for _number, _kind in (
+        (errno.ENOENT, FileNotFoundError),
+        (errno.EACCES, PermissionError),
+        (errno.EPERM, PermissionError),
+        (errno.EISDIR, IsADirectoryError),
+        (errno.ENOTDIR, NotADirectoryError),
+        (errno.EEXIST, FileExistsError),
+        (errno.EINTR, InterruptedError),
+    )
+}
 
 
 class FileFormatError(DimError, ValueError):

@@ -150,6 +150,8 @@ def linear_probe(train: Floats, train_labels: Labels, test: Floats, test_labels:
     """Accuracy of scikit-learn's logistic regression on standardised vectors. Raises ImportError without it."""
     from sklearn.linear_model import LogisticRegression
 
+    if (train_labels == train_labels[0]).all():  # One class alone, which a small split may leave: there is one answer.
+        return float(np.mean(test_labels == train_labels[0]))
     train, test = _standardised(train, test)
     probe = LogisticRegression(max_iter=1000).fit(train, train_labels)
     return float(np.mean(probe.predict(test) == test_labels))

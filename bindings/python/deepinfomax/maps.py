@@ -38,3 +38,25 @@ def tsne(y: NDArray[np.floating[Any]], seed: int = 0, perplexity: float = 30.0) 
     at_most = max(1.0, (len(y) - 1) / 3)  # scikit-learn refuses a perplexity that n cannot fill.
     method = TSNE(2, perplexity=min(perplexity, at_most), init="pca", random_state=seed % 2**32)
     return Projection(np.asarray(method.fit_transform(np.asarray(y, np.float32)), np.float64), "t-sne", None)
+
+
+AXES = ("auto", "equal", "whiten")
+
+
+def fitted(places: NDArray[np.float64], axes: str = "auto") -> tuple[NDArray[np.float64], tuple[float, float]]:
+    """The places as a picture shows them, and what each axis was multiplied by.
+
+    equal: as they are, distances on the map are distances. whiten: both axes of variance 1. auto: as they are, but the
+    shorter axis is stretched to half of the longer one: after training one direction may hold nearly all variance, and
+    the map would be a strip.
+    """
+    if axes not in AXES:
+        raise ValueError(f"axes: expected one of {', '.join(AXES)}, found {axes!r}")
+    factors = np.ones(2)
+    extent = np.ptp(places, axis=0)
+    if axes == "whiten":
+        deviation = places.std(axis=0)
+        np.divide(1, deviation, out=factors, where=deviation > 1e-12)
+    elif axes == "auto" and 0 < extent.min() < extent.max() / 2:
+        factors[extent.argmin()] = extent.max() / 2 / extent.min()
+    return places * factors, (float(factors[0]), float(factors[1]))

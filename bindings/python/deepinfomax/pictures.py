@@ -5,6 +5,7 @@ Images come as the library takes them, float32 (n,3,32,32) in [0,1]; pictures ar
 
 from __future__ import annotations
 
+import colorsys
 import struct
 import zlib
 from collections.abc import Sequence
@@ -13,9 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import lettering
+
 Picture = NDArray[np.uint8]
 
 WHITE = 255
+#: Of one picture: it takes 1.5 GB while it is written.
+MOST_PIXELS = 1 << 28
 #: Ten colours, one a class: Okabe and Ito's, which stay apart for colour-blind eyes too, and others for their black.
 COLOURS = np.array(
     [
@@ -24,6 +29,89 @@ COLOURS = np.array(
     ],
     np.uint8,
 )  # fmt: skip
+
+
+class PictureTooLarge(ValueError):
+    """Of more pixels than MOST_PIXELS."""
+
+
+def blank(height: int, width: int) -> Picture:
+    """A white one."""
+    check_size(height, width)
+    return np.full((height, width, 3), WHITE, np.uint8)
+
+
+def check_size(height: int, width: int) -> None:
+    """Raises PictureTooLarge, before any work."""
+    if height * width > MOST_PIXELS:
+        raise PictureTooLarge(
+            f"a picture of {width:,} x {height:,} pixels is too large: expected {MOST_PIXELS >> 20} million at most; "
+            "take fewer images, or smaller ones"
+        )
+
+
+def colours(count: int) -> Picture:
+    """(count,3): one a class, all different; the first ten are COLOURS."""
+    found = [tuple(colour) for colour in COLOURS[:count].tolist()]
+    taken = set(found)
+    number = 0
+    while len(found) < count:
+        # Hues that divide the circle in the golden ratio stay apart however many they are; so do their shades.
+        hue, shade = number * 0.6180339887 % 1, number // 7 * 0.381966 % 1
+        red, green, blue = colorsys.hls_to_rgb(hue, 0.3 + 0.4 * shade, 0.55 + 0.4 * (number % 2))
+        colour = (round(red * 255), round(green * 255), round(blue * 255))
+        if colour not in taken:
+            taken.add(colour)
+            found.append(colour)
+        number += 1
+    return np.array(found, np.uint8).reshape(count, 3)
+
+
+def beside_names(entries: Sequence[tuple[str, NDArray[np.uint8]]], width: int, most: int = 60) -> Picture | None:
+    """A legend: names beside squares of their colours, in as many columns as fit. None without Pillow's letters."""
+    if not lettering.available():
+        return None
+    shown, rest = list(entries[:most]), len(entries) - most
+    size, square, gap = 13, 12, 8
+    texts = [lettering.text(name, size, 240) for name, _ in shown]
+    if rest > 0:
+        texts.append(lettering.text(f"and {rest} more", size, 240))
+    cell = min(width, max(text.shape[1] for text in texts) + square + 3 * gap)
+    line = max(max(text.shape[0] for text in texts), square) + 4
+    columns = max(1, width // cell)
+    sheet = blank(-(-len(texts) // columns) * line + 2 * gap, width)
+    for number, text in enumerate(texts):
+        top, left = gap + number // columns * line, gap + number % columns * cell
+        if number < len(shown):
+            sheet[top + 2 : top + 2 + square, left : left + square] = shown[number][1]
+        paste(sheet, text, top, left + square + gap)
+    return sheet
+
+
+def paste(sheet: Picture, picture: Picture, top: int, left: int) -> None:
+    """What does not fit is cut off."""
+    spot = sheet[top : top + picture.shape[0], left : left + picture.shape[1]]
+    spot[:] = picture[: spot.shape[0], : spot.shape[1]]
+
+
+def captioned(
+    rows: Sequence[NDArray[np.floating[Any]]], captions: Sequence[Sequence[Sequence[str]]], scale: int = 1, gap: int = 4
+) -> Picture:
+    """Rows of images, each (n,3,h,w), with lines of text under each image: captions[row][column]. Needs Pillow."""
+    letters = [[[lettering.text(line, 11, 150) for line in lines] for lines in row] for row in captions]
+    flat = [line for row in letters for lines in row for line in lines]
+    side = max(rows[0].shape[2:]) * scale
+    width = max(side, *(line.shape[1] for line in flat)) + 2 * gap
+    line_height = max(line.shape[0] for line in flat)
+    height = side + max(len(lines) for row in letters for lines in row) * line_height + 2 * gap
+    sheet = blank(len(rows) * height, max(map(len, rows)) * width)
+    for number, row in enumerate(rows):
+        for column, image in enumerate(to_pixels(row)):
+            top, left = number * height + gap, column * width + gap
+            paste(sheet, _enlarged(image, scale), top, left)
+            for place, text in enumerate(letters[number][column]):
+                paste(sheet, text, top + side + place * line_height, left)
+    return sheet
 
 
 def to_pixels(images: NDArray[np.floating[Any]]) -> Picture:
@@ -46,7 +134,7 @@ def stack(pictures: Sequence[Picture], columns: int = 1, gap: int = 8) -> Pictur
     height, width = pictures[0].shape[:2]
     rows = -(-len(pictures) // columns)
     columns = min(columns, len(pictures))
-    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), WHITE, np.uint8)
+    sheet = blank(rows * (height + gap) - gap, columns * (width + gap) - gap)
     for number, picture in enumerate(pictures):
         top, left = number // columns * (height + gap), number % columns * (width + gap)
         sheet[top : top + height, left : left + width] = picture
@@ -71,7 +159,7 @@ def scatter(
     # One unit for both axes: distances on the map are distances.
     unit = (size - side) / extent.max()
     width, height = (np.ceil(extent * unit).astype(int) + side).tolist()
-    sheet = np.full((height, width, 3), WHITE, np.uint8)
+    sheet = blank(height, width)
     left, top = ((places - low) * unit).astype(int).T
     top = height - side - top
     for number, picture in enumerate(_resized(to_pixels(images), thumbnail)):
@@ -85,12 +173,17 @@ def scatter(
 def png(picture: Picture) -> bytes:
     """The file's bytes: 8-bit RGB."""
     height, width = picture.shape[:2]
-    # Each row begins with the number of its filter: 0, none.
-    rows = np.concatenate([np.zeros((height, 1), np.uint8), picture.reshape(height, width * 3)], axis=1)
+    packed, deflate = [], zlib.compressobj(9)
+    block = max(1, (1 << 24) // (3 * width))
+    for start in range(0, height, block):  # In blocks: a copy of a large picture would be as large.
+        rows = picture[start : start + block].reshape(-1, width * 3)
+        # Each row begins with the number of its filter: 0, none.
+        packed.append(deflate.compress(np.insert(rows, 0, 0, axis=1).tobytes()))
+    packed.append(deflate.flush())
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         (
             _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
-            _chunk(b"IDAT", zlib.compress(rows.tobytes(), 9)),
+            _chunk(b"IDAT", b"".join(packed)),
             _chunk(b"IEND", b""),
         )
     )

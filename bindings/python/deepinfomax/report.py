@@ -12,7 +12,7 @@ import base64
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from html import escape
+from html import escape as _html
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from . import _svg, build_info, evaluation, maps, pictures
 from ._files import write_whole
+from ._text import shown
 from ._version import __version__
 from .classifier_trainer import Evaluation
 from .curves import TERMS, TRAINING, VALIDATION, Smoothed
@@ -33,6 +34,8 @@ from .run_folder import Row, RunFolder
 #: Enough for a map and for a classifier to show something, and few enough to be encoded in seconds.
 IMAGES = 1000
 SUBJECTS = 6
+#: Classes that a legend names.
+LEGEND = 100
 NAME = "report.html"
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 960px; margin: 2em auto; padding: 0 1em }
@@ -104,10 +107,13 @@ def _map(y: Floats, data: Dataset) -> str:
     if len(data) < 2:
         return _note("A map needs two images at least.")
     projection = maps.pca(y)
-    colours = None if data.labels is None else pictures.COLOURS[data.labels % len(pictures.COLOURS)]
-    picture = pictures.scatter(data.read(slice(None)), projection.places, colours, size=920, thumbnail=24)
+    colours = None if data.labels is None else pictures.colours(int(data.labels.max()) + 1)[data.labels]
+    places, factors = maps.fitted(projection.places)
+    picture = pictures.scatter(data.read(slice(None)), places, colours, size=920, thumbnail=24)
     first, second = projection.explained or (0, 0)
     note = f"{len(data):,} images by the two directions of most variance, which hold {first:.0%} and {second:.0%} of it."
+    if factors[0] != factors[1]:
+        note += f" The shorter axis is stretched {max(factors) / min(factors):.3g} times."
     return _image(picture, "map of the encoded images") + _legend(data) + _note(note)
 
 
@@ -161,6 +167,11 @@ def _settings(settings: Mapping[str, Any]) -> str:
 # ---- Parts
 
 
+def escape(text: str) -> str:
+    """For HTML, names of files included, whatever their bytes."""
+    return _html(shown(text))
+
+
 def _some(data: Dataset, count: int) -> Dataset:
     """At most `count` images from all over the data, in its order."""
     return data if len(data) <= count else data.subset(np.sort(randperm(len(data), 0)[:count]))
@@ -202,8 +213,12 @@ def _cell(count: int, share: float) -> str:
 def _legend(data: Dataset) -> str:
     if data.labels is None:
         return ""
-    names = data.classes or tuple(map(str, range(int(data.labels.max()) + 1)))
-    return "<p>" + "".join(_label(name, *pictures.COLOURS[n].tolist()) for n, name in enumerate(names[:10])) + "</p>"
+    known = np.unique(data.labels)
+    colours = pictures.colours(int(known[-1]) + 1)
+    names = [data.class_name(int(np.argmax(data.labels == label))) for label in known[:LEGEND]]
+    rest = f" and {len(known) - LEGEND} more" if len(known) > LEGEND else ""
+    labels = "".join(_label(name, *colours[n].tolist()) for n, name in zip(known, names, strict=False))
+    return f"<p>{labels}{rest}</p>"
 
 
 def _label(name: str, red: int, green: int, blue: int) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from io import BytesIO
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from . import _arrays
 from ._files import write_whole
+from ._text import valid
 from .errors import DimError
 from .model import NETWORKS, Model
 
@@ -28,12 +30,14 @@ class TorchFileError(ValueError):
     """A file that torch cannot read without running code, or without a state_dict of ours; the message says which."""
 
 
-def read(path: str | os.PathLike[str]) -> State:
+def read(path: str | os.PathLike[str], entry: str | None = None) -> State:
     """The networks in a file by torch.save: entries by their canonical names ("encoder.c0.weight").
 
     The file may hold the state_dict of one network or of several, or dictionaries of them (a checkpoint with its
     optimiser, whose state is passed over); prefixes that wrappers leave ("module.") are taken off. Loading is
     weights-only: no code of the file runs.
+
+    entry: of a file with several, "ema" for instance, the one to take; dotted where it is within another.
 
     Raises TorchFileError, a DimError for entries that do not fit, OSError, ImportError without torch or h5py.
     """
@@ -44,23 +48,34 @@ def read(path: str | os.PathLike[str]) -> State:
     except OSError:
         raise
     except pickle.UnpicklingError as error:
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f", found {named[1]}" if named else ""
         raise TorchFileError(
-            f"{path}: not a file of tensors alone. A whole module or other Python objects would have to run code to "
+            f"{path}: not a file of tensors alone{what}. A whole module or other Python objects would have to run code to "
             "load; load it where you trust it, and save its state_dict()"
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError) as error:
         raise TorchFileError(f"{path}: torch cannot read it: {_first_line(error)}") from error
     if not isinstance(content, Mapping):
         raise TorchFileError(f"{path}: expected a state_dict, found {type(content).__name__}")
+    states = dict(_state_dicts(content, "", torch.Tensor))
+    chosen = {place: state for place, state in states.items() if entry is None or f"{place}.".startswith(f"{entry}.")}
+    if states and not chosen:
+        raise TorchFileError(f"{path}: no entry {entry!r} with a state_dict; there are {', '.join(map(_named, states))}")
     found: State = {}
-    for place, state in _state_dicts(content, "", torch.Tensor):
-        named = _resolved(path, place, state)
-        twice = found.keys() & named.keys()
+    places: dict[str, str] = {}
+    for place, state in chosen.items():
+        named_entries = _resolved(path, place, state)
+        twice = found.keys() & named_entries.keys()
         if twice:
-            raise TorchFileError(f"{path}: {place or 'the file'} holds {min(twice)} a second time")
-        found |= named
+            first = min(twice)
+            raise TorchFileError(
+                f"{path}: two state_dicts hold {first}: {_named(places[first])} and {_named(place)}; choose one of them with --entry"
+            )
+        found |= named_entries
+        places |= dict.fromkeys(named_entries, place)
     if not found:
-        raise TorchFileError(f"{path}: no state_dict in it: {_contents(content)}")
+        raise TorchFileError(f"{path}: no state_dict in it: {_contents(content, torch.Tensor)}")
     return found
 
 
@@ -92,9 +107,10 @@ def _state_dicts(content: Mapping[Any, Any], place: str, tensor: type) -> Iterat
     if content and all(isinstance(key, str) and isinstance(value, tensor) for key, value in content.items()):
         yield place, content
         return
+    if "param_groups" in content:  # An optimiser's: its state is not weights.
+        return
     for key, value in content.items():
-        # Optimisers number their parameters; their state, whose keys are integers, is not weights.
-        if isinstance(value, Mapping) and isinstance(key, str) and "optim" not in key:
+        if isinstance(value, Mapping) and isinstance(key, str):
             yield from _state_dicts(value, f"{place}.{key}" if place else key, tensor)
 
 
@@ -102,7 +118,7 @@ def _resolved(path: str | os.PathLike[str], place: str, state: Mapping[str, Any]
     """Canonical names for one state_dict. `place`: where it stood; its last key may name the network."""
     import h5py
 
-    arrays = {key: _arrays.as_numpy(value, key) for key, value in state.items()}
+    arrays = {key: _array(value, f"{path}: {place + '.' if place else ''}{key}") for key, value in state.items()}
     network = place.rpartition(".")[2]
     prefix = f"{network}." if network in NETWORKS else ""
     found: State = {}
@@ -111,7 +127,10 @@ def _resolved(path: str | os.PathLike[str], place: str, state: Mapping[str, Any]
             file = os.path.join(folder, f"{number}.h5")
             with h5py.File(file, "w") as f:
                 for key, value in part.items():
-                    f[prefix + key] = value
+                    try:
+                        f[prefix + key] = value
+                    except (ValueError, TypeError, RuntimeError) as error:
+                        raise TorchFileError(f"{path}: {valid(key)!r} is not the name of a network's entry") from error
             try:
                 with Model.open(file) as model:
                     found |= model.state_dict()
@@ -132,7 +151,35 @@ def _parts(arrays: State) -> list[State]:
     return list(parts.values())
 
 
-def _contents(content: Mapping[Any, Any]) -> str:
+def _array(tensor: Any, where: str) -> NDArray[Any]:
+    """Its values. Raises TorchFileError for a kind of tensor that has none, or that numpy cannot hold."""
+    import torch
+
+    kind = str(tensor.dtype).removeprefix("torch.")
+    if tensor.device.type == "meta":
+        raise TorchFileError(f"{where}: a tensor on the device meta, which has a shape and no values; save the loaded weights")
+    if tensor.layout != torch.strided:
+        raise TorchFileError(f"{where}: a sparse tensor ({str(tensor.layout).removeprefix('torch.')}); save its to_dense()")
+    if kind.startswith("float8") or tensor.is_quantized:
+        raise TorchFileError(f"{where}: a tensor of {kind}; save it as float32 ({'dequantize()' if tensor.is_quantized else 'float()'})")
+    try:
+        return _arrays.as_numpy(tensor, where)
+    except (TypeError, RuntimeError, ValueError, NotImplementedError) as error:
+        raise TorchFileError(f"{where}: a tensor of {kind} that cannot be read: {_first_line(error)}") from error
+
+
+def _named(place: str) -> str:
+    return repr(place) if place else "the file itself"
+
+
+def _contents(content: Mapping[Any, Any], tensor: type) -> str:
+    """What is in it instead. A dictionary of tensors and one other thing is close: the thing is named."""
+    if any(isinstance(value, tensor) for value in content.values()):
+        key, value = next((key, value) for key, value in content.items() if not isinstance(value, tensor))
+        return f"{key!r} is a {type(value).__name__} and not a tensor"
+    for key, value in content.items():
+        if isinstance(value, Mapping) and any(isinstance(item, tensor) for item in value.values()) and "param_groups" not in value:
+            return f"in {key!r}, {_contents(value, tensor)}"
     names = [str(key) for key in content]
     return "it is empty" if not names else f"its keys are {', '.join(names[:8])}" + ("..." if len(names) > 8 else "")
 

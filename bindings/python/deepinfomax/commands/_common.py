@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import shutil
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import set_num_threads
+from ..data.errors import MissingPackage
 from ..model import Model
 from . import UsageError
 
@@ -35,13 +37,14 @@ def add_examples(parser: argparse.ArgumentParser, examples: str) -> None:
 def add_general(
     parser: argparse.ArgumentParser, seed: str | None, json: str = "print one JSON object instead of text"
 ) -> None:
-    """--seed, --threads, --json. `seed` says what it seeds; None: there is nothing to seed, and no option."""
+    """--seed, --threads, --json, --quiet. `seed` says what it seeds; None: there is nothing to seed, and no option."""
     if seed is None:
         parser.set_defaults(seed=0)
     else:
         parser.add_argument("--seed", type=int, default=0, help=f"{seed} (default: 0)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads; 0 = all cores (default: DIM_NUM_THREADS, or 0)")
     parser.add_argument("--json", action="store_true", help=json)
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress and no text, only errors; --json goes with it")
 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:
@@ -74,17 +77,21 @@ def add_data(parser: argparse.ArgumentParser, default: str) -> None:
 
 def positive(text: str) -> int:
     """For argparse: an integer of at least 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected at least 1, found {value}")
-    return value
+    return _at_least(1, text)
 
 
 def natural(text: str) -> int:
     """For argparse: an integer of at least 0."""
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"expected at least 0, found {value}")
+    return _at_least(0, text)
+
+
+def _at_least(least: int, text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number, found {text!r}") from None
+    if not least <= value < 2**63:
+        raise argparse.ArgumentTypeError(f"expected at least {least}, found {value}" if value < least else f"{value} is too large")
     return value
 
 
@@ -133,6 +140,13 @@ def open_data(arguments: argparse.Namespace, labelled: bool = False) -> Dataset:
     return data
 
 
+def need(package: str, purpose: str, *, extra: str = "data", advice: str = "") -> None:
+    """Says before the work that a package is missing which its end needs: "--picture needs". `package`: as pip has it."""
+    module = {"scikit-learn": "sklearn", "Pillow": "PIL"}.get(package, package)
+    if importlib.util.find_spec(module) is None:
+        raise MissingPackage(package, purpose, extra=extra, advice=advice)
+
+
 # ---- Files
 
 
@@ -144,6 +158,19 @@ def make_folder(path: str | os.PathLike[str]) -> None:
             pass
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def check_folder(path: str | os.PathLike[str]) -> Path:
+    """That the folder can be written to, or be made; makes none. Returns it, or what would hold it."""
+    place = Path(path).absolute()
+    while not os.path.lexists(place):
+        place = place.parent
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+    return place
 
 
 def check_room(folder: str | os.PathLike[str], needed: int, what: str) -> None:

@@ -62,9 +62,13 @@ def train(
 
     notice = "stopping after this step; Ctrl-C again stops at once, and loses what came after the last checkpoint"
     with trainer, _progress(images, settings, trainer.steps, shown) as progress, Interrupts(notice) as interrupts:
-        evaluation.train_on_images(
-            trainer, images, settings, on_epoch, progress.advance, lambda: interrupts.wanted is not None
-        )
+
+        def stopped() -> bool:
+            if interrupts.take_save_request():
+                kept.save(trainer, history)
+            return interrupts.wanted is not None
+
+        evaluation.train_on_images(trainer, images, settings, on_epoch, progress.advance, stopped)
         if interrupts.wanted is not None:
             kept.save(trainer, history)
             raise Stopped(trainer.steps, interrupts.exit_code)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish to stop in good order."""
+"""Signals as a wish to stop in good order, or to save."""
 
 from __future__ import annotations
 
@@ -7,26 +7,40 @@ import sys
 from types import FrameType
 from typing import Any
 
+#: Ctrl-C, `kill` and Slurm's end of a job, a terminal that is closed.
+_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 class Interrupts:
-    """While it is entered, the first signal only sets `wanted`, and the second ends the command at once."""
+    """While it is entered, the first signal only sets `wanted`, and the second ends the command at once. SIGUSR1, which
+    Slurm can send some time before the end (--signal=USR1@300), asks for a checkpoint and does not stop.
+
+    What the parent has told to be ignored, as nohup does with SIGHUP, stays ignored.
+    """
 
     def __init__(self, message: str) -> None:
         """`message`: what the first signal prints to stderr."""
         self._message = message
         self._before: dict[int, Any] = {}
+        self._save = False
         #: The signal that has come, or None.
         self.wanted: int | None = None
 
     @property
     def exit_code(self) -> int:
-        """As shells have it: 130 after Ctrl-C, 143 after SIGTERM."""
+        """As shells have it: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
         return 128 + (self.wanted or 0)
 
+    def take_save_request(self) -> bool:
+        """Whether a checkpoint was asked for since the last call."""
+        asked, self._save = self._save, False
+        return asked
+
     def __enter__(self) -> Interrupts:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (*_STOP, signal.SIGUSR1):
             try:
-                self._before[number] = signal.signal(number, self._came)
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._came)
             except ValueError:  # Not in the main thread: signals are somebody else's.
                 break
         return self
@@ -36,7 +50,13 @@ class Interrupts:
             signal.signal(number, handler)
 
     def _came(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGUSR1:
+            self._save = True
+            return
         if self.wanted is not None:
             raise KeyboardInterrupt
         self.wanted = number
-        print(f"\n{self._message}", file=sys.stderr, flush=True)
+        try:
+            print(f"\n{self._message}", file=sys.stderr, flush=True)
+        except OSError:  # The terminal is gone, which is what SIGHUP tells.
+            pass

@@ -61,7 +61,7 @@ class Places:
                 if os.path.isdir(read) and (_same(folder, read) or _is_in(folder, read)):
                     raise UsageError(
                         f"{option}: {folder} lies in {read}, which {other} reads, and would become part of the data; "
-                        f"name a folder outside of it with {option}"
+                        "name a folder elsewhere"
                     )
                 replaced = any(fnmatch.fnmatchcase(os.path.basename(os.path.realpath(read)), name) for name in names)
                 if replaced and _same(os.path.dirname(os.path.realpath(read)), folder):

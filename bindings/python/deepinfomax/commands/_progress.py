@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 #: Seconds between two plain lines.
@@ -32,24 +34,36 @@ class Progress:
     def advance(self, images: int, note: str = "") -> None:
         """`note`: a few words on the state, the loss for instance."""
         self._done += images
-        if self._bar is not None:
-            self._bar.set_postfix_str(note, refresh=False)
-            self._bar.update(images)
-        elif self._shown and time.monotonic() - self._last >= INTERVAL:
-            self._last = time.monotonic()
-            print(self._line(note), file=sys.stderr, flush=True)
+        with self._kept_going():
+            if self._bar is not None:
+                self._bar.set_postfix_str(note, refresh=False)
+                self._bar.update(images)
+            elif self._shown and time.monotonic() - self._last >= INTERVAL:
+                self._last = time.monotonic()
+                print(self._line(note), file=sys.stderr, flush=True)
 
     def say(self, text: str) -> None:
-        """A line of its own on stdout, above the bar."""
-        if self._bar is not None:
-            self._bar.clear()
+        """A line of its own on stdout, above the bar. Raises OSError where stdout is gone."""
+        with self._kept_going():
+            if self._bar is not None:
+                self._bar.clear()
         print(text, flush=True)
-        if self._bar is not None:
-            self._bar.refresh()
+        with self._kept_going():
+            if self._bar is not None:
+                self._bar.refresh()
 
     def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        with self._kept_going():
+            if self._bar is not None:
+                self._bar.close()
+
+    @contextmanager
+    def _kept_going(self) -> Iterator[None]:
+        """A terminal that is gone shows nothing more; the work goes on."""
+        try:
+            yield
+        except OSError:
+            self._bar, self._shown = None, False
 
     def __enter__(self) -> Progress:
         return self

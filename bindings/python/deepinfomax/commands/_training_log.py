@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,8 +11,10 @@ from typing import Any, TextIO
 
 from .. import build_info
 from .._files import write_whole
+from .._text import counted, lines, valid
 from ..run_folder import Row, RunFolder, Settings, append
 from ..trainer import Losses
+from . import _output
 from ._progress import Progress, duration
 
 
@@ -29,7 +30,7 @@ class TrainingLog:
 
     def __enter__(self) -> TrainingLog:
         self._metrics: TextIO = self._folder.write_metrics(self._rows)
-        self._progress = Progress(self._steps * self._batch, self._step * self._batch, shown=not self._arguments.json)
+        self._progress = Progress(self._steps * self._batch, self._step * self._batch, shown=_output.speaks(self._arguments))
         self._board = None
         if self._arguments.tensorboard:
             from .._tensorboard import EventFile
@@ -51,13 +52,18 @@ class TrainingLog:
     def begin(self, settings: Settings, data: str, steps_per_epoch: int) -> None:
         self._event("start", step=self._step, steps=self._steps, output=str(self._folder.path), data_name=data,
                     steps_per_epoch=steps_per_epoch, settings=asdict(settings), libdim=build_info())  # fmt: skip
-        validation = f", {settings.validation_images} for validation" if settings.validation_images else ""
+        validation = f", {settings.validation_images:,} for validation" if settings.validation_images else ""
+        images = counted(settings.images, "image")
         self._say(f"{build_info()}")
-        self._say(f"{data}: {settings.images:,} images{validation}; {steps_per_epoch} steps an epoch")
+        self._say(f"{data}: {images}{validation}; {counted(steps_per_epoch, 'step')} an epoch")
         if self._step:
             self._say(f"{self._folder.path}: going on after step {self._step} of {self._steps}")
         else:
-            self._say(f"{self._folder.path}: {settings.epochs} epochs, batch {settings.batch}, prior {settings.prior}")
+            batch = str(settings.batch) if self._batch == settings.batch else f"{self._batch}, which is all images"
+            epochs = counted(settings.epochs, "epoch")
+            self._say(f"{self._folder.path}: {epochs}, batch {batch}, prior {settings.prior}")
+        if not (self._arguments.no_plot or _has_matplotlib()):
+            self._say('no curves will be drawn: matplotlib is not installed (pip install "deepinfomax[plot]")')
 
     def step(
         self, step: int, per_epoch: int, losses: Losses, rate: float, images: int, seconds: float
@@ -78,6 +84,10 @@ class TrainingLog:
     def checkpoint(self, step: int) -> None:
         self._event("checkpoint", step=step, path=str(self._folder.checkpoint))
 
+    def saved(self, step: int) -> None:
+        """A checkpoint between two epochs, that a signal asked for."""
+        self._say(f"checkpoint of step {step} in {self._folder.checkpoint}")
+
     def finished(self, report: Path | None) -> None:
         """`report`: its page, where one was written."""
         curves = self._draw()
@@ -95,7 +105,7 @@ class TrainingLog:
         """The exit code."""
         self._event("end", status="failed", error=message)
         self._progress.close()
-        print(f"dim train: {message}", file=sys.stderr)
+        _output.error("train", message)
         return 1
 
     def has_validation(self, step: int) -> bool:
@@ -123,22 +133,29 @@ class TrainingLog:
 
     def _event(self, event: str, **values: Any) -> None:
         if self._arguments.json:
-            print(json.dumps({"event": event, **values}), flush=True)
+            self._print(_output.json_text({"event": event, **values}))
 
     def _say(self, text: str) -> None:
-        if not self._arguments.json:
+        if _output.speaks(self._arguments):
+            self._print(lines(valid(text)))
+
+    def _print(self, text: str) -> None:
+        """Who reads along may go: a closed terminal or pipe ends no run, whose losses are in metrics.csv."""
+        try:
             self._progress.say(text)
+        except OSError:
+            _output.mute()
 
     def _draw(self) -> str | None:
         """The picture's path; None where there is none."""
-        if self._arguments.no_plot:
+        if self._arguments.no_plot or not _has_matplotlib():
             return None
-        try:
-            from .. import curves
+        from .. import curves
 
-            content = curves.draw(self._rows, str(self._folder.path))
-        except ImportError:
-            self._say('no curves drawn: matplotlib is not installed (pip install "deepinfomax[plot]")')
-            return None
+        content = curves.draw(self._rows, valid(str(self._folder.path)))
         write_whole(self._folder.curves, content)
         return str(self._folder.curves)
+
+
+def _has_matplotlib() -> bool:
+    return importlib.util.find_spec("matplotlib") is not None

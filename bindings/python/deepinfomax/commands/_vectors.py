@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 
+import numpy as np
+
 from .. import evaluation
 from ..data import Dataset
 from ..encoded_files import read_encoded
 from ..evaluation import Floats
 from ..model import Model
-from . import UsageError
+from . import UsageError, _output
 from ._common import open_model, weights_name
 from ._progress import Progress
 
@@ -27,15 +29,33 @@ def add_vectors(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def of(arguments: argparse.Namespace, data: Dataset) -> tuple[Floats, str, Model | None]:
-    """y (n,64) of the data, what made them, and the model, which a file of vectors does not need."""
+def of(arguments: argparse.Namespace, data: Dataset, queries: str | None = None) -> tuple[Floats, str, Model | None]:
+    """y (n,64) of the data, what made them, and the model that encodes other images.
+
+    queries: an image that is not of the data, which has to be encoded as the data was; None where there is none, and a
+    file of vectors needs no model.
+    """
     if arguments.vectors is not None:
-        if arguments.weights is not None:
-            raise UsageError("--vectors: they are encoded already; --weights does not go with it")
-        return _read(arguments.vectors, len(data)), str(arguments.vectors), None
+        y = _read(arguments.vectors, len(data))
+        if queries is None:
+            return y, str(arguments.vectors), None
+        model = open_model(arguments)
+        if not _made(model, data, y):
+            raise UsageError(
+                f"{arguments.vectors}: not made by {weights_name(arguments)}, which would encode {queries}; give the "
+                "--weights that made them"
+            )
+        return y, str(arguments.vectors), model
     model = open_model(arguments)
     model.train(arguments.batch_statistics)
-    return encoded(model, data, shown=not arguments.json), weights_name(arguments), model
+    return encoded(model, data, shown=_output.speaks(arguments)), weights_name(arguments), model
+
+
+def _made(model: Model, data: Dataset, y: Floats) -> bool:
+    """Whether the vectors are this model's: the first few are encoded again."""
+    few = slice(0, 4)
+    again = model.eval().encode(data.read(few), features=False)
+    return bool(np.abs(again - y[few]).max() <= 1e-3 * max(float(np.abs(again).max()), 1e-6))
 
 
 def encoded(model: Model, data: Dataset, *, shown: bool) -> Floats:

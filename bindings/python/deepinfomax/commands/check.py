@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import functools
 import importlib.util
-import json
 import os
 import tempfile
 import zlib
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from .. import _recorded, _training, _walk, build_info, num_threads, photographs
 from ..model import Model
-from . import UsageError
+from . import UsageError, _output
 from ._common import add_examples, add_general, apply_general
 
 #: Of the largest error over the root mean square of the output.
@@ -72,20 +71,20 @@ def run(arguments: argparse.Namespace) -> int:
         checks=[],
         passed=True,
     )
-    show = (lambda *_: None) if arguments.json else print
+    show = functools.partial(_output.say, arguments)
     show(report.head())
     initial = model.state_dict()
     for row in compare(model, reference):
         report.rows.append(row)
         show(row.line())
-    show()
+    show("")
     weights_of_seed = None if arguments.weights else functools.partial(reference.same_weights, initial)
     for check in _weights_checks(initial, weights_of_seed, reference):
         report.checks.append(check)
         show(check.line())
     report.passed = all(row.passed for row in report.rows) and all(check.passed is not False for check in report.checks)
-    show()
-    print(json.dumps(asdict(report), indent=2) if arguments.json else report.conclusion())
+    show("")
+    _output.result(arguments, asdict(report), report.conclusion())
     return 0 if report.passed else 1
 
 
@@ -97,7 +96,7 @@ def _train(arguments: argparse.Namespace) -> int:
     steps = _check_training.STEPS if arguments.steps is None else arguments.steps
     if steps < 1:
         raise UsageError(f"--steps: expected 1 or more, found {steps}")
-    return _check_training.run(steps, arguments.live, arguments.recorded, arguments.json)
+    return _check_training.run(steps, arguments.live, arguments.recorded, arguments.json, arguments.quiet)
 
 
 # ---- What is compared

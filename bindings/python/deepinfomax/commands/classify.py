@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +13,15 @@ import numpy as np
 
 from .. import charts, evaluation
 from .._files import write_whole
+from .._text import counted, csv_text, shown, table
 from ..classifier_trainer import Evaluation
-from ..data import Dataset, MissingPackage, open_dataset
+from ..data import Dataset, open_dataset
 from ..evaluation import Epoch, Floats, Labels, Settings
 from ..model import Model
-from . import UsageError, _end_to_end, _vectors
+from . import UsageError, _end_to_end, _output, _vectors
 from ._common import (
     add_data, add_examples, add_general, add_untrusted, apply_general, check_ending, check_room, check_seed, check_writable,
-    make_folder, natural, open_data, open_model, positive,
+    make_folder, natural, need, open_data, open_model, positive,
 )  # fmt: skip
 from ._places import Places
 from ._progress import Progress
@@ -37,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_untrusted(parser)
     add("--arms", default=",".join(ARMS), metavar="LIST", help=f"what to compare (default: {','.join(ARMS)})")
     add("--seeds", metavar="LIST", help="repeat for each of these, 0,1,2 for instance, and give the mean")
-    add("--predict", metavar="PATH", help="a folder of images to label, with the trained classifier")
+    add("--predict", metavar="PATH", help="images to label with the trained classifier; with --epochs 0 no --data is needed")
     training = parser.add_argument_group("training of the classifier; defaults are the original's")
     add = training.add_argument
     add("--epochs", type=natural, default=100, metavar="N",
@@ -80,9 +79,12 @@ def places(arguments: argparse.Namespace) -> Places:
 def run(arguments: argparse.Namespace) -> int:
     apply_general(arguments)
     arms, seeds = _checked(arguments)
-    data = open_data(arguments, labelled=True)
-    names = _class_names(data)
     unlabelled = None if arguments.predict is None else open_dataset(arguments.predict)
+    if arguments.epochs == 0 and unlabelled is not None and arguments.data is None:
+        return _predict_alone(arguments, unlabelled)
+    data = _with_classes(open_data(arguments, labelled=True))
+    assert data.classes is not None
+    names = data.classes
     judged = None if arguments.weights is None else open_model(arguments)
 
     runs: list[Run] = []
@@ -100,19 +102,37 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.save:
         _model(models[0]).save(arguments.save)
     if unlabelled is not None:
-        report["predictions"] = _predict(_model(models[0]), unlabelled, names)
-    if arguments.predictions:
-        write_whole(arguments.predictions, _csv(report.pop("predictions")).encode())
-    print(json.dumps(report, indent=2) if arguments.json else _text(report))
+        report["predictions"] = _predict(_model(models[0]), unlabelled, names, _output.speaks(arguments))
+    _write_predictions(arguments, report)
+    _output.result(arguments, report, _text(report))
     return 0
 
 
+def _predict_alone(arguments: argparse.Namespace, images: Dataset) -> int:
+    """`--epochs 0 --predict` without --data: no labelled images, so nothing is compared and no class has a name."""
+    model = open_model(arguments)
+    _needs(arguments, model, ("classifier",))
+    names = tuple(map(str, range(evaluation.CLASSES)))
+    report = {"data": None, "classes": names, "weights": arguments.weights,
+              "predictions": _predict(model, images, names, _output.speaks(arguments))}  # fmt: skip
+    text = [f"{counted(len(images), 'image')} of {shown(images.name)}, weights {shown(arguments.weights)}; classes by number: "
+            "--data names them", *_prediction_lines(report)]  # fmt: skip
+    _write_predictions(arguments, report)
+    _output.result(arguments, report, "\n".join(text))
+    return 0
+
+
+def _write_predictions(arguments: argparse.Namespace, report: dict[str, Any]) -> None:
+    if arguments.predictions:
+        header = ("image", "label", "probability")
+        rows = [[prediction[key] for key in header] for prediction in report.pop("predictions")]
+        write_whole(arguments.predictions, csv_text(header, rows).encode())
+
+
 def _stopped(arguments: argparse.Namespace, stopped: _end_to_end.Stopped) -> int:
-    if arguments.json:
-        print(json.dumps({"status": "interrupted", "step": stopped.step, "checkpoint": arguments.checkpoint}))
-    else:
-        print(f"interrupted after step {stopped.step}, which is saved in {arguments.checkpoint}; "
-              "the same command goes on from there")  # fmt: skip
+    found = {"status": "interrupted", "step": stopped.step, "checkpoint": arguments.checkpoint}
+    text = f"interrupted after step {stopped.step}, which is saved in {arguments.checkpoint}; the same command goes on from there"
+    _output.result(arguments, found, text, indent=None)
     return stopped.exit_code
 
 
@@ -135,6 +155,10 @@ def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[int]]:
     if arguments.epochs == 0:
         if arguments.weights is None:
             raise UsageError("--epochs 0: uses the classifier of --weights, and there is none")
+        if arguments.save:
+            raise UsageError("--save: with --epochs 0 nothing is trained that could be saved")
+        if arguments.predict and arguments.data is None and arguments.picture:
+            raise UsageError("--picture: a confusion matrix needs labelled images; name them with --data")
         arms = [arm for arm in arms if arm in ("frozen", "pixels")]
     if arguments.weights is None:
         arms = [arm for arm in arms if arm != "frozen"]
@@ -144,6 +168,7 @@ def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[int]]:
         raise UsageError("--predictions: there is no --predict")
     if arguments.picture:
         check_ending("--picture", arguments.picture, charts.FORMATS)
+        need("matplotlib", "--picture needs", extra="plot")
     for path in (arguments.picture, arguments.predictions, arguments.save):
         if path is not None:
             check_writable(path)
@@ -153,14 +178,27 @@ def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[int]]:
     return arms, seeds
 
 
-def _class_names(data: Dataset) -> tuple[str, ...]:
+def _with_classes(data: Dataset) -> Dataset:
+    """The data with labels that the classifier takes, 0 to 9, and a name for each."""
     assert data.labels is not None
-    count = int(data.labels.max()) + 1
-    if count > evaluation.CLASSES or int(data.labels.min()) < 0:
-        raise UsageError(f"{data.name}: {count} classes; the classifier has {evaluation.CLASSES}")
+    known = np.unique(data.labels)
+    names = [data.class_name(int(np.argmax(data.labels == label))) for label in known]
+    if len(known) > evaluation.CLASSES:
+        raise UsageError(f"{data.name}: {len(known)} classes; the classifier has {evaluation.CLASSES}")
+    if len(known) < 2:
+        raise UsageError(f"{data.name}: one class, {names[0]}; two at least are needed to tell apart")
     if len(data) < 10:
-        raise UsageError(f"{data.name}: {len(data)} images; ten at least are needed to train on some and test on others")
-    return tuple(map(str, range(count))) if data.classes is None else data.classes[:count]
+        raise UsageError(
+            f"{data.name}: {counted(len(data), 'image')}; ten at least are needed to train on some and test on others"
+        )
+    found = data.subset(np.arange(len(data)))
+    if known[0] >= 0 and known[-1] < evaluation.CLASSES:  # As they are, so that a saved classifier's classes stay.
+        count = int(known[-1]) + 1
+        found.classes = tuple(map(str, range(count))) if data.classes is None else data.classes[:count]
+    else:
+        found.labels = np.searchsorted(known, data.labels).astype(np.int64)
+        found.classes = tuple(names)
+    return found
 
 
 # ---- The comparison
@@ -192,7 +230,7 @@ class Comparison:
         loss: Any = arguments.loss.replace("-", "_")
         batch = min(arguments.batch, len(self.train))
         self.settings = Settings(arguments.epochs, batch, arguments.lr, loss, seed)
-        self.shown = not arguments.json
+        self.shown = _output.speaks(arguments)
 
     def runs(self, arms: list[str]) -> list[Run]:
         makers = {"frozen": self._frozen, "untrained": self._untrained, "end-to-end": self._end_to_end, "pixels": self._pixels}
@@ -202,9 +240,7 @@ class Comparison:
         assert self.judged is not None
         model = Model(self.seed)
         kept = ("encoder",) if self.arguments.epochs else ("encoder", "classifier")
-        missing = [network for network in kept if network not in self.judged.networks]
-        if missing:
-            raise UsageError(f"{self.arguments.weights}: has no {missing[0]}, which --epochs 0 uses")
+        _needs(self.arguments, self.judged, kept)
         state = self.judged.state_dict()
         model.load_state_dict({name: value for name, value in state.items() if name.split(".")[0] in kept})
         return self._on_vectors("frozen", model)
@@ -213,10 +249,11 @@ class Comparison:
         return self._on_vectors("untrained", Model(self.seed))
 
     def _on_vectors(self, arm: str, model: Model) -> Run:
-        self._say(f"{arm}: encoding {len(self.data):,} images")
+        self._say(f"{arm}: encoding {counted(len(self.data), 'image')}")
         y = _vectors.encoded(model, self.data, shown=self.shown)
         train, test = y[self.train], self.labels[self.test]
-        self._say(f"{arm}: {self.settings.epochs} epochs of {len(train):,} vectors")
+        if self.settings.epochs:
+            self._say(f"{arm}: {counted(self.settings.epochs, 'epoch')} of {counted(len(train), 'vector')}")
         with Progress(self.settings.epochs * len(train), shown=self.shown) as progress:
             history = evaluation.train_on_vectors(
                 model, train, self.labels[self.train], self.settings, lambda epoch: progress.advance(len(train))
@@ -225,7 +262,7 @@ class Comparison:
 
     def _end_to_end(self) -> Run:
         epochs = self.arguments.end_to_end_epochs
-        self._say(f"end-to-end: {epochs} epochs of {len(self.train):,} images")
+        self._say(f"end-to-end: {counted(epochs, 'epoch')} of {counted(len(self.train), 'image')}")
         folder = None if self.arguments.checkpoint is None else Path(self.arguments.checkpoint)
         model, history = _end_to_end.train(
             self.data.subset(self.train),
@@ -251,8 +288,7 @@ class Comparison:
         return Run(arm, self.seed, test, history, linear, evaluation.nearest_neighbours(*sides), model)
 
     def _say(self, text: str) -> None:
-        if self.shown:
-            print(f"seed {self.seed}, {text}", flush=True)
+        _output.say(self.arguments, f"seed {self.seed}, {text}")
 
 
 # ---- What comes of it
@@ -263,9 +299,15 @@ def _model(run: Run) -> Model:
     return run.model
 
 
-def _predict(model: Model, images: Dataset, names: tuple[str, ...]) -> list[dict[str, Any]]:
+def _needs(arguments: argparse.Namespace, model: Model, networks: Sequence[str]) -> None:
+    missing = [network for network in networks if network not in model.networks]
+    if missing:
+        raise UsageError(f"{arguments.weights}: has no {missing[0]}, which --epochs 0 uses")
+
+
+def _predict(model: Model, images: Dataset, names: tuple[str, ...], shown: bool) -> list[dict[str, Any]]:
     """Label and probability of each image; of the classes that the data has, the likeliest."""
-    probabilities = model.classify(evaluation.encode(model, images))
+    probabilities = model.classify(_vectors.encoded(model, images, shown=shown))
     found: Labels = probabilities[:, : len(names)].argmax(axis=1)
     return [
         {"image": images.ids[n], "label": names[label], "probability": float(probabilities[n, label])}
@@ -273,21 +315,9 @@ def _predict(model: Model, images: Dataset, names: tuple[str, ...]) -> list[dict
     ]
 
 
-def _csv(predictions: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    table = csv.DictWriter(text, ("image", "label", "probability"), lineterminator="\n")
-    table.writeheader()
-    table.writerows(predictions)
-    return text.getvalue()
-
-
 def _draw(path: str, runs: list[Run], names: tuple[str, ...]) -> None:
     matrices = [(f"{run.arm}\n{run.test.accuracy:.1%} right", run.test.confusion) for run in runs if run.test is not None]
-    try:
-        content = charts.confusion(matrices, names, Path(path).suffix.lower().lstrip("."))
-    except ImportError as error:
-        raise MissingPackage("matplotlib", "--picture needs", extra="plot") from error
-    write_whole(path, content)
+    write_whole(path, charts.confusion(matrices, names, Path(path).suffix.lower().lstrip(".")))
 
 
 def _report(arguments: argparse.Namespace, data: Dataset, names: tuple[str, ...], runs: list[Run]) -> dict[str, Any]:
@@ -323,24 +353,30 @@ def _text(report: dict[str, Any]) -> str:
     images = report["images"]
     lines = [
         "",
-        f"{report['data']}: trained on {images['train']:,} images, tested on {images['test']:,}"
-        + (f"; weights {report['weights']}" if report["weights"] else ""),
+        f"{shown(report['data'])}: trained on {counted(images['train'], 'image')}, tested on {images['test']:,}"
+        + (f"; weights {shown(report['weights'])}" if report["weights"] else ""),
         "",
-        f"{'':<12}{'classifier':>16}{'linear probe':>16}{f'{evaluation.K}-NN':>16}",
     ]
+    rows = [["", "classifier", "linear probe", f"{evaluation.K}-NN"]]
     for arm in arms:
         mine = [run for run in runs if run["arm"] == arm]
-        cells = [_mean([run.get(key) for run in mine]) for key in ("accuracy", "linear_probe", "nearest_neighbours")]
-        lines.append(f"{arm:<12}" + "".join(f"{cell:>16}" for cell in cells))
+        rows.append([arm, *(_mean([run.get(key) for run in mine]) for key in ("accuracy", "linear_probe", "nearest_neighbours"))])
+    lines += table(rows)
     with_precision = [arm for arm in arms if arm != "pixels"]
     if with_precision:
-        lines += ["", "precision".ljust(12) + "".join(f"{arm:>16}" for arm in with_precision)]
+        rows = [["precision", *with_precision]]
         for number, name in enumerate(report["classes"]):
             values = [[run["precision"][number] for run in runs if run["arm"] == arm] for arm in with_precision]
-            lines.append(f"{name:<12}" + "".join(f"{_mean(value):>16}" for value in values))
+            rows.append([shown(name), *map(_mean, values)])
+        lines += ["", *table(rows)]
     if report.get("predictions"):
-        lines += ["", *(f"{p['image']}\t{p['label']}\t{p['probability']:.3f}" for p in report["predictions"])]
+        lines += ["", *_prediction_lines(report)]
     return "\n".join(lines)
+
+
+def _prediction_lines(report: dict[str, Any]) -> list[str]:
+    """Between tabs, for other programs."""
+    return [f"{shown(p['image'])}\t{shown(p['label'])}\t{p['probability']:.3f}" for p in report["predictions"]]
 
 
 def _mean(values: list[float | None]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -14,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import torch_files
+from .._text import shown
 from ..model import NETWORKS, Model
 from ..torch_files import State, TorchFileError
-from . import UsageError
+from . import UsageError, _output
 from ._common import add_examples, add_general, add_untrusted, apply_general, check_writable, natural
 from ._places import Places
 
@@ -28,6 +28,7 @@ HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="one input or several, then the output")
     parser.add_argument("--network", choices=NETWORKS, help="write this network alone, its names without prefix (PyTorch)")
+    parser.add_argument("--entry", metavar="NAME", help="of PyTorch's files with several state_dicts, the one to take: ema, for instance")
     parser.add_argument(
         "--original",
         action="store_true",
@@ -65,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     outputs = _outputs(arguments, Path(output))
     state: State = {}
     for path in inputs:
-        found = _read(path, arguments.untrusted)
+        found = _read(path, arguments.untrusted, arguments.entry)
         twice = state.keys() & found.keys()
         if twice:
             raise UsageError(f"{path}: {min(twice).split('.')[0]} is in an earlier input, too")
@@ -75,14 +76,14 @@ def run(arguments: argparse.Namespace) -> int:
         _write(path, _of(state, networks, prefixed, inputs))
         written.append({"file": str(path), "networks": [name for name in networks if _holds(state, name)]})
     entries = {"inputs": inputs, "outputs": written, "entries": len(state)}
-    print(json.dumps(entries, indent=2) if arguments.json else "\n".join(map(_line, written)))
+    _output.result(arguments, entries, "\n".join(map(_line, written)))
     return 0
 
 
 # ---- Inputs
 
 
-def _read(path: str, untrusted: bool) -> State:
+def _read(path: str, untrusted: bool, entry: str | None) -> State:
     """All networks of a file, by their canonical names."""
     try:
         with open(path, "rb") as file:
@@ -95,7 +96,7 @@ def _read(path: str, untrusted: bool) -> State:
     _need("torch", f"{path}, which is not an HDF5 file")
     _need("h5py", "reading PyTorch's files")
     try:
-        return torch_files.read(path)
+        return torch_files.read(path, entry)
     except TorchFileError as error:
         raise UsageError(str(error)) from error
 
@@ -197,4 +198,4 @@ def _bits(array: NDArray[Any]) -> tuple[Any, ...]:
 
 
 def _line(written: dict[str, Any]) -> str:
-    return f"{written['file']}: {', '.join(written['networks'])}"
+    return f"{shown(written['file'])}: {', '.join(written['networks'])}"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 
+from .._text import counted, shown
 from ..data import Loader
 from ..encoded_files import FORMATS, writer
-from . import UsageError
+from ..evaluation import BATCH
+from . import UsageError, _output
 from ._common import (
     add_data, add_examples, add_general, add_weights, apply_general, check_writable, open_data, open_model, positive,
     weights_name,
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", required=True, metavar="FILE", help=f"ends in {', '.join(FORMATS)}, which tells the format"
     )
-    parser.add_argument("--batch", type=positive, default=256, metavar="N", help="images a call (default: 256)")
+    parser.add_argument("--batch", type=positive, default=256, metavar="N", help="images read at a time (default: 256)")
     parser.add_argument(
         "--features", action="store_true", help="the feature maps M as well, 346 KB an image (.npz and HDF5)"
     )
@@ -54,20 +55,24 @@ def run(arguments: argparse.Namespace) -> int:
     # The whole of the data once, in its own order; the next batch is decoded meanwhile.
     batches = Loader(data, arguments.batch, shuffle=False, drop_last=False).epoch(0)
     with writer(output, file_format, data, weights, features=arguments.features) as file, Progress(
-        len(data), shown=not arguments.json
+        len(data), shown=_output.speaks(arguments)
     ) as progress:
         for batch in batches:
-            if arguments.features:
-                file.write(*model.encode(batch.images))
-            else:
-                file.write(model.encode(batch.images, features=False))
-            progress.advance(len(batch.images))
+            # In pieces, between which Ctrl-C is heard.
+            for start in range(0, len(batch.images), BATCH):
+                piece = batch.images[start : start + BATCH]
+                if arguments.features:
+                    file.write(*model.encode(piece))
+                else:
+                    file.write(model.encode(piece, features=False))
+                progress.advance(len(piece))
     seconds = time.monotonic() - began
     rate = len(data) / seconds
-    if arguments.json:
-        values = {"images": len(data), "output": str(output), "data": data.name, "weights": weights,
-                  "seconds": seconds, "images_per_second": rate}  # fmt: skip
-        print(json.dumps(values))
-    else:
-        print(f"{len(data):,} images of {data.name}, weights {weights}: {output} ({rate:.0f} images a second)")
+    values = {"images": len(data), "output": str(output), "data": data.name, "weights": weights,
+              "seconds": seconds, "images_per_second": rate}  # fmt: skip
+    text = (
+        f"{counted(len(data), 'image')} of {shown(data.name)}, weights {shown(weights)}: {shown(str(output))} "
+        f"({rate:.0f} images a second)"
+    )
+    _output.result(arguments, values, text, indent=None)
     return 0

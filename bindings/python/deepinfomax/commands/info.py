@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 from dataclasses import asdict
@@ -14,10 +13,12 @@ import numpy as np
 
 from .. import __version__, _library, build_info
 from .._files import size_text
+from .._text import counted, shown, table
 from ..classifier_trainer import ClassifierTrainer
 from ..errors import DimError, FileContentError
 from ..model import NETWORKS, Model
 from ..trainer import Trainer
+from . import _output
 from ._common import add_examples, add_general, add_untrusted, apply_general
 
 #: The packages that commands use where they are there, for a report of a defect.
@@ -46,13 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
     apply_general(arguments)
     if not arguments.files:
         about = library()
-        print(json.dumps(about, indent=2) if arguments.json else _library_text(about))
+        _output.result(arguments, about, _library_text(about))
         return 0
     files = [describe(path, arguments.untrusted) for path in arguments.files]
-    if arguments.json:
-        print(json.dumps({"files": files}, indent=2))
-    else:
-        print("\n\n".join(_text(file, arguments.shapes) for file in files))
+    _output.result(arguments, {"files": files}, "\n\n".join(_text(file, arguments.shapes) for file in files))
     return 1 if any(file["problem"] for file in files) else 0
 
 
@@ -143,7 +141,7 @@ def _library_text(about: dict[str, Any]) -> str:
 
 def _text(file: dict[str, Any], shapes: bool) -> str:
     size = "" if file["bytes"] is None else f", {size_text(file['bytes'])}"
-    lines = [f"{file['file']}{size}"]
+    lines = [f"{shown(file['file'])}{size}"]
     networks = file["networks"]
     if networks:
         lines += ["", f"  {'network':<12}{'parameters':>12}  batches seen"]
@@ -156,17 +154,19 @@ def _text(file: dict[str, Any], shapes: bool) -> str:
         if missing:
             lines.append(f"  not in it: {', '.join(missing)}")
     if file["training"] is not None:
-        lines += ["", f"  checkpoint of the {file['training']['kind']}, after {file['training']['step']:,} steps"]
+        lines += ["", f"  checkpoint of the {file['training']['kind']}, after {counted(file['training']['step'], 'step')}"]
         lines += [
             f"  {name:<18}{_value(value)}" for name, value in file["training"].items() if name not in ("kind", "step")
         ]
     if shapes:
         for name, network in networks.items():
             lines += ["", f"  {name}"]
-            for entry in network["entries"]:
-                shape = "(" + ",".join(map(str, entry["shape"])) + ")"
-                numbers = f"mean {entry['mean']:>10.3g}  std {entry['std']:>9.3g}"
-                lines.append(f"    {entry['name']:<24}{entry['dtype']:<9}{shape:<16}{numbers}")
+            rows = [
+                [entry["name"], entry["dtype"], "(" + ",".join(map(str, entry["shape"])) + ")",
+                 "mean", f"{entry['mean']:.3g}", "std", f"{entry['std']:.3g}"]
+                for entry in network["entries"]
+            ]  # fmt: skip
+            lines += [f"    {line}" for line in table(rows, left=4)]
     if file["problem"]:
         lines += ["", "  PROBLEM", *(f"  {line}" for line in file["problem"].splitlines())]
     return "\n".join(lines)

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import json
 
 import numpy as np
 
-from .. import maps, pictures
+from .. import lettering, maps, pictures
 from .._files import write_whole
-from ..data import Dataset, MissingPackage, randperm
-from . import UsageError, _vectors
+from .._text import counted, csv_text, shown
+from ..data import Dataset, randperm
+from . import UsageError, _output, _vectors
 from ._common import (
-    add_data, add_examples, add_general, add_weights, apply_general, check_ending, check_writable, open_data, positive,
+    add_data, add_examples, add_general, add_weights, apply_general, check_ending, check_writable, need, open_data, positive,
 )  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser, "scikit-learn's sample photographs; with --labelled its digits")
-    parser.add_argument("--labelled", action="store_true", help="frames in the colours of the classes; needs labels")
+    parser.add_argument("--labelled", action="store_true", help="frames in the colours of the classes, and a legend; needs labels")
     add_weights(parser)
     _vectors.add_vectors(parser)
     parser.add_argument("--method", choices=("pca", "tsne"), default="pca", help="tsne needs scikit-learn (default: pca)")
     parser.add_argument("--images", type=positive, default=1000, metavar="N", help="draw N at most (default: 1000)")
-    parser.add_argument("--size", type=positive, default=1200, metavar="N", help="longer side of the picture in pixels (default: 1200)")
+    parser.add_argument("--axes", choices=maps.AXES, default="auto",
+                        help="equal: distances are distances; whiten: both axes of variance 1; auto: equal, but the shorter "
+                        "stretched to half of the longer (default: auto)")  # fmt: skip
+    parser.add_argument("--size", type=positive, default=1200, metavar="N", help="longer side of the map in pixels (default: 1200)")
     parser.add_argument("--thumbnail", type=positive, default=28, metavar="N", help="side of an image in pixels (default: 28)")
     parser.add_argument("--output", default="map.png", metavar="FILE", help="the picture, a PNG (default: map.png)")
     parser.add_argument("--coordinates", metavar="FILE", help="also write image, class, x, y as CSV")
@@ -44,6 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
     apply_general(arguments)
     if arguments.size < 4 * arguments.thumbnail:
         raise UsageError(f"--size: expected four thumbnails at least, {4 * arguments.thumbnail}, found {arguments.size}")
+    pictures.check_size(arguments.size, arguments.size)
+    if arguments.method == "tsne":
+        need("scikit-learn", "--method tsne needs", advice="or take pca")
     check_ending("--output", arguments.output, ["png"])
     check_writable(arguments.output)
     if arguments.coordinates:
@@ -52,62 +56,73 @@ def run(arguments: argparse.Namespace) -> int:
     if len(data) < 2:
         raise UsageError(f"{data.name}: a map needs two images at least")
     y, weights, _ = _vectors.of(arguments, data)
-    shown = np.sort(randperm(len(data), arguments.seed)[: arguments.images])
-    projection = _project(arguments, y[shown])
-    drawn = data.subset(shown)
-    colours = None
-    if arguments.labelled and data.labels is not None:
-        colours = pictures.COLOURS[data.labels[shown] % len(pictures.COLOURS)]
-    order = randperm(len(shown), arguments.seed)  # Which image hides which is nobody's rank.
+    chosen = np.sort(randperm(len(data), arguments.seed)[: arguments.images])
+    projection = _project(arguments, y[chosen])
+    drawn = data.subset(chosen)
+    classes = _Classes(drawn) if arguments.labelled else None
+    places, factors = maps.fitted(projection.places, arguments.axes)
+    order = randperm(len(chosen), arguments.seed)  # Which image hides which is nobody's rank.
     sheet = pictures.scatter(
-        drawn.read(order),
-        projection.places[order],
-        None if colours is None else colours[order],
-        arguments.size,
-        arguments.thumbnail,
+        drawn.read(order), places[order], None if classes is None else classes.frames[order], arguments.size, arguments.thumbnail
     )
+    if classes is not None:
+        legend = pictures.beside_names(classes.entries, sheet.shape[1])
+        sheet = sheet if legend is None else np.concatenate([sheet, legend])
     write_whole(arguments.output, pictures.png(sheet))
     if arguments.coordinates:
         write_whole(arguments.coordinates, _csv(drawn, projection.places).encode())
-    _report(arguments, drawn, projection, weights)
+    _report(arguments, drawn, projection, weights, classes, factors)
     return 0
 
 
+class _Classes:
+    """The classes of the images that are drawn, and a colour for each."""
+
+    def __init__(self, data: Dataset) -> None:
+        assert data.labels is not None
+        known = np.unique(data.labels)
+        # The first colours are those of the numbers 0 to 9, whichever of them are drawn.
+        count = int(known[-1]) + 1 if known[-1] < 1000 else len(known)
+        numbers = known if known[-1] < 1000 else np.arange(len(known))
+        colours = pictures.colours(count)[numbers]
+        self.frames = colours[np.searchsorted(known, data.labels)]
+        names = [data.class_name(int(np.argmax(data.labels == label))) for label in known]
+        self.entries = list(zip(names, colours, strict=True))
+
+
 def _project(arguments: argparse.Namespace, y: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> maps.Projection:
-    if arguments.method == "pca":
-        return maps.pca(y)
-    try:
-        return maps.tsne(y, arguments.seed)
-    except ImportError as error:
-        raise MissingPackage("scikit-learn", "--method tsne needs", advice="or take pca") from error
+    return maps.pca(y) if arguments.method == "pca" else maps.tsne(y, arguments.seed)
 
 
 def _csv(data: Dataset, places: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(("image", "class", "x", "y"))
-    for number, (x, y) in enumerate(places.tolist()):
-        table.writerow((data.ids[number], data.class_name(number), repr(x), repr(y)))
-    return text.getvalue()
+    rows = [(data.ids[number], data.class_name(number), x, y) for number, (x, y) in enumerate(places.tolist())]
+    return csv_text(("image", "class", "x", "y"), rows)
 
 
-def _report(arguments: argparse.Namespace, drawn: Dataset, projection: maps.Projection, weights: str) -> None:
-    classes = None
-    if arguments.labelled and drawn.labels is not None:
-        names = drawn.classes or tuple(map(str, range(10)))
-        classes = {name: "#%02x%02x%02x" % tuple(pictures.COLOURS[n % 10]) for n, name in enumerate(names)}
-    if arguments.json:
-        points = [
-            {"image": drawn.ids[n], "x": x, "y": y} | ({"class": drawn.class_name(n)} if classes else {})
-            for n, (x, y) in enumerate(projection.places.tolist())
-        ]
-        report = {"data": drawn.name, "weights": weights, "method": projection.method, "explained": projection.explained,
-                  "picture": arguments.output, "classes": classes, "images": points}  # fmt: skip
-        print(json.dumps(report))
-        return
-    print(f"{len(drawn):,} images of {drawn.name}, weights {weights}, {projection.method}")
+def _report(
+    arguments: argparse.Namespace,
+    drawn: Dataset,
+    projection: maps.Projection,
+    weights: str,
+    classes: _Classes | None,
+    factors: tuple[float, float],
+) -> None:
+    colours = None if classes is None else {name: "#%02x%02x%02x" % tuple(colour) for name, colour in classes.entries}
+    points = [
+        {"image": drawn.ids[n], "x": x, "y": y} | ({"class": drawn.class_name(n)} if classes else {})
+        for n, (x, y) in enumerate(projection.places.tolist())
+    ]
+    report = {"data": drawn.name, "weights": weights, "method": projection.method, "explained": projection.explained,
+              "stretched": factors, "picture": arguments.output, "classes": colours, "images": points}  # fmt: skip
+    lines = [f"{counted(len(drawn), 'image')} of {shown(drawn.name)}, weights {shown(weights)}, {projection.method}"]
     if projection.explained:
-        print("the two axes hold {:.0%} and {:.0%} of the variance".format(*projection.explained))
-    if classes:
-        print("frames: " + ", ".join(f"{name} {colour}" for name, colour in classes.items()))
-    print(f"picture: {arguments.output}")
+        lines.append("the two axes hold {:.0%} and {:.0%} of the variance".format(*projection.explained))
+    if factors[0] != factors[1]:
+        axis, ratio = ("y", factors[1] / factors[0]) if factors[1] > factors[0] else ("x", factors[0] / factors[1])
+        lines.append(f"the {axis} axis is stretched {ratio:.3g} times; --axes equal leaves it as it is")
+    if colours:
+        lines.append("frames: " + ", ".join(f"{shown(name)} {colour}" for name, colour in colours.items()))
+        if not lettering.available():
+            lines.append('no legend in the picture: Pillow is not installed (pip install "deepinfomax[data]")')
+    lines.append(f"picture: {shown(arguments.output)}")
+    _output.result(arguments, report, "\n".join(lines), indent=None)

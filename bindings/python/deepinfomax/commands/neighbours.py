@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
 import numpy as np
 
 from .. import pictures
 from .._files import write_whole
+from .._text import counted, shown, table
 from ..data import Dataset, open_dataset, randperm
 from ..evaluation import Floats, Labels
 from ..model import Model
 from ..neighbours import Neighbours, neighbours
-from . import UsageError, _vectors
+from . import UsageError, _output, _vectors
 from ._common import (
-    add_data, add_examples, add_general, add_weights, apply_general, check_ending, check_writable, natural, open_data,
-    positive,
+    add_data, add_examples, add_general, add_weights, apply_general, check_ending, check_writable, natural, need,
+    open_data, positive,
 )  # fmt: skip
 
 
@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _vectors.add_vectors(parser)
     parser.add_argument("--count", type=positive, default=10, metavar="N", help="how many nearest, how many farthest (default: 10)")
     parser.add_argument("--others", action="store_true", help="leave the image itself out, which is its own nearest")
+    parser.add_argument("--captions", action="store_true", help="names and distances under the images (needs Pillow)")
     parser.add_argument("--columns", type=positive, default=2, metavar="N", help="panels side by side (default: 2)")
     parser.add_argument("--scale", type=positive, default=2, metavar="N", help="enlarge the pixels so many times (default: 2)")
     parser.add_argument("--gap", type=natural, default=0, metavar="N", help="pixels between the images (default: 0, as the original)")
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   dim neighbours --weights weights.h5                     one image by chance, in neighbours.png
   dim neighbours 17 400 cat.png --weights weights.h5      images 17 and 400 of the data, and one of your own
   dim neighbours --grid 8 --data photos --output grid.png
+  dim neighbours cat.png --data photos --vectors vectors.npz --weights weights.h5    encodes cat.png alone
   dim neighbours 17 --json | jq '.subjects[0].nearest'
 
 A panel has three rows, as the original's: the image ten times over, its 10 nearest, its 10 farthest, by L2 distance of
@@ -54,23 +56,53 @@ the encoded vectors and in its order.
 
 def run(arguments: argparse.Namespace) -> int:
     apply_general(arguments)
+    if arguments.captions:
+        need("Pillow", "--captions needs")
     check_ending("--output", arguments.output, ["png"])
     check_writable(arguments.output)
+    panels = len(arguments.images) or arguments.grid or 1
+    side = (32 * arguments.scale + arguments.gap) * (1 if not arguments.captions else 2)
+    pictures.check_size(3 * side * -(-panels // arguments.columns), side * arguments.count * min(panels, arguments.columns))
     data = open_data(arguments)
     chosen = _subjects(arguments, data)  # Before the long part: a name may be wrong.
-    y, weights, model = _vectors.of(arguments, data)
-    panels, subjects = [], []
+    queries = next((name for name, number, _ in chosen if number is None), None)
+    y, weights, model = _vectors.of(arguments, data, queries)
+    drawn, subjects = [], []
     for name, number, image in chosen:
         vector = y[number] if number is not None else _encode(model, image, name)
         found = _neighbours(vector, y, number, arguments.count, arguments.others)
-        rows = [np.repeat(image, len(found.nearest), axis=0), data.read(found.nearest), data.read(found.farthest)]
-        panels.append(pictures.panel(rows, arguments.scale, arguments.gap))
         subjects.append(_report(name, number, found, data))
-    sheet = pictures.stack(panels, arguments.columns)
+        drawn.append(_panel(arguments, image, found, data, subjects[-1]))
+    sheet = pictures.stack(_evened(drawn), arguments.columns)
     write_whole(arguments.output, pictures.png(sheet))
     report = {"data": data.name, "images": len(data), "weights": weights, "picture": arguments.output, "subjects": subjects}
-    print(json.dumps(report, indent=2) if arguments.json else _text(report))
+    _output.result(arguments, report, _text(report))
     return 0
+
+
+def _panel(
+    arguments: argparse.Namespace, image: Floats, found: Neighbours, data: Dataset, subject: dict[str, Any]
+) -> pictures.Picture:
+    nearest, farthest = data.read(found.nearest), data.read(found.farthest)
+    if not arguments.captions:  # The original's: the image as often as it has neighbours.
+        rows = [np.repeat(image, len(found.nearest), axis=0), nearest, farthest]
+        return pictures.panel(rows, arguments.scale, arguments.gap)
+    captions = [[[subject["image"], *([subject["class"]] if "class" in subject else [])]]]
+    captions += [[_caption(one) for one in subject[which]] for which in ("nearest", "farthest")]
+    return pictures.captioned([image, nearest, farthest], captions, arguments.scale, max(arguments.gap, 3))
+
+
+def _caption(one: dict[str, Any]) -> list[str]:
+    return [one["image"], *([one["class"]] if "class" in one else []), f"{one['distance']:.3g}"]
+
+
+def _evened(panels: list[pictures.Picture]) -> list[pictures.Picture]:
+    """All of one size: captions differ in theirs."""
+    height, width = (max(panel.shape[axis] for panel in panels) for axis in (0, 1))
+    sheets = [pictures.blank(height, width) for _ in panels]
+    for sheet, panel in zip(sheets, panels, strict=True):
+        pictures.paste(sheet, panel, 0, 0)
+    return sheets
 
 
 # ---- Subjects
@@ -89,8 +121,6 @@ def _subjects(arguments: argparse.Namespace, data: Dataset) -> list[tuple[str, i
                 raise UsageError(f"image {number}: {data.name} has images 0 to {len(data) - 1}")
             chosen.append((data.ids[number], number, data.read([number])))
         else:
-            if arguments.vectors is not None:
-                raise UsageError(f"{name}: --vectors knows the data's images alone; for another, give --weights")
             chosen.append((name, None, open_dataset(name).read(slice(0, 1))))
     return chosen
 
@@ -134,15 +164,18 @@ def _listed(numbers: Labels, distances: Any, data: Dataset) -> list[dict[str, An
 
 
 def _text(report: dict[str, Any]) -> str:
-    lines = [f"{report['images']:,} images of {report['data']}, weights {report['weights']}"]
+    lines = [f"{counted(report['images'], 'image')} of {shown(report['data'])}, weights {shown(report['weights'])}"]
     for subject in report["subjects"]:
-        own = f", class {subject['class']}" if "class" in subject else ""
-        lines.append(f"{subject['image']}{own}")
-        lines += [f"  {which:<9}{_line(subject[which])}" for which in ("nearest", "farthest")]
-    return "\n".join([*lines, f"picture: {report['picture']}"])
+        known = "" if subject["number"] is None else f", number {subject['number']}"
+        own = f", class {shown(subject['class'])}" if "class" in subject else ""
+        lines += ["", f"{shown(subject['image'])}{known}{own}"]
+        rows = []
+        for which in ("nearest", "farthest"):
+            rows += [[which if place == 0 else "", *_cells(one)] for place, one in enumerate(subject[which])]
+        lines += [f"  {line}" for line in table(rows, left=3)]
+    return "\n".join([*lines, "", f"picture: {shown(report['picture'])}"])
 
 
-def _line(listed: list[dict[str, Any]]) -> str:
-    return ", ".join(
-        f"{one['number']}{' ' + one['class'] if 'class' in one else ''} ({one['distance']:.3g})" for one in listed
-    )
+def _cells(one: dict[str, Any]) -> list[str]:
+    """Name, class where there are classes, number, distance."""
+    return [shown(one["image"]), shown(one.get("class", "")), str(one["number"]), f"{one['distance']:.3g}"]

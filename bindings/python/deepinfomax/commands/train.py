@@ -6,7 +6,6 @@ import argparse
 import importlib.util
 import math
 import os
-import shlex
 import shutil
 import time
 from dataclasses import replace
@@ -16,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from .. import report
-from ..data import DataError, Dataset, Loader, open_dataset
+from .._text import counted, shell
+from ..data import DataError, Dataset, Loader, Subset, open_dataset
 from ..data.opening import is_sample
 from ..errors import FileAccessError, NotFinite
 from ..model import Model
@@ -24,7 +24,9 @@ from ..run_folder import FILES, RunFolder, Settings
 from ..schedule import KINDS, Schedule
 from ..trainer import Trainer
 from . import UsageError
-from ._common import DATA, add_examples, add_general, add_untrusted, apply_general, check_room, make_folder, natural, positive
+from ._common import (
+    DATA, add_examples, add_general, add_untrusted, apply_general, check_folder, check_room, make_folder, natural, positive,
+)  # fmt: skip
 from ._interrupts import Interrupts
 from ._places import Places
 from ._training_log import TrainingLog
@@ -81,7 +83,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rate.add_argument("--step-factor", type=float, metavar="X", help="of schedule step: what the rate is multiplied by (default: 0.1)")
     files = parser.add_argument_group("what is written, and how often")
     files.add_argument("--validation-images", type=natural, metavar="N",
-                       help="how many of the held-out images the validation losses are of; 0 = none (default: 1024)")  # fmt: skip
+                       help="how many of the held-out images the validation losses are of; 0 = none, and nothing is held out "
+                       "(default: 1024)")  # fmt: skip
     files.add_argument("--checkpoint-every", type=positive, metavar="K", help="epochs between two checkpoints (default: 1)")
     files.add_argument("--keep-all", action="store_true", default=None, help="keep each epoch's checkpoint, too")
     files.add_argument("--tensorboard", action="store_true", help="also write TensorBoard's event files (needs tensorboard)")
@@ -152,15 +155,21 @@ class _Training:
     def started(cls, arguments: argparse.Namespace) -> _Training:
         given = {name: getattr(arguments, name) for name in _DEFAULTS}
         chosen = {name: _DEFAULTS[name] if value is None else value for name, value in given.items()}
-        train, validation = _open_data(chosen["data"], chosen["validation_images"])
+        folder = RunFolder(arguments.output)
+        if folder.in_use:
+            raise UsageError(
+                f"{folder.path}: holds a run already; go on with it by --resume {shell(str(folder.path))}, or name "
+                "another folder"
+            )
         model = Model(chosen["seed"])
+        _check_room(folder, model)
         if chosen["weights"] is not None:
             model.load(chosen["weights"], arguments.untrusted)
+        train, validation = _open_data(chosen["data"], chosen["validation_images"])
         settings = Settings(
             **{
                 **chosen,
-                # A resumed run may be started from another folder.
-                "data": chosen["data"] and (chosen["data"] if is_sample(chosen["data"]) else os.path.abspath(chosen["data"])),
+                "data": _lasting(chosen["data"]),
                 "weights": chosen["weights"] and os.path.abspath(chosen["weights"]),
                 "epochs": arguments.epochs or _EPOCHS,
                 "images": len(train),
@@ -176,22 +185,16 @@ class _Training:
             beta=settings.beta,
             gamma=settings.gamma,
         )
-        folder = RunFolder(arguments.output)
-        if folder.in_use:
-            raise UsageError(
-                f"{folder.path}: holds a run already; go on with it by --resume {shlex.quote(str(folder.path))}, or name "
-                "another folder"
-            )
-        _prepare(folder, settings, model)
+        _prepare(folder, settings)
         return cls(arguments, folder, settings, trainer, train, validation)
 
     @classmethod
     def resumed(cls, arguments: argparse.Namespace) -> _Training:
-        changed = [name for name in (*_DEFAULTS, "output") if getattr(arguments, name) is not None]
+        changed = [name for name in (*_DEFAULTS, "output") if getattr(arguments, name) is not None and name != "data"]
         if changed:
             raise UsageError(
-                f"--{changed[0].replace('_', '-')}: a resumed run keeps what it was started with; "
-                "--epochs, --threads, --json, --tensorboard, --no-plot and --report may be given"
+                f"--{changed[0].replace('_', '-')}: a resumed run keeps what it was started with; --epochs, --threads, "
+                "--json, --quiet, --tensorboard, --no-plot and --report may be given, and --data for data that has moved"
             )
         folder = RunFolder(arguments.resume)
         if not folder.settings_file.is_file():
@@ -205,20 +208,29 @@ class _Training:
         except ValueError as error:
             raise UsageError(str(error)) from error
         settings = replace(settings, epochs=arguments.epochs or settings.epochs)
+        if arguments.data is not None:
+            settings = replace(settings, data=_lasting(arguments.data))
+        if settings.data is not None:
+            Places([("--data", settings.data)], folders=[("--resume", arguments.resume, ())]).check()
+            if arguments.data is None and not is_sample(settings.data) and not os.path.exists(settings.data):
+                raise UsageError(f"{settings.data}: the run's data is no longer there; where it has moved, name it with --data")
         train, validation = _open_data(settings.data, settings.validation_images)
         for images, before in ((train, settings.images), (validation, settings.validation_images)):
-            if (0 if images is None else len(images)) != before:
+            found = 0 if images is None else len(images)
+            if found != before:
                 raise UsageError(
-                    f"{settings.data}: the data has changed: {0 if images is None else len(images)} images "
-                    f"where the run was started with {before}"
+                    f"{settings.data}: not the data that the run was started with: {counted(found, 'image')} "
+                    f"{'to train on' if images is train else 'for validation'}, expected {before:,}"
                 )
         trainer = Trainer.resume(folder.checkpoint, arguments.untrusted)
         done = trainer.steps / len(Loader(train, settings.batch))
         if done >= settings.epochs:
             raise UsageError(
-                f"{folder.path}: the run is complete, {settings.epochs} epochs; go on with --epochs {settings.epochs * 2}"
+                f"{folder.path}: the run is complete, {counted(settings.epochs, 'epoch')}; --epochs takes it further, "
+                f"to {settings.epochs + 1} in all or more"
             )
-        _prepare(folder, settings, trainer.model)
+        _check_room(folder, trainer.model)
+        _prepare(folder, settings)
         return cls(arguments, folder, settings, trainer, train, validation)
 
     # ---- The run
@@ -227,7 +239,8 @@ class _Training:
         notice = "stopping after this step; Ctrl-C again stops at once, and loses what came after the last checkpoint"
         before = self.folder.read_metrics() if self.arguments.resume else []
         rows = [row for row in before if row.step <= self.trainer.steps]
-        log = TrainingLog(self.folder, self.arguments, rows, self.trainer.steps, self.steps, self.settings.batch)
+        batch = min(self.settings.batch, len(self.loader.dataset))
+        log = TrainingLog(self.folder, self.arguments, rows, self.trainer.steps, self.steps, batch)
         with Interrupts(notice) as interrupts, log:
             log.begin(self.settings, self.loader.dataset.name, len(self.loader))
             try:
@@ -248,7 +261,8 @@ class _Training:
             except FileAccessError as error:
                 return log.failed(f"{error}\n{self._what_is_kept()}")
             except OSError as error:
-                return log.failed(f"{error.filename or self.folder.path}: {error.strerror}\n{self._what_is_kept()}")
+                place = error.filename or self.folder.path
+                return log.failed(f"{place}: {error.strerror or error}\n{self._what_is_kept()}")
             if interrupts.wanted is not None:
                 log.interrupted(self.trainer.steps, self._resume_command())
                 return interrupts.exit_code
@@ -268,12 +282,16 @@ class _Training:
             log.step(self.trainer.steps, len(self.loader), losses, rate, len(batch.images), time.monotonic() - began)
             if interrupts.wanted is not None:
                 break
+            if interrupts.take_save_request():
+                self._save(log)
+                log.saved(self.trainer.steps)
         batches.close()
         if interrupts.wanted is not None:
             return
         self._validate(log)
         if (epoch + 1) % self.settings.checkpoint_every == 0 or self.trainer.steps >= self.steps:
-            self._save(log)
+            if self.saved != self.trainer.steps:
+                self._save(log)
             if self.settings.keep_all:
                 _link(self.folder.checkpoint, self.folder.kept_checkpoint(epoch + 1))
 
@@ -303,22 +321,33 @@ class _Training:
         return f"The checkpoint of step {self.saved} is kept; go on from it with: {self._resume_command()}"
 
     def _resume_command(self) -> str:
-        return f"dim train --resume {shlex.quote(str(self.folder.path))}"
+        return f"dim train --resume {shell(str(self.folder.path))}"
 
 
 # ---- Data and folders
 
 
 def _open_data(source: str | None, validation_images: int) -> tuple[Dataset, Dataset | None]:
-    """Training images, and those for validation: that many, spread over the held-out ones."""
+    """Training images, and those for validation: that many, spread over the held-out ones.
+
+    Where nothing is validated nothing is held out; images that the data itself calls its test set are never trained on.
+    """
     train = open_dataset(source, split="train")
+    own_test = not isinstance(train, Subset)  # Else every tenth image was taken out of what is one set.
+    held_out = open_dataset(source, split="validation") if validation_images and (own_test or len(train) >= 10) else None
+    count = 0 if held_out is None else min(len(held_out), validation_images)
+    if count < 2 and not own_test:
+        train = open_dataset(source)
     if len(train) < 2:
         raise UsageError(f"{source}: one image; training needs two at least")
-    held_out = open_dataset(source, split="validation") if validation_images and len(train) >= 10 else None
-    if held_out is None or min(len(held_out), validation_images) < 2:
+    if held_out is None or count < 2:
         return train, None
-    count = min(len(held_out), validation_images)
     return train, held_out.subset(np.linspace(0, len(held_out) - 1, count).astype(np.int64))
+
+
+def _lasting(source: str | None) -> str | None:
+    """As settings keep it: a resumed run may be started from another folder."""
+    return source if source is None or is_sample(source) else os.path.abspath(source)
 
 
 def _free_name(name: str) -> str:
@@ -326,19 +355,17 @@ def _free_name(name: str) -> str:
     return next(candidate for candidate in candidates if not os.path.lexists(candidate))
 
 
-def _prepare(folder: RunFolder, settings: Settings, model: Model) -> None:
-    """Finds out now what would otherwise be found out after hours."""
-    existed = folder.path.exists()
-    try:
-        make_folder(folder.path)
-        # Both Adams keep two values beside each weight.
-        checkpoint = 3 * sum(info.nbytes for info in model.parameters_info())
-        needed = checkpoint * (1 if folder.checkpoint.exists() else 2) + checkpoint // 3
-        check_room(folder.path, needed, "a checkpoint, the next one while it is written, and the weights")
-    except UsageError:
-        if not existed and folder.path.exists():
-            folder.path.rmdir()
-        raise
+def _check_room(folder: RunFolder, model: Model) -> None:
+    """Finds out before anything is read what would otherwise be found out after hours. Makes nothing."""
+    place = check_folder(folder.path)
+    # Both Adams keep two values beside each weight.
+    checkpoint = 3 * sum(info.nbytes for info in model.parameters_info())
+    needed = checkpoint * (1 if folder.checkpoint.exists() else 2) + checkpoint // 3
+    check_room(place, needed, "a checkpoint, the next one while it is written, and the weights")
+
+
+def _prepare(folder: RunFolder, settings: Settings) -> None:
+    make_folder(folder.path)
     folder.write_settings(settings)
 
 

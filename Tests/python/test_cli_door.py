@@ -1,0 +1,228 @@
+"""The command's door: what is typed wrongly, errors by kind, exit codes, --quiet, completion."""
+
+import importlib.util
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+
+import deepinfomax
+import pytest
+from cli_fixtures import COMMAND, ENVIRONMENT, PATIENCE, dim, start, usual_signals, write_images
+from deepinfomax import cli, errors
+from deepinfomax.commands import UsageError
+from deepinfomax.data import DataError, MissingPackage
+
+# ---- What is typed wrongly
+
+
+def test_alone_it_shows_what_to_do_first():
+    done = dim()
+    assert done.returncode == 2 and done.stdout == ""
+    assert "First steps" in done.stderr and "dim train --epochs 2 --output first" in done.stderr
+    for line in done.stderr.splitlines():
+        if line.startswith("  dim "):
+            command, *options = line.split("   ")[0].split()[1:]
+            assert dim(command, "--help").stdout.count(options[0]), line
+
+
+@pytest.mark.parametrize("arguments, usage, message", [
+    ("trian --epochs 2", "usage: dim [-h]", "there is no command 'trian'; did you mean train?"),
+    ("neighbors", "usage: dim [-h]", "did you mean neighbours?"),
+    ("encode --ouptut a.npy", "usage: dim encode ", "unrecognized arguments: --ouptut; did you mean --output?"),
+    ("encode --output a.npy b.npy", "usage: dim encode ", "unrecognized arguments: b.npy"),
+    ("train --epochs", "usage: dim train ", "expected one argument"),
+    ("train --prior adverserial", "usage: dim train ", "did you mean adversarial?"),
+    ("train --epochs many", "usage: dim train ", "argument --epochs: expected a whole number, found 'many'"),
+    ("map --limit 0", "usage: dim map ", "argument --limit: expected at least 1, found 0"),
+    ("map --limit 99999999999999999999", "usage: dim map ", "99999999999999999999 is too large"),
+    ("--versoin", "usage: dim [-h]", "required: COMMAND"),
+])  # fmt: skip
+def test_mistyped(arguments, usage, message):
+    done = dim(*arguments.split())
+    assert done.returncode == 2 and done.stdout == "", done
+    assert done.stderr.startswith(usage) and message in done.stderr, done.stderr
+
+
+# ---- Errors by kind
+
+
+@pytest.mark.parametrize("error, message", [
+    (UsageError("no"), "no"),
+    (DataError("a.npz: damaged"), "a.npz: damaged"),
+    (MissingPackage("Pillow", "it needs"), "it needs Pillow"),
+    (deepinfomax.LibraryNotFound("not found"), "not found"),
+    (errors.OutOfMemory("no memory", 40, "DIM_OUT_OF_MEMORY"), "no memory"),
+    (MemoryError(), "there is not enough memory"),
+    (FileNotFoundError(2, "No such file or directory", "a"), "a: No such file or directory"),
+    (FileNotFoundError(2, "No such file or directory", b"caf\xe9"), r"caf\xe9: No such file or directory"),
+    (OSError("odd"), "odd"),
+    (UnicodeEncodeError("ascii", "\u00fc", 0, 1, "ordinal not in range"), "ascii"),
+    (ValueError("x: expected 1"), "x: expected 1"),
+    (ImportError("no module"), "no module"),
+])  # fmt: skip
+def test_a_users_mistake_is_one_line(monkeypatch, capsys, error, message):
+    code = raising(monkeypatch, error)
+    err = capsys.readouterr().err
+    assert code == 2 and err.startswith("dim info: ") and message in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), TypeError("y"), AssertionError(),
+                                   errors.InternalError("broken", 90, "DIM_INTERNAL")])  # fmt: skip
+def test_a_defect_says_so(monkeypatch, capsys, error):
+    code = raising(monkeypatch, error)
+    err = capsys.readouterr().err
+    assert code == 70 and "Traceback" in err and "this is a defect of dim: please report it" in err
+
+
+def raising(monkeypatch, error):
+    from deepinfomax.commands import info
+
+    def run(arguments):
+        raise error
+
+    monkeypatch.setattr(info, "run", run)
+    return cli.main(["info"])
+
+
+def test_the_traceback_can_be_had(monkeypatch, capsys):
+    monkeypatch.setenv("DIM_TRACEBACK", "1")
+    assert raising(monkeypatch, ValueError("x")) == 2 and "Traceback" in capsys.readouterr().err
+
+
+# ---- Exceptions
+
+
+@pytest.mark.parametrize("path, kind, number", [
+    ("nothing.h5", FileNotFoundError, 2),
+    ("file/a.h5", NotADirectoryError, 20),
+])  # fmt: skip
+def test_a_file_access_error_is_what_it_seems(tmp_path, path, kind, number):
+    (tmp_path / "file").write_text("")
+    path = tmp_path / path
+    for call in (deepinfomax.Model.open, deepinfomax.Trainer.resume):
+        with pytest.raises(kind) as caught:
+            call(path)
+        error = caught.value
+        assert isinstance(error, deepinfomax.FileAccessError) and isinstance(error, OSError)
+        assert (error.errno, error.strerror, error.filename) == (number, os.strerror(number), str(path)), vars(error)
+        assert str(path) in str(error) and "DIM_IO" in repr(error)
+        again = pickle.loads(pickle.dumps(error))
+        assert type(again) is type(error) and str(again) == str(error) and vars(again) == vars(error)
+        assert (again.errno, again.filename, again.status_name) == (number, str(path), "DIM_IO")
+    with pytest.raises(deepinfomax.FileAccessError) as caught:
+        deepinfomax.Model(0).save(tmp_path / "nowhere" / "a.h5")
+    assert caught.value.errno == 2 and caught.value.filename == str(tmp_path / "nowhere" / "a.h5")
+
+
+def test_a_file_access_error_without_a_reason(tmp_path):
+    with pytest.raises(deepinfomax.FileAccessError) as caught:
+        deepinfomax.Model.open(tmp_path)
+    assert caught.value.errno is None and caught.value.strerror is None and "directory" in str(caught.value)
+
+
+def test_every_error_goes_through_a_pool():
+    for status, kind in errors.BY_STATUS.items():
+        error = kind("a: No such file or directory", status, "DIM_X")
+        again = pickle.loads(pickle.dumps(error))
+        assert type(again) is type(error) and (str(again), again.status) == (str(error), status)
+
+
+# ---- --quiet
+
+
+@pytest.mark.parametrize("arguments", [
+    "info", "encode --data few.npz --output a.npy", "map --data few.npz --size 200", "neighbours --data few.npz",
+    "classify --data few.npz --arms untrained --epochs 1", "convert w.h5 v.h5",
+    "train --data few.npz --batch 4 --epochs 1 --no-plot", "check --recorded",
+], ids=lambda arguments: arguments.split()[0])  # fmt: skip
+def test_quiet(tmp_path, arguments):
+    write_images(tmp_path / "few.npz", 12, labels=True)
+    with deepinfomax.Model(5) as model:
+        model.save(tmp_path / "w.h5")
+    done = dim(*arguments.split(), "--quiet", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_quiet_does_not_silence_json_or_errors(tmp_path):
+    assert json.loads(dim("info", "-q", "--json").stdout)
+    done = dim("info", "nothing.h5", "--quiet", cwd=tmp_path)
+    assert done.returncode == 1
+    done = dim("encode", "--quiet", "--data", "nothing", "--output", "a.npy", cwd=tmp_path)
+    assert done.returncode == 2 and "no such file" in done.stderr
+
+
+# ---- Signals
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_leaves_no_half_of_a_file(tmp_path, number):
+    """In the middle of one batch of all images."""
+    write_images(tmp_path / "many.npy", 3000)
+    (tmp_path / "out").mkdir()
+    running = start("encode", "--data", tmp_path / "many.npy", "--output", tmp_path / "out" / "a.npy", "--batch", 3000, "--threads", 1)
+    wait_for(lambda: os.listdir(tmp_path / "out"))
+    time.sleep(0.5)  # By then it encodes.
+    began = time.monotonic()
+    running.send_signal(number)
+    _, err = running.communicate(timeout=PATIENCE)
+    assert running.returncode == 128 + number and "Traceback" not in err, err
+    assert os.listdir(tmp_path / "out") == []
+    assert time.monotonic() - began < 0.5 * whole_time(tmp_path), "it waited for the end"
+
+
+def whole_time(folder):
+    """Seconds that all of it takes, beside whatever else the machine does."""
+    began = time.monotonic()
+    assert dim("encode", "--data", folder / "many.npy", "--output", folder / "b.npy", "--threads", 1).returncode == 0
+    return time.monotonic() - began
+
+
+def wait_for(true):
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+# ---- Completion
+
+
+def completions(line, folder):
+    """What a shell would offer after `line`: argcomplete's protocol."""
+    answer = folder / "answer"
+    environment = ENVIRONMENT | {
+        "_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_IFS": "\n",
+        "_ARGCOMPLETE_STDOUT_FILENAME": str(answer),
+    }  # fmt: skip
+    subprocess.run(COMMAND, env=environment, capture_output=True, timeout=PATIENCE, preexec_fn=usual_signals)
+    return {word.strip() for word in answer.read_text().split("\n")}
+
+
+@pytest.mark.skipif(importlib.util.find_spec("argcomplete") is None, reason="argcomplete completes")
+def test_completion(tmp_path):
+    assert {"train", "encode", "map"} <= completions("dim ", tmp_path)
+    assert "--output" in completions("dim encode --ou", tmp_path)
+    assert completions("dim train --prior ", tmp_path) >= {"monolithic", "adversarial"}
+
+
+def test_completion_asks_argcomplete(tmp_path):
+    """The shell's question reaches the package, with a parser that knows every command's options."""
+    (tmp_path / "argcomplete.py").write_text(
+        "import sys\n"
+        "def autocomplete(parser):\n"
+        "    commands = next(action for action in parser._actions if action.dest == 'command').choices\n"
+        "    print({name: len(one._actions) for name, one in commands.items()})\n"
+        "    sys.exit(3)\n"
+    )
+    path = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
+    done = dim(environment={"_ARGCOMPLETE": "1", "PYTHONPATH": path})
+    assert done.returncode == 3, done
+    known = eval(done.stdout)
+    assert set(known) == set(cli.COMMANDS) and all(count > 3 for count in known.values()), known
+    source = open(cli.__file__).read(1024)
+    assert "PYTHON_ARGCOMPLETE_OK" in source, "argcomplete looks for it there"
+    assert "argcomplete" not in sys.modules

@@ -1,0 +1,166 @@
+r"""Names of files are bytes, and come from others: \xNN for what is no text, nothing that steers a terminal or computes."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+
+import deepinfomax
+import numpy as np
+import pytest
+from cli_fixtures import dim, write_images
+from deepinfomax import _text
+from PIL import Image
+
+LATIN = b"caf\xe9"
+#: The names of the images of `folder`, as bytes.
+NAMES = [LATIN + b".png", b"\x1b[31mred\xe2\x80\xae.png", b"=1+1.png", b"line\nend.png", "\u732b.png".encode()]
+#: How a terminal shows them, CSV has them, and JSON, HDF5 and npz.
+SHOWN = [r"caf\xe9.png", r"\x1b[31mred\u202e.png", "=1+1.png", r"line\x0aend.png", "\u732b.png"]
+CELLS = [r"caf\xe9.png", "\x1b[31mred\u202e.png", "'=1+1.png", "line\nend.png", "\u732b.png"]
+VALID = [r"caf\xe9.png", "\x1b[31mred\u202e.png", "=1+1.png", "line\nend.png", "\u732b.png"]
+
+
+def by_bytes(names):
+    """In the order in which the folder's images are read."""
+    order = sorted(range(len(NAMES)), key=lambda n: os.fsdecode(NAMES[n]))
+    return [names[n] for n in order]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("names")
+    (folder / "images" / os.fsdecode(LATIN)).mkdir(parents=True)
+    (folder / "images" / "=class").mkdir()
+    for number, name in enumerate(NAMES):
+        for place in (b"", LATIN + b"/", b"=class/"):
+            if place or number == 0:
+                pixels = np.full((32, 32, 3), 40 * number, np.uint8)
+                file = os.fsencode(folder / "images") + b"/" + place + name if place else os.fsencode(folder) + b"/" + name
+                with open(file, "wb") as out:
+                    Image.fromarray(pixels).save(out, "png")
+    with deepinfomax.Model(5) as model:
+        model.save(folder / "weights.h5")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def flat(folder):
+    """The images without classes."""
+    flat = folder / "flat"
+    flat.mkdir()
+    for name in NAMES:
+        os.link(os.fsencode(folder / "images") + b"/" + LATIN + b"/" + name, os.fsencode(flat) + b"/" + name)
+    return flat
+
+
+def ran(*arguments, cwd, **options):
+    done = dim(*arguments, cwd=cwd, encoding="utf-8", errors="strict", **options)
+    assert done.returncode == 0, done
+    assert "\x1b" not in done.stdout + done.stderr and "\u202e" not in done.stdout + done.stderr
+    return done
+
+
+def test_encode(folder, flat):
+    h5py = pytest.importorskip("h5py")
+    for name in ("a.csv", "a.npz", "a.h5"):
+        ran("encode", "--data", flat, "--output", name, cwd=folder)
+    with open(folder / "a.csv", newline="", encoding="utf-8") as file:
+        assert [row["id"] for row in csv.DictReader(file)] == by_bytes(CELLS)
+    with np.load(folder / "a.npz") as file:
+        assert file["ids"].tolist() == by_bytes(VALID)
+    with h5py.File(folder / "a.h5") as file:
+        assert file["ids"].asstr()[:].tolist() == by_bytes(VALID)
+
+
+def test_encode_with_classes(folder):
+    h5py = pytest.importorskip("h5py")
+    ran("encode", "--data", "images", "--output", "b.csv", cwd=folder)
+    with open(folder / "b.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["label"], row["class"]) for row in rows} == {("0", "'=class"), ("1", r"caf\xe9")}
+    ran("encode", "--data", "images", "--output", "b.h5", cwd=folder)
+    with h5py.File(folder / "b.h5") as file:
+        assert file["classes"].asstr()[:].tolist() == ["=class", r"caf\xe9"]
+
+
+def test_map(folder):
+    ran("map", "--data", "images", "--labelled", "--size", 200, "--output", "m.png", "--coordinates", "m.csv", cwd=folder)
+    with open(folder / "m.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["class"] for row in rows} == {"'=class", r"caf\xe9"}
+    assert any(float(row["x"]) < 0 for row in rows), "numbers are no formulas"
+
+
+def test_classify(folder, flat):
+    more = ("--data", "images", "--arms", "untrained", "--epochs", 2)
+    done = ran("classify", *more, "--predict", flat, cwd=folder)
+    lines = [line.split("\t") for line in done.stdout.splitlines() if "\t" in line]
+    assert [line[0] for line in lines] == by_bytes(SHOWN) and {line[1] for line in lines} <= {"=class", r"caf\xe9"}
+    ran("classify", *more, "--predict", flat, "--predictions", "p.csv", cwd=folder)
+    with open(folder / "p.csv", newline="", encoding="utf-8") as file:
+        assert [row["image"] for row in csv.DictReader(file)] == by_bytes(CELLS)
+    report = json.loads(ran("classify", *more, "--predict", flat, "--json", cwd=folder).stdout)
+    assert [one["image"] for one in report["predictions"]] == by_bytes(VALID)
+
+
+def test_neighbours(folder, flat):
+    own = os.fsencode(folder) + b"/" + NAMES[0]
+    done = ran("neighbours", "0", own, "--data", flat, "--captions", "--output", "n.png", cwd=folder)
+    assert r"caf\xe9.png" in done.stdout and r"line\x0aend.png" in done.stdout
+
+
+@pytest.mark.parametrize("name, shown", [(LATIN, r"$'caf\xe9'"), ("b\u00fccher".encode(), "'b\u00fccher'"), (b"$a$b", "'$a$b'")])
+def test_a_run_in_a_folder_of_any_name(folder, tmp_path, name, shown):
+    """It lost an epoch at the end: the name could not be printed."""
+    data = write_images(tmp_path / "images.npy", 8)
+    arguments = ("train", "--data", data, "--batch", 4, "--output", name, "--report", "--validation-images", 0)
+    ran(*arguments, "--epochs", 1, cwd=tmp_path)
+    found = os.listdir(os.fsencode(tmp_path) + b"/" + name)
+    assert {b"weights.h5", b"checkpoint.h5", b"report.html"} <= set(found), found
+    done = dim(*arguments, cwd=tmp_path, encoding="utf-8")
+    assert done.returncode == 2 and f"--resume {shown}" in done.stderr, done.stderr
+    words = subprocess.run(["bash", "-c", f"printf %s {shown}"], capture_output=True, check=True).stdout
+    assert words == name, "the advice can be pasted"
+    ran("train", "--resume", name, "--epochs", 2, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("words", ["info nothing.h5", "encode --data nothing --output a.csv", "convert nothing.h5 a.h5"])
+def test_errors_with_such_names(folder, words):
+    arguments = [word.replace("nothing", os.fsdecode(LATIN) + "\x1b[2J") for word in words.split()]
+    done = dim(*arguments, cwd=folder, encoding="utf-8")
+    assert done.returncode in (1, 2) and "Traceback" not in done.stderr and "\x1b" not in done.stdout + done.stderr, done
+    assert r"caf\xe9\x1b[2J" in done.stdout + done.stderr, done
+
+
+def test_a_terminal_in_ascii(tmp_path):
+    images = np.random.default_rng(0).integers(0, 255, (8, 32, 32, 3)).astype(np.uint8)
+    np.savez(tmp_path / "b\u00fccher.npz", images=images, labels=np.arange(8) % 2, classes=np.array(["gr\u00fcn", "\u732b"]))
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+    done = dim("neighbours", "0", "--data", tmp_path / "b\u00fccher.npz", cwd=tmp_path, environment=ascii_only, encoding="ascii")
+    assert done.returncode == 0, done
+    # In this locale the file's name is bytes that are no text; the classes are text that cannot be shown.
+    assert r"b\xc3\xbccher.npz" in done.stdout and r"gr\xfcn" in done.stdout and r"\u732b" in done.stdout, done.stdout
+
+
+# ---- Parts
+
+
+def test_text():
+    assert _text.valid("a\udce9\ud800b\n") == "a\\xe9\\ud800b\n"
+    assert _text.shown("a\udce9\x1b\u202e\u00e9\u3000\n\U000e0001") == "a\\xe9\\x1b\\u202e\u00e9\u3000\\x0a\\U000e0001"
+    assert [_text.cell(name) for name in ("=1", "+1", "-1", "@a", " =1", "a=1", "1")] == [
+        "'=1", "'+1", "'-1", "'@a", "' =1", "a=1", "1",
+    ]  # fmt: skip
+    assert [_text.counted(n, "epoch") for n in (0, 1, 2000)] == ["0 epochs", "1 epoch", "2,000 epochs"]
+    assert list(csv.reader(io.StringIO(_text.csv_text(("a", "b"), [("=x", -1.5)])))) == [["a", "b"], ["'=x", "-1.5"]]
+
+
+def test_tables():
+    rows = [["", "one"], ["\u732b", "12"], ["a longer name than sixteen", "3"]]
+    lines = _text.table(rows)
+    assert [_text.width(line) for line in lines] == [31, 31, 31], lines
+    cut = _text.cut("images/of/a/very/long/place/0001.png", 20)
+    assert len(cut) == 20 and cut.startswith("images/") and cut.endswith("/0001.png"), cut
+    assert all(_text.width(_text.cut("\u732b" * 30, n)) <= n for n in (7, 8, 20))

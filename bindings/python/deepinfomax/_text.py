@@ -1,0 +1,137 @@
+r"""Text for people and for files: names that came from data, counts, tables.
+
+Names of files are bytes; Python shows those that are not UTF-8 as lone surrogates, which neither a terminal nor a text
+file takes. Here such a byte is always written as \xNN: `caf\xe9.png`. In terminals, so is what a name could steer one with.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shlex
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+#: Spreadsheets take a cell that begins so for a formula, which may start programs.
+_FORMULA = re.compile(r"^[\s]*[=+\-@\t\r]")
+
+
+def valid(name: str) -> str:
+    r"""As UTF-8 can hold it: bytes that are not text as \xNN, other lone surrogates as \uNNNN."""
+    return _SURROGATES.sub(_escaped, name)
+
+
+def shown(name: str) -> str:
+    r"""In one line of a terminal: `valid`, and control characters and those that turn the direction of writing escaped."""
+    return "".join(character if _is_plain(character) else _escaped(character) for character in valid(name))
+
+
+def lines(text: str) -> str:
+    """`shown` for a text of several lines, whose own line ends and tabs stay."""
+    return "".join(character if _is_plain(character) or character in "\n\t" else _escaped(character) for character in text)
+
+
+def shell(path: str) -> str:
+    r"""As bash and zsh take it, in characters that a terminal shows: caf\xe9 becomes $'caf\xe9'."""
+    if path == shown(path):
+        return shlex.quote(path)
+    quoted = "".join(
+        character if _is_plain(character) and character not in "'\\" else _bytes(character) for character in path
+    )
+    return f"$'{quoted}'"
+
+
+def json_value(value: Any) -> Any:
+    """A value for json.dumps with every text in it `valid`."""
+    if isinstance(value, str):
+        return valid(value)
+    if isinstance(value, dict):
+        return {json_value(key): json_value(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_value(item) for item in value]
+    return value
+
+
+def cell(name: str) -> str:
+    """For CSV: `valid`, and with an apostrophe before what a spreadsheet would compute."""
+    name = valid(name)
+    return f"'{name}" if _FORMULA.match(name) else name
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table as CSV. Numbers are written as they are, texts by `cell`."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(header)
+    table.writerows([cell(value) if isinstance(value, str) else value for value in row] for row in rows)
+    return text.getvalue()
+
+
+def counted(count: int, thing: str, things: str | None = None) -> str:
+    """ "1 epoch", "2,000 epochs"."""
+    return f"{count:,} {thing if count == 1 else things or thing + 's'}"
+
+
+# ---- Columns
+
+
+def width(text: str) -> int:
+    """Columns on a terminal: two for each wide character, none for one that combines."""
+    return sum(
+        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
+        for character in text
+    )
+
+
+def cut(text: str, columns: int) -> str:
+    """At most so many columns, the middle of what is longer left out: its end tells files apart."""
+    if width(text) <= columns:
+        return text
+    keep = columns - 2
+    start, end = "", ""
+    for character in text:
+        if width(start + character) > keep // 2:
+            break
+        start += character
+    for character in reversed(text):
+        if width(character + end) > keep - width(start):
+            break
+        end = character + end
+    return f"{start}..{end}"
+
+
+def table(rows: Sequence[Sequence[str]], left: int = 1, gap: int = 2, most: int = 40) -> list[str]:
+    """Lines with aligned columns, the first `left` to the left and the others to the right; as wide as their cells."""
+    cells = [[cut(text, most) for text in row] for row in rows]
+    columns = max(map(len, cells), default=0)
+    widths = [max((width(row[n]) for row in cells if n < len(row)), default=0) for n in range(columns)]
+    found = []
+    for row in cells:
+        padded = []
+        for number, text in enumerate(row):
+            space = " " * (widths[number] - width(text))
+            padded.append(text + space if number < left else space + text)
+        found.append((" " * gap).join(padded).rstrip())
+    return found
+
+
+# ---- Characters
+
+
+def _is_plain(character: str) -> bool:
+    return character.isprintable() or unicodedata.category(character) == "Zs"
+
+
+def _escaped(found: str | re.Match[str]) -> str:
+    code = ord(found if isinstance(found, str) else found[0])
+    if 0xDC80 <= code <= 0xDCFF:
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _bytes(character: str) -> str:
+    """For a shell: every byte of the name."""
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))

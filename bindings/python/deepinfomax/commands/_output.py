@@ -1,0 +1,55 @@
+"""What commands print: one JSON object or text on stdout, errors on stderr. Names from data steer no terminal."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from typing import Any
+
+from .. import _text
+
+
+def prepare() -> None:
+    r"""A terminal or pipe that cannot take a character gets it as \xNN or \uNNNN instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def speaks(arguments: argparse.Namespace) -> bool:
+    """Whether text goes to stdout and progress to stderr: not with --json, not with --quiet."""
+    return not (arguments.json or arguments.quiet)
+
+
+def say(arguments: argparse.Namespace, text: str) -> None:
+    """Text alone, where the command speaks."""
+    if speaks(arguments):
+        print(_text.lines(_text.valid(text)), flush=True)
+
+
+def result(arguments: argparse.Namespace, value: Any, text: str, indent: int | None = 2) -> None:
+    """What the command found: `value` with --json, else `text`."""
+    if arguments.json:
+        print(json_text(value, indent), flush=True)
+    else:
+        say(arguments, text)
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """In ASCII, which every terminal and pipe takes."""
+    return json.dumps(_text.json_value(value), indent=indent)
+
+
+def mute() -> None:
+    """What is printed from now on goes nowhere: stdout is closed at its other end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def error(command: str, text: str) -> None:
+    with contextlib.suppress(OSError):  # The terminal may be gone.
+        print(f"dim {command}: {_text.lines(_text.valid(text))}", file=sys.stderr, flush=True)
