@@ -67,7 +67,8 @@ let package = Package(
             swiftSettings: strict),
 
         .testTarget(name: "DimKernelsTests", dependencies: ["DimKernels", "DimRuntime"]),
-        .testTarget(name: "DimOperatorsTests", dependencies: ["DimOperators", "DimKernels", "DimRuntime"]),
+        .testTarget(
+            name: "DimOperatorsTests", dependencies: ["DimArchitecture", "DimOperators", "DimKernels", "DimRuntime"]),
         .testTarget(name: "DimFilesTests", dependencies: ["DimArchitecture", "DimFiles", "DimRuntime", "CHDF5"]),
     ],
     swiftLanguageModes: [.v5]
