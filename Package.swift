@@ -62,7 +62,8 @@ let package = Package(
             name: "DimABI", dependencies: ["CDim", "DimArchitecture", "DimModel", "DimFiles"], swiftSettings: strict),
 
         .executableTarget(
-            name: "dim-kernel-bench", dependencies: ["DimKernels", "DimOperators", "DimRuntime"],
+            name: "dim-kernel-bench",
+            dependencies: ["DimArchitecture", "DimKernels", "DimOperators", "DimRuntime"],
             path: "Benchmarks/Kernels",
             swiftSettings: strict),
 

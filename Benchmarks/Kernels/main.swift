@@ -260,3 +260,4 @@ for (layer, shape) in layers {
         }
     }
 }
+try benchOperators(kernels)
