@@ -62,13 +62,15 @@ let package = Package(
             name: "DimABI", dependencies: ["CDim", "DimArchitecture", "DimModel", "DimFiles"], swiftSettings: strict),
 
         .executableTarget(
-            name: "dim-kernel-bench", dependencies: ["DimKernels", "DimOperators", "DimRuntime"],
+            name: "dim-kernel-bench",
+            dependencies: ["DimArchitecture", "DimKernels", "DimOperators", "DimRuntime"],
             path: "Benchmarks/Kernels",
             swiftSettings: strict),
 
         .testTarget(name: "DimArchitectureTests", dependencies: ["DimArchitecture"]),
         .testTarget(name: "DimKernelsTests", dependencies: ["DimKernels", "DimRuntime"]),
-        .testTarget(name: "DimOperatorsTests", dependencies: ["DimOperators", "DimKernels", "DimRuntime"]),
+        .testTarget(
+            name: "DimOperatorsTests", dependencies: ["DimArchitecture", "DimOperators", "DimKernels", "DimRuntime"]),
         .testTarget(name: "DimFilesTests", dependencies: ["DimArchitecture", "DimFiles", "DimRuntime", "CHDF5"]),
     ],
     swiftLanguageModes: [.v5]

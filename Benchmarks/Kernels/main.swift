@@ -261,3 +261,4 @@ for (layer, shape) in layers {
     }
 }
 try benchMeasures(wanted)
+try benchOperators(kernels)

@@ -76,7 +76,7 @@ extension PatchConvolution {
 
     private var forwardSlab: Int {
         if isPointwise { return 0 }
-        if isCompact { return PatchConvolution.slabRows * compactStep + PatchConvolution.compactSlack }
+        if isCompact { return PatchConvolution.slabRows * compactStep }
         let blocks = (min(depth, PatchConvolution.chain) + 15) / 16
         return blocks * Activation.blockStride(rows: PatchConvolution.slabRows)
     }

@@ -25,8 +25,7 @@ extension PatchConvolution {
         let outputs = paddedOutputs
         if isCompact {
             let shares = rowShares(images * output.pixels).parts
-            return workers * (PatchConvolution.chain * compactStep + PatchConvolution.compactSlack)
-                + shares * depth * outputs
+            return workers * PatchConvolution.chain * compactStep + shares * depth * outputs
         }
         return isStraight
             ? 0 : workers * (PatchConvolution.chain * 32 + places * 32 * min(outputs, PatchConvolution.gradientOutputs))
@@ -115,7 +114,7 @@ extension PatchConvolution {
         _ scratch: UnsafeMutablePointer<Float>
     ) {
         let (outputs, chain) = (paddedOutputs, PatchConvolution.chain)
-        let slab = chain * compactStep + PatchConvolution.compactSlack
+        let slab = chain * compactStep
         let sums = scratch + workers * slab
         let shares = rowShares(dy.rows)
         ThreadPool.shared.parallel(shares.parts, workers: workers) { share, worker in

@@ -68,9 +68,8 @@ package struct PatchConvolution {
     var depth: Int {
         places == 1 ? input.channels : isCompact ? places * input.channels : places * inputBlocks * 16
     }
-    /// Floats of a compact window, the next multiple of 32; and past the last window, where its last vector ends.
-    var compactStep: Int { (depth + 31) / 32 * 32 }
-    static let compactSlack = 32
+    /// Floats of a compact window: a place's vector of 16 ends in it.
+    var compactStep: Int { (depth - input.channels + 31) / 16 * 16 }
 
     /// The weights of the layer's one output.
     var weightStride: Int { weightInputs * places }

@@ -1,0 +1,60 @@
+import DimArchitecture
+import DimKernels
+import DimOperators
+
+/// The operators of any architecture at the sizes of the preset basic32, 64 images, from the tests' own table.
+func benchOperators(_ kernels: KernelTable) throws {
+    let halving = ReferenceOperators.Window(kernel: (4, 4), stride: (2, 2), padding: (1, 1))
+    func map(_ channels: Int, _ side: Int) -> MapShape { MapShape(channels: channels, height: side, width: side) }
+    let layers: [(String, (Int) -> OperatorCase)] = [
+        ("basic32 c0", { OperatorTable.convolution(.init($0, map(3, 32), 64, halving)) }),
+        ("basic32 c1", { OperatorTable.convolution(.init($0, map(64, 16), 128, halving)) }),
+        ("basic32 c2", { OperatorTable.convolution(.init($0, map(128, 8), 256, halving)) }),
+        ("basic32 l0", { OperatorTable.convolution(.init($0, map(4096, 1), 1024)) }),
+        ("basic32 l1", { OperatorTable.convolution(.init($0, map(1024, 1), 64)) }),
+        ("local head 512", { OperatorTable.convolution(.init($0, map(128, 8), 512)) }),
+        ("local head 512 512", { OperatorTable.convolution(.init($0, map(512, 8), 512)) }),
+        (
+            "alex64 c0",
+            {
+                OperatorTable.convolution(
+                    .init($0, map(3, 64), 96, .init(kernel: (3, 3), stride: (1, 1), padding: (1, 1))))
+            }
+        ),
+        (
+            "alex64 c1",
+            {
+                OperatorTable.convolution(
+                    .init($0, map(96, 31), 192, .init(kernel: (3, 3), stride: (1, 1), padding: (1, 1))))
+            }
+        ),
+        ("batch norm 64x16x16", { OperatorTable.batchNorm($0, map(64, 16), relu: true) }),
+        ("layer norm 1024", { OperatorTable.layerNorm($0, map(1024, 1)) }),
+        ("max pool 3/2 64x32x32", { OperatorTable.pool(.max, $0, map(64, 32), .init(kernel: (3, 3), stride: (2, 2))) }),
+        (
+            "average pool 2 64x32x32",
+            { OperatorTable.pool(.average, $0, map(64, 32), .init(kernel: (2, 2), stride: (2, 2))) }
+        ),
+        ("flatten 256x4x4", { OperatorTable.flatten($0, map(256, 4)) }),
+    ]
+    for (name, make) in layers {
+        for n in [64, 1] where wanted("\(name) batch \(n)") {
+            let operation = make(n)
+            let values = try operation.arguments.map { try random($0).array }
+            let trial = try operation.make(kernels, values)
+            trial.outputGradient.set([Float](repeating: 0.5, count: n * trial.output.activation.shape.size))
+            func line(_ part: String, _ run: () throws -> Void) throws {
+                let time = try best(run)
+                var text = "\(name) batch \(n) \(part): \(decimal(time.wall * 1e3, 3)) ms"
+                if operation.operations > 0 {
+                    let work = 2 * Double(operation.operations) / 1e9
+                    text += ", GFLOP/s \(decimal(work / time.wall)), a core \(decimal(work / time.cpu))"
+                }
+                print(text)
+            }
+            try line("forward", trial.forward)
+            guard n > 1 else { continue }
+            for (part, run) in trial.backward { try line(part, run) }
+        }
+    }
+}

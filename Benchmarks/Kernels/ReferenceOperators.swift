@@ -1,0 +1,1 @@
+../../Tests/DimOperatorsTests/ReferenceOperators.swift
