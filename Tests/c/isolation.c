@@ -235,7 +235,8 @@ int main(int argc, char **argv) {
     chmod(folder, 0755);
     /* Ours, and a folder such as somebody sends it: weights, and beside them what the loader might look for. */
     if (run("cd %s && mkdir -p ours/lib own 'own folder' theirs/lib && cp %s ours/lib/libdim.so.0 && cp %s theirs/lib/libdim.so.0 && "
-            "cp %s theirs/libsz.so.2 && cp %s theirs/lib/libsz.so.2 && cp $(ldd %s | awk '/libz.so.1 =>/ { print $3 }') own/libz.so.1 && cp own/* 'own folder'",
+            "cp %s theirs/libsz.so.2 && cp %s theirs/lib/libsz.so.2 && "
+            "cp $(ldd %s | awk '/libz.so.1 =>/ { print $3 }') own/libz.so.1 && cp own/* 'own folder'",
             folder, library, evil, evil, evil, library) != 0)
         return 2;
 
