@@ -213,9 +213,9 @@ dim_status dim_model_load(dim_model *model, const char *path);
  * A child process without rights reads it, with bounds on memory, time and system calls; what comes back is checked
  * again. Whatever the file does to libhdf5 ends as an error here. Costs 10 ms more than dim_model_open, or 130 for all
  * networks. See docs/isolation.md.
- * The child is the library's file itself, run by the dynamic loader: both must still be there, and a program with
- * libdim.a inside gets DIM_IO. The host gets no SIGCHLD, and wait() does not see the child. The calling thread takes no
- * signals meanwhile.
+ * The child is the library's file itself, run by the dynamic loader, with the libraries that this process has loaded: all
+ * must still be there, and a program with libdim.a inside, or one that has called chroot since, gets DIM_IO. The host
+ * gets no SIGCHLD, and wait() does not see the child. The calling thread takes no signals meanwhile.
  * Errors: as dim_model_open; DIM_FILE_FORMAT also where the file ended the child or was not read in time, DIM_IO also
  * where no child can be started. */
 dim_status dim_model_open_untrusted(const char *path, dim_model **out);

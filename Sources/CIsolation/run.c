@@ -2,14 +2,11 @@
 #define _GNU_SOURCE
 #include "isolation.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <link.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -18,30 +15,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-/* ---- What to execute --------------------------------------------------------------------------------- */
-
-/* The first object is the main program; its PT_INTERP names the loader. */
-static int find_loader(struct dl_phdr_info *info, size_t size, void *out) {
-    (void)size;
-    for (int i = 0; i < info->dlpi_phnum; i++)
-        if (info->dlpi_phdr[i].p_type == PT_INTERP)
-            *(const char **)out = (const char *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
-    return 1;
-}
-
-extern char dim_isolation_start[];
-
-dim_isolation_program dim_isolation_find_program(void) {
-    dim_isolation_program program = {NULL, NULL};
-    Dl_info here;
-    dl_iterate_phdr(find_loader, &program.loader);
-    /* Linked into a program, or without the flag that names the entry point, it would be something else that starts. */
-    if (dladdr((void *)dim_isolation_start, &here) != 0 &&
-        (char *)here.dli_fbase + ((const ElfW(Ehdr) *)here.dli_fbase)->e_entry == dim_isolation_start)
-        program.library = here.dli_fname;
-    return program;
-}
 
 int dim_isolation_make_shared(size_t size) {
     int file = memfd_create("libdim", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -174,30 +147,17 @@ static int supervise(void *raw) {
     _exit(1);
 }
 
-dim_isolation_end dim_isolation_run(const char *loader, const char *library, const char *const *arguments, size_t count,
+dim_isolation_end dim_isolation_run(const dim_isolation_program *program, const char *const *arguments, size_t count,
                                     int input, int shared, double seconds) {
-    /* Where the host found the library's libraries. Nothing else of the environment is a reader's business. */
-    char *path = NULL, *environment[2] = {NULL, NULL}, *all[MOST_ARGUMENTS + 3] = {(char *)loader, (char *)library};
+    /* Nothing of the host's environment is a reader's business. */
+    char *environment[2] = {program->preload, NULL}, *all[MOST_ARGUMENTS + 3] = {program->loader, program->library};
     order o = {.arguments = all, .environment = environment, .input = input, .shared = shared, .seconds = seconds,
                .host = getpid()};
     for (size_t i = 0; i < count && i < MOST_ARGUMENTS; i++)
         all[2 + i] = (char *)arguments[i];
-    const char *folders = secure_getenv("LD_LIBRARY_PATH");
-    if (folders != NULL) {
-        static const char name[] = "LD_LIBRARY_PATH=";
-        path = malloc(sizeof name + strlen(folders));
-        if (path == NULL) {
-            o.end.error = ENOMEM;
-            return o.end;
-        }
-        memcpy(path, name, sizeof name);
-        strcat(path, folders);
-        environment[0] = path;
-    }
     char *stacks = mmap(NULL, 2 * STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
     if (stacks == MAP_FAILED) {
         o.end.error = errno;
-        free(path);
         return o.end;
     }
     o.reader_stack = stacks + STACK;
@@ -222,6 +182,5 @@ dim_isolation_end dim_isolation_run(const char *loader, const char *library, con
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof before);
     pthread_setcancelstate(state, &state);
     munmap(stacks, 2 * STACK);
-    free(path);
     return o.end;
 }

@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 
 /* Cores that the calling thread may run on; 0 where the kernel does not say. */
 static inline int dim_system_allowed_cores(void) {

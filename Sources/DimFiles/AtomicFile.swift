@@ -13,7 +13,7 @@ enum AtomicFile {
         let temporary = try target.makeTemporary()
         do {
             defer { close(temporary.descriptor) }
-            try target.keepOwnerAndPermissions(temporary.descriptor)
+            try target.keepAttributes(temporary.descriptor)
             try body(temporary.descriptor)
             guard retrying({ fsync(temporary.descriptor) }) == 0 else {
                 throw ioError("cannot write \(path) to the disk", errno)
@@ -103,17 +103,16 @@ enum AtomicFile {
             }
         }
 
-        /// A new file has what the umask leaves; one that replaces another takes over owner, as far as we may give it away,
-        /// and permissions.
-        func keepOwnerAndPermissions(_ descriptor: Int32) throws {
-            guard let existing else { return }
+        /// A new file has what the umask leaves; one that replaces another takes over what that one has.
+        func keepAttributes(_ descriptor: Int32) throws {
+            guard existing != nil else { return }
+            let old = name.withCString { openat(folder, $0, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY) }
+            defer { if old >= 0 { close(old) } }
             var status = stat()
-            if fstat(descriptor, &status) == 0,
-                status.st_uid != existing.st_uid || status.st_gid != existing.st_gid
-            {
-                _ = fchown(descriptor, existing.st_uid, existing.st_gid)
-            }
-            guard fchmod(descriptor, existing.st_mode & 0o777) == 0 else {
+            // What cannot be read now was there a moment ago.
+            let isOpen = old >= 0 && fstat(old, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
+            guard let replaced = isOpen ? status : existing else { return }
+            guard ReplacedFile(descriptor: isOpen ? old : nil, status: replaced).hand(to: descriptor) else {
                 throw ioError("cannot keep the permissions of \(path)", errno)
             }
         }

@@ -73,13 +73,9 @@ struct IsolatedFile {
     }
 
     private static func run(_ order: Order, _ input: InputFile, _ shared: Descriptor) throws -> dim_isolation_end {
-        let program = dim_isolation_find_program()
-        guard let loader = program.loader, let library = program.library else {
-            throw DimError(
-                .io,
-                "cannot read \(order.path) in a process of its own: that takes libdim.so and a dynamic loader, "
-                    + "and here libdim is linked into the program")
-        }
+        var program = dim_isolation_find_program()
+        defer { dim_isolation_free_program(&program) }
+        if let error = obstacle(program, order.path) { throw error }
         let arguments = order.arguments.map { strdup($0) }
         defer { arguments.forEach { free($0) } }
         guard arguments.allSatisfy({ $0 != nil }) else { throw notStarted(order.path, ENOMEM) }
@@ -87,8 +83,31 @@ struct IsolatedFile {
         // The input and the descriptor stay open until the reader has ended.
         return withExtendedLifetime((input, shared)) {
             dim_isolation_run(
-                loader, library, pointers, pointers.count, input.descriptor, shared.number, order.seconds)
+                &program, pointers, pointers.count, input.descriptor, shared.number, order.seconds)
         }
+    }
+
+    private static func obstacle(_ program: dim_isolation_program, _ path: FilePath) -> DimError? {
+        let culprit = program.culprit.map { FilePath(cString: $0).description } ?? ""
+        let why: String
+        switch program.obstacle {
+        case DIM_ISOLATION_NONE: return nil
+        case DIM_ISOLATION_NO_MEMORY: return notStarted(path, ENOMEM)
+        case DIM_ISOLATION_LINKED:
+            why = "that takes libdim.so and a dynamic loader, and here libdim is linked into the program"
+        case DIM_ISOLATION_NO_LOADER:
+            why = "that takes a dynamic loader, and this program runs without one"
+        case DIM_ISOLATION_OTHER_ROOT:
+            why =
+                "the process has another root folder than when it loaded libdim, where other files may stand under the "
+                + "libraries' names; read the file before chroot, or load libdim behind it"
+        case DIM_ISOLATION_UNFIT_NAME:
+            why =
+                "the dynamic loader cannot be given \(culprit), which libdim uses, since its path holds a blank, a colon "
+                + "or a dollar sign; move it"
+        default: why = "\(culprit), which this process has loaded, cannot be read any more"
+        }
+        return DimError(.io, "cannot read \(path) in a process of its own: \(why)")
     }
 
     // MARK: How it ended

@@ -32,6 +32,7 @@ for program in "$@"; do
     run "$program" "$out/$program"
 done
 run loading "$out/loading" "$top/build/libdim.so"
+run isolation "$out/isolation" "$top/build/libdim.so" "$out/evil.so"
 run examples ./examples.sh "$top/build/bin"
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

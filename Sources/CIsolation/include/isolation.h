@@ -24,19 +24,34 @@ typedef struct dim_isolation_end {
 /* Descriptors in the reader. It has no others; 1 and 2 are copies of the first. */
 enum { DIM_ISOLATION_INPUT = 0, DIM_ISOLATION_SHARED = 3 };
 
-/* What is executed, each NULL where it cannot be told. */
+/* Why no reader can be started. */
+typedef enum dim_isolation_obstacle {
+    DIM_ISOLATION_NONE = 0,
+    DIM_ISOLATION_NO_MEMORY,
+    DIM_ISOLATION_LINKED,       /* this is no libdim.so, but linked into a program */
+    DIM_ISOLATION_NO_LOADER,    /* the program runs without a dynamic loader */
+    DIM_ISOLATION_OTHER_ROOT,   /* the process has changed its root folder since libdim was loaded */
+    DIM_ISOLATION_NO_FILE,      /* culprit: of which no file is known, or which cannot be read any more */
+    DIM_ISOLATION_UNFIT_NAME    /* culprit: a library's path that the loader's list cannot hold */
+} dim_isolation_obstacle;
+
+/* What is executed: files of which this process is made, by absolute paths. All NULL where there is an obstacle. */
 typedef struct dim_isolation_program {
-    const char *loader;     /* the dynamic loader that the host itself was started by */
-    const char *library;    /* libdim.so as it was loaded; NULL where this is no libdim.so, but linked into a program */
+    dim_isolation_obstacle obstacle;
+    char *loader;       /* the dynamic loader of this process */
+    char *library;      /* libdim.so as it was loaded */
+    char *preload;      /* "LD_PRELOAD=" and all libraries that it uses, so that the reader's loader searches for none */
+    char *culprit;
 } dim_isolation_program;
 dim_isolation_program dim_isolation_find_program(void);
+void dim_isolation_free_program(dim_isolation_program *program);
 
 /* An anonymous file of `size` bytes, all zero, whose size nobody can change any more. -1 and errno on failure. */
 int dim_isolation_make_shared(size_t size);
 
-/* Runs `loader library arguments...` over the two descriptors and returns when it has ended, after `seconds` at most.
+/* Runs `program arguments...` over the two descriptors and returns when it has ended, after `seconds` at most.
  * No SIGCHLD and no child of the host comes of it; the host's signal handlers do not run in the new processes. */
-dim_isolation_end dim_isolation_run(const char *loader, const char *library, const char *const *arguments, size_t count,
+dim_isolation_end dim_isolation_run(const dim_isolation_program *program, const char *const *arguments, size_t count,
                                     int input, int shared, double seconds);
 
 /* ---- In the reader ----------------------------------------------------------------------------------- */

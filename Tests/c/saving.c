@@ -1,0 +1,142 @@
+/* What a save does to the file that it replaces: owner, group, permissions, access control lists, extended attributes; and what
+ * it does where the system behaves oddly. */
+#include "harness.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+enum { OWNER = 61001, MEMBER = 61002, TEAM = 62001, OTHERS = 62002 };
+
+/* ---- In processes of other users --------------------------------------------------------------------- */
+
+static const char *place(void) {
+    static char path[512];
+    if (path[0] == '\0') {
+        snprintf(path, sizeof path, "%s", scratch_path("shared"));
+        mkdir(path, 0777);
+        chmod(path, 0777);
+        char parent[512];
+        snprintf(parent, sizeof parent, "%s", scratch_path("."));
+        chmod(parent, 0755);
+        snprintf(path, sizeof path, "%s", scratch_path("shared/w.h5"));
+    }
+    return path;
+}
+
+/* A file of owner and team. */
+static void put(mode_t mode) {
+    FILE *file = fopen(place(), "w");
+    if (file == NULL || fputs("old", file) < 0 || fclose(file) != 0 || chown(place(), OWNER, TEAM) != 0 ||
+        chmod(place(), mode) != 0) {
+        perror(place());
+        exit(1);
+    }
+}
+
+/* Saves as another user, who is in a group of his own and, maybe, in the team. */
+static bool save_as(uid_t user, bool in_team) {
+    dim_model *model = shared_model();
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        const gid_t team = TEAM;
+        bool is_he = setgroups(in_team ? 1 : 0, &team) == 0 && setgid(OTHERS) == 0 && setuid(user) == 0;
+        _exit(!is_he || dim_model_save(model, place()) != DIM_OK);
+    }
+    int status = -1;
+    waitpid(child, &status, 0);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static void is(const char *what, uid_t owner, gid_t group, mode_t mode) {
+    struct stat s;
+    CHECK(stat(place(), &s) == 0 && s.st_size > 1000);
+    harness_check(s.st_uid == owner && s.st_gid == group && (s.st_mode & 07777) == mode, __FILE__, __LINE__,
+                  "%s: expected %d:%d %o, found %d:%d %o", what, (int)owner, (int)group, (unsigned)mode, (int)s.st_uid,
+                  (int)s.st_gid, (unsigned)(s.st_mode & 07777));
+}
+
+static void the_group_is_kept(void) {
+    put(0660);
+    CHECK(dim_model_save(shared_model(), place()) == DIM_OK);
+    is("by root", OWNER, TEAM, 0660);
+    put(0660);
+    CHECK(save_as(MEMBER, true));
+    is("by a member", MEMBER, TEAM, 0660);
+    put(0640);
+    CHECK(save_as(OWNER, true));
+    is("by the owner", OWNER, TEAM, 0640);
+}
+
+/* The rights of a group that cannot be kept go: they would be another group's. */
+static void no_other_group_gains(void) {
+    put(0666);
+    CHECK(save_as(MEMBER, false));
+    is("0666 by one outside", MEMBER, OTHERS, 0666);
+    put(0660);
+    CHECK(save_as(OWNER, false));
+    is("0660 by an owner who left the team", OWNER, OTHERS, 0600);
+    put(0664);
+    CHECK(save_as(OWNER, false));
+    is("0664", OWNER, OTHERS, 0644);
+    put(0604);      /* the team was shut out, and would be among the others */
+    CHECK(save_as(OWNER, false));
+    is("0604", OWNER, OTHERS, 0600);
+}
+
+/* ---- Attributes -------------------------------------------------------------------------------------- */
+
+/* As the kernel takes them: version 2, then tag, rights, id. */
+typedef struct entry {
+    uint16_t tag, rights;
+    uint32_t id;
+} entry;
+typedef struct list {
+    uint32_t version;
+    entry entries[5];
+} list;
+/* rw- for the owner, --- for the team, rw- for MEMBER, at most rw-, --- for others: its mode reads rw-rw----. */
+static const list some = {2, {{1, 6, ~0u}, {2, 6, MEMBER}, {4, 0, ~0u}, {16, 6, ~0u}, {32, 0, ~0u}}};
+static const char list_name[] = "system.posix_acl_access";
+
+static void attributes(void) {
+    char value[16] = "";
+    list found;
+    put(0640);
+    if (setxattr(place(), "user.origin", "here", 4, 0) != 0) {
+        fprintf(stderr, "saving: no extended attributes in %s: not tested\n", place());
+    } else {
+        CHECK(dim_model_save(shared_model(), place()) == DIM_OK);
+        CHECK(getxattr(place(), "user.origin", value, sizeof value) == 4 && memcmp(value, "here", 4) == 0);
+    }
+    put(0600);
+    if (setxattr(place(), list_name, &some, sizeof some, 0) != 0) {
+        fprintf(stderr, "saving: no access control lists in %s: not tested\n", place());
+        return;
+    }
+    CHECK(save_as(OWNER, true));
+    CHECK(getxattr(place(), list_name, &found, sizeof found) == sizeof some && memcmp(&found, &some, sizeof some) == 0);
+    is("with a list", OWNER, TEAM, 0660);
+    CHECK(save_as(OWNER, false));       /* without the list's group, without the list; and the team had no right */
+    CHECK(getxattr(place(), list_name, &found, sizeof found) < 0);
+    is("without the list", OWNER, OTHERS, 0600);
+}
+
+int main(void) {
+    if (getuid() == 0) {
+        RUN(the_group_is_kept);
+        RUN(no_other_group_gains);
+        RUN(attributes);
+    } else {
+        fputs("saving: other users' files are not tested: that takes root\n", stderr);
+    }
+    unlink(place());
+    rmdir(scratch_path("shared"));
+    return harness_finish();
+}
