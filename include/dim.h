@@ -75,7 +75,7 @@ typedef enum dim_status {
     DIM_FILE_FORMAT = 31,       /* not an HDF5 file, damaged, or it uses a feature that is refused */
     DIM_FILE_CONTENT = 32,      /* a sound HDF5 file whose names, shapes, types or values do not fit */
     DIM_OUT_OF_MEMORY = 40,
-    DIM_NOT_FINITE = 50,        /* a loss became NaN or infinite: the step was not applied */
+    DIM_NOT_FINITE = 50,        /* a loss, gradient, weight or statistic would be NaN or infinite: nothing was applied */
     DIM_CANCELLED = 51,         /* the gradient callback asked to stop: the step was not applied */
     DIM_INTERNAL = 90           /* a defect of this library; please report it */
 } dim_status;
@@ -304,7 +304,7 @@ dim_status dim_model_set_parameters(dim_model *model, size_t count, const char *
 /* ---- Forward passes ---------------------------------------------------------------------------------- */
 /* Errors of all five: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (NULL, n = 0), DIM_TOO_LARGE, DIM_MISSING_NETWORK,
  * DIM_OUT_OF_MEMORY. An image with NaN or infinity gives NaN or unspecified values for that image; in training mode,
- * where the batch shares its statistics, for all of them. */
+ * where the batch shares its statistics, DIM_NOT_FINITE, as have values so large that the statistics overflow. */
 
 /* Where dim_encode_outputs writes; NULL for what is not wanted. */
 typedef struct dim_outputs {
@@ -435,7 +435,8 @@ void dim_trainer_free(dim_trainer *trainer);
  * negative would be the positive). *losses: of this batch, before the update; may be NULL. The model's training
  * mode flag does not matter and does not change.
  * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (NULL, n < 2, an image with NaN or infinity), DIM_TOO_LARGE,
- * DIM_OUT_OF_MEMORY, DIM_NOT_FINITE (a loss or gradient is NaN or infinite), DIM_CANCELLED. On an error model,
+ * DIM_OUT_OF_MEMORY, DIM_NOT_FINITE (a loss or gradient is NaN or infinite, or a weight or moment would be),
+ * DIM_CANCELLED; DIM_INVALID_ARGUMENT also where the gradient callback left a negative variance. On an error model,
  * optimisers and random state are as before. */
 dim_status dim_trainer_step(dim_trainer *trainer, const float *images, size_t n, dim_losses *losses);
 
@@ -445,8 +446,8 @@ dim_status dim_trainer_accumulate(dim_trainer *trainer, const float *images, siz
 
 /* Ends a step: divides the waiting gradients by the number of micro-batches, hands them to the gradient callback,
  * updates. dim_trainer_step is one dim_trainer_accumulate and one dim_trainer_update.
- * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (nothing waits), DIM_NOT_FINITE, DIM_CANCELLED; the waiting
- * gradients are dropped in the last two cases. */
+ * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (nothing waits; the callback left a negative variance),
+ * DIM_OUT_OF_MEMORY, DIM_NOT_FINITE, DIM_CANCELLED; the waiting gradients are dropped. */
 dim_status dim_trainer_update(dim_trainer *trainer);
 
 /* The losses of a batch without any change: evaluation mode, prior noise from a stream of its own that starts anew

@@ -166,16 +166,11 @@ private func checkedValue(_ spec: ParameterSpec, _ data: UnsafeRawPointer, _ byt
     try checkBytes(bytes, spec)
     if spec.isInteger {
         let count = data.loadUnaligned(as: Int64.self)
-        guard count >= 0 else { throw DimError(.invalidArgument, "\(spec.name) is \(count); expected 0 or more") }
+        if let fault = ParameterRules.fault(spec, count) { throw DimError(.invalidArgument, fault) }
         return .counter(count)
     }
     let buffer = try Buffer(uninitialized: spec.count)
     memcpy(buffer.pointer, data, spec.bytes)
-    for i in 0..<spec.count where !buffer.pointer[i].isFinite {
-        throw DimError(.invalidArgument, "\(spec.name)[\(i)] is \(buffer.pointer[i]); weights must be finite")
-    }
-    if spec.role == .runningVar, let i = (0..<spec.count).first(where: { buffer.pointer[$0] < 0 }) {
-        throw DimError(.invalidArgument, "\(spec.name)[\(i)] is \(buffer.pointer[i]); a variance is not negative")
-    }
+    if let fault = ParameterRules.fault(spec, buffer.pointer) { throw DimError(.invalidArgument, fault) }
     return .floats(buffer)
 }

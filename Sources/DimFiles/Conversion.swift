@@ -1,3 +1,4 @@
+import DimRuntime
 import Glibc
 
 /// From a file's elements to the library's: float32 and int64 in the machine's byte order. What does not come out finite
@@ -61,22 +62,7 @@ package enum Conversion {
         return Float(bitPattern: sign | magnitude.bitPattern)
     }
 
-    /// Adding one to the exponent carries into the sign exactly where the exponent is all ones.
     package static func areFinite(_ values: UnsafePointer<Float>, count: Int) -> Bool {
-        let bits = UnsafeRawPointer(values)
-        var seen = SIMD16<UInt32>()
-        var at = 0
-        while count - at >= 16 {
-            let lanes = bits.loadUnaligned(fromByteOffset: 4 * at, as: SIMD16<UInt32>.self)
-            seen |= (lanes & 0x7fff_ffff) &+ 0x0080_0000
-            at += 16
-        }
-        var all: UInt32 = 0
-        for lane in 0..<16 { all |= seen[lane] }
-        while at < count {
-            all |= (values[at].bitPattern & 0x7fff_ffff) &+ 0x0080_0000
-            at += 1
-        }
-        return all < 0x8000_0000
+        ParameterRules.areFinite(values, count: count)
     }
 }

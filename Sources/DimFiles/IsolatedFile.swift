@@ -192,13 +192,12 @@ struct IsolatedFile {
             let offset = SharedLayout.slot(spec)
             if let floats = places[index] {
                 try copy(offset, into: floats, bytes: spec.bytes)
-                let values = UnsafeBufferPointer(start: floats, count: spec.count)
-                guard Conversion.areFinite(floats, count: spec.count),
-                    spec.role != .runningVar || values.allSatisfy({ $0 >= 0 })
+                guard ParameterRules.fault(spec, floats) == nil
                 else { throw IsolatedFile.misbehaved(path, "gave values of \(spec.name) that it had to refuse") }
             } else {
                 try copy(offset, into: &counters[index], bytes: spec.bytes)
-                guard counters[index] >= 0 else { throw IsolatedFile.misbehaved(path, "gave a negative counter") }
+                guard ParameterRules.fault(spec, counters[index]) == nil
+                else { throw IsolatedFile.misbehaved(path, "gave a negative counter") }
             }
         }
         return WeightsReader.Result(networks: networks, counters: counters)

@@ -114,9 +114,7 @@ package struct WeightsReader {
                 try readFloats(array, spec, into: floats, problems: &problems)
             } else {
                 try reader.read(array) { _, data, _ in counters[index] = Conversion.integer(array.type, data) ?? -1 }
-                if counters[index] < 0 {
-                    problems.content("\(spec.name): \(counters[index]); a count cannot be negative")
-                }
+                if let fault = ParameterRules.fault(spec, counters[index]) { problems.content(fault) }
             }
         }
         try problems.throwIfAny(path: input.path)
@@ -159,8 +157,8 @@ package struct WeightsReader {
         if !isFinite {
             let bad = values.lazy.filter { !$0.isFinite }.count
             problems.content("\(spec.name): \(bad) of \(spec.count) values are NaN, infinite or too large for float32")
-        } else if spec.role == .runningVar, let least = values.min(), least < 0 {
-            problems.content("\(spec.name): \(least) among its values; a variance cannot be negative")
+        } else if let fault = ParameterRules.fault(spec, target) {
+            problems.content(fault)
         }
     }
 

@@ -51,9 +51,13 @@ struct WeightsWriter {
         else { throw failed("the file") }
 
         for (spec, value) in zip(state.specs, state.values) {
+            // A file that could not be opened again must not replace one that can.
+            if let fault = ParameterRules.fault(spec, value) {
+                throw DimError(.notFinite, "cannot save to \(path): \(fault)")
+            }
             switch value {
             case .floats(let buffer):
-                try writeFloats(file, spec.name, buffer, spec.shape)
+                try write(file, spec.name, .float32, spec.shape, UnsafeRawBufferPointer(buffer.bufferPointer))
             case .counter(let count):
                 try withUnsafeBytes(of: count) { try write(file, spec.name, .int64, [], $0) }
             }
@@ -91,8 +95,7 @@ struct WeightsWriter {
     }
 
     private mutating func writeFloats(_ parent: Handle, _ name: String, _ buffer: Buffer, _ shape: [Int]) throws {
-        // A file that could not be opened again must not replace one that can.
-        guard Conversion.areFinite(buffer.pointer, count: buffer.count) else {
+        guard ParameterRules.areFinite(buffer.pointer, count: buffer.count) else {
             throw DimError(.notFinite, "cannot save to \(path): \(name) holds values that are NaN or infinite")
         }
         try write(parent, name, .float32, shape, UnsafeRawBufferPointer(buffer.bufferPointer))

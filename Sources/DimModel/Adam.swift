@@ -11,6 +11,13 @@ package struct AdamOptions: Equatable {
     package var weightDecay = 0.0
 
     package init() {}
+
+    /// Step number `t`, counted from 1.
+    func step(_ t: Int) -> AdamStep {
+        AdamStep(
+            learningRate: learningRate, beta1: beta1, beta2: beta2, epsilon: epsilon, weightDecay: weightDecay,
+            rootCorrection: (1 - pow(beta2, Double(t))).squareRoot(), correction1: 1 - pow(beta1, Double(t)))
+    }
 }
 
 /// The moments of every trainable parameter of a `Gradients`, in its layout. One object serves several optimisers that differ
@@ -26,24 +33,77 @@ final class AdamMoments {
 
     /// Values that one task updates.
     private static let chunk = 1 << 16
+    /// Values that are copied and then updated: they stay in the nearest cache meanwhile.
+    private static let part = 1 << 12
 
-    /// Step number `t`, counted from 1, over one network's parameters.
-    func update(_ state: NetworkState, _ gradients: Gradients, _ options: AdamOptions, step t: Int) {
-        let step = AdamStep(
-            learningRate: options.learningRate, beta1: options.beta1, beta2: options.beta2, epsilon: options.epsilon,
-            weightDecay: options.weightDecay, rootCorrection: (1 - pow(options.beta2, Double(t))).squareRoot(),
-            correction1: 1 - pow(options.beta1, Double(t)))
+    /// One step over one network's parameters: the moments in place, the weights from `state` into `new`, whose buffers stand
+    /// at the places of the state's values.
+    func update(_ state: NetworkState, _ gradients: Gradients, _ step: AdamStep, into new: [Int: Buffer]) {
         let kernels = DimKernels.selected
-        for entry in gradients.entries where entry.spec.network == state.network && entry.spec.isTrainable {
-            let weights = state.pointer(entry.spec.key)
-            let count = entry.spec.count
-            ThreadPool.shared.parallel((count + AdamMoments.chunk - 1) / AdamMoments.chunk) { task, _ in
-                let from = task * AdamMoments.chunk
+        for entry in gradients.entries(of: state.network) {
+            let index = state.index(entry.spec.key)
+            let old = state.pointer(entry.spec.key), weights = new[index]!.pointer
+            AdamMoments.inParts(entry.spec.count) { _, from, count in
                 let at = entry.offset + from
+                (weights + from).update(from: old + from, count: count)
                 kernels.adam(
                     weights + from, gradients.buffer.pointer + at, self.first.pointer + at, self.second.pointer + at,
-                    min(AdamMoments.chunk, count - from), step)
+                    count, step)
             }
         }
+    }
+
+    /// Whether the same step would leave all weights and moments finite; nothing is changed.
+    func staysFinite(_ state: NetworkState, _ gradients: Gradients, _ step: AdamStep) throws -> Bool {
+        let kernels = DimKernels.selected
+        let part = AdamMoments.part
+        let workers = ThreadPool.shared.threads
+        let scratch = try Buffer(uninitialized: workers * 3 * part)
+        let faults = try DoubleBuffer(zeros: workers)
+        for entry in gradients.entries(of: state.network) {
+            let old = state.pointer(entry.spec.key)
+            AdamMoments.inParts(entry.spec.count, workers: workers) { worker, from, count in
+                let at = entry.offset + from
+                let w = scratch.pointer + worker * 3 * part, m = w + part, v = m + part
+                w.update(from: old + from, count: count)
+                m.update(from: self.first.pointer + at, count: count)
+                v.update(from: self.second.pointer + at, count: count)
+                kernels.adam(w, gradients.buffer.pointer + at, m, v, count, step)
+                for values in [w, m, v] where !kernels.allFinite(values, count) { faults.pointer[worker] = 1 }
+            }
+        }
+        return (0..<workers).allSatisfy { faults.pointer[$0] == 0 }
+    }
+
+    private static func inParts(
+        _ count: Int, workers: Int = .max, _ body: (_ worker: Int, _ from: Int, _ count: Int) -> Void
+    ) {
+        ThreadPool.shared.parallel((count + chunk - 1) / chunk, workers: workers) { task, worker in
+            let end = min(count, (task + 1) * chunk)
+            for from in stride(from: task * chunk, to: end, by: part) { body(worker, from, min(part, end - from)) }
+        }
+    }
+}
+
+/// What is known of the largest |w|, |m| and v. A step that provably cannot overflow, nor divide 0 by 0, needs no rehearsal.
+struct AdamBounds {
+    var weight: Double
+    var first: Double
+    var second: Double
+
+    /// The same after a step over gradients up to `gradient`; nil where no proof comes of it.
+    func after(_ step: AdamStep, gradient: Double) -> AdamBounds? {
+        // Float32 ends at 3.4e38; the margin covers every rounding between.
+        let limit = 1e37
+        let g = gradient + Double(step.weightDecay) * weight
+        let m = max(first, g), v = max(second, g * g)
+        let ratio = m / Double(step.epsilon)
+        let w = weight + Double(step.stepSize) * ratio
+        guard step.epsilon > 1e-30, step.rootCorrection > 0, g + m < limit, v < limit,
+            v.squareRoot() / Double(step.rootCorrection) < limit, ratio < limit, Double(step.stepSize) < limit,
+            w < limit
+        else { return nil }
+        let rounding = 1 + 1e-5
+        return AdamBounds(weight: w * rounding, first: m * rounding, second: v * rounding)
     }
 }

@@ -97,7 +97,7 @@ package final class ClassifierTrainer: @unchecked Sendable {
                 let weights = try state.prepared { try Encoder.Weights(state) }
                 let pass = try Encoder.train(
                     state, weights.source, images: images, count: n, encoded: encoded, workspace)
-                let moved = try Encoder.movedStatistics(state, pass)
+                let moved = try state.requireAllowed(Encoder.movedStatistics(state, pass))
                 let result = try head(encoded, labels, n)
                 model.replace([.encoder: moved])
                 return result

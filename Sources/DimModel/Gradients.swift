@@ -53,5 +53,10 @@ package final class Gradients {
         entries.last { $0.spec.isTrainable }.map { $0.offset + $0.spec.count } ?? 0
     }
 
+    /// The places of one network's trainable parameters.
+    func entries(of network: Network) -> [Entry] {
+        entries.filter { $0.spec.network == network && $0.spec.isTrainable }
+    }
+
     package func clear() { buffer.pointer.update(repeating: 0, count: buffer.count) }
 }

@@ -154,19 +154,10 @@ package final class Model: @unchecked Sendable {
         }
     }
 
-    /// Changes parameters in place, without a second copy of the weights unless somebody holds one. The caller is inside
-    /// `whileChanging`; new snapshots wait until this returns. Throws, with nothing changed, where memory runs out.
-    func mutate(_ networks: [Network], _ body: (NetworkState) -> Void) throws {
-        try state.withLock { state in
-            for network in networks {
-                guard var held = state.networks.removeValue(forKey: network) else { continue }
-                defer { state.networks[network] = held }
-                if !isKnownUniquelyReferenced(&held) { held = held.copy() }
-                try held.makeUnique()
-            }
-            for network in networks {
-                if let held = state.networks[network] { body(held) }
-            }
+    /// Puts whole states in place, all at once; what they replace. The caller is inside `whileChanging`.
+    func install(_ states: [NetworkState]) -> [NetworkState] {
+        state.withLock { state in
+            states.compactMap { new in state.networks.updateValue(new, forKey: new.network) }
         }
     }
 }

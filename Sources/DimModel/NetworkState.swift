@@ -1,16 +1,14 @@
 import DimArchitecture
 import DimRuntime
 
-/// One network's weights at one moment. Whoever holds a state sees these weights and no others: swaps replace the state,
-/// they do not change it. Only a trainer's update changes one in place, and only where nobody else holds it
-/// (`Model.mutate`).
+/// One network's weights at one moment. Whoever holds a state sees these weights and no others: changes replace the state.
 package final class NetworkState: @unchecked Sendable {
     package let network: Network
     package let specs: [ParameterSpec]
-    package private(set) var values: [ParameterValue]
+    package let values: [ParameterValue]
     /// Packed and transformed weights, made at first use and shared by all threads. They depend on the drawn weights alone, so
     /// states that differ in batch norm's running statistics share them.
-    private var prepared: Prepared
+    private let prepared: Prepared
 
     package init(network: Network, specs: [ParameterSpec], values: [ParameterValue]) {
         self.network = network
@@ -33,6 +31,19 @@ package final class NetworkState: @unchecked Sendable {
         for change in changes { values[change.index] = change.value }
         let keeps = changes.allSatisfy { !specs[$0.index].isTrainable }
         return NetworkState(self, values: values, prepared: keeps ? prepared : Prepared())
+    }
+
+    /// Running statistics that a pass has moved, or an error where a model may not hold them.
+    func requireAllowed(
+        _ moved: [(index: Int, value: ParameterValue)]
+    ) throws -> [(index: Int, value: ParameterValue)] {
+        for (index, value) in moved {
+            if let fault = ParameterRules.fault(specs[index], value) {
+                throw DimError(
+                    .notFinite, "\(fault): the batch's statistics overflow; nothing was changed")
+            }
+        }
+        return moved
     }
 
     // MARK: Access by index
@@ -83,28 +94,5 @@ package final class NetworkState: @unchecked Sendable {
     private final class Prepared: @unchecked Sendable {
         let lock = Lock()
         var values: [String: AnyObject] = [:]
-    }
-
-    // MARK: In-place change
-
-    /// A state of its own over the same arrays.
-    func copy() -> NetworkState { NetworkState(self, values: values, prepared: Prepared()) }
-
-    /// Prepares for `mutate`: copies every array that another state shares. The caller is the only holder of this state.
-    func makeUnique() throws {
-        for index in values.indices {
-            guard case .floats(var buffer) = values[index] else { continue }
-            values[index] = .counter(0)  // so that `buffer` is the only reference where nobody shares it
-            defer { values[index] = .floats(buffer) }
-            if !isKnownUniquelyReferenced(&buffer) {
-                buffer = try Buffer(copying: buffer.pointer, count: buffer.count)
-            }
-        }
-    }
-
-    /// Hands out each entry for change in place, after `makeUnique`.
-    func mutate(_ body: (_ index: Int, _ value: inout ParameterValue) -> Void) {
-        for index in values.indices { body(index, &values[index]) }
-        prepared = Prepared()
     }
 }

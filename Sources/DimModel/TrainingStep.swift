@@ -20,6 +20,14 @@ package final class TrainingStep {
     /// num_batches_tracked moves by this for each batch norm of the networks whose statistics wait.
     private var batches = 0
     package var callback: Callback?
+    /// Bounds of the moments and of the weights that `installed` holds; nil where they are to be measured.
+    private var bounds: AdamBounds?
+    /// What the last update put in place. Where the model holds something else by now, the bounds do not speak of it.
+    private var installed: [Network: WeakState] = [:]
+    /// The memory of the weights before the last update: the next update's, where nobody reads them any more.
+    private var spare: [Network: [ParameterValue]] = [:]
+
+    private struct WeakState { weak var state: NetworkState? }
 
     /// Where a run stands: what a checkpoint stores and a resumed run starts from.
     package struct Progress {
@@ -105,10 +113,11 @@ package final class TrainingStep {
 
     // MARK: Update
 
-    /// `options` says which Adam a network's parameters have; nil leaves the network as it is.
+    /// `options` says which Adam a network's parameters have. The new weights are made beside the old ones, which calls read
+    /// meanwhile, and then take their place at once. On an error nothing has changed but that nothing waits any more.
     /// The gradients' Euclidean norm is at most `norm`, where that is over 0: torch.nn.utils.clip_grad_norm_.
     func update(
-        moves statistics: [Network], clippedTo norm: Double = 0, _ options: (Network) -> AdamOptions?
+        moves statistics: [Network], clippedTo norm: Double = 0, _ options: (Network) -> AdamOptions
     ) throws {
         guard waiting > 0 else {
             throw DimError(.invalidArgument, "nothing to update: no micro-batch was accumulated since the last update")
@@ -120,37 +129,100 @@ package final class TrainingStep {
         if let callback, !callback(gradients.buffer.pointer, gradients.buffer.count) {
             throw DimError(.cancelled, "the gradient callback stopped the step; the weights are as before")
         }
-        guard allUsable() else {
-            throw DimError(
-                .notFinite,
-                "a gradient or its square is not finite; the step was not applied, the weights are as before")
-        }
         if norm > 0 {
             let factor = norm / (gradientNorm() + 1e-6)
             if factor < 1 { scale(by: Float(factor), trainable) }
         }
-        let before = count
-        count = before.addingSaturated(1)
-        do {
-            try model.mutate(networks) { state in
-                if let adam = options(state.network) {
-                    self.moments.update(state, self.gradients, adam, step: self.count)
-                }
-                guard statistics.contains(state.network), self.batches > 0 else { return }
-                state.mutate { index, value in
-                    let spec = state.specs[index]
-                    switch value {
-                    case .counter(let old): value = .counter(old.addingSaturated(Int64(self.batches)))
-                    case .floats(let buffer) where !spec.isTrainable:
-                        buffer.pointer.update(from: self.gradients.pointer(state.network, spec.key), count: spec.count)
-                    case .floats: break
-                    }
+        let largest = try largestGradient()
+        try requireAllowedStatistics()
+
+        let next = count.addingSaturated(1)
+        let parts = try networks.map { (state: try model.snapshot($0), step: options($0).step(next)) }
+        let after = try boundsAfter(parts, gradient: largest)
+        // All that can fail comes before the first change.
+        let buffers = try parts.map { try newBuffers($0.state) }
+        let moved = try parts.map { part in
+            try statistics.contains(part.state.network) ? movedStatistics(part.state) : []
+        }
+        var states: [NetworkState] = []
+        for (part, (buffers, moved)) in zip(parts, zip(buffers, moved)) {
+            moments.update(part.state, gradients, part.step, into: buffers)
+            states.append(part.state.replacing(buffers.map { ($0.key, .floats($0.value)) } + moved))
+        }
+        let old = model.install(states)
+        count = next
+        bounds = after
+        for state in states { installed[state.network] = WeakState(state: state) }
+        for state in old { spare[state.network] = state.values }
+    }
+
+    /// Throws unless the step leaves all weights and moments finite. The bounds after it, nil where nothing is known of them.
+    private func boundsAfter(_ parts: [(state: NetworkState, step: AdamStep)], gradient: Float) throws -> AdamBounds? {
+        let isKnown = bounds != nil && parts.allSatisfy { installed[$0.state.network]?.state === $0.state }
+        let before = isKnown ? bounds! : try measured(parts.map(\.state))
+        var after: AdamBounds? = before
+        for part in parts {
+            guard let known = after, let next = before.after(part.step, gradient: Double(gradient)) else {
+                after = nil
+                break
+            }
+            after = AdamBounds(
+                weight: max(known.weight, next.weight), first: max(known.first, next.first),
+                second: max(known.second, next.second))
+        }
+        if let after { return after }
+        for part in parts where !(try moments.staysFinite(part.state, gradients, part.step)) {
+            throw DimError(
+                .notFinite,
+                "the step would leave \(part.state.network.prefix) with weights or moments that are not finite; it was not "
+                    + "applied, the weights are as before (learning rate, weight decay, or epsilon where gradients are 0)"
+            )
+        }
+        return nil
+    }
+
+    private func measured(_ states: [NetworkState]) throws -> AdamBounds {
+        var weight: Float = 0
+        for state in states {
+            for (spec, value) in zip(state.specs, state.values) where spec.isTrainable {
+                if case .floats(let buffer) = value { weight = max(weight, try largest(buffer.pointer, spec.count)) }
+            }
+        }
+        return AdamBounds(
+            weight: Double(weight), first: Double(try largest(moments.first.pointer, moments.first.count)),
+            second: Double(try largest(moments.second.pointer, moments.second.count)))
+    }
+
+    /// Memory for the network's trainable parameters, by their index.
+    private func newBuffers(_ state: NetworkState) throws -> [Int: Buffer] {
+        var old = spare.removeValue(forKey: state.network) ?? []
+        var buffers: [Int: Buffer] = [:]
+        for (index, spec) in state.specs.enumerated() where spec.isTrainable {
+            if old.indices.contains(index), case .floats(var buffer) = old[index] {
+                old[index] = .counter(0)  // so that `buffer` is the only reference where nobody shares it
+                if isKnownUniquelyReferenced(&buffer) {
+                    buffers[index] = buffer
+                    continue
                 }
             }
-        } catch {
-            count = before
-            throw error
+            buffers[index] = try Buffer(uninitialized: spec.count)
         }
+        return buffers
+    }
+
+    /// The statistics and counters that wait, as replacements of the state's values.
+    private func movedStatistics(_ state: NetworkState) throws -> [(index: Int, value: ParameterValue)] {
+        guard batches > 0 else { return [] }
+        var changes: [(index: Int, value: ParameterValue)] = []
+        for (index, spec) in state.specs.enumerated() where !spec.isTrainable {
+            if case .counter(let old) = state.values[index] {
+                changes.append((index, .counter(old.addingSaturated(Int64(batches)))))
+            } else {
+                let waiting = gradients.pointer(state.network, spec.key)
+                changes.append((index, .floats(try Buffer(copying: waiting, count: spec.count))))
+            }
+        }
+        return changes
     }
 
     /// Running statistics that did not move stand in the array as they are, so that an average over processes keeps them.
@@ -189,24 +261,38 @@ package final class TrainingStep {
         }
     }
 
-    /// Whether gradients and statistics are finite, and the gradients' squares, too: Adam's second moment is their mean, and
-    /// infinity would stay in it for good.
-    private func allUsable() -> Bool {
-        let gradientCount = gradients.trainableCount
-        return all(from: 0, to: gradientCount, DimKernels.selected.squaresFinite)
-            && all(from: gradientCount, to: gradients.buffer.count, DimKernels.selected.allFinite)
+    /// Throws unless the gradients are finite, and their squares, too: Adam's second moment is their mean, and infinity would
+    /// stay in it for good.
+    private func largestGradient() throws -> Float {
+        let found = try largest(gradients.buffer.pointer, gradients.trainableCount)
+        guard (found * found).isFinite else {
+            throw DimError(
+                .notFinite,
+                "a gradient or its square is not finite; the step was not applied, the weights are as before")
+        }
+        return found
     }
 
-    private func all(from: Int, to: Int, _ holds: @escaping (UnsafePointer<Float>, Int) -> Bool) -> Bool {
-        let chunks = (to - from + TrainingStep.chunk - 1) / TrainingStep.chunk
-        let results = UnsafeMutablePointer<Bool>.allocate(capacity: chunks)
-        defer { results.deallocate() }
-        let values = gradients.buffer.pointer
-        ThreadPool.shared.parallel(chunks) { task, _ in
-            let start = from + task * TrainingStep.chunk
-            results[task] = holds(values + start, min(TrainingStep.chunk, to - start))
+    /// Throws unless a model may hold the statistics that the step would set: the callback has had them in its hands.
+    private func requireAllowedStatistics() throws {
+        for entry in gradients.entries where !entry.spec.isTrainable {
+            let values = gradients.buffer.pointer + entry.offset
+            guard let fault = ParameterRules.fault(entry.spec, values) else { continue }
+            throw DimError(
+                ParameterRules.areFinite(values, count: entry.spec.count) ? .invalidArgument : .notFinite,
+                "\(fault); the step was not applied, the weights are as before")
         }
-        return (0..<chunks).allSatisfy { results[$0] }
+    }
+
+    /// The largest |x|; infinite or NaN where one is.
+    private func largest(_ values: UnsafePointer<Float>, _ count: Int) throws -> Float {
+        let chunks = (count + TrainingStep.chunk - 1) / TrainingStep.chunk
+        let results = try Buffer(uninitialized: chunks)
+        ThreadPool.shared.parallel(chunks) { task, _ in
+            let from = task * TrainingStep.chunk
+            results.pointer[task] = ParameterRules.largest(values + from, count: min(TrainingStep.chunk, count - from))
+        }
+        return ParameterRules.largest(results.pointer, count: chunks)
     }
 }
 

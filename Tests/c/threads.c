@@ -247,6 +247,59 @@ static void signals_and_threads(void) {
     CHECK(signals == 1);
 }
 
+/* ---- Readers while a step updates the weights ---- */
+
+static double updating_since, longest_gap;
+
+static int update_begins(float *values, size_t count, void *context) {
+    (void)values, (void)count, (void)context;
+    updating_since = now();
+    return 0;
+}
+
+/* How long a look at the model takes at most, from the last reset on. */
+static void *look(void *model) {
+    double last = now();
+    bool training;
+    while (!stopped()) {
+        MUST(dim_model_is_training(model, &training));
+        double time = now(), gap;
+        __atomic_load(&longest_gap, &gap, __ATOMIC_SEQ_CST);
+        if (time - last > gap) {
+            gap = time - last;
+            __atomic_store(&longest_gap, &gap, __ATOMIC_SEQ_CST);
+        }
+        last = time;
+    }
+    return NULL;
+}
+
+/* The new weights are made beside the old ones: nobody waits for Adam. The best of several steps, for a busy machine. */
+static void updates_block_nobody(void) {
+    dim_model *model = NULL;
+    dim_trainer *trainer = NULL;
+    pthread_t reader;
+    double least = 1, none = 0, gap;
+    MUST(dim_model_create(6, &model));
+    MUST(dim_trainer_create(model, NULL, &trainer));
+    MUST(dim_trainer_set_gradient_callback(trainer, update_begins, NULL));
+    tell_to_stop(false);
+    pthread_create(&reader, NULL, look, model);
+    for (int i = 0; i < 8; i++) {
+        MUST(dim_trainer_accumulate(trainer, images, 2, NULL));
+        __atomic_store(&longest_gap, &none, __ATOMIC_SEQ_CST);
+        MUST(dim_trainer_update(trainer));
+        __atomic_load(&longest_gap, &gap, __ATOMIC_SEQ_CST);
+        double share = gap / (now() - updating_since);
+        least = share < least ? share : least;
+    }
+    tell_to_stop(true);
+    pthread_join(reader, NULL);
+    harness_check(least < 0.4, __FILE__, __LINE__, "a look at the model waited for %.0f%% of an update", 100 * least);
+    dim_trainer_free(trainer);
+    dim_model_free(model);
+}
+
 int main(void) {
     fill(images, DIM_IMAGE_SIZE * N, 1);
     RUN(number_of_threads);
@@ -256,5 +309,6 @@ int main(void) {
     RUN(hot_swap);
     RUN(freed_while_in_use);
     RUN(signals_and_threads);
+    RUN(updates_block_nobody);
     return harness_finish();
 }
