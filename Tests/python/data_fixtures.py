@@ -1,6 +1,8 @@
 """Small data sets in every format, for the tests of loaders and commands."""
 
+import gzip
 import io
+import struct
 import tarfile
 
 import numpy as np
@@ -61,3 +63,23 @@ def png(image):
 def scaled(images):
     """uint8 (n,32,32,3) -> float32 (n,3,32,32) in [0,1]"""
     return np.moveaxis(images, -1, 1).astype(np.float32) / np.float32(255)
+
+
+def write_idx(path, array, packed=False):
+    """An idx file; .gz where `packed`."""
+    code = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}[array.dtype.str[1:]]
+    header = bytes([0, 0, code, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+    content = header + array.astype(array.dtype.newbyteorder(">")).tobytes()
+    path.write_bytes(gzip.compress(content, 1) if packed else content)
+
+
+def write_mnist(folder, packed=False):
+    """20 images to train with, 10 to test. Returns images, uint8 (n,28,28), and labels, each by part."""
+    folder.mkdir(parents=True, exist_ok=True)
+    images, labels = {}, {}
+    for part, count in (("train", 20), ("t10k", 10)):
+        images[part] = np.random.RandomState(count).randint(0, 256, (count, 28, 28)).astype(np.uint8)
+        labels[part] = np.arange(count, dtype=np.uint8)[::-1] % 10
+        write_idx(folder / f"{part}-images-idx3-ubyte{'.gz' * packed}", images[part], packed)
+        write_idx(folder / f"{part}-labels-idx1-ubyte{'.gz' * packed}", labels[part], packed)
+    return images, labels

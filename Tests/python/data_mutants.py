@@ -202,7 +202,7 @@ def read_all(path):
     n = len(dataset)
     some = np.unique(np.linspace(0, n - 1, min(n, 64)).astype(np.int64))
     images = dataset.read(some)
-    assert images.shape == (len(some), 3, 32, 32) and images.dtype == np.float32, (images.shape, images.dtype)
+    assert images.shape == (len(some), *dataset.image_size) and images.dtype == np.float32, (images.shape, images.dtype)
     assert np.isfinite(images).all(), "not finite"
     if dataset.labels is not None:
         assert dataset.labels.shape == (n,) and dataset.labels.dtype == np.int64, dataset.labels

@@ -21,7 +21,7 @@ def write(path, **arrays):
         h5py = pytest.importorskip("h5py")
         with h5py.File(path, "w") as file:
             for name, value in arrays.items():
-                file.create_dataset(name, data=value, chunks=(1, *value.shape[1:]) if value.ndim > 2 else None)
+                file.create_dataset(name, data=value, chunks=(1, *value.shape[1:]) if value.ndim > 2 and value.size else None)
 
 
 FORMATS = ["a.npy", "a.npz", "a.h5"]
@@ -39,7 +39,7 @@ def test_layouts(tmp_path, name, layout):
         images = expected.astype(np.float64 if layout == "doubles" else np.float32)
     elif layout == "grey":
         images = images[..., 0]
-        expected = expected[:, :1].repeat(3, axis=1)
+        expected = expected[:, :1]
     write(tmp_path / name, images=images, labels=np.arange(N) % 3)
     found = open_dataset(tmp_path / name, labelled=True)
     chosen = [11, 3, 4, 5, 3, 0]
@@ -77,12 +77,16 @@ def test_every_tenth_is_held_out(tmp_path):
 @pytest.mark.parametrize(
     "arrays, message",
     [
-        ({"images": np.zeros((4, 16, 16, 3), np.uint8)}, "expected the shape (n,32,32,3)"),
+        ({"images": np.zeros((4, 2, 16, 16, 3), np.uint8)}, "expected the shape (n,h,w,c)"),
+        ({"images": np.zeros((4, 0, 16, 3), np.uint8)}, "expected the shape (n,h,w,c)"),
+        ({"images": np.zeros((4, 10, 16, 11), np.uint8)}, "neither axis may hold the channels; say which: layout="),
+        ({"images": np.zeros((4, 3, 16, 3), np.uint8)}, "either axis may hold the channels; say which: layout="),
+        ({"images": np.zeros((4, 3071), np.uint8)}, "rows of 3,071 values are no square image in grey or RGB"),
         ({"images": np.zeros((4, 32, 32, 3), np.int64)}, "expected uint8 or floating point, found int64"),
         ({"images": np.full((4, 32, 32, 3), 255, np.float32)}, "record 0 has values up to 255"),
         ({"images": random_images(4), "labels": np.zeros(3, int)}, "expected 4 labels, one an image, found 3"),
         ({"images": random_images(4), "labels": np.array([0, 1, -1, 0])}, "record 2 has the label -1"),
-        ({"images": random_images(4), "labels": np.zeros(4)}, "expected integers, found float64"),
+        ({"images": random_images(4), "labels": np.zeros(4)}, "expected integers or text, found float64"),
     ],
 )
 def test_unsuitable(tmp_path, name, arrays, message):

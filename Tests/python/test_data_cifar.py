@@ -86,15 +86,3 @@ def test_an_archive_with_a_flipped_byte(folder):
     archive.write_bytes(content)
     with pytest.raises(DataError, match="cifar-10-binary.tar.gz"):
         open_dataset(archive)
-
-
-@pytest.mark.parametrize(
-    "names, message",
-    [(["data_batch_1", "test_batch"], "Python version"), (["train.bin", "test.bin"], "CIFAR-100")],
-)
-def test_other_versions_are_told_apart(folder, names, message):
-    folder.mkdir()
-    for name in names:
-        (folder / name).write_bytes(b"x")
-    with pytest.raises(DataError, match=message):
-        open_dataset(folder)

@@ -46,17 +46,9 @@ def test_kinds_of_pixels(tmp_path, mode):
     image = Image.fromarray(grey.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(grey).convert(mode)
     image.save(tmp_path / ("a.jpg" if mode == "CMYK" else "a.png"))
     found = open_dataset(tmp_path).read(slice(None))
-    assert found.shape == (1, 3, 32, 32)
+    assert found.shape == (1, 1 if mode in ("L", "I;16", "1") else 3, 40, 50)
     if mode != "1":
         assert np.abs(found - 128 / 255).max() < 0.02
-
-
-def test_other_sizes_are_scaled_and_cropped_in_the_middle(tmp_path):
-    wide = np.zeros((64, 192, 3), np.uint8)
-    wide[:, 64:128] = 200
-    Image.fromarray(wide).save(tmp_path / "wide.png")
-    found = open_dataset(tmp_path).read([0])[0]
-    assert found[:, :, 2:-2].min() > 0.7
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image", None], ids=["empty", "text", "header alone"])
@@ -81,7 +73,7 @@ def test_damaged_behind_the_header(tmp_path):
 def test_a_bomb_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     (tmp_path / "bomb.png").write_bytes(png(random_images(1)[0]))
-    with pytest.raises(DataError, match=r"bomb\.png: image 0 cannot be read"):
+    with pytest.raises(DataError, match=r"bomb\.png: image 0 has 32x32 = 1,024 pixels, 100 are decoded at most"):
         open_dataset(tmp_path)
 
 

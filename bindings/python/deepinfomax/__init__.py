@@ -13,7 +13,7 @@
 The model is that of the Deep InfoMax notebook (arXiv:1808.06670); libdim.so does the work and needs nothing else.
 """
 
-from . import _library
+from . import _library, data
 from ._version import __version__
 from .classifier_trainer import ClassifierOptions, ClassifierResult, ClassifierTrainer, Evaluation
 from .errors import (
@@ -64,6 +64,7 @@ __all__ = [
     "UnknownName",
     "__version__",
     "build_info",
+    "data",
     "num_threads",
     "set_num_threads",
     "set_untrusted_timeout",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import tokenize
 import zipfile
@@ -15,46 +16,43 @@ from numpy.typing import NDArray
 
 from . import images as _images
 from .errors import DataError
+from .labels import Labels
+from .options import Options
 from .parts import Parts
+from .rows import FileRows, Rows
 
 #: Members up to this size have their checksum verified on opening.
 _VERIFIED = 1 << 30
 
 
-def open_parts(path: Path) -> Parts:
+def open_parts(path: Path, options: Options) -> Parts:
     if path.name.lower().endswith(".npy"):
-        return _from_npy(path)
-    return _from_npz(path)
+        return _from_npy(path, options)
+    return _from_npz(path, options)
 
 
-def _from_npy(path: Path) -> Parts:
-    labels_file = path.with_name(path.stem + "_labels.npy")
-    labels = _map(labels_file) if labels_file.is_file() else None
-    dataset = _images.dataset(path.name, str(path), _map(path), labels, None, str(labels_file))
-    return Parts(dataset, labels_would_be=f"expected them in {labels_file.name} beside it")
+def _from_npy(path: Path, options: Options) -> Parts:
+    images = _images.ArrayImages(path.name, str(path), _map(path), options)
+    beside = path.with_name(path.stem + "_labels.npy")
+    labels = Labels(_map(beside), len(images), str(beside)) if beside.is_file() else None
+    _images.label([images], [labels], None)
+    return Parts(images, labels_would_be=f"expected them in {beside.name} beside it")
 
 
-def _map(path: Path, offset: int = 0, size: int | None = None, where: str | None = None) -> NDArray[Any]:
+def _map(path: Path, offset: int = 0, size: int | None = None, where: str | None = None) -> Rows:
     """The array that starts at `offset` of the file, mapped, its length checked."""
     where = where or str(path)
     available = path.stat().st_size - offset if size is None else size
     with open(path, "rb") as file:
         file.seek(offset)
         shape, fortran, dtype, header = _header(file, where)
-    # Python's integers: a header may name any size.
-    count = 1
-    for length in shape:
-        count *= length
-    needed, found = count * dtype.itemsize, available - header
+    needed, found = math.prod(shape) * dtype.itemsize, available - header
     if found < needed:
         if shape and shape[0]:
             whole = found // (needed // shape[0])
             raise DataError(f"{where}: record {whole} is cut short; the header names {shape[0]} records")
         raise DataError(f"{where}: {found} bytes of values, the header names {needed}")
-    if needed == 0:
-        return np.empty(shape, dtype)
-    order = "F" if fortran else "C"
-    return np.memmap(path, dtype, "r", offset + header, shape, order)  # type: ignore[call-overload,no-any-return]
+    return FileRows(path, dtype, shape, offset=offset + header, order="F" if fortran else "C")
 
 
 def _header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
@@ -80,7 +78,7 @@ def _header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtyp
 # ---- npz
 
 
-def _from_npz(path: Path) -> Parts:
+def _from_npz(path: Path, options: Options) -> Parts:
     try:
         with zipfile.ZipFile(path) as archive:
             members = {
@@ -89,29 +87,51 @@ def _from_npz(path: Path) -> Parts:
                 if info.filename.endswith(".npy")
             }
             wanted = _images.choose(list(members), str(path))
+            held = sum(info.file_size for key in wanted.keys if _packed(info := members[key]))
+            if held > options.max_bytes:
+                raise DataError(
+                    f"{path}: unpacks to {held:,} bytes in memory, {options.max_bytes:,} are allowed; save it "
+                    "uncompressed (numpy.savez), which is read in place; or allow more: max_bytes="
+                )
             arrays = {key: _member(path, archive, members[key]) for key in wanted.keys}
     except zipfile.BadZipFile as error:
         raise DataError(f"{path}: not an .npz file, or cut short: {error}") from error
     except (zlib.error, EOFError, NotImplementedError, RuntimeError, UnicodeDecodeError, struct.error) as error:
         raise DataError(f"{path}: the archive is damaged: {error}") from error
-    return _images.parts(path.name, str(path), arrays, wanted)
+    return _images.parts(path.name, str(path), arrays, wanted, options)
 
 
-def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+def _packed(info: zipfile.ZipInfo) -> bool:
+    """Compressed or encrypted: there is no reading from the middle."""
+    return info.compress_type != zipfile.ZIP_STORED or bool(info.flag_bits & 1)
+
+
+def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Rows:
     where = f"{path}: {info.filename}"
-    if info.file_size <= _VERIFIED:
-        _verify(archive, info, where)
-    if info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 1:
+    if not _packed(info):
+        if info.file_size <= _VERIFIED:
+            _verify(archive, info, where)
         return _map(path, _start(path, info), info.file_size, where)
-    # Compressed: there is no reading from the middle.
     with archive.open(info) as file:
-        shape, fortran, dtype, _ = _header(file, where)
-        content = file.read()
-    try:
-        flat = np.frombuffer(content, dtype)
-        return flat.reshape(shape, order="F" if fortran else "C")
-    except ValueError as error:
-        raise DataError(f"{where}: {len(content)} bytes of values, the header names {dtype} {shape}") from error
+        shape, fortran, dtype, header = _header(file, where)
+        needed = math.prod(shape) * dtype.itemsize
+        # Before anything is unpacked; reading to the end then verifies the checksum.
+        if info.file_size - header != needed:
+            raise DataError(f"{where}: {info.file_size - header} bytes of values, the header names {dtype} {shape}")
+        flat = np.empty(needed, np.uint8)
+        start = 0
+        while content := file.read(1 << 20):
+            flat[start : start + len(content)] = np.frombuffer(content, np.uint8)
+            start += len(content)
+        if start < needed:
+            raise DataError(f"{where}: cut short, {needed - start:,} bytes are missing")
+    return _shaped(flat, shape, fortran, dtype)
+
+
+def _shaped(flat: NDArray[np.uint8], shape: tuple[int, ...], fortran: bool, dtype: np.dtype[Any]) -> NDArray[Any]:
+    if 0 in shape or dtype.itemsize == 0:
+        return np.empty(shape, dtype)
+    return flat.view(dtype).reshape(shape, order="F" if fortran else "C")
 
 
 def _verify(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> None:

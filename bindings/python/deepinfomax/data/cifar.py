@@ -1,169 +1,258 @@
-"""CIFAR-10's binary version: a folder of its files, the archive as published, or one file.
+"""CIFAR-10 and CIFAR-100, binary and Python version: a folder of their files, the archive as published, or one file.
 
-A record is 3,073 bytes: the label 0..9, then 1,024 bytes each of red, green and blue, row by row.
+A record of the binary version is the label 0..9 (CIFAR-100: the coarse label 0..19, then the fine one 0..99), then 1,024
+bytes each of red, green and blue, row by row. The Python version's files are pickled dicts; they are read without
+running what they name (see `plain_pickle`).
 """
 
 from __future__ import annotations
 
-import gzip
-import io
 import os
 import re
-import tarfile
-import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import plain_pickle, tar
 from .dataset import Dataset, Ids, InMemory, Joined
 from .errors import DataError
+from .options import Options
 from .parts import Parts
+from .rows import Columns, FileRows, Rows
 
-RECORD = 1 + 3 * 32 * 32
-FOLDER = "cifar-10-batches-bin"
+SIZE = (3, 32, 32)
+VALUES = 3 * 32 * 32
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-_TRAIN = re.compile(r"data_batch_([1-9]\d*)\.bin")
-_TEST, _META = "test_batch.bin", "batches.meta.txt"
-#: Larger than any file of the archive; what else is in it is not read.
-_MEMBER_LIMIT = 1 << 30
+#: Larger than any of the files; a pickle is read whole.
+_LARGEST = 1 << 30
+
+
+@dataclass(frozen=True)
+class _Version:
+    """How the files of one version are named."""
+
+    name: str
+    train: re.Pattern[str]
+    test: str
+    meta: tuple[str, ...]
+    python: bool
+    #: The bytes of labels before each image, or the labels' keys.
+    labels: Mapping[str, Any]
+    #: How many classes there are.
+    classes: Mapping[str, int]
+
+    def matches(self, name: str) -> bool:
+        return name == self.test or bool(self.train.fullmatch(name))
+
+    def wanted(self, name: str) -> bool:
+        return self.matches(name) or name in self.meta
+
+    @property
+    def record(self) -> int:
+        return VALUES + (1 if self.labels["fine"] == 0 else 2)
+
+
+_TEN, _HUNDRED = {"fine": 10, "coarse": 10}, {"fine": 100, "coarse": 20}
+_BINARY_10 = _Version(
+    "CIFAR-10", re.compile(r"data_batch_([1-9]\d{0,3})\.bin"), "test_batch.bin", ("batches.meta.txt",), False,
+    {"fine": 0, "coarse": 0}, _TEN,
+)  # fmt: skip
+_PYTHON_10 = _Version(
+    "CIFAR-10's Python version", re.compile(r"data_batch_([1-9]\d{0,3})"), "test_batch", ("batches.meta",), True,
+    {"fine": "labels", "coarse": "labels"}, _TEN,
+)  # fmt: skip
+_BINARY_100 = _Version(
+    "CIFAR-100", re.compile(r"train()\.bin"), "test.bin", ("fine_label_names.txt", "coarse_label_names.txt"), False,
+    {"fine": 1, "coarse": 0}, _HUNDRED,
+)  # fmt: skip
+_PYTHON_100 = _Version(
+    "CIFAR-100's Python version", re.compile(r"train()"), "test", ("meta",), True,
+    {"fine": "fine_labels", "coarse": "coarse_labels"}, _HUNDRED,
+)  # fmt: skip
+_VERSIONS = (_BINARY_10, _PYTHON_10, _BINARY_100, _PYTHON_100)
 
 
 def is_folder(path: Path) -> bool:
-    """Whether it holds CIFAR-10, in whatever version: what is not the binary version is then told apart."""
-    names = set(os.listdir(path))
-    return bool(
-        FOLDER in names
-        or _TEST in names
-        or any(_TRAIN.fullmatch(name) for name in names)
-        or {"data_batch_1", "test_batch"} & names
-        or {"train.bin", "test.bin"} <= names
-    )
+    return _version(_names(path)) is not None
 
 
-def open_parts(path: Path) -> Parts:
-    if path.is_dir():
-        return _from_folder(path)
-    if path.name.lower().endswith(".bin"):
-        return Parts(_dataset(path.name, str(path), np.memmap(path, np.uint8, "r") if path.stat().st_size else _empty()))
-    return _from_archive(path)
-
-
-def _from_folder(path: Path) -> Parts:
-    if (path / FOLDER).is_dir():
-        path = path / FOLDER
-    names = sorted(os.listdir(path))
-    if not any(_TRAIN.fullmatch(name) for name in names) and _TEST not in names:
-        raise DataError(f"{path}: {_other_version(names)}")
-    files: dict[str, NDArray[np.uint8]] = {}
-    for name in names:
-        if _TRAIN.fullmatch(name) or name == _TEST:
-            # A map of the file: only what is read takes memory, and only while it does.
-            empty = (path / name).stat().st_size == 0
-            files[name] = _empty() if empty else np.memmap(path / name, np.uint8, "r")
-    meta = (path / _META).read_bytes() if _META in names else None
-    return _parts(path.name, str(path), files, meta)
-
-
-def _from_archive(path: Path) -> Parts:
-    """The archive's files in memory, 184 MB for the published one: gzip cannot be read from the middle."""
-    files: dict[str, NDArray[np.uint8]] = {}
-    meta: bytes | None = None
-    names: list[str] = []
-    try:
-        # tarfile's own way of reading gzip does not verify the checksum; this one does, at the end.
-        with _decompressed(path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
-            for member in archive:
-                name = os.path.basename(member.name)
-                names.append(name)
-                if not member.isfile() or member.size > _MEMBER_LIMIT:
-                    continue
-                if name == _META or name == _TEST or _TRAIN.fullmatch(name):
-                    file = archive.extractfile(member)
-                    assert file is not None
-                    content = file.read()
-                    if name == _META:
-                        meta = content
-                    else:
-                        files[name] = np.frombuffer(content, np.uint8)
-            while stream.read(1 << 20):
-                pass
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        where = f" after {names[-1]}" if names else ""
-        raise DataError(f"{path}: the archive is damaged or cut short{where}: {error}; download it again") from error
-    if not files:
-        raise DataError(f"{path}: {_other_version(names)}")
-    return _parts(path.name, str(path), files, meta)
-
-
-def _decompressed(path: Path) -> io.BufferedIOBase:
+def is_file(path: Path) -> bool:
+    """A file of the Python version, whose names have no endings: by its name and its first byte, that of a pickle."""
+    if not (_PYTHON_10.matches(path.name) or _PYTHON_100.matches(path.name)):
+        return False
     with open(path, "rb") as file:
-        compressed = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if compressed else open(path, "rb")
+        return file.read(1) == b"\x80"
 
 
-def _other_version(names: list[str]) -> str:
-    if {"data_batch_1", "test_batch"} & set(names):
-        found = "this is CIFAR-10's Python version, whose pickles can run code and are not read"
-    elif {"train.bin", "test.bin"} <= set(names):
-        found = "this is CIFAR-100"
-    else:
-        found = "no data_batch_*.bin or test_batch.bin"
-    return f"{found}; expected CIFAR-10's binary version (cifar-10-binary.tar.gz)"
+def open_parts(path: Path, options: Options) -> Parts:
+    if path.is_dir():
+        return _from_folder(path, options)
+    version = next((version for version in _VERSIONS if version.matches(path.name)), None)
+    if version is None and path.name.lower().endswith(".bin"):
+        fits = [v for v in (_BINARY_10, _BINARY_100) if path.stat().st_size % v.record == 0]
+        version = fits[0] if fits else _BINARY_10
+    if version is None:
+        return _from_archive(path, options)
+    content = path.read_bytes() if version.python else _mapped(path)
+    return Parts(_dataset(version, path.name, str(path), content, None, options))
 
 
-def _parts(name: str, where: str, files: Mapping[str, NDArray[np.uint8]], meta: bytes | None) -> Parts:
-    numbers = sorted(int(match[1]) for file in files if (match := _TRAIN.fullmatch(file)))
+def _names(folder: Path) -> list[str]:
+    """Of files that some version has."""
+    names = [name for name in os.listdir(folder) if any(version.wanted(name) for version in _VERSIONS)]
+    return sorted(name for name in names if (folder / name).is_file())
+
+
+def _version(names: list[str]) -> _Version | None:
+    """Which version's files these are."""
+    for version in _VERSIONS:
+        found = [name for name in names if version.matches(name)]
+        # "train" and "test" are names that other things have, too.
+        telling = 1 if version in (_BINARY_10, _PYTHON_10) or set(version.meta) & set(names) else 2
+        if len(found) >= telling:
+            return version
+    return None
+
+
+def _from_folder(path: Path, options: Options) -> Parts:
+    names = _names(path)
+    version = _version(names)
+    assert version is not None
+    files: dict[str, Any] = {}
+    for name in filter(version.wanted, names):
+        file = path / name
+        size = file.stat().st_size
+        if (version.python or name in version.meta) and size > min(_LARGEST, options.max_bytes):
+            raise DataError(f"{file}: {size:,} bytes; no file of {version.name} is as large")
+        files[name] = file.read_bytes() if version.python or name in version.meta else _mapped(file)
+    return _parts(version, path.name, str(path), files, options)
+
+
+def _from_archive(path: Path, options: Options) -> Parts:
+    """The archive's files in memory, 184 MB for the published one: gzip cannot be read from the middle."""
+    names, files = tar.read(path, lambda name: any(version.wanted(name) for version in _VERSIONS), options.max_bytes)
+    version = _version(names)
+    if version is None:
+        if "train_X.bin" in names:
+            raise DataError(f"{path}: this is STL-10; unpack it, and name the folder stl10_binary")
+        raise DataError(
+            f"{path}: expected CIFAR-10 or CIFAR-100 (data_batch_*.bin, train.bin, ...), found none of their files; "
+            "unpack other archives"
+        )
+    return _parts(version, path.name, str(path), files, options)
+
+
+def _mapped(path: Path) -> Rows:
+    return FileRows(path, np.dtype(np.uint8), (path.stat().st_size,))
+
+
+def _parts(version: _Version, name: str, where: str, files: Mapping[str, Any], options: Options) -> Parts:
+    numbers = sorted(int(match[1] or 0) for file in files if (match := version.train.fullmatch(file)))
+    batch = {number: file for file in files if (match := version.train.fullmatch(file)) for number in [int(match[1] or 0)]}
     missing = sorted(set(range(1, max(numbers, default=0) + 1)) - set(numbers))
     if missing:
-        raise DataError(f"{where}: data_batch_{missing[0]}.bin is missing, data_batch_{numbers[-1]}.bin is there")
-    classes = CLASSES if meta is None else _classes(meta, f"{where}: {_META}")
+        first, last = (batch[numbers[-1]].replace(str(numbers[-1]), str(n)) for n in (missing[0], numbers[-1]))
+        raise DataError(f"{where}: {first} is missing, {last} is there")
+    classes = _classes(version, where, files, options)
     batches = [
-        _dataset(file, f"{where}: {file}", files[file], classes) for file in (f"data_batch_{n}.bin" for n in numbers)
+        _dataset(version, batch[number], f"{where}: {batch[number]}", files[batch[number]], classes, options)
+        for number in numbers
     ]
-    for number, batch in zip(numbers, batches, strict=True):
+    longest = max(map(len, batches), default=0)
+    for number, part in zip(numbers, batches, strict=True):
         # Published batches are all of one length: a file that ends between two records shows in no other way.
-        longest = max(map(len, batches))
-        if len(batch) < longest:
+        if len(part) < longest:
             raise DataError(
-                f"{where}: data_batch_{number}.bin ends after record {len(batch) - 1}; "
-                f"other batches have {longest} records"
+                f"{where}: {batch[number]} ends after record {len(part) - 1}; other batches have {longest} records"
             )
-    test = _dataset(_TEST, f"{where}: {_TEST}", files[_TEST], classes) if _TEST in files else None
+    test = None
+    if version.test in files:
+        test = _dataset(version, version.test, f"{where}: {version.test}", files[version.test], classes, options)
     if not batches:
         assert test is not None
         return Parts(test)
-    return Parts(Joined(name, batches), test)
+    return Parts(batches[0] if len(batches) == 1 else Joined(name, batches), test)
 
 
-def _dataset(file: str, where: str, content: NDArray[np.uint8], classes: tuple[str, ...] = CLASSES) -> Dataset:
-    """The records of one file, checked: whole ones, with labels of 0 to 9."""
-    count, rest = divmod(len(content), RECORD)
-    if rest:
-        raise DataError(f"{where}: record {count} is cut short: {rest} of {RECORD:,} bytes")
-    if count == 0:
-        raise DataError(f"{where}: the file is empty")
-    records = content.reshape(count, RECORD)
-    labels = records[:, 0].astype(np.int64)
-    wrong = np.flatnonzero(labels >= len(classes))
+def _dataset(
+    version: _Version, file: str, where: str, content: Any, classes: tuple[str, ...] | None, options: Options
+) -> Dataset:
+    """The records of one file, checked: whole ones, with labels that there are."""
+    known = version.classes[options.labels]
+    if classes is None:
+        classes = CLASSES if known == len(CLASSES) else tuple(map(str, range(known)))
+    images, labels = (_pickled if version.python else _records)(version, where, content, options)
+    wrong = np.flatnonzero((labels < 0) | (labels >= len(classes)))
     if len(wrong):
         raise DataError(
             f"{where}: record {wrong[0]} is damaged: label {labels[wrong[0]]}, expected 0 to {len(classes) - 1}"
         )
-    images = records[:, 1:].reshape(count, 3, 32, 32)
-    return InMemory(file, images, labels, classes, Ids(count, f"{file} record {{}}".format))
+    form = file.replace("{", "{{").replace("}", "}}") + " record {}"
+    return InMemory(file, images, labels.astype(np.int64), classes, Ids(len(labels), form))
 
 
-def _classes(meta: bytes, where: str) -> tuple[str, ...]:
-    names = tuple(line.strip() for line in meta.decode("utf-8", "replace").splitlines() if line.strip())
-    if len(names) != len(CLASSES):
-        raise DataError(f"{where}: expected 10 names of classes, found {len(names)}")
-    return names
+def _records(version: _Version, where: str, content: Rows, options: Options) -> tuple[Any, NDArray[Any]]:
+    record = version.record
+    count, rest = divmod(content.shape[0], record)
+    if rest:
+        raise DataError(f"{where}: record {count} is cut short: {rest} of {record:,} bytes")
+    if count == 0:
+        raise DataError(f"{where}: the file is empty")
+    rows: Rows
+    if isinstance(content, FileRows):
+        rows = content.reshaped((count, record))
+    else:
+        rows = np.asarray(content).reshape(count, record)
+    labels = np.ascontiguousarray(rows[:, version.labels[options.labels]])
+    return Columns(rows, record - VALUES, SIZE), labels
 
 
-def _empty() -> NDArray[Any]:
-    return np.empty(0, np.uint8)
+def _pickled(version: _Version, where: str, content: Any, options: Options) -> tuple[Any, NDArray[Any]]:
+    found = _dict(bytes(content), where)
+    data, labels = found.get("data"), found.get(version.labels[options.labels])
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != VALUES:
+        shape = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
+        raise DataError(f"{where}: expected data of uint8 (n, {VALUES}), found {shape}")
+    if len(data) == 0:
+        raise DataError(f"{where}: the file is empty")
+    key = version.labels[options.labels]
+    if not isinstance(labels, (list, np.ndarray)) or not all(isinstance(item, (int, np.integer)) for item in labels):
+        raise DataError(f"{where}: expected {key}, a list of integers, found {type(labels).__name__}")
+    if len(labels) != len(data):
+        raise DataError(f"{where}: expected {len(data)} labels, one an image, found {len(labels)}")
+    within = [int(label) if 0 <= label < 1 << 31 else -1 for label in labels]
+    return data.reshape(-1, *SIZE), np.array(within, np.int64)
+
+
+def _dict(content: bytes, where: str) -> dict[str, Any]:
+    try:
+        found = plain_pickle.load(content)
+    except plain_pickle.NotPlain as error:
+        raise DataError(f"{where}: not a pickled dict of arrays, lists and text: {error}") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{where}: expected a dict, found {type(found).__name__}")
+    return {key.decode("utf-8", "replace") if isinstance(key, bytes) else str(key): item for key, item in found.items()}
+
+
+def _classes(version: _Version, where: str, files: Mapping[str, Any], options: Options) -> tuple[str, ...] | None:
+    """Their names, from the file that holds them."""
+    known = version.classes[options.labels]
+    if version.python:
+        if (file := version.meta[0]) not in files:
+            return None
+        key = "label_names" if known == len(CLASSES) else f"{options.labels}_label_names"
+        names = _dict(bytes(files[file]), f"{where}: {file}").get(key, [])
+        texts = [item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item) for item in names or ()]
+    else:
+        file = version.meta[0] if len(version.meta) == 1 else f"{options.labels}_label_names.txt"
+        if file not in files:
+            return None
+        lines = bytes(files[file]).decode("utf-8", "replace").splitlines()
+        texts = [line.strip() for line in lines if line.strip()]
+    if len(texts) != known:
+        raise DataError(f"{where}: {file}: expected {known} names of classes, found {len(texts)}")
+    return tuple(texts)

@@ -2,49 +2,60 @@
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any, overload
+from collections.abc import Iterator, Sequence
+from typing import Any, SupportsIndex, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .conversion import Conversion
 from .errors import DataError
+from .options import Size, shown
 
 Indices = NDArray[np.int64]
-IMAGE = (3, 32, 32)
+#: So many bytes of images in other sizes are held at a time.
+_PIECE = 64 << 20
 
 
 class Dataset(ABC):
-    """Images of 32x32 pixels, numbered from 0, read when they are asked for.
+    """Images of one size, numbered from 0, read when they are asked for.
 
-    Reading is safe from one thread at a time.
+    `dataset[i]` is the pair (image, label), as PyTorch's DataLoader expects it; so is what iteration gives. Reading is
+    safe from one thread at a time. Data sets can be pickled; those of files then hold the path, not the values.
     """
 
     #: What it is called in a report: a file's or folder's name.
     name: str
+    #: (channels, height, width) of every image.
+    image_size: Size
     #: (n,) int64, the number of each image's class; None where the data has no labels.
     labels: NDArray[np.int64] | None
     #: The classes' names; None where the data has no labels.
     classes: tuple[str, ...] | None
     #: Where each image came from: "cat/0007.png", "data_batch_1.bin record 17", "41".
     ids: Sequence[str]
+    #: What its user should know: files that were left out, and why.
+    notes: tuple[str, ...] = ()
+    #: With skip_damaged: the images that were left out, each with the reason.
+    skipped: tuple[tuple[str, str], ...] = ()
 
     @abstractmethod
     def __len__(self) -> int: ...
 
     @abstractmethod
     def pixels(self, indices: Indices) -> NDArray[Any]:
-        """(n,3,32,32), uint8 or float32: the images of these indices, each of 0 <= index < len."""
+        """(n, c, h, w), uint8 or float32: the images of these indices, each of 0 <= index < len."""
 
     def read(self, index: slice | Sequence[int] | NDArray[Any]) -> NDArray[np.float32]:
-        """Images as float32 (n,3,32,32); bytes become [0,1] by division by 255, floats are taken as they are.
+        """Images as float32 (n, c, h, w); bytes become [0,1] by division by 255, floats are taken as they are.
 
         Raises DataError for an image that cannot be read or is not finite, IndexError for one that is not there.
         """
         indices = self._indices(index)
         if len(indices) == 0:
-            return np.empty((0, *IMAGE), np.float32)
+            return np.empty((0, *self.image_size), np.float32)
         pixels = self.pixels(indices)
         if pixels.dtype == np.uint8:
             scaled: NDArray[np.float32] = np.divide(pixels, np.float32(255), dtype=np.float32, order="C")
@@ -54,6 +65,23 @@ class Dataset(ABC):
         if not finite.all():
             raise DataError(f"{self.name}: image {self.ids[int(indices[~finite][0])]} has NaN or infinite values")
         return images
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> tuple[NDArray[np.float32], int]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Dataset: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> tuple[NDArray[np.float32], int] | Dataset:
+        """An image, float32 (c, h, w), and the number of its class, -1 where there are no labels; a slice: a subset."""
+        if isinstance(index, slice):
+            return self.subset(self._indices(index))
+        number = operator.index(index)
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"{self.name}: image {number} of {len(self)}")
+        number %= len(self)
+        return self.read([number])[0], -1 if self.labels is None else int(self.labels[number])
+
+    def __iter__(self) -> Iterator[tuple[NDArray[np.float32], int]]:
+        return (self[number] for number in range(len(self)))
 
     def class_name(self, index: int) -> str:
         """Of an image; its label as a number where the classes have no names, "" where there are no labels."""
@@ -74,22 +102,21 @@ class Dataset(ABC):
             return np.empty(0, np.int64)
         if indices.ndim != 1 or indices.dtype.kind not in "iu":
             raise IndexError(f"{self.name}: expected a slice or a list of integers, found {index!r}")
-        indices = indices.astype(np.int64)
         outside = (indices < 0) | (indices >= len(self))
         if outside.any():
             raise IndexError(f"{self.name}: image {indices[outside][0]} of {len(self)}")
-        return indices
+        return indices.astype(np.int64)
 
     def __repr__(self) -> str:
         classes = "" if self.classes is None else f", {len(self.classes)} classes"
-        return f"<{type(self).__name__} {self.name!r}: {len(self)} images{classes}>"
+        return f"<{type(self).__name__} {self.name!r}: {len(self)} images of {shown(self.image_size)}{classes}>"
 
 
 class Ids(Sequence[str]):
-    """A sequence that is computed: no list of a million strings."""
+    """A sequence that is computed, no list of a million strings: `form.format(index)`."""
 
-    def __init__(self, count: int, name: Callable[[int], str] = str) -> None:
-        self._count, self._name = count, name
+    def __init__(self, count: int, form: str = "{}") -> None:
+        self._count, self._form = count, form
 
     def __len__(self) -> int:
         return self._count
@@ -105,36 +132,65 @@ class Ids(Sequence[str]):
             raise IndexError(index)
         return self._name(int(index) % self._count)
 
+    def _name(self, index: int) -> str:
+        return self._form.format(index)
+
 
 class InMemory(Dataset):
-    """Images that are an array already, or a memory map that looks like one: (n,3,32,32), uint8 or float32."""
+    """Images that are an array already, or rows that look like one: (n, c, h, w), uint8 or float32."""
 
     def __init__(
         self,
         name: str,
-        images: NDArray[Any],
+        images: Any,
         labels: NDArray[np.int64] | None = None,
         classes: tuple[str, ...] | None = None,
         ids: Sequence[str] | None = None,
     ) -> None:
         self.name, self.labels, self.classes = name, labels, classes
-        self.ids = Ids(len(images)) if ids is None else ids
-        self._images = images
+        count, *size = images.shape
+        self.image_size = (size[0], size[1], size[2])
+        self.ids = Ids(count) if ids is None else ids
+        self._images, self._count = images, int(count)
 
     def __len__(self) -> int:
-        return len(self._images)
+        return self._count
 
     def pixels(self, indices: Indices) -> NDArray[Any]:
-        return self._images[indices]
+        return np.asarray(self._images[indices])
+
+
+class Converted(Dataset):
+    """Another data set's images in another size."""
+
+    def __init__(self, whole: Dataset, conversion: Conversion) -> None:
+        conversion.check(whole.image_size, whole.name)
+        self.name, self.labels, self.classes, self.ids = whole.name, whole.labels, whole.classes, whole.ids
+        self.notes, self.skipped = whole.notes, whole.skipped
+        self.image_size = conversion.size
+        self._whole, self._conversion = whole, conversion
+
+    def __len__(self) -> int:
+        return len(self._whole)
+
+    def pixels(self, indices: Indices) -> NDArray[Any]:
+        channels, height, width = self._whole.image_size
+        step = max(1, _PIECE // (4 * channels * height * width))
+        pieces = [
+            self._conversion.arrays(self._whole.pixels(indices[start : start + step]))
+            for start in range(0, len(indices), step)
+        ]
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
 class Subset(Dataset):
     """Some images of another data set."""
 
     def __init__(self, whole: Dataset, indices: Indices) -> None:
-        self.name, self.classes = whole.name, whole.classes
+        self.name, self.classes, self.image_size = whole.name, whole.classes, whole.image_size
+        self.notes, self.skipped = whole.notes, whole.skipped
         self.labels = None if whole.labels is None else whole.labels[indices]
-        self.ids = Ids(len(indices), lambda i: whole.ids[int(indices[i])])
+        self.ids = _SomeIds(whole.ids, indices)
         self._whole, self._chosen = whole, indices
 
     def __len__(self) -> int:
@@ -144,17 +200,35 @@ class Subset(Dataset):
         return self._whole.pixels(self._chosen[indices])
 
 
+class _SomeIds(Ids):
+    def __init__(self, whole: Sequence[str], chosen: Indices) -> None:
+        super().__init__(len(chosen))
+        self._whole, self._chosen = whole, chosen
+
+    def _name(self, index: int) -> str:
+        return self._whole[int(self._chosen[index])]
+
+
 class Joined(Dataset):
     """Several data sets one after another; labelled if all of them are, with the first one's class names."""
 
     def __init__(self, name: str, parts: Sequence[Dataset]) -> None:
         self.name, self.labels, self.classes = name, None, None
+        self.image_size = parts[0].image_size
+        for part in parts:
+            if part.image_size != self.image_size:
+                raise DataError(
+                    f"{name}: its parts are of different sizes, {shown(self.image_size)} and {shown(part.image_size)}; "
+                    "name one: image=(channels, height, width), --image-size and --channels"
+                )
         if all(part.labels is not None for part in parts):
             self.labels = np.concatenate([part.labels for part in parts if part.labels is not None])
             self.classes = max((part.classes or () for part in parts), key=len)
+        self.notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
+        self.skipped = tuple(item for part in parts for item in part.skipped)
         self._parts = tuple(parts)
         self._starts = np.cumsum([0, *(len(part) for part in parts)])
-        self.ids = Ids(int(self._starts[-1]), self._id)
+        self.ids = _JoinedIds([part.ids for part in parts], self._starts)
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -166,11 +240,44 @@ class Joined(Dataset):
         kinds = {piece.dtype for piece in found}
         if len(kinds) > 1:
             raise DataError(f"{self.name}: its parts are of different types, {' and '.join(map(str, kinds))}")
-        pixels = np.empty((len(indices), *IMAGE), found[0].dtype)
+        pixels = np.empty((len(indices), *self.image_size), found[0].dtype)
         for (_, here), piece in zip(pieces, found, strict=True):
             pixels[here] = piece
         return pixels
 
-    def _id(self, index: int) -> str:
+
+class _JoinedIds(Ids):
+    def __init__(self, parts: list[Sequence[str]], starts: NDArray[Any]) -> None:
+        super().__init__(int(starts[-1]))
+        self._parts, self._starts = parts, starts
+
+    def _name(self, index: int) -> str:
         owner = int(np.searchsorted(self._starts, index, side="right")) - 1
-        return self._parts[owner].ids[index - int(self._starts[owner])]
+        return self._parts[owner][index - int(self._starts[owner])]
+
+
+def without_damaged(dataset: Dataset) -> Dataset:
+    """Reads every image once, and leaves out those that cannot be read; `skipped` names them."""
+    good = np.ones(len(dataset), bool)
+    skipped: list[tuple[str, str]] = []
+    channels, height, width = dataset.image_size
+    step = max(1, min(256, _PIECE // (4 * channels * height * width)))
+    for start in range(0, len(dataset), step):
+        some = np.arange(start, min(start + step, len(dataset)))
+        try:
+            dataset.read(some)
+        except DataError:
+            for number in some.tolist():
+                try:
+                    dataset.read([number])
+                except DataError as error:
+                    good[number] = False
+                    skipped.append((dataset.ids[number], str(error)))
+    if not skipped:
+        return dataset
+    rest = dataset.subset(np.flatnonzero(good))
+    rest.skipped = (*dataset.skipped, *skipped)
+    names = ", ".join(name for name, _ in skipped[:5]) + (", ..." if len(skipped) > 5 else "")
+    images = "image" if len(skipped) == 1 else "images"
+    rest.notes = (*dataset.notes, f"{len(skipped):,} damaged {images} left out: {names}")
+    return rest

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 
 class DataError(ValueError):
     """Data that cannot be used: missing, damaged, cut short, of another shape. Names the file and, where there is one,
-    the record."""
+    the record.
+
+    Names come from untrusted files: what a terminal would act on is escaped.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(printable(str(message)))
 
 
 class MissingPackage(ImportError):
@@ -19,3 +28,21 @@ class MissingPackage(ImportError):
             f'{purpose} {package}, which is not installed: pip install "deepinfomax[{extra}]"'
             + (f"; {advice}" if advice else "")
         )
+        self._made = partial(MissingPackage, package, purpose, extra=extra, advice=advice)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception's own way calls the class with the message alone: a pool's other side then waits for ever.
+        return self._made, ()
+
+
+def printable(text: str) -> str:
+    """Control characters, line ends, marks that change the direction of writing and lone surrogates as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def listed(items: list[str], most: int = 10) -> str:
+    """The first ones, and how many more there are."""
+    more = len(items) - most
+    return "; ".join(items[:most]) + (f"; and {more:,} more" if more > 0 else "")

@@ -1,46 +1,59 @@
-"""A folder of image files, decoded by Pillow as they are asked for. Subfolders are classes."""
+"""A folder of image files, decoded as they are asked for. Subfolders are classes.
+
+What is taken: files with the endings of images, in a class's folder at any depth. Names that begin with a dot are left out
+wherever they stand; files with other endings are left out and counted in `notes`. Symbolic links are followed, to files
+and to folders; a folder that a class reaches twice, a link whose target is missing, and what is neither a file nor a
+folder (a FIFO, a device) are errors.
+"""
 
 from __future__ import annotations
 
 import os
+import stat
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .dataset import IMAGE, Dataset, Indices
-from .errors import DataError, MissingPackage
+from . import pictures
+from .conversion import Conversion, pillow
+from .dataset import Dataset, Indices
+from .errors import DataError, listed
+from .labels import MOST_CLASSES
+from .options import Options, Size, shown
 from .parts import Parts
+from .pictures import SUFFIXES, is_image
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
-_SIDE = 32
 _TEST_NAMES = ("test", "validation", "val", "valid")
-#: So many headers are read on opening, spread over the folder; the others when their turn comes.
-_CHECKED = 1000
+#: So many headers are read on opening (a second or two), spread over the folder; the others when their turn comes.
+_CHECKED = 20_000
 _LABELS = "put the images of each class into a subfolder of its name"
+_SIZE = "image=(channels, height, width); commands: --image-size and --channels"
 
 
-def open_parts(path: Path) -> Parts:
-    _pillow()
+def open_parts(path: Path, options: Options) -> Parts:
+    pillow()
     if path.is_file():
-        return Parts(Folder(path.name, path.parent, [path.name], None, None), labels_would_be=_LABELS)
+        return Parts(Folder(path.name, path.parent, [path.name], None, None, options), labels_would_be=_LABELS)
     below = {name for name in os.listdir(path) if (path / name).is_dir()}
     test = [name for name in _TEST_NAMES if name in below]
     if "train" in below and test:
-        train_set, test_set = _folder(path / "train", path.name), _folder(path / test[0], path.name)
+        train_set, test_set = _folder(path / "train", path.name, options), _folder(path / test[0], path.name, options)
         if train_set.classes != test_set.classes:
             raise DataError(
                 f"{path}: train and {test[0]} have different classes: "
                 f"{', '.join(train_set.classes or ('none',))}; {', '.join(test_set.classes or ('none',))}"
             )
         return Parts(train_set, test_set, _LABELS)
-    return Parts(_folder(path, path.name), labels_would_be=_LABELS)
+    return Parts(_folder(path, path.name, options), labels_would_be=_LABELS)
 
 
 class Folder(Dataset):
-    """Image files, each scaled so that its shorter side has 32 pixels, of which the middle is taken; in RGB."""
+    """Image files, each converted as the options say."""
 
     def __init__(
         self,
@@ -49,107 +62,187 @@ class Folder(Dataset):
         files: Sequence[str],
         labels: NDArray[np.int64] | None,
         classes: tuple[str, ...] | None,
+        options: Options,
     ) -> None:
         self.name, self.labels, self.classes = name, labels, classes
         self.ids = files
-        self._root = root
-        for number in np.unique(np.linspace(0, len(files) - 1, min(len(files), _CHECKED)).astype(int)):
-            self._image(int(number)).close()
+        self._root, self._options = root, options
+        sizes = self._checked()
+        if options.image is not None:
+            self.image_size = options.image
+            self._conversion = Conversion(options.image, options.resize)
+            for size, (_, first) in sizes.items():
+                self._conversion.check(size, str(root / files[first]))
+        else:
+            self.image_size = self._common(sizes)
+            self._conversion = Conversion(self.image_size, "none")
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def pixels(self, indices: Indices) -> NDArray[Any]:
-        result = np.empty((len(indices), *IMAGE), np.uint8)
-        for place, index in enumerate(indices):
-            result[place] = self._decode(int(index))
+        result = np.empty((len(indices), *self.image_size), np.uint8)
+        for place, index in enumerate(indices.tolist()):
+            result[place] = self._decode(index)
         return result
 
-    def _image(self, index: int) -> Any:
-        """The file, its header read."""
-        image_module = _pillow()
-        path = self._root / self.ids[index]
-        try:
-            return image_module.open(path)
-        except (*_DAMAGE, image_module.DecompressionBombError) as error:
-            raise DataError(f"{path}: image {index} cannot be read: {_reason(error, path)}") from error
+    def _checked(self) -> dict[Size, tuple[int, int]]:
+        """Reads headers: how often each size is there, and the number of the first such image. All faults at once."""
+        sizes: dict[Size, tuple[int, int]] = {}
+        faults: list[str] = []
+        chosen = np.unique(np.linspace(0, len(self.ids) - 1, min(len(self.ids), _CHECKED)).astype(np.int64))
+        for index in chosen.tolist():
+            try:
+                size = pictures.size(self._root / self.ids[index], self._options)
+            except pictures.Unreadable as error:
+                faults.append(f"{self._root / self.ids[index]}: image {index} {error}")
+                continue
+            count, first = sizes.get(size, (0, index))
+            sizes[size] = count + 1, first
+        if faults and not (self._options.skip_damaged and sizes):
+            advice = "; skip_damaged=True (--skip-damaged) leaves such images out" if len(self.ids) > len(faults) else ""
+            found = f"{len(faults):,} of the {len(chosen):,} images whose headers were read: " if len(faults) > 1 else ""
+            raise DataError(found + listed(faults) + advice)
+        return sizes
+
+    def _common(self, sizes: dict[Size, tuple[int, int]]) -> Size:
+        """The size that all have; grey ones among images in RGB become RGB."""
+        if len({size[1:] for size in sizes}) > 1:
+            often = sorted(sizes.items(), key=lambda item: -item[1][0])
+            found = [f"{count:,} of {shown(size)} ({self.ids[first]}, ...)" for size, (count, first) in often]
+            raise DataError(f"{self._root}: images of different sizes: {listed(found, 5)}; say the size to make of them: {_SIZE}")
+        return max(sizes)
 
     def _decode(self, index: int) -> NDArray[np.uint8]:
-        """uint8 (3,32,32)"""
-        from PIL import ImageOps
-
+        """uint8 (c, h, w)"""
         path = self._root / self.ids[index]
-        with self._image(index) as image:
-            try:
-                # A JPEG decoder can leave out detail that scaling would drop: several times as fast for photographs.
-                image.draft("RGB", (4 * _SIDE, 4 * _SIDE))
-                image.load()
-                if image.mode.startswith("I"):  # 16 bits of grey; Pillow would cut them off at 255.
-                    high = np.asarray(image).astype(np.int64) >> 8
-                    image = _pillow().fromarray(np.clip(high, 0, 255).astype(np.uint8))
-                elif image.mode == "F":
-                    raise DataError(f"{path}: image {index} has floating-point pixels; save it with 8 bits")
-                small = ImageOps.fit(image.convert("RGB"), (_SIDE, _SIDE), _pillow().Resampling.BICUBIC)
-            except DataError:
-                raise
-            except (*_DAMAGE, _pillow().DecompressionBombError) as error:
-                raise DataError(f"{path}: image {index} is damaged: {_reason(error, path)}") from error
-        return np.moveaxis(np.asarray(small, np.uint8), -1, 0)
-
-
-#: What Pillow's decoders raise on damaged files.
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, ZeroDivisionError, OverflowError)
-
-
-def _folder(path: Path, name: str) -> Folder:
-    entries = sorted(os.scandir(path), key=lambda entry: entry.name)
-    visible = [entry for entry in entries if not entry.name.startswith(".")]
-    classes = [entry.name for entry in visible if entry.is_dir()]
-    loose = [entry.name for entry in visible if entry.is_file() and _is_image(entry.name)]
-    if not classes:
-        if not loose:
-            raise DataError(f"{path}: no images; expected files *{', *'.join(SUFFIXES)}, or subfolders of them")
-        return Folder(name, path, loose, None, None)
-    files: list[str] = []
-    labels: list[int] = []
-    for label, class_name in enumerate(classes):
-        found = sorted(_images_below(path, class_name))
-        if not found:
-            raise DataError(f"{path / class_name}: no images in the folder of this class")
-        files += found
-        labels += [label] * len(found)
-    if loose:
+        given = self._options.image is not None
+        try:
+            pixels = pictures.decode(path, self._options, self._conversion if given else None)
+        except pictures.Unreadable as error:
+            raise DataError(f"{path}: image {index} {error}") from error
+        if pixels.shape == self.image_size:
+            return pixels
+        if pixels.shape[1:] == self.image_size[1:] and len(pixels) == 1:
+            return np.broadcast_to(pixels, self.image_size)
+        size = (pixels.shape[0], pixels.shape[1], pixels.shape[2])
         raise DataError(
-            f"{path / loose[0]}: an image beside the folders of classes ({', '.join(classes[:3])}...): "
+            f"{path}: image {index} is {shown(size)}, others are {shown(self.image_size)}; say the size to make of "
+            f"them: {_SIZE}"
+        )
+
+
+# ---- What is in a folder
+
+
+@dataclass
+class _Found:
+    """Names are relative to the root."""
+
+    images: list[str] = field(default_factory=list)
+    #: Files with other endings.
+    others: Counter[str] = field(default_factory=Counter)
+    #: What cannot be an image though it should be.
+    faults: list[tuple[str, str]] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+
+
+def _folder(path: Path, name: str, options: Options) -> Folder:
+    top = _Found()
+    _list(path, "", top)
+    if not top.folders:
+        if not top.images:
+            raise DataError(
+                f"{path}: no images; expected files *{', *'.join(SUFFIXES)}, or subfolders of them{_left_out(top.others, '; ')}"
+            )
+        return _with_notes(Folder(name, path, _sound(path, top, options), None, None, options), top)
+    if len(top.folders) > MOST_CLASSES:
+        raise DataError(f"{path}: {len(top.folders):,} subfolders; expected {MOST_CLASSES:,} classes at most")
+    everything = _Found(others=top.others, faults=top.faults)
+    labels: list[int] = []
+    for label, class_name in enumerate(top.folders):
+        own = _Found()
+        _walk(path, class_name, own)
+        if not own.images:
+            reason = listed([f"{name} {why}" for name, why in own.faults], 3) if own.faults else ""
+            raise DataError(
+                f"{path / class_name}: no images in the folder of this class{_left_out(own.others, '; ')}"
+                + (f"; {reason}" if reason else "")
+            )
+        everything.images += sorted(own.images)
+        everything.others += own.others
+        everything.faults += own.faults
+        labels += [label] * len(own.images)
+    if top.images:
+        raise DataError(
+            f"{path / top.images[0]}: an image beside the folders of classes ({', '.join(top.folders[:3])}...): "
             f"move it into one of them"
         )
-    return Folder(name, path, files, np.array(labels, np.int64), tuple(classes))
+    files = _sound(path, everything, options)
+    return _with_notes(Folder(name, path, files, np.array(labels, np.int64), tuple(top.folders), options), everything)
 
 
-def _images_below(root: Path, folder: str) -> list[str]:
-    """Names relative to `root`, of all levels below root/folder."""
-    return [
-        os.path.relpath(os.path.join(where, name), root)
-        for where, _, names in os.walk(root / folder)
-        for name in names
-        if _is_image(name)
-    ]
+def _walk(root: Path, folder: str, found: _Found) -> None:
+    """All levels below root/folder."""
+    seen: set[tuple[int, int]] = set()
+    waiting = [folder]
+    while waiting:
+        here = waiting.pop()
+        try:
+            status = os.stat(root / here)
+        except OSError as error:
+            raise DataError(f"{root / here}: {error.strerror}") from error
+        if (status.st_dev, status.st_ino) in seen:
+            raise DataError(f"{root / here}: a symbolic link leads to a folder that is already in this class; remove it")
+        seen.add((status.st_dev, status.st_ino))
+        _list(root, here, found)
+        waiting += found.folders
+        found.folders = []
 
 
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+def _list(root: Path, folder: str, found: _Found) -> None:
+    """One level, in the order of names."""
+    for entry in sorted(os.scandir(root / folder), key=lambda entry: entry.name):
+        if entry.name.startswith("."):
+            continue
+        name = os.path.join(folder, entry.name)
+        try:
+            mode = entry.stat().st_mode  # Of what a link leads to.
+        except OSError as error:
+            link = entry.is_symlink()
+            found.faults.append((name, "is a symbolic link that leads nowhere" if link else str(error.strerror)))
+            continue
+        if stat.S_ISDIR(mode):
+            found.folders.append(name)
+        elif not is_image(entry.name):
+            found.others[os.path.splitext(entry.name)[1].lower() or "no ending"] += 1
+        elif stat.S_ISREG(mode):
+            found.images.append(name)
+        else:
+            found.faults.append((name, "is neither a file nor a folder"))
 
 
-def _reason(error: Exception, path: Path) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    text = str(error).replace(repr(str(path)), "it").replace(str(path), "it")
-    return text or type(error).__name__
+def _sound(path: Path, found: _Found, options: Options) -> list[str]:
+    if found.faults and not options.skip_damaged:
+        faults = [f"{path / name} {why}" for name, why in found.faults]
+        raise DataError(listed(faults) + "; skip_damaged=True (--skip-damaged) leaves them out")
+    return found.images
 
 
-def _pillow() -> Any:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise MissingPackage("Pillow", "reading image files needs", advice="or give an .npy file") from error
-    return Image
+def _with_notes(folder: Folder, found: _Found) -> Folder:
+    if found.others:
+        folder.notes += (f"{folder.name}: " + _left_out(found.others),)
+    if found.faults:
+        folder.notes += (f"{folder.name}: left out: " + listed([f"{name} {why}" for name, why in found.faults], 5),)
+        folder.skipped = tuple(found.faults)
+    return folder
+
+
+def _left_out(others: Counter[str], before: str = "") -> str:
+    """The endings of the files that are no images."""
+    if not others:
+        return ""
+    endings = ", ".join(f"{ending} ({count:,})" for ending, count in others.most_common(8))
+    more = len(others) - 8
+    files = "1 file" if others.total() == 1 else f"{others.total():,} files"
+    return f"{before}{files} left out, whose endings are not images': {endings}" + (f" and {more} more" if more > 0 else "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +11,20 @@ import numpy as np
 
 from . import images
 from .errors import DataError, MissingPackage
+from .options import Options
 from .parts import Parts
 
 #: Decoded chunks that h5py keeps for each array: a shuffled epoch comes back to them.
 _CHUNK_CACHE = 64 << 20
 
 
-def open_parts(path: Path) -> Parts:
+def open_parts(path: Path, options: Options) -> Parts:
     try:
         import h5py
     except ImportError as error:
         raise MissingPackage("h5py", "reading HDF5 files needs") from error
     try:
-        file = h5py.File(path, "r", rdcc_nbytes=_CHUNK_CACHE)
+        file = _open(path)
         names = [name for name in file if file.get(name, getclass=True, getlink=True) is h5py.HardLink]
         arrays = [name for name in names if isinstance(file[name], h5py.Dataset)]
     except (OSError, RuntimeError, KeyError, ValueError) as error:
@@ -29,30 +32,68 @@ def open_parts(path: Path) -> Parts:
     wanted = images.choose(arrays, str(path))
     found = {}
     for key in wanted.keys:
-        array = file[key]
-        if array.is_virtual or array.external:
-            raise DataError(f"{path}: {key}: its values are in other files, which are not read")
-        if array.size and array.id.get_storage_size() == 0:
-            raise DataError(f"{path}: {key}: nothing was ever written to it")
-        found[key] = Array(array, f"{path}: {key}")
-    return images.parts(path.name, str(path), found, wanted)
+        _check(file[key], f"{path}: {key}", options, whole=key not in (wanted.images, wanted.test_images))
+        found[key] = Array(path, key, file[key])
+    return images.parts(path.name, str(path), found, wanted, options)
+
+
+def _open(path: Path) -> Any:
+    import h5py
+
+    return h5py.File(path, "r", rdcc_nbytes=_CHUNK_CACHE)
+
+
+def _check(array: Any, where: str, options: Options, *, whole: bool) -> None:
+    """What the header promises against what the file holds, and against what may be held in memory."""
+    if array.is_virtual or array.external:
+        raise DataError(f"{where}: its values are in other files, which are not read")
+    size = int(array.size or 0)
+    held = size if whole else math.prod(array.chunks or ())
+    if held * array.dtype.itemsize > options.max_bytes:
+        what = "is read whole" if whole else "is read in chunks of that size; save it in smaller ones"
+        raise DataError(
+            f"{where}: {held * array.dtype.itemsize:,} bytes, {options.max_bytes:,} are allowed; it {what}; "
+            "or allow more: max_bytes="
+        )
+    try:
+        if size and array.id.get_storage_size() == 0:
+            raise DataError(f"{where}: nothing was ever written to it")
+        if array.chunks and size:
+            parts = [-(-length // chunk) for length, chunk in zip(array.shape, array.chunks, strict=True)]
+            written = array.id.get_num_chunks()
+            if written != math.prod(parts):
+                raise DataError(f"{where}: {written:,} of {math.prod(parts):,} chunks were ever written")
+    except (OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{where}: damaged: {error}") from error
 
 
 class Array:
-    """An h5py.Dataset as `images.Rows`, whose errors name the file and the records."""
+    """An h5py.Dataset as `Rows`, whose errors name the file and the records. Opened anew in another process."""
 
-    def __init__(self, array: Any, where: str) -> None:
-        self._array, self._where = array, where
+    def __init__(self, path: Path, key: str, array: Any) -> None:
+        self._path, self._key, self._where = os.path.abspath(path), key, f"{path}: {key}"
         self.shape: tuple[int, ...] = array.shape or ()
         self.dtype: np.dtype[Any] = array.dtype
+        self._array, self._process = array, os.getpid()
 
     def __getitem__(self, index: Any) -> Any:
         try:
+            if self._process != os.getpid():
+                # libhdf5 shares the file's place with the parent's process.
+                self._array, self._process = _open(Path(self._path))[self._key], os.getpid()
             return self._array[index]
-        except (OSError, RuntimeError, ValueError, MemoryError) as error:
+        except (OSError, RuntimeError, ValueError, KeyError, MemoryError) as error:
+            if not isinstance(index, slice):
+                raise DataError(f"{self._where}: cannot be read: {error}") from error
             start, stop, _ = index.indices(self.shape[0] if self.shape else 0)
-            if stop - start > 1:  # Which of them?
-                for record in range(start, stop):
-                    self[record : record + 1]
+            if stop - start > 1 and not isinstance(error, MemoryError):  # Which of them?
+                middle = (start + stop) // 2
+                self[start:middle]
+                self[middle:stop]
             records = f"record {start}" if stop - start == 1 else f"records {start} to {stop - 1}"
             raise DataError(f"{self._where}: {records} cannot be read: {error}") from error
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_array": None, "_process": None}

@@ -1,17 +1,21 @@
-"""Arrays of images as people save them, by name and by shape: what .npz and HDF5 files have in common."""
+"""Arrays of images as people save them, by name and by shape: what .npz, HDF5 and idx files have in common."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .dataset import Dataset, Ids, Indices
-from .errors import DataError
+from .errors import DataError, listed
+from .labels import MOST_CLASSES, Labels, check_length, numbered
+from .options import Options, Size, shown
 from .parts import Parts
+from .rows import Rows, take
 
 _IMAGES = ("images", "x", "X", "data", "arr_0")
 _LABELS = ("labels", "label", "y", "Y", "targets", "arr_1")
@@ -22,19 +26,9 @@ _TEST_LABELS = ("y_test", "Y_test", "test_labels", "labels_test", "y_val", "y_va
 _CLASSES = ("classes", "class_names", "label_names")
 #: Floats beyond it are surely not pixels in [0,1], and surely not standardised ones either.
 _LARGEST = 16.0
-#: More classes than this are no classes.
-_MOST_CLASSES = 100_000
-_SHAPES = "(n,32,32,3), (n,3,32,32), (n,3072), or grey (n,32,32), (n,1,32,32), (n,32,32,1)"
-
-
-class Rows(Protocol):
-    """An array whose rows are read when they are asked for: numpy's, a memory map, an HDF5 data set."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    @property
-    def dtype(self) -> np.dtype[Any]: ...
-    def __getitem__(self, index: Any) -> Any: ...
+_SHAPES = "(n,h,w,c), (n,c,h,w), grey (n,h,w), or rows of the values of square images in grey or RGB"
+#: So many bytes of images are looked at on opening.
+_LOOK = 64 << 20
 
 
 # ---- Which arrays
@@ -69,7 +63,7 @@ def choose(names: list[str], where: str) -> Wanted:
     if images is None and len(names) == 1:
         images = names[0]
     if images is None:
-        found = ", ".join(names[:10]) if names else "none"
+        found = listed(names) if names else "none"
         raise DataError(
             f"{where}: no array of images; expected one named {', '.join(_IMAGES[:3])}, or x_train and x_test; "
             f"found {found}"
@@ -77,50 +71,58 @@ def choose(names: list[str], where: str) -> Wanted:
     return Wanted(images, first(_LABELS), None, None, classes)
 
 
-def parts(name: str, where: str, arrays: Mapping[str, Rows], wanted: Wanted) -> Parts:
-    classes = None
-    if wanted.classes is not None:
-        names = np.asarray(arrays[wanted.classes][:])
-        try:
-            classes = tuple(item.decode() if isinstance(item, bytes) else str(item) for item in names.ravel().tolist())
-        except UnicodeDecodeError as error:
-            raise DataError(f"{where}: {wanted.classes}: the classes' names are not UTF-8: {error}") from error
+def parts(name: str, where: str, arrays: Mapping[str, Rows], wanted: Wanted, options: Options) -> Parts:
+    """Checks shapes, types and labels; the labels of both parts are numbered together."""
+    pairs = [(wanted.images, wanted.labels), (wanted.test_images, wanted.test_labels)]
+    found = [ArrayImages(name, f"{where}: {key}", arrays[key], options) for key, _ in pairs if key is not None]
+    labels = [
+        Labels(arrays[key], len(images), f"{where}: {key}") if key is not None else None
+        for images, (_, key) in zip(found, pairs, strict=False)
+    ]
+    label(found, labels, None if wanted.classes is None else _names(arrays[wanted.classes], f"{where}: {wanted.classes}"))
+    test = found[1] if len(found) > 1 else None
+    return Parts(found[0], test, f"expected an array named {', '.join(_LABELS[:3])}")
 
-    def one(images: str, labels: str | None) -> Dataset:
-        found = None if labels is None else arrays[labels]
-        return dataset(name, f"{where}: {images}", arrays[images], found, classes, f"{where}: {labels}")
 
-    test = None if wanted.test_images is None else one(wanted.test_images, wanted.test_labels)
-    return Parts(one(wanted.images, wanted.labels), test, f"expected an array named {', '.join(_LABELS[:3])}")
+def label(images: list[ArrayImages], labels: list[Labels | None], names: tuple[str, ...] | None) -> None:
+    """Gives images their labels, numbered together."""
+    there = [(part, own) for part, own in zip(images, labels, strict=True) if own is not None]
+    for _, own in there:
+        check_length(own)
+    if there:
+        numbers, classes = numbered([own for _, own in there], names)
+        for (part, _), own_numbers in zip(there, numbers, strict=True):
+            part.labels, part.classes = own_numbers, classes
+
+
+def _names(array: Rows, where: str) -> tuple[str, ...]:
+    if math.prod(array.shape) > MOST_CLASSES:
+        raise DataError(f"{where}: expected {MOST_CLASSES:,} names of classes at most, found the shape {array.shape}")
+    names = np.asarray(array[:]) if array.shape else np.asarray(array[()])
+    try:
+        return tuple(item.decode() if isinstance(item, bytes) else str(item) for item in names.ravel().tolist())
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where}: the classes' names are not UTF-8: {error}") from error
 
 
 # ---- How they are read
 
 
-def dataset(
-    name: str,
-    where: str,
-    images: Rows,
-    labels: Rows | None,
-    classes: tuple[str, ...] | None,
-    labels_where: str,
-) -> Dataset:
-    """Checks shapes, types and labels. `where` and `labels_where` are for messages."""
-    rows = ArrayImages(name, where, images)
-    if labels is not None:
-        rows.labels, rows.classes = _labels(labels, len(rows), classes, labels_where)
-    return rows
-
-
 class ArrayImages(Dataset):
-    """Rows of an array, in whatever of the known layouts it is."""
+    """Rows of an array, in whatever of the known layouts it is. `where` is for messages."""
 
-    def __init__(self, name: str, where: str, images: Rows) -> None:
+    def __init__(self, name: str, where: str, images: Rows, options: Options) -> None:
         self.name, self.labels, self.classes = name, None, None
         self._rows, self._where = images, where
-        if not _known(images.shape):
-            raise DataError(f"{where}: expected the shape {_SHAPES}, found {images.shape}")
-        self.ids = Ids(images.shape[0])
+        self._layout, self.image_size = _layout(tuple(images.shape), options, where)
+        self._count = int(images.shape[0])
+        self.ids = Ids(self._count)
+        _, height, width = self.image_size
+        if height * width > options.pixels:
+            raise DataError(
+                f"{where}: images of {shown(self.image_size)}, {height * width:,} pixels; "
+                f"{options.pixels:,} are read at most; max_pixels= (--max-pixels) allows more"
+            )
         kind = images.dtype
         if kind != np.uint8 and kind.kind != "f":
             advice = "; save it as uint8" if kind.kind in "iu" else ""
@@ -129,18 +131,21 @@ class ArrayImages(Dataset):
             self._check_range()
 
     def __len__(self) -> int:
-        return int(self._rows.shape[0])
+        return self._count
 
     def pixels(self, indices: Indices) -> NDArray[Any]:
-        rows = _take(self._rows, indices)
+        rows = take(self._rows, indices)
         if rows.dtype.kind == "f":
-            with np.errstate(over="ignore"):  # What overflows is then told as not finite.
+            with np.errstate(over="ignore"):  # What overflows is then reported as not finite.
                 rows = rows.astype(np.float32)
-        return _nchw(rows)
+        if self._layout == "nhwc":
+            return np.moveaxis(rows, -1, 1)
+        return rows.reshape(len(rows), *self.image_size)
 
     def _check_range(self) -> None:
         """Some images from all over: 0..255 in floating point is a frequent mistake."""
-        some = np.unique(np.linspace(0, len(self) - 1, min(len(self), 64)).astype(np.int64))
+        count = max(1, min(64, len(self), _LOOK // (8 * math.prod(self.image_size))))
+        some = np.unique(np.linspace(0, len(self) - 1, count).astype(np.int64))
         largest = np.abs(self.pixels(some)).max(axis=(1, 2, 3))
         beyond = np.flatnonzero(largest > _LARGEST)
         if len(beyond):
@@ -150,51 +155,49 @@ class ArrayImages(Dataset):
             )
 
 
-def _known(shape: tuple[int, ...]) -> bool:
-    return shape[1:] in ((32, 32, 3), (3, 32, 32), (3072,), (32, 32), (1, 32, 32), (32, 32, 1))
+def _layout(shape: tuple[int, ...], options: Options, where: str) -> tuple[str, Size]:
+    """How images lie in an array of this shape, and their size."""
+    item = shape[1:]
+    if not shape or not item or 0 in item:
+        raise DataError(f"{where}: expected the shape {_SHAPES}, found {shape}")
+    if len(item) == 2:
+        return "grey", (1, item[0], item[1])
+    if len(item) == 1:
+        return "rows", _row(item[0], options, where, shape)
+    if len(item) != 3:
+        raise DataError(f"{where}: expected the shape {_SHAPES}, found {shape}")
+    first, last = (item[0], item[1], item[2]), (item[2], item[0], item[1])
+    if options.layout != "auto":
+        return (options.layout, first) if options.layout == "nchw" else (options.layout, last)
+    fits = [
+        (layout, size)
+        for layout, size in (("nchw", first), ("nhwc", last))
+        # Channels are few; or as many as the caller says, in images of the caller's size.
+        if size[0] <= 4 or size == options.image
+    ]
+    if len(fits) > 1:  # The caller's own size decides, else the more usual numbers of channels.
+        exact = [fit for fit in fits if fit[1] == options.image]
+        usual = [fit for fit in fits if fit[1][0] in (1, 3)]
+        fits = exact or (usual if len(usual) == 1 else fits)
+    if len(fits) != 1:
+        raise DataError(
+            f"{where}: of the shape {shape}, {'either' if fits else 'neither'} axis may hold the channels; "
+            "say which: layout='nchw' or layout='nhwc'"
+        )
+    return fits[0]
 
 
-def _nchw(rows: NDArray[Any]) -> NDArray[Any]:
-    """Any known layout -> (n,3,32,32)."""
-    item = rows.shape[1:]
-    if item in ((32, 32, 3), (32, 32, 1)):
-        rows = np.moveaxis(rows, -1, 1)
-    elif item == (3072,):
-        rows = rows.reshape(-1, 3, 32, 32)
-    elif item == (32, 32):
-        rows = rows[:, np.newaxis]
-    return np.broadcast_to(rows, (len(rows), 3, 32, 32))
-
-
-def _take(rows: Rows, indices: Indices) -> NDArray[Any]:
-    """rows[indices]; of what is not numpy's own, runs of neighbours at a time, in the order of the file."""
-    if isinstance(rows, np.ndarray):
-        return rows[indices]
-    ascending = np.argsort(indices, kind="stable")
-    wanted = indices[ascending]
-    result = np.empty((len(indices), *rows.shape[1:]), rows.dtype.newbyteorder("="))
-    start = 0
-    while start < len(wanted):
-        stop = start + 1
-        while stop < len(wanted) and wanted[stop] == wanted[stop - 1] + 1:
-            stop += 1
-        result[ascending[start:stop]] = rows[int(wanted[start]) : int(wanted[stop - 1]) + 1]
-        start = stop
-    return result
-
-
-def _labels(
-    labels: Rows, count: int, classes: tuple[str, ...] | None, where: str
-) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    if labels.shape not in ((count,), (count, 1)):
-        found = f"{labels.shape[0]} labels" if len(labels.shape) == 1 else f"the shape {labels.shape}"
-        raise DataError(f"{where}: expected {count} labels, one an image, found {found}")
-    values = np.asarray(labels[:]).reshape(-1)
-    if values.dtype.kind not in "iu":
-        raise DataError(f"{where}: expected integers, found {values.dtype}")
-    wrong = np.flatnonzero((values < 0) | (values >= (len(classes) if classes else _MOST_CLASSES)))
-    if len(wrong):
-        known = f"0 to {len(classes) - 1}" if classes else f"0 to {_MOST_CLASSES - 1:,}"
-        raise DataError(f"{where}: record {wrong[0]} has the label {values[wrong[0]]}, expected {known}")
-    numbers = values.astype(np.int64)
-    return numbers, classes or tuple(str(label) for label in range(int(numbers.max(initial=-1)) + 1))
+def _row(values: int, options: Options, where: str, shape: tuple[int, ...]) -> Size:
+    """The size of an image of so many values: the caller's, else that of a square in grey or RGB."""
+    if options.image is not None and math.prod(options.image) == values:
+        return options.image
+    side = math.isqrt(values)
+    if side * side == values:
+        return 1, side, side
+    side = math.isqrt(values // 3)
+    if 3 * side * side == values:
+        return 3, side, side
+    raise DataError(
+        f"{where}: rows of {values:,} values are no square image in grey or RGB (found the shape {shape}); "
+        "say its size: image=(channels, height, width)"
+    )

@@ -16,7 +16,7 @@ from .order import dataloader_order
 
 @dataclass(frozen=True)
 class Batch:
-    #: float32 (n,3,32,32)
+    #: float32 (n, c, h, w)
     images: NDArray[np.float32]
     #: int64 (n,), or None where the data has no labels.
     labels: NDArray[np.int64] | None
@@ -29,7 +29,7 @@ class Loader:
 
     shuffle: the order of PyTorch's DataLoader (see `order`); otherwise the data set's own.
     drop_last: leaves out what does not fill a batch, unless there is no full batch at all.
-    ahead: how many batches may wait, decoded. A batch of 64 takes 0.8 MB.
+    ahead: how many batches may wait, decoded. A batch of 64 images of 32x32 in RGB takes 0.8 MB.
     """
 
     def __init__(

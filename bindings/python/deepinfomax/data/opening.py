@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
+from typing import SupportsIndex
 
 import numpy as np
 
-from .dataset import Dataset, Joined
+from . import cifar, idx, known, stl10
+from .conversion import Conversion
+from .dataset import Converted, Dataset, Joined, without_damaged
 from .errors import DataError, MissingPackage
+from .options import MAX_BYTES, Options, image_size
 from .parts import Parts
+from .pictures import SUFFIXES
 
 #: Every n-th image is held out where the data has no test set of its own.
 HELD_OUT = 10
@@ -28,31 +34,68 @@ _BY_SUFFIX = {
     ".tar.gz": "cifar",
     ".tgz": "cifar",
     ".tar": "cifar",
-    **dict.fromkeys((".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"), "folder"),
+    "-ubyte": "idx",
+    "-ubyte.gz": "idx",
+    **dict.fromkeys(SUFFIXES, "folder"),
 }
 
 
-def open_dataset(source: str | Path | None = None, *, labelled: bool = False, split: str = "all") -> Dataset:
+def open_dataset(
+    source: str | Path | None = None,
+    *,
+    labelled: bool = False,
+    split: str = "all",
+    image: Sequence[SupportsIndex] | None = None,
+    resize: str = "fit",
+    part: str | None = None,
+    labels: str = "fine",
+    layout: str = "auto",
+    max_pixels: int | None = None,
+    max_bytes: int = MAX_BYTES,
+    skip_damaged: bool = False,
+) -> Dataset:
     """Opens images, and checks what can be checked without decoding them all.
 
-    source: a folder with CIFAR-10's binary files or their .tar.gz; a folder of images, whose subfolders are the
-      classes; one image; an .npy, .npz or HDF5 file. None: patches of scikit-learn's two sample photographs, or, with
-      `labelled`, its handwritten digits. "photographs" and "digits" name these, where no file is called so.
+    source: a folder of images, whose subfolders are the classes; one image; an .npy, .npz or HDF5 file; MNIST's idx files,
+      CIFAR-10 and CIFAR-100 (binary or Python version, also as .tar.gz), STL-10: their folder, torchvision's root, or one
+      file. None: patches of scikit-learn's two sample photographs, or, with `labelled`, its handwritten digits.
+      "photographs" and "digits" name these, where no file is called so.
     labelled: labels are asked for; it is an error if there are none.
     split: "all"; "train"; "validation" (or "test"): the data's own test set (test_batch.bin, a folder `test`, arrays
-      x_test, y_test), else every tenth image. "train" is what is not "validation".
+      x_test, y_test), else every tenth image. "train" is what is not "validation". Of idx files and STL-10, the training
+      images alone are split; "test" is the part `test`.
+    image: (channels, height, width) to make of every image; None: the size that all have, or an error that says which
+      sizes there are.
+    resize: how: "fit" inside, padded with black; "crop" the middle; "stretch"; "none": another size is an error. See
+      docs/data.md.
+    part: of data that comes in parts, one alone: "train", "test" (or "t10k"), "unlabeled" (STL-10).
+    labels: CIFAR-100's "fine" or "coarse" ones.
+    layout: of arrays whose shape leaves it open, "nchw" or "nhwc".
+    max_pixels: images of more are refused before they are decoded; None: 67,108,864, or Pillow's own limit if that was
+      set lower. max_bytes: what compressed files may unpack to in memory.
+    skip_damaged: reads every image once, and leaves out those that cannot be read; `skipped` of the data set names them.
 
     Raises DataError, which names the file and the record; MissingPackage where the format needs a package that is not
-    installed; ValueError for another split.
+    installed; ValueError for options that there are not.
     """
     if split not in SPLITS:
         raise ValueError(f"split: expected one of {', '.join(SPLITS)}, found {split!r}")
-    parts = _open(source, labelled)
-    dataset = _split(parts, SPLITS[split])
+    options = Options(image_size(image), resize, part, labels, layout, max_pixels, max_bytes, skip_damaged)
+    try:
+        parts, whole = _open(source, labelled, split, options)
+    except OSError as error:
+        raise DataError(f"{error.filename or source}: {error.strerror or error}") from error
+    except MemoryError as error:
+        raise DataError(f"{source}: there is not enough memory to read it: {error}") from error
+    dataset = _split(parts, "all" if whole else SPLITS[split])
     if labelled and dataset.labels is None:
         raise DataError(f"{source}: there are no labels; {parts.labels_would_be}")
     if len(dataset) == 0:
         raise DataError(f"{source}: no images" + ("" if split == "all" else f" for the split {split!r}"))
+    if skip_damaged:
+        dataset = without_damaged(dataset)
+        if len(dataset) == 0:
+            raise DataError(f"{source}: every image is damaged; the first: {dataset.skipped[0][1]}")
     return dataset
 
 
@@ -61,41 +104,63 @@ def is_sample(source: str | Path) -> bool:
     return str(source) in SAMPLES and not Path(source).exists()
 
 
-def _open(source: str | Path | None, labelled: bool) -> Parts:
+def _open(source: str | Path | None, labelled: bool, split: str, options: Options) -> tuple[Parts, bool]:
+    """The parts, converted, and whether they are what the split asks for already."""
+    whole = False
     if source is None or is_sample(source):
         from . import samples
 
         digits = labelled if source is None else str(source) == "digits"
-        return Parts(samples.digits() if digits else samples.photographs())
-    path = Path(source)
-    try:
-        return _module(path).open_parts(path)  # type: ignore[no-any-return]
-    except (DataError, MissingPackage):
-        raise
-    except OSError as error:
-        raise DataError(f"{error.filename or path}: {error.strerror or error}") from error
-    except MemoryError as error:
-        raise DataError(f"{path}: there is not enough memory to read it: {error}") from error
+        parts = Parts((samples.digits if digits else samples.photographs)(options))
+    else:
+        path, module = _format(Path(source))
+        if module in ("idx", "stl10") and split == "test" and options.part is None and path.is_dir():
+            options, whole = dataclasses.replace(options, part="test"), True
+        parts = importlib.import_module(f".{module}", __package__).open_parts(path, options)
+        if module not in ("idx", "stl10"):
+            parts = _part(parts, options.part, path)
+    if options.image is None:
+        return parts, whole
+    conversion = Conversion(options.image, options.resize)
+    converted = [
+        part if part is None or part.image_size == conversion.size else Converted(part, conversion)
+        for part in (parts.train, parts.test)
+    ]
+    assert converted[0] is not None
+    return Parts(converted[0], converted[1], parts.labels_would_be), whole
 
 
-def _module(path: Path) -> ModuleType:
+def _format(path: Path) -> tuple[Path, str]:
+    """What to open, and the module that does."""
     name = path.name.lower()
     if path.is_dir():
-        from . import cifar
-
-        kind = "cifar" if cifar.is_folder(path) else "folder"
-    elif not path.exists():
+        return known.find(path) or (path, "folder")
+    if not path.exists():
         raise DataError(f"{path}: no such file or folder")
-    elif not path.is_file():
+    if not path.is_file():
         raise DataError(f"{path}: neither a file nor a folder")
-    else:
-        found = next((module for suffix, module in _BY_SUFFIX.items() if name.endswith(suffix)), None)
-        if found is None:
-            raise DataError(
-                f"{path}: expected a folder or one of *{', *'.join(_BY_SUFFIX)}; the name's ending tells the format"
-            )
-        kind = found
-    return importlib.import_module(f".{kind}", __package__)
+    if stl10.is_file(path):
+        return path, "stl10"
+    for suffix, module in _BY_SUFFIX.items():
+        if name.endswith(suffix):
+            return path, module
+    if cifar.is_file(path):
+        return path, "cifar"
+    if idx.is_file(path):
+        return path, "idx"
+    raise DataError(
+        f"{path}: expected a folder or one of *{', *'.join(_BY_SUFFIX)}; the name's ending tells the format"
+    )
+
+
+def _part(parts: Parts, part: str | None, path: Path) -> Parts:
+    """The one that is asked for, of formats that open both."""
+    there = {"train": parts.train} if parts.test is None else {"train": parts.train, "test": parts.test}
+    if part is None:
+        return parts
+    if part not in there:
+        raise DataError(f"{path}: no images of the part {part!r}; found {', '.join(there)}")
+    return Parts(there[part], labels_would_be=parts.labels_would_be)
 
 
 def _split(parts: Parts, split: str) -> Dataset:
@@ -107,4 +172,3 @@ def _split(parts: Parts, split: str) -> Dataset:
     numbers = np.arange(len(train))
     held_out = numbers % HELD_OUT == HELD_OUT - 1
     return train.subset(numbers[held_out if split == "validation" else ~held_out])
-

@@ -1,4 +1,4 @@
-"""What a format's `open_parts(path)` gives."""
+"""What a format's `open_parts(path, options)` gives."""
 
 from __future__ import annotations
 

@@ -7,31 +7,35 @@ import numpy as np
 from .. import photographs as _photographs
 from .dataset import Dataset, Ids, InMemory
 from .errors import MissingPackage
+from .options import Options
 
 
-def photographs() -> Dataset:
-    """The two sample photographs in patches: 520 images, without labels."""
+def photographs(options: Options) -> Dataset:
+    """The two sample photographs in patches of the size that is asked for; of 32x32: 520 images, without labels."""
+    _, height, width = options.image or (3, 32, 32)
     try:
-        patches = _photographs.patches()
+        patches = _photographs.patches(height, width)
     except ImportError as error:
         raise _missing("without data of your own, the sample photographs need", error) from error
     images = np.ascontiguousarray(np.moveaxis(patches, -1, -3))
-    return InMemory("scikit-learn's sample photographs", images, ids=Ids(len(images), "patch {}".format))
+    return InMemory("scikit-learn's sample photographs", images, ids=Ids(len(images), "patch {}"))
 
 
-def digits() -> Dataset:
-    """The handwritten digits, 8x8 in 17 greys: 1,797 images of 10 classes, each pixel as 4x4 pixels in grey."""
+def digits(options: Options) -> Dataset:
+    """The handwritten digits, 8x8 in 17 greys: 1,797 images of 10 classes, each pixel repeated as often as it fits."""
     try:
         from sklearn.datasets import load_digits
 
         bunch = load_digits()
     except ImportError as error:
         raise _missing("without data of your own, the sample digits need", error) from error
-    grey = np.rint(np.asarray(bunch.images) * (255 / 16)).astype(np.uint8)  # (n,8,8)
-    large = grey.repeat(4, axis=1).repeat(4, axis=2)
-    images = np.repeat(large[:, np.newaxis], 3, axis=1)
+    channels, height, width = options.image or (3, 32, 32)
+    times = max(1, min(height, width) // 8)
+    grey = np.rint(np.asarray(bunch.images) * (255 / 16)).astype(np.uint8)  # (n, 8, 8)
+    large = grey.repeat(times, axis=1).repeat(times, axis=2)
+    images = np.repeat(large[:, np.newaxis], 3 if channels == 3 else 1, axis=1)
     labels = np.asarray(bunch.target).astype(np.int64)
-    return InMemory("scikit-learn's digits", images, labels, tuple("0123456789"), Ids(len(images), "digit {}".format))
+    return InMemory("scikit-learn's digits", images, labels, tuple("0123456789"), Ids(len(images), "digit {}"))
 
 
 def _missing(purpose: str, error: ImportError) -> MissingPackage:

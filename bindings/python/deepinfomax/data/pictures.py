@@ -1,0 +1,200 @@
+"""One image file -> bytes of pixels, by Pillow. What a file's pixels mean is decided here, or the file is refused.
+
+- Only the formats that are named here are tried, whatever a file's name says: no other decoder of Pillow's runs, and none
+  of the programs that some of these start (EPS: ghostscript).
+- The orientation that a camera notes (EXIF) is applied. Of an animation or a file of several pages, the first picture.
+- Transparency of any kind is composited on white.
+- 16 bits of grey become 8: the upper ones. White is the largest value, also where a TIFF file counts the other way.
+- 32-bit integers and floating-point pixels have no scale that is known, Lab and others no conversion: refused.
+- More pixels than allowed: refused before they are decoded.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+import threading
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .conversion import Conversion, pillow
+from .errors import DataError
+from .options import MAX_PIXELS, Options, Size
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "TIFF")
+#: What Pillow's decoders raise on damaged files.
+_DAMAGE = (
+    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError, ZeroDivisionError,
+    OverflowError, MemoryError, RuntimeError, NotImplementedError, AssertionError, struct.error,
+)  # fmt: skip
+#: Modes whose pixels are known; the numbers of channels that are left when transparency is gone.
+_CHANNELS = {
+    "1": 1, "L": 1, "LA": 1, "La": 1, "I;16": 1, "I;16L": 1, "I;16B": 1, "I;16N": 1,
+    "P": 3, "PA": 3, "RGB": 3, "RGBA": 3, "RGBa": 3, "RGBX": 3, "CMYK": 3, "YCbCr": 3,
+}  # fmt: skip
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274
+_WHITE_IS_ZERO = 0
+_limit = threading.Lock()
+
+
+def is_image(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES)
+
+
+class Unreadable(Exception):
+    """What is the matter with a file: "is damaged: ..."; whoever knows its number makes it a DataError."""
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """A regular file: opening a FIFO would wait for its writer, a device might do anything. Raises Unreadable."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise Unreadable("is neither a file nor a folder")
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        file = os.fdopen(descriptor, "rb")
+    except (OSError, ValueError) as error:
+        raise Unreadable(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise Unreadable("is neither a file nor a folder")
+    return file
+
+
+def size(path: Path, options: Options) -> Size:
+    """(channels, height, width) as the header tells them. Raises Unreadable."""
+    with open_file(path) as file, _opened(file, path, options) as image:
+        channels = _channels(image)
+        width, height = image.size
+        # Pillow would decode a PNG to look for what stands behind its pixels.
+        turned = image.format != "PNG" or "exif" in image.info
+        if turned and _orientation(image) >= 5:
+            width, height = height, width
+        return channels, height, width
+
+
+def decode(path: Path, options: Options, wanted: Conversion | None) -> NDArray[np.uint8]:
+    """uint8 (c, h, w), as `wanted` or as the file has it. Raises Unreadable."""
+    with open_file(path) as file, _opened(file, path, options) as image:
+        _channels(image)
+        try:
+            if wanted is not None and wanted.size[1:] != (image.height, image.width):
+                # A JPEG decoder can leave out detail that scaling would drop: several times as fast for photographs.
+                longest = max(wanted.size[1:])
+                image.draft(None, (4 * longest, 4 * longest))
+            image.load()
+            orientation = _orientation(image)
+            plain = _turned(_plain(image), orientation)
+            if wanted is not None:
+                return wanted.picture(plain)
+            pixels = np.asarray(plain, np.uint8)
+            return pixels[np.newaxis] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
+        except (*_DAMAGE, pillow().DecompressionBombError) as error:
+            raise Unreadable(f"is damaged: {_reason(error, path)}") from error
+
+
+def _opened(file: IO[bytes], path: Path, options: Options) -> Any:
+    """Its header read, its number of pixels checked."""
+    image_module = pillow()
+    most = options.max_pixels
+    try:
+        with _limit:
+            # Pillow's limit is a global: its warnings and errors would come before ours, which says what to do.
+            pillows = image_module.MAX_IMAGE_PIXELS
+            image_module.MAX_IMAGE_PIXELS = None
+            try:
+                image = image_module.open(file, formats=FORMATS)
+            finally:
+                image_module.MAX_IMAGE_PIXELS = pillows
+    except image_module.UnidentifiedImageError as error:
+        raise Unreadable(f"cannot be read: it is none of {', '.join(FORMATS)}, or its header is damaged") from error
+    except _DAMAGE as error:
+        raise Unreadable(f"cannot be read: {_reason(error, path)}") from error
+    if most is None:
+        most = min(MAX_PIXELS, pillows or MAX_PIXELS)
+    if image.width * image.height > most:
+        found = f"{image.width}x{image.height} = {image.width * image.height:,} pixels"
+        image.close()
+        raise Unreadable(f"has {found}, {most:,} are decoded at most; max_pixels= (--max-pixels) allows more")
+    return image
+
+
+def _channels(image: Any) -> int:
+    mode = image.mode
+    if mode == "I" and image.format in ("PNG", "PPM"):  # Older versions of Pillow: 16 bits of grey.
+        return 1
+    if mode == "F":
+        raise Unreadable("has floating-point pixels, whose scale is not known; save it with 8 or 16 bits")
+    if mode.startswith("I") and mode not in _CHANNELS:
+        raise Unreadable("has 32-bit or signed integers, whose scale is not known; save it with 8 or 16 bits")
+    if mode not in _CHANNELS:
+        raise Unreadable(f"has pixels of the kind {mode}, which is not known; save it in RGB")
+    return _CHANNELS[mode]
+
+
+def _plain(image: Any) -> Any:
+    """In mode L or RGB, eight bits each, without transparency."""
+    grey = _channels(image) == 1
+    if image.mode.startswith("I"):
+        return pillow().fromarray(_upper_bits(image))
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        if image.mode == "La":
+            image = image.convert("LA")
+        image = image.convert("RGBA")
+        white = pillow().new("RGBA", image.size, (255, 255, 255, 255))
+        image = pillow().alpha_composite(white, image).convert("RGB")
+        return image.getchannel(0) if grey else image
+    mode = "L" if grey else "RGB"
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _upper_bits(image: Any) -> NDArray[np.uint8]:
+    """16 bits of grey -> 8, (h, w)"""
+    values = np.asarray(image).astype(np.int64)
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(_BITS_PER_SAMPLE, (16,))
+    bits = int(bits[0] if isinstance(bits, tuple) else bits)
+    values = np.clip(values >> (bits - 8 if 8 <= bits <= 16 else 8), 0, 255)
+    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        values = 255 - values
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        values[np.asarray(image) == transparent] = 255
+    grey: NDArray[np.uint8] = values.astype(np.uint8)
+    return grey
+
+
+def _orientation(image: Any) -> int:
+    """1 to 8; of notes that cannot be read, 1: every program shows such pictures as they are."""
+    try:
+        found = image.getexif().get(_ORIENTATION, 1)
+    except _DAMAGE:
+        return 1
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+
+
+def _turned(image: Any, orientation: int) -> Any:
+    turns = pillow().Transpose
+    turn = {
+        2: turns.FLIP_LEFT_RIGHT,
+        3: turns.ROTATE_180,
+        4: turns.FLIP_TOP_BOTTOM,
+        5: turns.TRANSPOSE,
+        6: turns.ROTATE_270,
+        7: turns.TRANSVERSE,
+        8: turns.ROTATE_90,
+    }.get(orientation)
+    return image if turn is None else image.transpose(turn)
+
+
+def _reason(error: BaseException, path: Path) -> str:
+    if isinstance(error, MemoryError):
+        return "there is not enough memory to decode it"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = str(error).replace(repr(str(path)), "it").replace(str(path), "it")
+    return text or type(error).__name__

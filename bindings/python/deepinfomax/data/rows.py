@@ -1,0 +1,90 @@
+"""Arrays whose rows are read when they are asked for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Rows(Protocol):
+    """numpy's arrays, rows mapped from a file, HDF5 data sets."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    def __getitem__(self, index: Any) -> Any: ...
+
+
+class FileRows:
+    """Rows mapped from a file: only what is read takes memory, and only while it does. Pickled as their place in it.
+
+    The file's length is the caller's to check.
+    """
+
+    def __init__(
+        self, path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], *, offset: int = 0, order: str = "C"
+    ) -> None:
+        self.shape, self.dtype = shape, dtype
+        self._place = (os.path.abspath(path), offset, order)
+        self._array = self._map()
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        return np.asarray(self._array[index])
+
+    def reshaped(self, shape: tuple[int, ...]) -> FileRows:
+        """The same bytes, in other rows."""
+        path, offset, order = self._place
+        return FileRows(Path(path), self.dtype, shape, offset=offset, order=order)
+
+    def _map(self) -> NDArray[Any]:
+        path, offset, order = self._place
+        if 0 in self.shape:  # There is nothing to map.
+            return np.empty(self.shape, self.dtype)
+        return np.memmap(path, self.dtype, "r", offset, self.shape, order)  # type: ignore[call-overload,no-any-return]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_array"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        self._array = self._map()
+
+
+class Columns:
+    """Rows of bytes, of which the first `skip` are labels and the rest an image of `size`; the columns of the image may
+    stand before its rows (`swapped`)."""
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, rows: Rows, skip: int, size: tuple[int, int, int], *, swapped: bool = False) -> None:
+        self.shape = (rows.shape[0], *size)
+        self._rows, self._skip, self._swapped = rows, skip, swapped
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        rows = np.asarray(self._rows[index])[:, self._skip :]
+        channels, height, width = self.shape[1:]
+        if self._swapped:
+            return rows.reshape(-1, channels, width, height).swapaxes(2, 3)
+        return rows.reshape(-1, channels, height, width)
+
+
+def take(rows: Rows, indices: NDArray[np.int64]) -> NDArray[Any]:
+    """rows[indices]; of an HDF5 data set, runs of neighbours at a time, in the order of the file."""
+    if isinstance(rows, (np.ndarray, FileRows)):
+        return rows[indices]
+    ascending = np.argsort(indices, kind="stable")
+    wanted = indices[ascending]
+    result = np.empty((len(indices), *rows.shape[1:]), rows.dtype.newbyteorder("="))
+    start = 0
+    while start < len(wanted):
+        stop = start + 1
+        while stop < len(wanted) and wanted[stop] == wanted[stop - 1] + 1:
+            stop += 1
+        result[ascending[start:stop]] = rows[int(wanted[start]) : int(wanted[stop - 1]) + 1]
+        start = stop
+    return result

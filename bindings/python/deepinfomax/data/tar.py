@@ -1,0 +1,77 @@
+"""Some files of a .tar or .tar.gz, in memory."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import tarfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from .errors import DataError
+
+
+def read(path: Path, wanted: Callable[[str], bool], max_bytes: int) -> tuple[list[str], dict[str, Any]]:
+    """The names of all files, without their folders, and the bytes of those that are wanted: uint8 arrays.
+
+    Raises DataError for a damaged archive, and for one that unpacks to more than is allowed.
+    """
+    files: dict[str, Any] = {}
+    names: list[str] = []
+    held = 0
+    try:
+        # tarfile's own way of reading gzip does not verify the checksum; this one does, at the end.
+        with _decompressed(path) as whole:
+            stream = _Bounded(whole, max_bytes, path)
+            with tarfile.open(fileobj=stream, mode="r|") as archive:  # type: ignore[call-overload]
+                for member in archive:
+                    name = os.path.basename(member.name)
+                    if not member.isfile():
+                        continue
+                    names.append(name)
+                    if wanted(name):
+                        file = archive.extractfile(member)
+                        assert file is not None
+                        held += member.size  # A sparse file's zeros are not in the stream.
+                        if held > max_bytes:
+                            raise stream.too_large()
+                        files[name] = np.frombuffer(file.read(), np.uint8)
+            while stream.read(1 << 20):
+                pass
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        where = f" after {names[-1]}" if names else ""
+        raise DataError(f"{path}: the archive is damaged or cut short{where}: {error}; download it again") from error
+    return names, files
+
+
+class _Bounded:
+    """A stream that ends with an error when more comes out of it than is allowed."""
+
+    def __init__(self, stream: IO[bytes] | io.BufferedIOBase, most: int, path: Path) -> None:
+        self._stream, self._left, self._most, self._path = stream, most, most, path
+
+    def read(self, count: int) -> bytes:
+        content = self._stream.read(count)
+        self._left -= len(content)
+        if self._left < 0:
+            raise self.too_large()
+        return content
+
+    def too_large(self) -> DataError:
+        return DataError(
+            f"{self._path}: unpacks to more than {self._most:,} bytes, which are allowed; unpack it yourself, or allow "
+            "more: max_bytes="
+        )
+
+
+def _decompressed(path: Path) -> io.BufferedIOBase:
+    with open(path, "rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path, "rb") if compressed else open(path, "rb")
