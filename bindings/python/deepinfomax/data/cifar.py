@@ -81,11 +81,8 @@ def is_folder(path: Path) -> bool:
 
 
 def is_file(path: Path) -> bool:
-    """A file of the Python version, whose names have no endings: by its name and its first byte, that of a pickle."""
-    if not (_PYTHON_10.matches(path.name) or _PYTHON_100.matches(path.name)):
-        return False
-    with open(path, "rb") as file:
-        return file.read(1) == b"\x80"
+    """A file of the Python version, by its name, which has no ending."""
+    return _PYTHON_10.matches(path.name) or _PYTHON_100.matches(path.name)
 
 
 def open_parts(path: Path, options: Options) -> Parts:

@@ -147,7 +147,8 @@ class ArrayImages(Dataset):
         count = max(1, min(64, len(self), _LOOK // (8 * math.prod(self.image_size))))
         some = np.unique(np.linspace(0, len(self) - 1, count).astype(np.int64))
         largest = np.abs(self.pixels(some)).max(axis=(1, 2, 3))
-        beyond = np.flatnonzero(largest > _LARGEST)
+        # What is not finite is reported where it is read.
+        beyond = np.flatnonzero(np.isfinite(largest) & (largest > _LARGEST))
         if len(beyond):
             raise DataError(
                 f"{self._where}: record {some[beyond[0]]} has values up to {largest[beyond[0]]:g}; floating-point "

@@ -144,10 +144,10 @@ def _format(path: Path) -> tuple[Path, str]:
     for suffix, module in _BY_SUFFIX.items():
         if name.endswith(suffix):
             return path, module
-    if cifar.is_file(path):
-        return path, "cifar"
     if idx.is_file(path):
         return path, "idx"
+    if cifar.is_file(path):
+        return path, "cifar"
     raise DataError(
         f"{path}: expected a folder or one of *{', *'.join(_BY_SUFFIX)}; the name's ending tells the format"
     )

@@ -37,7 +37,7 @@ _CHANNELS = {
     "1": 1, "L": 1, "LA": 1, "La": 1, "I;16": 1, "I;16L": 1, "I;16B": 1, "I;16N": 1,
     "P": 3, "PA": 3, "RGB": 3, "RGBA": 3, "RGBa": 3, "RGBX": 3, "CMYK": 3, "YCbCr": 3,
 }  # fmt: skip
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274
+_IMAGE_WIDTH, _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 256, 258, 262, 274
 _WHITE_IS_ZERO = 0
 _limit = threading.Lock()
 
@@ -71,8 +71,10 @@ def size(path: Path, options: Options) -> Size:
         channels = _channels(image)
         width, height = image.size
         # Pillow would decode a PNG to look for what stands behind its pixels.
-        turned = image.format != "PNG" or "exif" in image.info
-        if turned and _orientation(image) >= 5:
+        known = image.format != "PNG" or "exif" in image.info
+        # Of a TIFF file it tells the size as turned already, if it turns it.
+        done = image.format == "TIFF" and image.tag_v2.get(_IMAGE_WIDTH) != width
+        if known and not done and _orientation(image) >= 5:
             width, height = height, width
         return channels, height, width
 

@@ -41,7 +41,9 @@ class _Array:
 _RECONSTRUCT = {"numpy.core.multiarray _reconstruct", "numpy._core.multiarray _reconstruct"}
 _FROMBUFFER = {"numpy.core.numeric _frombuffer", "numpy._core.numeric _frombuffer"}
 _ENCODE, _NDARRAY, _DTYPE = "_codecs encode", "numpy ndarray", "numpy dtype"
-_KNOWN = _RECONSTRUCT | _FROMBUFFER | {_ENCODE, _NDARRAY, _DTYPE}
+#: How the older protocols write b"".
+_BYTES = "__builtin__ bytes"
+_KNOWN = _RECONSTRUCT | _FROMBUFFER | {_ENCODE, _NDARRAY, _DTYPE, _BYTES}
 _MARK = _Mark()
 #: Integers and bytes; an array of objects would need a stack of its own.
 _CODES = frozenset(("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8", "b1"))
@@ -162,6 +164,8 @@ def _made(function: Any, arguments: Any) -> Any:
         if encoding not in ("latin1", "latin-1"):
             raise NotPlain("damaged: bytes in an unknown encoding")
         return text.encode("latin-1")
+    if function == _BYTES and not arguments:
+        return b""
     if function in _FROMBUFFER:
         content, dtype, shape, order = arguments
         array = _Array()

@@ -1,0 +1,247 @@
+"""Small files that promise much: refused by what their header says, in a process that may have little memory."""
+
+import gzip
+import io
+import os
+import struct
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+import zlib
+
+import numpy as np
+import pytest
+from data_fixtures import png, random_images
+from deepinfomax.data import DataError, open_dataset
+from weights_fixtures import CHILD
+
+#: The address space of the process that opens a bomb. numpy, h5py and Pillow take a part of it.
+LIMIT = 1 << 30
+
+
+def refused(path, code="open_dataset(sys.argv[1])", seconds=20):
+    """The message with which a process of its own, with little memory, refuses."""
+    program = (
+        "import sys, resource\n"
+        "import numpy, deepinfomax.data\n"
+        "from deepinfomax.data import open_dataset, DataError\n"
+        f"resource.setrlimit(resource.RLIMIT_AS, ({LIMIT}, {LIMIT}))\n"
+        f"try:\n    {code}\n"
+        "except DataError as error:\n    print(error)\n    sys.exit(3)\n"
+    )
+    # Each thread of numpy's BLAS takes address space.
+    child = {**CHILD, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, env=child, timeout=120)
+    assert done.returncode == 3, (done.returncode, done.stdout, done.stderr[-2000:])
+    assert time.monotonic() - start < seconds
+    return done.stdout
+
+
+def npz_of_zeros(path, header_shape, promised, size):
+    """A member of `size` bytes of zeros behind a header that names a shape; the directory promises another size."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": header_shape})
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive, archive.open("images.npy", "w") as file:
+        file.write(header.getvalue())
+        file.write(bytes(size))
+    content = bytearray(path.read_bytes())
+    place = content.rindex(b"PK\x01\x02")
+    content[place + 24 : place + 28] = struct.pack("<I", len(header.getvalue()) + promised)
+    path.write_bytes(content)
+
+
+def test_an_npz_of_3_gb(tmp_path):
+    path = tmp_path / "x.npz"
+    npz_of_zeros(path, (1_000_000, 3, 32, 32), 3_072_000_000, 1 << 20)
+    message = refused(path)
+    assert "unpacks to 3,072,000,128 bytes in memory, 2,147,483,648 are allowed" in message and "max_bytes=" in message
+
+
+def test_an_npz_whose_header_promises_little(tmp_path):
+    path = tmp_path / "x.npz"
+    npz_of_zeros(path, (10, 3, 32, 32), 1_500_000_000, 1 << 20)
+    assert "images.npy: 1500000000 bytes of values, the header names uint8 (10, 3, 32, 32)" in refused(path)
+
+
+@pytest.mark.parametrize("size", [1 << 10, 100 << 20])
+def test_an_npz_that_holds_another_size(tmp_path, size):
+    """Less or more than the directory and the header promise."""
+    path = tmp_path / "x.npz"
+    npz_of_zeros(path, (10, 3, 32, 32), 30_720, size)
+    assert "x.npz" in refused(path)
+
+
+def test_max_bytes(tmp_path):
+    np.savez_compressed(tmp_path / "x.npz", images=random_images(4))
+    with pytest.raises(DataError, match="unpacks to 12,416 bytes in memory, 12,000 are allowed"):
+        open_dataset(tmp_path / "x.npz", max_bytes=12_000)
+    np.savez(tmp_path / "y.npz", images=random_images(4))
+    assert len(open_dataset(tmp_path / "y.npz", max_bytes=12_000)) == 4, "it is mapped, not read"
+
+
+def test_a_tar_gz_over_4_gb(tmp_path):
+    """Of a file that is wanted the size is known from its header; what is passed over counts as it is unpacked."""
+    path = tmp_path / "x.tar.gz"
+    zeros = gzip.compress(bytes(1 << 22), 1)
+    for name, code in (
+        ("data_batch_1.bin", "open_dataset(sys.argv[1])"),
+        ("something else", "open_dataset(sys.argv[1], max_bytes=300 << 20)"),
+    ):
+        header = tarfile.TarInfo(name)
+        header.size = 4_300_000_000
+        path.write_bytes(gzip.compress(header.tobuf(tarfile.GNU_FORMAT)) + zeros * 1026)
+        assert path.stat().st_size < 30 << 20
+        assert "unpacks to more than" in refused(path, code)
+
+
+def test_a_sparse_file_in_an_archive(tmp_path):
+    """Its zeros are not in the stream."""
+    sparse = tarfile.TarInfo("data_batch_1.bin")
+    sparse.pax_headers = {"GNU.sparse.major": "0", "GNU.sparse.minor": "1", "GNU.sparse.name": "data_batch_1.bin",
+                          "GNU.sparse.size": str(1 << 40), "GNU.sparse.numblocks": "1", "GNU.sparse.map": f"{(1 << 40) - 1},1"}  # fmt: skip
+    sparse.size = 1
+    with tarfile.open(tmp_path / "x.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(sparse, io.BytesIO(b"x"))
+    assert "unpacks to more than" in refused(tmp_path / "x.tar")
+
+
+def png_of_zeros(width, height):
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    packer = zlib.compressobj(9)
+    pixels = b"".join(packer.compress(bytes(1 + width // 8)) for _ in range(height)) + packer.flush()
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def test_a_png_of_many_pixels(tmp_path):
+    """One bit a pixel in the file, four bytes and more of each in memory: refused by the header."""
+    pytest.importorskip("PIL")
+    path = tmp_path / "x.png"
+    path.write_bytes(png_of_zeros(13_000, 13_000))
+    assert path.stat().st_size < 30_000
+    message = refused(path)
+    assert "x.png: image 0 has 13000x13000 = 169,000,000 pixels, 67,108,864 are decoded at most" in message
+    assert "max_pixels= (--max-pixels) allows more" in message
+
+
+def test_max_pixels(tmp_path):
+    """Larger scans are a matter of saying so; Pillow's own limit, which has no word for it, is not in the way."""
+    Image = pytest.importorskip("PIL.Image")
+    (tmp_path / "x.png").write_bytes(png(random_images(1)[0]))
+    with pytest.raises(DataError, match="has 32x32 = 1,024 pixels, 1,000 are decoded at most"):
+        open_dataset(tmp_path, max_pixels=1_000)
+    limit = Image.MAX_IMAGE_PIXELS
+    try:
+        Image.MAX_IMAGE_PIXELS = 100
+        assert len(open_dataset(tmp_path, max_pixels=1024)) == 1
+        assert Image.MAX_IMAGE_PIXELS == 100
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+    np.save(tmp_path / "x.npy", np.zeros((1, 100, 100), np.uint8))
+    with pytest.raises(DataError, match="images of 100x100 in grey, 10,000 pixels; 9,999 are read at most"):
+        open_dataset(tmp_path / "x.npy", max_pixels=9_999)
+
+
+def test_a_webp_of_many_pixels(tmp_path):
+    """Its decoder takes the memory of the whole canvas when it is opened."""
+    pytest.importorskip("PIL")
+    features = struct.pack("<I", 0) + (16_382).to_bytes(3, "little") * 2
+    pixels = struct.pack("<IB", 5 + 20, 0x2F) + bytes(24)
+    chunks = b"VP8X" + struct.pack("<I", 10) + features + b"VP8L" + pixels
+    (tmp_path / "x.webp").write_bytes(b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WEBP" + chunks)
+    assert "x.webp: image 0" in refused(tmp_path / "x.webp")
+
+
+# ---- HDF5
+
+
+def hdf5(path, **arrays):
+    """Name -> (shape, dtype, options); one chunk of each is written."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w") as file:
+        for name, (shape, dtype, options) in arrays.items():
+            array = file.create_dataset(name, shape, dtype, **options)
+            if shape:
+                array[tuple(slice(0, min(length, 1)) for length in shape)] = 1
+
+
+def test_hdf5_with_2_33_labels(tmp_path):
+    path = tmp_path / "x.h5"
+    images = ((10, 8, 8), "u1", {})
+    hdf5(path, images=images, labels=((1 << 33,), "i8", {"chunks": (1 << 20,), "compression": "gzip"}))
+    assert path.stat().st_size < 30_000
+    assert "labels: 68,719,476,736 bytes, 2,147,483,648 are allowed; it is read whole" in refused(path)
+
+
+def test_hdf5_with_2_33_images_and_labels(tmp_path):
+    path = tmp_path / "x.h5"
+    many = 1 << 33
+    packed = {"compression": "gzip"}
+    hdf5(path, images=((many, 8, 8), "u1", {"chunks": (1 << 14, 8, 8), **packed}),
+         labels=((many,), "u1", {"chunks": (1 << 20,), **packed}))  # fmt: skip
+    assert path.stat().st_size < 30_000
+    assert "images: 1 of 524,288 chunks were ever written" in refused(path)
+
+
+def test_hdf5_that_was_never_written(tmp_path):
+    path = tmp_path / "x.h5"
+    hdf5(path, images=((1 << 22, 8, 8), "u1", {"chunks": (1 << 10, 8, 8), "compression": "gzip"}))
+    assert "images: 1 of 4,096 chunks were ever written" in refused(path)
+
+
+def test_hdf5_with_a_huge_chunk(tmp_path):
+    path = tmp_path / "x.h5"
+    hdf5(path, images=((1 << 12, 256, 256), "u1", {"chunks": (1 << 11, 256, 256 // 2), "compression": "gzip"}))
+    assert "67,108,864 bytes, 60,000,000 are allowed; it is read in chunks of that size" in refused(
+        path, "open_dataset(sys.argv[1], max_bytes=60_000_000)"
+    )
+
+
+def test_hdf5_with_many_classes(tmp_path):
+    path = tmp_path / "x.h5"
+    packed = {"chunks": (1 << 24,), "compression": "gzip"}
+    hdf5(path, images=((2, 8, 8), "u1", {}), labels=((2,), "u1", {}), classes=((1 << 24,), "S4", packed))
+    assert "classes: expected 65,536 names of classes at most, found the shape (16777216,)" in refused(path)
+
+
+def test_hdf5_with_long_names_of_classes(tmp_path):
+    path = tmp_path / "x.h5"
+    hdf5(path, images=((2, 8, 8), "u1", {}), labels=((2,), "u1", {}), classes=((65_536,), "S65536", {"chunks": (1,)}))
+    assert "classes: 4,294,967,296 bytes, 2,147,483,648 are allowed; it is read whole" in refused(path)
+
+
+def test_hdf5_finds_a_damaged_record_among_many_quickly(tmp_path):
+    """By halves; one by one, each with a chunk to decode, it took hours for 2^33."""
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        labels = file.create_dataset("labels", data=np.arange(1 << 16) % 9, chunks=(64,), fletcher32=True)
+        file.create_dataset("images", data=np.zeros((1 << 16, 1, 1), np.uint8))
+        offset = labels.id.get_chunk_info(700).byte_offset
+    content = bytearray(path.read_bytes())
+    content[offset + 8] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="labels: record 44800 cannot be read"):
+        open_dataset(path)
+
+
+# ---- Folders
+
+
+def test_links_that_multiply(tmp_path):
+    """2^40 paths to one file: a folder counts once in a class."""
+    folder = tmp_path / "a"
+    for level in range(40):
+        below = folder / "x" if level < 39 else folder
+        below.mkdir(parents=True, exist_ok=True)
+        if level < 39:
+            os.symlink("x", folder / "y")
+        folder = below
+    (folder / "1.png").write_bytes(b"")
+    with pytest.raises(DataError, match="leads to a folder that is already in this class"):
+        open_dataset(tmp_path)
