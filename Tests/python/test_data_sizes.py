@@ -1,5 +1,6 @@
 """Images of any size and number of channels, made into others as the caller says; files and arrays by the same rule."""
 
+import os
 import pickle
 
 import numpy as np
@@ -128,6 +129,25 @@ def test_floats_stay_within_their_own_range(tmp_path):
     np.save(tmp_path / "x.npy", images)
     found = open_dataset(tmp_path / "x.npy", image=(3, 33, 47), resize="stretch").read(slice(None))
     assert found.min() == 0 and found.max() == 1 and np.array_equal(found[:, 0], found[:, 2])
+
+
+def test_padding_is_zero_beside_negative_floats(tmp_path):
+    np.save(tmp_path / "x.npy", np.full((1, 10, 20), -0.5, np.float32))
+    found = open_dataset(tmp_path / "x.npy", image=(1, 40, 40)).read([0])[0, 0]
+    assert (found[:10] == 0).all() and (found[10:30] == -0.5).all() and (found[30:] == 0).all()
+    np.save(tmp_path / "x.npy", np.random.RandomState(0).choice([0.4, 0.6], (1, 10, 20)).astype(np.float32))
+    found = open_dataset(tmp_path / "x.npy", image=(1, 40, 40)).read([0])[0, 0]
+    assert np.float32(0.4) <= found[10:30].min() and found.max() <= np.float32(0.6)
+
+
+def test_a_path_of_bytes(tmp_path):
+    """Not UTF-8: paths are bytes here."""
+    path = os.fsencode(tmp_path) + b"/caf\xe9.npy"
+    with open(path, "wb") as file:
+        np.save(file, np.zeros((2, 4, 4), np.uint8))
+    assert len(open_dataset(path)) == len(open_dataset(os.fsdecode(path))) == 2
+    with pytest.raises(DataError, match=r"caf\\udce9\.npx: no such file"):
+        open_dataset(path[:-1] + b"x")
 
 
 def test_floats_that_are_not_finite_are_reported_after_resizing(tmp_path):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 import numpy as np
 
@@ -41,7 +42,7 @@ _BY_SUFFIX = {
 
 
 def open_dataset(
-    source: str | Path | None = None,
+    source: str | bytes | os.PathLike[Any] | None = None,
     *,
     labelled: bool = False,
     split: str = "all",
@@ -78,6 +79,8 @@ def open_dataset(
     Raises DataError, which names the file and the record; MissingPackage where the format needs a package that is not
     installed; ValueError for options that there are not.
     """
+    if source is not None:
+        source = os.fsdecode(source)
     if split not in SPLITS:
         raise ValueError(f"split: expected one of {', '.join(SPLITS)}, found {split!r}")
     options = Options(image_size(image), resize, part, labels, layout, max_pixels, max_bytes, skip_damaged)
@@ -104,7 +107,7 @@ def is_sample(source: str | Path) -> bool:
     return str(source) in SAMPLES and not Path(source).exists()
 
 
-def _open(source: str | Path | None, labelled: bool, split: str, options: Options) -> tuple[Parts, bool]:
+def _open(source: str | None, labelled: bool, split: str, options: Options) -> tuple[Parts, bool]:
     """The parts, converted, and whether they are what the split asks for already."""
     whole = False
     if source is None or is_sample(source):
