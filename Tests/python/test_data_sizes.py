@@ -188,6 +188,30 @@ def test_rows_of_a_given_size(tmp_path):
     )
 
 
+def test_one_image_is_not_taken_for_many(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((28, 30, 3), np.uint8))
+    with pytest.raises(DataError, match=r"the shape \(28, 30, 3\) is that of one image \(h,w,c\), or of grey ones"):
+        open_dataset(tmp_path / "x.npy")
+    assert open_dataset(tmp_path / "x.npy", layout="nchw").image_size == (1, 30, 3)
+    assert open_dataset(tmp_path / "x.npy", image=(1, 30, 3)).image_size == (1, 30, 3)
+
+
+def test_parts_that_there_are_not(tmp_path):
+    np.savez(tmp_path / "x.npz", x_train=np.zeros((4, 8, 8), np.uint8), x_test=np.zeros((2, 8, 8), np.uint8))
+    assert [len(open_dataset(tmp_path / "x.npz", part=part)) for part in ("train", "test", "t10k", None)] == [4, 2, 2, 6]
+    assert len(open_dataset(tmp_path / "x.npz", part="train", split="all")) == 4
+    with pytest.raises(DataError, match="no images of the part 'unlabeled'; found train, test"):
+        open_dataset(tmp_path / "x.npz", part="unlabeled")
+    np.save(tmp_path / "x.npy", np.zeros((4, 8, 8), np.uint8))
+    with pytest.raises(DataError, match="no images of the part 'test'; found train"):
+        open_dataset(tmp_path / "x.npy", part="test")
+
+
+def test_an_empty_path_is_not_the_folder_one_is_in():
+    with pytest.raises(DataError, match="the path is empty"):
+        open_dataset("")
+
+
 def test_sizes_that_differ(tmp_path):
     for i in range(5):
         Image.fromarray(drawn(20, 30 if i < 3 else 31)).save(tmp_path / f"{i}.png")
@@ -251,6 +275,8 @@ def test_options_that_there_are_not(tmp_path, options, message):
 
 def test_samples_of_other_sizes():
     pytest.importorskip("sklearn")
+    with pytest.raises(DataError, match="no images of the part 'test'; found train"):
+        open_dataset("digits", part="t10k")
     digits = open_dataset("digits", image=(1, 28, 28))
     assert digits.read([0]).shape == (1, 1, 28, 28) and len(digits) == 1797
     assert open_dataset("digits", image=(1, 8, 8)).read(slice(None)).max() == 1
