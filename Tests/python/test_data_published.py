@@ -292,8 +292,30 @@ def test_pickles_nested_deep_and_places_far_out():
 def test_a_list_that_holds_itself():
     own = []
     own.append(own)
-    with pytest.raises(NotPlain, match="nested too deep"):
+    with pytest.raises(NotPlain, match="holds itself"):
         load(pickle.dumps(own))
+
+
+def test_lists_that_multiply():
+    """10^15 numbers, each list of ten times the one before: they are visited once."""
+    value = [1]
+    for _ in range(15):
+        value = [value] * 10
+    found = load(pickle.dumps(value))
+    for _ in range(15):
+        assert len(found) == 10 and found[0] is found[9]
+        found = found[0]
+    assert found == [1]
+
+
+def test_millions_of_empty_lists(monkeypatch):
+    from deepinfomax.data import plain_pickle
+
+    monkeypatch.setattr(plain_pickle, "_MOST_STEPS", 10_000)
+    content = b"\x80\x02(" + b"]" * 9_990 + b"l."
+    assert len(load(content)) == 9_990
+    with pytest.raises(NotPlain, match="millions of values"):
+        load(b"\x80\x02(" + b"]" * 10_010 + b"l.")
 
 
 def test_damaged_pickles(tmp_path):

@@ -1,5 +1,6 @@
 """Images of any size and number of channels, made into others as the caller says; files and arrays by the same rule."""
 
+import os
 import pickle
 
 import numpy as np
@@ -130,6 +131,25 @@ def test_floats_stay_within_their_own_range(tmp_path):
     assert found.min() == 0 and found.max() == 1 and np.array_equal(found[:, 0], found[:, 2])
 
 
+def test_padding_is_zero_beside_negative_floats(tmp_path):
+    np.save(tmp_path / "x.npy", np.full((1, 10, 20), -0.5, np.float32))
+    found = open_dataset(tmp_path / "x.npy", image=(1, 40, 40)).read([0])[0, 0]
+    assert (found[:10] == 0).all() and (found[10:30] == -0.5).all() and (found[30:] == 0).all()
+    np.save(tmp_path / "x.npy", np.random.RandomState(0).choice([0.4, 0.6], (1, 10, 20)).astype(np.float32))
+    found = open_dataset(tmp_path / "x.npy", image=(1, 40, 40)).read([0])[0, 0]
+    assert np.float32(0.4) <= found[10:30].min() and found.max() <= np.float32(0.6)
+
+
+def test_a_path_of_bytes(tmp_path):
+    """Not UTF-8: paths are bytes here."""
+    path = os.fsencode(tmp_path) + b"/caf\xe9.npy"
+    with open(path, "wb") as file:
+        np.save(file, np.zeros((2, 4, 4), np.uint8))
+    assert len(open_dataset(path)) == len(open_dataset(os.fsdecode(path))) == 2
+    with pytest.raises(DataError, match=r"caf\\udce9\.npx: no such file"):
+        open_dataset(path[:-1] + b"x")
+
+
 def test_floats_that_are_not_finite_are_reported_after_resizing(tmp_path):
     images = np.zeros((4, 20, 20), np.float32)
     images[2, 3, 3] = np.nan
@@ -166,6 +186,30 @@ def test_rows_of_a_given_size(tmp_path):
     assert np.array_equal(
         open_dataset(tmp_path / "x.npy", image=(1, 6, 10)).read([1]) * 255, np.arange(60, 120).reshape(1, 1, 6, 10)
     )
+
+
+def test_one_image_is_not_taken_for_many(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((28, 30, 3), np.uint8))
+    with pytest.raises(DataError, match=r"the shape \(28, 30, 3\) is that of one image \(h,w,c\), or of grey ones"):
+        open_dataset(tmp_path / "x.npy")
+    assert open_dataset(tmp_path / "x.npy", layout="nchw").image_size == (1, 30, 3)
+    assert open_dataset(tmp_path / "x.npy", image=(1, 30, 3)).image_size == (1, 30, 3)
+
+
+def test_parts_that_there_are_not(tmp_path):
+    np.savez(tmp_path / "x.npz", x_train=np.zeros((4, 8, 8), np.uint8), x_test=np.zeros((2, 8, 8), np.uint8))
+    assert [len(open_dataset(tmp_path / "x.npz", part=part)) for part in ("train", "test", "t10k", None)] == [4, 2, 2, 6]
+    assert len(open_dataset(tmp_path / "x.npz", part="train", split="all")) == 4
+    with pytest.raises(DataError, match="no images of the part 'unlabeled'; found train, test"):
+        open_dataset(tmp_path / "x.npz", part="unlabeled")
+    np.save(tmp_path / "x.npy", np.zeros((4, 8, 8), np.uint8))
+    with pytest.raises(DataError, match="no images of the part 'test'; found train"):
+        open_dataset(tmp_path / "x.npy", part="test")
+
+
+def test_an_empty_path_is_not_the_folder_one_is_in():
+    with pytest.raises(DataError, match="the path is empty"):
+        open_dataset("")
 
 
 def test_sizes_that_differ(tmp_path):
@@ -231,6 +275,8 @@ def test_options_that_there_are_not(tmp_path, options, message):
 
 def test_samples_of_other_sizes():
     pytest.importorskip("sklearn")
+    with pytest.raises(DataError, match="no images of the part 'test'; found train"):
+        open_dataset("digits", part="t10k")
     digits = open_dataset("digits", image=(1, 28, 28))
     assert digits.read([0]).shape == (1, 1, 28, 28) and len(digits) == 1797
     assert open_dataset("digits", image=(1, 8, 8)).read(slice(None)).max() == 1

@@ -28,7 +28,7 @@ SIZE = (3, 32, 32)
 VALUES = 3 * 32 * 32
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 #: Larger than any of the files; a pickle is read whole.
-_LARGEST = 1 << 30
+_LARGEST = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def open_parts(path: Path, options: Options) -> Parts:
         version = fits[0] if fits else _BINARY_10
     if version is None:
         return _from_archive(path, options)
-    content = path.read_bytes() if version.python else _mapped(path)
+    content = _whole(path, version, options) if version.python else _mapped(path)
     return Parts(_dataset(version, path.name, str(path), content, None, options))
 
 
@@ -121,11 +121,8 @@ def _from_folder(path: Path, options: Options) -> Parts:
     assert version is not None
     files: dict[str, Any] = {}
     for name in filter(version.wanted, names):
-        file = path / name
-        size = file.stat().st_size
-        if (version.python or name in version.meta) and size > min(_LARGEST, options.max_bytes):
-            raise DataError(f"{file}: {size:,} bytes; no file of {version.name} is as large")
-        files[name] = file.read_bytes() if version.python or name in version.meta else _mapped(file)
+        whole = version.python or name in version.meta
+        files[name] = _whole(path / name, version, options) if whole else _mapped(path / name)
     return _parts(version, path.name, str(path), files, options)
 
 
@@ -141,6 +138,13 @@ def _from_archive(path: Path, options: Options) -> Parts:
             "unpack other archives"
         )
     return _parts(version, path.name, str(path), files, options)
+
+
+def _whole(path: Path, version: _Version, options: Options) -> bytes:
+    size = path.stat().st_size
+    if size > min(_LARGEST, options.max_bytes):
+        raise DataError(f"{path}: {size:,} bytes; no file of {version.name} is as large")
+    return path.read_bytes()
 
 
 def _mapped(path: Path) -> Rows:

@@ -5,7 +5,8 @@ is made smaller. Other numbers of channels are not converted.
 
 Sizes: Pillow's bicubic filter, which averages over all pixels that a new one covers. `fit` scales both axes alike so that
 the image just fits inside and pads with black (0); `crop` scales so that it just covers and takes the middle; `stretch`
-scales each axis by itself; `none` refuses. Floating-point images stay within their own smallest and largest value.
+scales each axis by itself; `none` refuses. Each channel of a floating-point image stays within
+its own smallest and largest value.
 """
 
 from __future__ import annotations
@@ -76,28 +77,32 @@ class Conversion:
             return
         for channel, place in zip(image, result, strict=True):
             place[...] = np.asarray(self._resized(fromarray(np.ascontiguousarray(channel))))
-        if image.dtype != np.uint8:
-            # The filter swings over at edges; what is not finite stays so, and is refused where it is read.
-            np.clip(result, min(0.0, image.min()) if self.resize == "fit" else image.min(), image.max(), out=result)
 
     def _resized(self, image: Any) -> Any:
         """A Pillow image in mode L, RGB or F."""
         _, height, width = self.size
         if image.size == (width, height):
             return image
-        bicubic = pillow().Resampling.BICUBIC
         if self.resize == "crop":
-            return image.resize((width, height), bicubic, box=_middle(image.size, (width, height)))
+            return _scaled(image, (width, height), _middle(image.size, (width, height)))
         if self.resize == "stretch":
-            return image.resize((width, height), bicubic)
+            return _scaled(image, (width, height))
         scale = min(width / image.width, height / image.height)
-        inner = tuple(
-            max(1, min(most, round(length * scale)))
-            for length, most in zip(image.size, (width, height), strict=True)
-        )
+        inner_width = max(1, min(width, round(image.width * scale)))
+        inner_height = max(1, min(height, round(image.height * scale)))
         padded = pillow().new(image.mode, (width, height))
-        padded.paste(image.resize(inner, bicubic), ((width - inner[0]) // 2, (height - inner[1]) // 2))
+        place = (width - inner_width) // 2, (height - inner_height) // 2
+        padded.paste(_scaled(image, (inner_width, inner_height)), place)
         return padded
+
+
+def _scaled(image: Any, size: tuple[int, int], box: tuple[float, float, float, float] | None = None) -> Any:
+    result = image.resize(size, pillow().Resampling.BICUBIC, box=box)
+    if image.mode != "F":
+        return result
+    # The filter swings over at edges; what is not finite stays so, and is refused where it is read.
+    values = np.asarray(image)
+    return pillow().fromarray(np.clip(np.asarray(result), values.min(), values.max()))
 
 
 def _middle(found: tuple[int, int], wanted: tuple[int, int]) -> tuple[float, float, float, float]:

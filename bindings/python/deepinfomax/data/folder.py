@@ -28,6 +28,8 @@ from .options import Options, Size, shown
 from .parts import Parts
 from .pictures import SUFFIXES, is_image
 
+__all__ = ["SUFFIXES", "Folder", "open_parts"]
+
 _TEST_NAMES = ("test", "validation", "val", "valid")
 #: So many headers are read on opening (a second or two), spread over the folder; the others when their turn comes.
 _CHECKED = 20_000

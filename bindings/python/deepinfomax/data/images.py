@@ -162,6 +162,13 @@ def _layout(shape: tuple[int, ...], options: Options, where: str) -> tuple[str, 
     if not shape or not item or 0 in item:
         raise DataError(f"{where}: expected the shape {_SHAPES}, found {shape}")
     if len(item) == 2:
+        # Grey images so narrow are hardly meant.
+        narrow = item[1] in (3, 4) and item[0] > 2 * item[1]
+        if narrow and options.layout == "auto" and options.image != (1, *item):
+            raise DataError(
+                f"{where}: the shape {shape} is that of one image (h,w,c), or of grey ones {item[1]} pixels wide; save "
+                "images[numpy.newaxis], or say layout='nchw' for grey ones"
+            )
         return "grey", (1, item[0], item[1])
     if len(item) == 1:
         return "rows", _row(item[0], options, where, shape)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 import numpy as np
 
@@ -41,7 +42,7 @@ _BY_SUFFIX = {
 
 
 def open_dataset(
-    source: str | Path | None = None,
+    source: str | bytes | os.PathLike[Any] | None = None,
     *,
     labelled: bool = False,
     split: str = "all",
@@ -78,6 +79,10 @@ def open_dataset(
     Raises DataError, which names the file and the record; MissingPackage where the format needs a package that is not
     installed; ValueError for options that there are not.
     """
+    if source is not None:
+        source = os.fsdecode(source)
+        if not source:
+            raise DataError("the path is empty; expected a file or a folder")
     if split not in SPLITS:
         raise ValueError(f"split: expected one of {', '.join(SPLITS)}, found {split!r}")
     options = Options(image_size(image), resize, part, labels, layout, max_pixels, max_bytes, skip_damaged)
@@ -104,21 +109,22 @@ def is_sample(source: str | Path) -> bool:
     return str(source) in SAMPLES and not Path(source).exists()
 
 
-def _open(source: str | Path | None, labelled: bool, split: str, options: Options) -> tuple[Parts, bool]:
+def _open(source: str | None, labelled: bool, split: str, options: Options) -> tuple[Parts, bool]:
     """The parts, converted, and whether they are what the split asks for already."""
     whole = False
     if source is None or is_sample(source):
         from . import samples
 
         digits = labelled if source is None else str(source) == "digits"
-        parts = Parts((samples.digits if digits else samples.photographs)(options))
+        sample = (samples.digits if digits else samples.photographs)(options)
+        parts = _part(Parts(sample), options.part, sample.name)
     else:
         path, module = _format(Path(source))
         if module in ("idx", "stl10") and split == "test" and options.part is None and path.is_dir():
             options, whole = dataclasses.replace(options, part="test"), True
         parts = importlib.import_module(f".{module}", __package__).open_parts(path, options)
         if module not in ("idx", "stl10"):
-            parts = _part(parts, options.part, path)
+            parts = _part(parts, options.part, str(path))
     if options.image is None:
         return parts, whole
     conversion = Conversion(options.image, options.resize)
@@ -153,13 +159,14 @@ def _format(path: Path) -> tuple[Path, str]:
     )
 
 
-def _part(parts: Parts, part: str | None, path: Path) -> Parts:
+def _part(parts: Parts, part: str | None, where: str) -> Parts:
     """The one that is asked for, of formats that open both."""
+    part = "test" if part == "t10k" else part
     there = {"train": parts.train} if parts.test is None else {"train": parts.train, "test": parts.test}
     if part is None:
         return parts
     if part not in there:
-        raise DataError(f"{path}: no images of the part {part!r}; found {', '.join(there)}")
+        raise DataError(f"{where}: no images of the part {part!r}; found {', '.join(there)}")
     return Parts(there[part], labels_would_be=parts.labels_would_be)
 
 

@@ -40,6 +40,8 @@ _CHANNELS = {
 _IMAGE_WIDTH, _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 256, 258, 262, 274
 _WHITE_IS_ZERO = 0
 _limit = threading.Lock()
+if hasattr(os, "register_at_fork"):  # A child must not inherit it from a thread that it does not have.
+    os.register_at_fork(before=_limit.acquire, after_in_parent=_limit.release, after_in_child=_limit.release)
 
 
 def is_image(name: str) -> bool:

@@ -53,6 +53,8 @@ _VALUES = frozenset(
 )  # fmt: skip
 #: Python 2's strings: bytes, as everybody reads them since.
 _STRINGS = frozenset(("STRING", "BINSTRING", "SHORT_BINSTRING"))
+#: Ten times what the published files take. A list of nothing takes 60 times the memory of its byte in the file.
+_MOST_STEPS = 1 << 22
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 
 
@@ -74,9 +76,11 @@ class _Machine:
         self.memo: dict[int, Any] = {}
 
     def run(self, content: bytes) -> Any:
-        for code, argument, _ in pickletools.genops(content):
+        for step, (code, argument, _) in enumerate(pickletools.genops(content)):
             if code.name == "STOP":
-                return _finished(self.stack.pop())
+                return _finished(self.stack.pop(), {})
+            if step > _MOST_STEPS:
+                raise NotPlain("it has millions of values outside of arrays")
             self._do(code.name, argument)
         raise NotPlain("cut short")
 
@@ -203,20 +207,30 @@ def _values(shape: Any, dtype: Any, fortran: bool, content: Any) -> NDArray[Any]
     return np.frombuffer(content, kind).reshape(shape, order="F" if fortran else "C")
 
 
-def _finished(value: Any, depth: int = 0) -> Any:
-    """Arrays in place of their makings, in lists and dicts. Text for text: that of Python 2 stays bytes."""
+def _finished(value: Any, done: dict[int, Any], depth: int = 0) -> Any:
+    """Arrays in place of their makings, in lists and dicts. Each list is visited once, however often it is named.
+
+    Text for text: that of Python 2 stays bytes.
+    """
+    if value is None or isinstance(value, (bytes, bytearray, int)) or type(value) is str:
+        return value
     if depth > 20:
         raise NotPlain("nested too deep")
     if isinstance(value, _Array):
         if value.values is None:
             raise NotPlain("damaged: an array without values")
         return value.values
+    if not isinstance(value, (dict, list, tuple)):
+        raise NotPlain("damaged: a value without sense")
+    if id(value) in done:
+        if done[id(value)] is None:
+            raise NotPlain("a list or dict that holds itself")
+        return done[id(value)]
+    done[id(value)] = None
+    found: Any
     if isinstance(value, dict):
-        return {key: _finished(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        if any(isinstance(item, (list, tuple, dict, _Array)) for item in value):
-            return [_finished(item, depth + 1) for item in value]
-        return list(value)
-    if value is None or isinstance(value, (bytes, bytearray, int)) or type(value) is str:
-        return value
-    raise NotPlain("damaged: a value without sense")
+        found = {key: _finished(item, done, depth + 1) for key, item in value.items()}
+    else:
+        found = [_finished(item, done, depth + 1) for item in value]
+    done[id(value)] = found
+    return found
