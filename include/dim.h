@@ -103,7 +103,7 @@ dim_status dim_set_num_threads(int n);
 /* The number that is in force. */
 int dim_num_threads(void);
 
-/* The largest n of one call on a model of the notebook's architecture; dim_model_sizes has any model's. Evaluation mode works through n in blocks of bounded size; training mode needs the
+/* The largest n of one call; dim_model_sizes has any model's. Evaluation mode works through n in blocks of bounded size; training mode needs the
  * whole batch in memory (about 3 MB an image) and returns DIM_OUT_OF_MEMORY where that fails. */
 size_t dim_max_images(void);
 

@@ -17,7 +17,8 @@ public func dim_model_create_with(
 }
 
 @_cdecl("dim_model_architecture") @implementation
-public func dim_model_architecture(_ model: OpaquePointer!, _ out: UnsafeMutablePointer<OpaquePointer?>!) -> dim_status {
+public func dim_model_architecture(_ model: OpaquePointer!, _ out: UnsafeMutablePointer<OpaquePointer?>!) -> dim_status
+{
     fallible {
         let model: Model = try Handles.object(model, "model")
         try nonNull(out, "out").pointee = Handles.make(ArchitectureBox(model.architecture))

@@ -76,7 +76,8 @@ enum Checkpoint {
         var extra = common(trainer.options.encoder == .trained ? endToEnd : classifier, trainer.step)
         extra["options"] = .float64(
             [
-                Double(o.encoder.rawValue), Double(o.loss.rawValue), o.learning_rate, o.adam_beta1, o.adam_beta2, o.epsilon,
+                Double(o.encoder.rawValue), Double(o.loss.rawValue), o.learning_rate, o.adam_beta1, o.adam_beta2,
+                o.epsilon,
                 o.weight_decay,
             ],
             shape: [7])
@@ -176,7 +177,8 @@ enum Checkpoint {
                         + kinds.map { "\"\($0)\"" }.joined(separator: " and "))
             }
             let trained =
-                kind == objective ? Trainer.linkedNetworks : kind == classifier ? [.classifier] : [.encoder, .classifier]
+                kind == objective
+                ? Trainer.linkedNetworks : kind == classifier ? [.classifier] : [.encoder, .classifier]
             let needed = kind == objective ? trained : [.encoder, .classifier]
             for network in needed where !networks.contains(network) {
                 throw DimError(.fileContent, "\(path): the checkpoint holds no weights of \(network.prefix)")

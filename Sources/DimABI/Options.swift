@@ -50,7 +50,8 @@ extension dim_trainer_options {
         }
         guard let measure = Measure(rawValue: measure.rawValue) else {
             throw DimError(
-                .invalidArgument, "measure is \(measure.rawValue); expected a dim_measure, 0 to \(Measure.allCases.count - 1)")
+                .invalidArgument,
+                "measure is \(measure.rawValue); expected a dim_measure, 0 to \(Measure.allCases.count - 1)")
         }
         options.measure = measure
         switch negatives {
@@ -60,7 +61,8 @@ extension dim_trainer_options {
         default:
             throw DimError(
                 .invalidArgument,
-                "negatives is \(negatives); expected DIM_NEGATIVES_ALL (-1), DIM_NEGATIVES_ROTATION (0) or how many to draw")
+                "negatives is \(negatives); expected DIM_NEGATIVES_ALL (-1), DIM_NEGATIVES_ROTATION (0) or how many to draw"
+            )
         }
         options.gradientPenalty = try notNegative(gradient_penalty, "gradient_penalty")
         guard options.gradientPenalty == 0 || options.prior == .adversarial else {

@@ -62,7 +62,8 @@ final class ModelPlan: @unchecked Sendable {
         _ network: Network, _ head: ResolvedHead, _ vector: MapShape, _ ids: ParameterIDs, _ slots: inout SlotCounter
     ) -> PairHead {
         let isLocal = network == .localD
-        let grid = isLocal ? MapShape(channels: 1, height: head.input.height, width: head.input.width) : MapShape(channels: 1)
+        let grid =
+            isLocal ? MapShape(channels: 1, height: head.input.height, width: head.input.width) : MapShape(channels: 1)
         switch head.description.score {
         case .dot:
             let map = Stack(network, head.map, input: head.input, ids, &slots)
@@ -88,7 +89,9 @@ final class ModelPlan: @unchecked Sendable {
                     bias: ids[first.path + ".bias"],
                     rest: rest.isEmpty
                         ? nil
-                        : Stack(network, rest, input: MapShape(channels: outputs, height: grid.height, width: grid.width), ids, &slots)),
+                        : Stack(
+                            network, rest, input: MapShape(channels: outputs, height: grid.height, width: grid.width),
+                            ids, &slots)),
                 &slots)
         }
     }

@@ -64,7 +64,9 @@ final class PairHead: @unchecked Sendable {
         case dot(map: Stack, vector: Stack, scale: Float)
         /// A network over cat(M, y), whose first layer factors: W cat(M, y) = W_M M + W_y y. What depends on y alone is
         /// computed once a vector, what depends on M once an image, whatever the number of pairs.
-        case concat(map: Stack?, firstMap: PatchConvolution, firstVector: PatchConvolution, weight: Int, bias: Int, rest: Stack?)
+        case concat(
+            map: Stack?, firstMap: PatchConvolution, firstVector: PatchConvolution, weight: Int, bias: Int, rest: Stack?
+        )
     }
 
     let network: Network
@@ -314,7 +316,8 @@ final class PairHeadPass {
             for from in Swift.stride(from: 0, to: rows, by: PairHeadPass.chain) {
                 DimKernels.selected.gemm(
                     Gemm(
-                        rows: vectors, columns: 32, depth: min(PairHeadPass.chain, rows - from), a: byRow + from * stride,
+                        rows: vectors, columns: 32, depth: min(PairHeadPass.chain, rows - from),
+                        a: byRow + from * stride,
                         aRow: 1, aStep: stride, aBlock: 16 * stride, b: f.block(2 * panel) + from * 16, bRow: 16,
                         bHalf: f.blockStride, bPanel: 2 * f.blockStride, c: dv.block(2 * panel), cRow: 16,
                         cHalf: dv.blockStride, cPanel: 2 * dv.blockStride, accumulate: from > 0))
@@ -332,7 +335,9 @@ final class PairHeadPass {
     private var pairCount: Int { pairs.vectors * pairs.slots }
 
     private var concat: (firstMap: PatchConvolution, firstVector: PatchConvolution) {
-        guard case .concat(_, let map, let vector, _, _, _) = head.kind else { preconditionFailure("not a concat head") }
+        guard case .concat(_, let map, let vector, _, _, _) = head.kind else {
+            preconditionFailure("not a concat head")
+        }
         return (map, vector)
     }
     private var rest: StackPass? {

@@ -36,7 +36,8 @@ final class StackWeights: @unchecked Sendable {
     }
 
     /// Made at first use by any thread and kept with the state.
-    static func prepared(_ stack: Stack, _ state: NetworkState, for purpose: String = "inference") throws -> StackWeights
+    static func prepared(_ stack: Stack, _ state: NetworkState, for purpose: String = "inference") throws
+        -> StackWeights
     {
         try state.prepared(for: purpose) {
             let weights = try StackWeights(stack, forTraining: false)

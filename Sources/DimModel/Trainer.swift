@@ -142,7 +142,8 @@ package final class Trainer: @unchecked Sendable {
 
     package func update() throws {
         try model.whileChanging {
-            try step.update(moves: objective == nil ? [.encoder] : networks, clippedTo: options.gradientClip) { network in
+            try step.update(moves: objective == nil ? [.encoder] : networks, clippedTo: options.gradientClip) {
+                network in
                 var adam = options.adam
                 if network == .encoder { adam.learningRate = options.encoderLearningRate }
                 return adam

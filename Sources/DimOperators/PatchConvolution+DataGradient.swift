@@ -32,7 +32,8 @@ extension PatchConvolution {
                 for place in 0..<places {
                     multiplyChains(
                         Gemm(
-                            rows: count, columns: 32, depth: outputs, a: UnsafePointer(dy.pointer + first * 16), aRow: 16,
+                            rows: count, columns: 32, depth: outputs, a: UnsafePointer(dy.pointer + first * 16),
+                            aRow: 16,
                             aBlock: dy.blockStride, b: packed + (panel * places + place) * outputs * 32, c: columns,
                             cRow: 32))
                     for half in 0..<2 {

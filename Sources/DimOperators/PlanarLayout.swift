@@ -99,7 +99,8 @@ package enum Flatten {
 
     /// Features first ..< first + count, cut at the blocks' borders.
     @inline(__always)
-    private static func eachRun(_ first: Int, _ count: Int, _ body: (_ feature: Int, _ done: Int, _ count: Int) -> Void) {
+    private static func eachRun(_ first: Int, _ count: Int, _ body: (_ feature: Int, _ done: Int, _ count: Int) -> Void)
+    {
         var done = 0
         while done < count {
             let now = min(count - done, 16 - (first + done) % 16)

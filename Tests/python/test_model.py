@@ -217,7 +217,7 @@ def test_state_dict_is_ordered_and_described(model):
         array = state[info.name]
         assert (array.shape, array.dtype, array.nbytes) == (info.shape, info.dtype, info.nbytes)
         assert info.trainable == info.name.endswith(("weight", "bias"))
-    assert model.networks == dim.NETWORKS
+    assert model.networks == dim.NETWORKS[:5]  # coordinates_d is not the notebook's
 
 
 def test_state_dict_round_trip(model):

@@ -30,7 +30,8 @@ package func multiply(_ x: UnsafePointer<Float>, _ y: UnsafeMutablePointer<Float
 
 /// out = x * scale + shift, then max(., 0) if asked, over rows of 16 channels; NaN stays NaN. `out` may be `x`.
 package func affinePlane(
-    _ x: UnsafePointer<Float>, _ rows: Int, _ scale: UnsafePointer<Float>, _ shift: UnsafePointer<Float>, _ isRelu: Bool,
+    _ x: UnsafePointer<Float>, _ rows: Int, _ scale: UnsafePointer<Float>, _ shift: UnsafePointer<Float>,
+    _ isRelu: Bool,
     _ out: UnsafeMutablePointer<Float>
 ) {
     var lane = 0

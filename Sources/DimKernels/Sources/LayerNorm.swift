@@ -22,7 +22,8 @@ package func layerNorm(_ n: LayerNormRows) {
             // The center is rounded: what that adds to the squares is taken off.
             let off = mean - Double(Float(mean))
             let variance = squares / count - off * off
-            let inverse = Float(1 / ((variance > 0 ? variance : variance == variance ? 0 : variance) + 1e-5).squareRoot())
+            let inverse = Float(
+                1 / ((variance > 0 ? variance : variance == variance ? 0 : variance) + 1e-5).squareRoot())
             n.statistics[2 &* row] = Float(mean)
             n.statistics[2 &* row &+ 1] = inverse
             let y = n.y + row &* 16

@@ -252,6 +252,15 @@ def _declare(lib: ctypes.CDLL) -> None:
     lib.dim_architecture_json.argtypes = [c_void_p, c_char_p, c_size_t, POINTER(c_size_t)]
     lib.dim_architecture_json.restype = c_int
 
+    # const char *dim_architecture_preset_name(size_t index);
+    lib.dim_architecture_preset_name.argtypes = [c_size_t]
+    lib.dim_architecture_preset_name.restype = c_char_p
+
+    # dim_status dim_architecture_summary(const dim_architecture *architecture, char *out, size_t capacity,
+    #                                     size_t *needed);
+    lib.dim_architecture_summary.argtypes = [c_void_p, c_char_p, c_size_t, POINTER(c_size_t)]
+    lib.dim_architecture_summary.restype = c_int
+
     # void dim_architecture_free(dim_architecture *);
     lib.dim_architecture_free.argtypes = [c_void_p]
     lib.dim_architecture_free.restype = None

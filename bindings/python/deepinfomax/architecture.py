@@ -64,21 +64,27 @@ class Architecture:
         """The canonical text: every key with its value, in a fixed order, without spaces."""
         return text(library().dim_architecture_json, self._handle.pointer)
 
-    def dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """The canonical text, parsed."""
         parsed: dict[str, Any] = json.loads(self.json())
+        return parsed
+
+    def summary(self) -> dict[str, Any]:
+        """A table of the layers: {"layers": [{"network", "name", "op", "output", "parameters", "multiply_adds"}, ...],
+        "parameters", "multiply_adds"}; multiply-adds are those of one image's forward pass."""
+        parsed: dict[str, Any] = json.loads(text(library().dim_architecture_summary, self._handle.pointer))
         return parsed
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Architecture):
             return NotImplemented
-        return _networks(self.dict()) == _networks(other.dict())
+        return _networks(self.as_dict()) == _networks(other.as_dict())
 
     def __hash__(self) -> int:
-        return hash(json.dumps(_networks(self.dict()), sort_keys=True))
+        return hash(json.dumps(_networks(self.as_dict()), sort_keys=True))
 
     def __repr__(self) -> str:
-        d = self.dict()
+        d = self.as_dict()
         image = d["image"]
         size = "x".join(str(image[key]) for key in ("channels", "height", "width"))
         name = d.get("preset") or "own layers"
