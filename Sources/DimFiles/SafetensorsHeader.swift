@@ -113,7 +113,8 @@ struct SafetensorsHeader {
         _ name: String, _ value: JSON, data: Int64, end: Int64, _ problems: inout Problems
     ) -> Tensor? {
         let label = printable(name)
-        guard case .object(let members) = value.value, Set(members.map(\.key)) == ["dtype", "shape", "data_offsets"] else {
+        guard case .object(let members) = value.value, Set(members.map(\.key)) == ["dtype", "shape", "data_offsets"]
+        else {
             problems.format("\(label): expected an object of dtype, shape and data_offsets")
             return nil
         }
@@ -181,7 +182,9 @@ struct SafetensorsHeader {
             }
             next = max(next, tensor.offset + Int64(tensor.bytes))
         }
-        if next != end { problems.format("\(end - next) bytes at the end belong to no tensor: cut off, or more was appended") }
+        if next != end {
+            problems.format("\(end - next) bytes at the end belong to no tensor: cut off, or more was appended")
+        }
     }
 }
 

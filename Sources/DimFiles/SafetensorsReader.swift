@@ -29,7 +29,8 @@ struct SafetensorsReader: ArraySource {
 
     mutating func accept(_ index: Int, as spec: ParameterSpec, problems: inout Problems) -> Bool {
         let tensor = header.tensors[index]
-        let accepted: [SafetensorsType] = spec.isInteger ? [.int64, .int32] : [.float32, .float64, .float16, .bfloat16]
+        let accepted: [SafetensorsType] =
+            spec.isInteger ? [.int64, .int32] : [.float32, .float64, .float16, .bfloat16]
         if let type = tensor.type, accepted.contains(type) { return true }
         let expected = spec.isInteger ? "int64 ()" : "float32 \(describe(shape: spec.shape)); save .float()"
         problems.content("\(spec.name): found \(candidates[index].text), expected \(expected)")
