@@ -63,26 +63,25 @@ extension WeightsTests {
             let header = whole[0..<8].reversed().reduce(0) { $0 << 8 | Int($1) }
             var refused = 0
             for at in 0..<8 + header {
-                for change in [UInt8(1), 0x20, 0x80] {
-                    var bytes = whole
-                    bytes[at] ^= change
-                    try write(bytes)
-                    do {
-                        expectSame(try WeightsFile.read(path: path), state)
-                    } catch let error as DimError {
-                        #expect(error.code == .fileFormat || error.code == .fileContent, "\(error)")
-                        refused += 1
-                    }
+                var bytes = whole
+                bytes[at] ^= [1, 0x20, 0x80][at % 3]
+                try write(bytes)
+                do {
+                    expectSame(try WeightsFile.read(path: path), state)
+                } catch let error as DimError {
+                    #expect(error.code == .fileFormat || error.code == .fileContent, "\(error)")
+                    refused += 1
                 }
             }
-            #expect(refused > header * 2)
+            #expect(header > 1000 && refused > header / 2)
         }
 
         private func read() throws -> [UInt8] {
             let file = try #require(fopen(folder.file("w.safetensors"), "rb"))
             defer { fclose(file) }
             var bytes = [UInt8](repeating: 0, count: 1 << 20)
-            return Array(bytes.prefix(fread(&bytes, 1, bytes.count, file)))
+            let count = fread(&bytes, 1, 1 << 20, file)
+            return Array(bytes.prefix(count))
         }
 
         private func write(_ bytes: [UInt8]) throws {
