@@ -72,8 +72,8 @@ typedef enum dim_status {
     DIM_SIZE_MISMATCH = 14,     /* the byte count is not the parameter's */
     DIM_MISSING_NETWORK = 20,   /* the model holds no weights for the network that was asked for */
     DIM_IO = 30,                /* the operating system refused: no such file, no permission, disk full */
-    DIM_FILE_FORMAT = 31,       /* not an HDF5 file, damaged, or it uses a feature that is refused */
-    DIM_FILE_CONTENT = 32,      /* a sound HDF5 file whose names, shapes, types or values do not fit */
+    DIM_FILE_FORMAT = 31,       /* neither HDF5 nor safetensors, damaged, or it uses a feature that is refused */
+    DIM_FILE_CONTENT = 32,      /* a sound file whose names, shapes, types or values do not fit */
     DIM_OUT_OF_MEMORY = 40,
     DIM_NOT_FINITE = 50,        /* a loss, gradient, weight or statistic would be NaN or infinite: nothing was applied */
     DIM_CANCELLED = 51,         /* the gradient callback asked to stop: the step was not applied */
@@ -194,8 +194,8 @@ typedef struct dim_sizes {
 dim_status dim_model_sizes(const dim_model *model, dim_sizes *out);
 
 /* Reads a model from an HDF5 file: a file by dim_model_save, a checkpoint, or a state_dict as people write them with
- * h5py. The file may hold any of the networks; dim_model_networks tells which. The file is checked before it is
- * believed: see docs/hdf5.md for what is accepted and refused.
+ * h5py; or from a safetensors file. The file may hold any of the networks; dim_model_networks tells which. The file is checked before it is
+ * believed: see docs/hdf5.md and docs/safetensors.md for what is accepted and refused.
  * path: bytes, as the system takes them, in no particular encoding; here and in all functions. Messages show bytes that
  * are not UTF-8 as \xe9.
  * *out: a new model, to be freed with dim_model_free.
@@ -234,6 +234,21 @@ dim_status dim_set_untrusted_timeout(double seconds);
  * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT, DIM_IO, DIM_NOT_FINITE (a weight is NaN or infinite),
  * DIM_OUT_OF_MEMORY. */
 dim_status dim_model_save(const dim_model *model, const char *path);
+
+/* What a file is written as. Reading tells by the content. */
+typedef enum dim_format {
+    DIM_FORMAT_HDF5 = 0,
+    DIM_FORMAT_SAFETENSORS = 1  /* float32 and int64 tensors by the same names: docs/safetensors.md. No checksums */
+} dim_format;
+
+typedef struct dim_save_options {
+    size_t struct_size;         /* set by the caller to sizeof(dim_save_options) */
+    dim_format format;
+} dim_save_options;
+
+/* dim_model_save with options; NULL for what dim_model_save writes. Atomic, too.
+ * Errors: as dim_model_save; DIM_INVALID_ARGUMENT also where struct_size or format is not known. */
+dim_status dim_model_save_with(const dim_model *model, const char *path, const dim_save_options *options);
 
 /* Frees the model. Accepts NULL, and ignores a handle that is not live. A call of another thread that still uses the
  * model ends in good order; the memory goes with the last user. */

@@ -170,6 +170,12 @@ public:
     void load(const std::string &path) { check(dim_model_load(get(), path.c_str())); }
     void load_untrusted(const std::string &path) { check(dim_model_load_untrusted(get(), path.c_str())); }
     void save(const std::string &path) const { check(dim_model_save(get(), path.c_str())); }
+    void save(const std::string &path, dim_format format) const {
+        dim_save_options options{};
+        options.struct_size = sizeof options;
+        options.format = format;
+        check(dim_model_save_with(get(), path.c_str(), &options));
+    }
 
     void set_training(bool training) { check(dim_model_set_training(get(), training)); }
     bool is_training() const {

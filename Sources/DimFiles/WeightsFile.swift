@@ -2,7 +2,8 @@ import DimArchitecture
 import DimRuntime
 import Glibc
 
-/// Weights and checkpoints in HDF5 files. What is accepted and refused, and why: docs/hdf5.md.
+/// Weights in HDF5 and safetensors files, checkpoints in HDF5 files. What is accepted and refused, and why: docs/hdf5.md and
+/// docs/safetensors.md.
 package enum WeightsFile {
     /// The version of libhdf5 that is in use.
     package static var libraryVersion: String { HDF5.version }
@@ -56,6 +57,18 @@ package enum WeightsFile {
         try AtomicFile.write(path: path) { descriptor in
             try withoutSizeSignal {
                 try WeightsWriter.write(state, extra: extra, to: descriptor, path: path)
+            }
+        }
+    }
+
+    /// Writes weights as safetensors, atomically as `write`; `metadata` stands in the file's header. Throws as `write`, and
+    /// `.tooLarge` where the header would be larger than one that is read.
+    package static func writeSafetensors(
+        _ state: StateDict, path: FilePath, metadata: [String: String] = [:]
+    ) throws {
+        try AtomicFile.write(path: path) { descriptor in
+            try withoutSizeSignal {
+                try SafetensorsWriter.write(state, metadata: metadata, to: descriptor, path: path)
             }
         }
     }

@@ -24,7 +24,8 @@ package struct WeightsReader {
 
     /// Reads weights alone; a checkpoint's other data is not looked at.
     package static func read(_ input: InputFile, place: Place) throws -> Result {
-        try WeightsReader(input).withFile { file, reader in
+        if SafetensorsHeader.isLikely(input) { return try SafetensorsReader.read(input, place: place) }
+        return try WeightsReader(input).withFile { file, reader in
             var problems = Problems()
             let catalog = Catalog(file: file, problems: &problems)
             try problems.throwIfAny(path: input.path)
@@ -37,7 +38,13 @@ package struct WeightsReader {
         _ input: InputFile, header: [ArraySpec],
         arrays: (_ networks: [Network], _ header: [String: NamedArray]) throws -> [ArraySpec], place: Place
     ) throws -> (Result, [String: NamedArray]) {
-        try WeightsReader(input).withFile { file, reader in
+        guard !SafetensorsHeader.isLikely(input) else {
+            throw DimError(
+                .fileContent,
+                "\(input.path): no checkpoint: expected an HDF5 file that a trainer saved, found safetensors, which holds "
+                    + "weights alone; open it as a model")
+        }
+        return try WeightsReader(input).withFile { file, reader in
             var problems = Problems()
             let catalog = Catalog(file: file, problems: &problems)
             try problems.throwIfAny(path: input.path)
@@ -91,75 +98,8 @@ package struct WeightsReader {
     // MARK: Weights
 
     private func readWeights(_ catalog: Catalog, place: Place) throws -> Result {
-        var problems = Problems()
-        let found = catalog.entries.map(Description.init)
-        let candidates = found.map {
-            KeyMatching.Candidate(name: $0.entry.name, shape: $0.shape, text: "\($0.typeText) \($0.shapeText)")
-        }
-        let matching = KeyMatching(candidates, problems: &problems)
-        if matching.networks.isEmpty && catalog.attributes > 0 {
-            problems.content("the file has attributes: weights in attributes are not read, save them as datasets")
-        }
-        let specs = Schema.parameters(of: matching.networks)
-        let arrays = zip(specs, matching.assignment).map { spec, index in
-            index.flatMap { WeightsReader.accepted(found[$0], as: spec, problems: &problems) }
-        }
-        try problems.throwIfAny(path: input.path)
-
-        let places = try place(matching.networks, specs)
-        var counters = [Int64](repeating: 0, count: specs.count)
-        for (index, spec) in specs.enumerated() {
-            guard let array = arrays[index] else { continue }
-            if let floats = places[index] {
-                try readFloats(array, spec, into: floats, problems: &problems)
-            } else {
-                try reader.read(array) { _, data, _ in counters[index] = Conversion.integer(array.type, data) ?? -1 }
-                if let fault = ParameterRules.fault(spec, counters[index]) { problems.content(fault) }
-            }
-        }
-        try problems.throwIfAny(path: input.path)
-        return Result(networks: matching.networks, counters: counters)
-    }
-
-    /// nil where a problem was noted.
-    private static func accepted(
-        _ found: Description, as spec: ParameterSpec, problems: inout Problems
-    ) -> StoredArray? {
-        // A wrong shape has been told already; no storage is looked at before the shape is right.
-        guard found.shape == spec.shape || spec.isInteger && found.shape == [1] else { return nil }
-        if spec.isInteger {
-            guard let type = found.type, [.int32, .int32Big, .int64, .int64Big].contains(type) else {
-                problems.content("\(spec.name): found \(found.typeText) \(found.shapeText), expected int64 ()")
-                return nil
-            }
-        } else {
-            guard let type = found.type, type.isFloat else {
-                let isBrain = ["int16", "uint16", "bfloat16"].contains { found.typeText.hasPrefix($0) }
-                let advice = isBrain ? "; bfloat16? Save .float().numpy() instead" : "; save .float().numpy()"
-                problems.content(
-                    "\(spec.name): found \(found.typeText) \(found.shapeText), "
-                        + "expected float32 \(describe(shape: spec.shape))\(advice)")
-                return nil
-            }
-        }
-        return found.stored(problems: &problems)
-    }
-
-    private func readFloats(
-        _ array: StoredArray, _ spec: ParameterSpec, into target: UnsafeMutablePointer<Float>,
-        problems: inout Problems
-    ) throws {
-        var isFinite = true
-        try reader.read(array) { first, data, count in
-            isFinite = Conversion.floats(array.type, data, into: target + first, count: count) && isFinite
-        }
-        let values = UnsafeBufferPointer(start: target, count: spec.count)
-        if !isFinite {
-            let bad = values.lazy.filter { !$0.isFinite }.count
-            problems.content("\(spec.name): \(bad) of \(spec.count) values are NaN, infinite or too large for float32")
-        } else if let fault = ParameterRules.fault(spec, target) {
-            problems.content(fault)
-        }
+        var source = StoredArrays(catalog, reader)
+        return try source.readWeights(path: input.path, place: place)
     }
 
     // MARK: A checkpoint's arrays

@@ -133,6 +133,28 @@ static void save(context *c) {
            S(INVALID_HANDLE) | S(INVALID_ARGUMENT) | S(IO) | S(NOT_FINITE) | S(OUT_OF_MEMORY));
 }
 
+static void save_with(context *c) {
+    slot s = handle_of(c, MODEL);
+    const char *path = path_to_write(c);
+    if (s.live && s.large && !c->wrong_handle && !dear(c, 2000))
+        s.handle = c->base->small;
+    dim_save_options given = {sizeof given, once_in(&c->random, 2) ? DIM_FORMAT_SAFETENSORS : DIM_FORMAT_HDF5};
+    const dim_save_options *options = once_in(&c->random, 8) ? NULL : &given;
+    if (options != NULL && once_in(&c->random, 4)) {
+        c->wrong = true;
+        if (once_in(&c->random, 2))
+            given.struct_size = below(&c->random, 2 * sizeof given + 1) ^ sizeof given;
+        else
+            given.format = (dim_format)(2 + below(&c->random, 1000));
+        if (given.struct_size == sizeof given && given.format <= DIM_FORMAT_SAFETENSORS)
+            given.format = (dim_format)2;
+    }
+    begin(c, "%p, %.100s, %zu %d", s.handle, path ? path : "NULL", given.struct_size, (int)given.format);
+    c->must_work = s.handle == c->base->small;
+    finish(c, dim_model_save_with(s.handle, path, options),
+           S(INVALID_HANDLE) | S(INVALID_ARGUMENT) | S(IO) | S(NOT_FINITE) | S(OUT_OF_MEMORY));
+}
+
 static void free_model(context *c) {
     slot s = handle_to_free(c, MODEL);
     begin(c, "%p", s.handle);
@@ -382,6 +404,7 @@ const call model_calls[] = {
     {"dim_model_load", load, 4},
     {"dim_model_load_untrusted", load_untrusted, 2},
     {"dim_model_save", save, 3},
+    {"dim_model_save_with", save_with, 3},
     {"dim_model_free", free_model, 20},
     {"dim_model_set_training", set_training, 10},
     {"dim_model_is_training", is_training, 10},

@@ -1,5 +1,5 @@
 /*
- * files.c - damaged HDF5 files through what reads them.
+ * files.c - damaged HDF5 and safetensors files through what reads them.
  *
  *     files --function dim_model_open --count 10000 --seed 1 [--corpus FOLDER] [--mend 50]
  *     files --function dim_model_open --seed 1 --first 4711 --count 1 --keep FILE     one mutant again, and as a file
@@ -136,6 +136,8 @@ static size_t source_count, largest_source;
 static void read_corpus(const char *folder, const char *function) {
     static file_list list;
     list = list_files(folder, ".h5");
+    if (list.count == 0)
+        list = list_files(folder, ".safetensors");
     bool classifier = strstr(function, "classifier_trainer") != NULL, trainer = strstr(function, "trainer") != NULL;
     for (size_t i = 0; i < list.count && source_count < MOST_SOURCES; i++) {
         bool objective = strstr(list.paths[i], "checkpoint-objective") != NULL;

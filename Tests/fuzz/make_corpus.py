@@ -15,6 +15,7 @@ sys.path[:0] = [str(HERE.parents[1] / "bindings" / "python"), str(HERE.parent / 
 import h5py  # noqa: E402
 import numpy as np  # noqa: E402
 from deepinfomax import Model  # noqa: E402
+from safetensors_fixtures import as_bfloat16, write_safetensors  # noqa: E402
 from weights_fixtures import SHAPES, state_of, write  # noqa: E402
 
 CORPUS = HERE / "corpus"
@@ -89,10 +90,28 @@ def checkpoints():
                 group["options"] = np.array([0, 0, 1e-4, 0.9, 0.999, 1e-8, 0])
 
 
+def safetensors():
+    """The smallest network in every type and order of the format."""
+    folder = CORPUS / "safetensors"
+    folder.mkdir(exist_ok=True)
+    state = state_of("classifier")
+    kinds = {"f64": np.float64, "f16": np.float16, "f32": np.float32}
+    for name, kind in kinds.items():
+        converted = {key: array.astype(kind) if array.dtype.kind == "f" else array for key, array in state.items()}
+        write_safetensors(folder / f"classifier-{name}.safetensors", converted, metadata={"format": "pt"})
+    brain = {key: as_bfloat16(array) if array.dtype.kind == "f" else array for key, array in state.items()}
+    write_safetensors(folder / "classifier-bf16.safetensors", brain)
+    bare = {"epoch": np.array(3, np.uint8), "nothing": np.zeros((0, 3), np.int16)}
+    bare.update({"module." + key.split(".", 1)[1]: array for key, array in reversed(state.items())})
+    write_safetensors(folder / "classifier-bare.safetensors", bare, metadata={"note": "\u00e9 \"quoted\""})
+    Model.open(str(folder / "classifier-f32.safetensors")).save(str(folder / "classifier-libdim.safetensors"))
+
+
 if __name__ == "__main__":
     CORPUS.mkdir(exist_ok=True)
     classifiers()
     write(CORPUS / "prior.h5", flat("prior_d"), **SMALL)
     checkpoints()
-    for path in sorted(CORPUS.glob("*.h5")):
+    safetensors()
+    for path in sorted([*CORPUS.glob("*.h5"), *CORPUS.glob("*/*.safetensors")]):
         print(f"{path.stat().st_size:8} {path.name}")

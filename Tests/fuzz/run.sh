@@ -25,6 +25,9 @@ readers() { # FOLDER SEED FILES
     run "$1/files" --function dim_model_load --count $(($3 / 2)) --seed "$2"
     run "$1/files" --function dim_trainer_resume --count $(($3 / 50)) --seed "$2"
     run "$1/files" --function dim_classifier_trainer_resume --count $(($3 / 20)) --seed "$2"
+    for function in dim_model_open dim_model_load; do
+        run "$1/files" --function $function --corpus Tests/fuzz/corpus/safetensors --count "$3" --seed "$2" --strict
+    done
 }
 
 case $mode in
@@ -82,6 +85,7 @@ sanitize-short)
     run "$2/options" --count 20000 --seed "$3"
     run "$2/sequences" --count 2000 --seed "$3"
     run "$2/files" --function dim_model_open --count 500 --mend 0 --seed "$3"
+    run "$2/files" --function dim_model_open --corpus Tests/fuzz/corpus/safetensors --count 2000 --seed "$3" --strict
     ;;
 sanitize-address | sanitize-thread)
     # Not `untrusted` and `fork`: the reader of strangers' files is the library's file by itself, without the runtime of a
@@ -93,6 +97,7 @@ sanitize-address | sanitize-thread)
     run "$3/options" --count 100000 --seed "$4"
     run "$3/sequences" --count "$5" --seed "$4"
     run "$3/files" --function dim_model_open --count 2000 --seed "$4"
+    run "$3/files" --function dim_model_open --corpus Tests/fuzz/corpus/safetensors --count 20000 --seed "$4" --strict
     run "$3/cycles" --count 3
     ;;
 esac

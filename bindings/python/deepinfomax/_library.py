@@ -50,6 +50,12 @@ class ParameterInfo(Structure):
     ]
 
 
+class SaveOptions(Structure):
+    """dim_save_options."""
+
+    _fields_ = [("struct_size", c_size_t), ("format", c_int)]
+
+
 class TrainerOptions(Structure):
     """dim_trainer_options."""
 
@@ -315,6 +321,10 @@ def _declare(lib: ctypes.CDLL) -> None:
     # dim_status dim_model_save(const dim_model *model, const char *path);
     lib.dim_model_save.argtypes = [c_void_p, c_char_p]
     lib.dim_model_save.restype = c_int
+
+    # dim_status dim_model_save_with(const dim_model *model, const char *path, const dim_save_options *options);
+    lib.dim_model_save_with.argtypes = [c_void_p, c_char_p, POINTER(SaveOptions)]
+    lib.dim_model_save_with.restype = c_int
 
     # void dim_model_free(dim_model *model);
     lib.dim_model_free.argtypes = [c_void_p]

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import os
+<<<<<<< HEAD
 from collections.abc import Mapping, Sequence
 from ctypes import byref, c_bool, c_char_p, c_size_t, c_void_p
+=======
+from collections.abc import Mapping
+from ctypes import byref, c_bool, c_char_p, c_size_t, c_void_p, sizeof
+>>>>>>> 0996ecb93941d5a7df62db9b3d9a30b4bef7460c
 from dataclasses import dataclass
 from typing import Any, Literal, overload
 
@@ -15,8 +20,12 @@ from numpy.typing import NDArray
 from . import _arrays, _library
 from ._handles import Handle, model_handle, new_handle
 from ._library import ParameterInfo as _CParameterInfo
+<<<<<<< HEAD
 from ._library import check, library, text
 from .architecture import Architecture
+=======
+from ._library import SaveOptions, check, library
+>>>>>>> 0996ecb93941d5a7df62db9b3d9a30b4bef7460c
 
 #: The networks' prefixes in a state_dict, in its order; number i is bit i of dim.h's mask.
 NETWORKS = ("encoder", "global_d", "local_d", "prior_d", "classifier", "coordinates_d")
@@ -25,6 +34,9 @@ NETWORKS = ("encoder", "global_d", "local_d", "prior_d", "classifier", "coordina
 OUTPUTS = ("encoded", "features", "conv", "fc")
 
 _DTYPES: dict[int, np.dtype[Any]] = {0: np.dtype(np.float32), 1: np.dtype(np.int64)}  # dim_dtype
+
+#: What a file is saved as; the index is dim_format.
+FORMATS = ("hdf5", "safetensors")
 
 Floats = NDArray[np.float32]
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
@@ -94,7 +106,7 @@ class Model:
 
     @classmethod
     def open(cls, path: Path, untrusted: bool = False) -> Model:
-        """A model of the networks in an HDF5 file: one by `save`, or a state_dict as people write them with h5py.
+        """A model of the networks in a file: one by `save`, or a state_dict as people write them with h5py or safetensors.
 
         untrusted: for a file from a stranger. A child process without rights reads it, and no file can harm this one;
         costs 10 ms more, or some 130 for all networks. See `set_untrusted_timeout`.
@@ -115,12 +127,20 @@ class Model:
         lib = library()
         check((lib.dim_model_load_untrusted if untrusted else lib.dim_model_load)(self._handle.pointer, path_bytes(path)))
 
-    def save(self, path: Path) -> None:
-        """Writes all networks to an HDF5 file of PyTorch's layout, atomically: one dataset per state_dict entry.
+    def save(self, path: Path, format: Literal["hdf5", "safetensors"] | None = None) -> None:
+        """Writes all networks, atomically: in PyTorch's layout, one dataset or tensor per state_dict entry.
 
-        `{k: torch.from_numpy(f[k][()]) for k in f}` on the opened file f is the state_dict. Raises FileAccessError.
+        format: "hdf5", in which every bit is under a checksum: `{k: torch.from_numpy(f[k][()]) for k in f}` on the opened
+        file f is the state_dict. "safetensors": `safetensors.torch.load_file(path)` is. Without it the path decides:
+        safetensors where it ends in ".safetensors", else HDF5. Raises FileAccessError.
         """
-        check(library().dim_model_save(self._handle.pointer, path_bytes(path)))
+        name = path_bytes(path)
+        if format is None:
+            format = "safetensors" if name.endswith(b".safetensors") else "hdf5"
+        if format not in FORMATS:
+            raise ValueError(f"format is {format!r}; expected {' or '.join(map(repr, FORMATS))}")
+        options = SaveOptions(sizeof(SaveOptions), FORMATS.index(format))
+        check(library().dim_model_save_with(self._handle.pointer, name, byref(options)))
 
     # ---- Forward passes
 
