@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-<<<<<<< HEAD
 from collections.abc import Mapping, Sequence
-from ctypes import byref, c_bool, c_char_p, c_size_t, c_void_p
-=======
-from collections.abc import Mapping
 from ctypes import byref, c_bool, c_char_p, c_size_t, c_void_p, sizeof
->>>>>>> 0996ecb93941d5a7df62db9b3d9a30b4bef7460c
 from dataclasses import dataclass
 from typing import Any, Literal, overload
 
@@ -20,12 +15,8 @@ from numpy.typing import NDArray
 from . import _arrays, _library
 from ._handles import Handle, model_handle, new_handle
 from ._library import ParameterInfo as _CParameterInfo
-<<<<<<< HEAD
-from ._library import check, library, text
+from ._library import SaveOptions, check, library, text
 from .architecture import Architecture
-=======
-from ._library import SaveOptions, check, library
->>>>>>> 0996ecb93941d5a7df62db9b3d9a30b4bef7460c
 
 #: The networks' prefixes in a state_dict, in its order; number i is bit i of dim.h's mask.
 NETWORKS = ("encoder", "global_d", "local_d", "prior_d", "classifier", "coordinates_d")
