@@ -9,6 +9,8 @@ protocol ArraySource {
     /// For a file without weights: where its author may have put them. nil where there is nothing to say.
     var adviceWhereNothingIsFound: String? { get }
 
+    /// What the file says of itself.
+    mutating func labels(problems: inout Problems) -> FileLabels
     /// Whether an array, of the parameter's shape, can be read as the parameter's type; else a problem is noted.
     mutating func accept(_ index: Int, as spec: ParameterSpec, problems: inout Problems) -> Bool
     /// The values as float32; false where one is NaN, infinite or too large.
@@ -18,12 +20,12 @@ protocol ArraySource {
 
 extension ArraySource {
     /// In this order: names and shapes, then types, then memory, then values. All that is wrong is reported at once.
-    mutating func readWeights(path: FilePath, place: WeightsReader.Place) throws -> WeightsReader.Result {
-        var problems = Problems()
+    mutating func readWeights(
+        path: FilePath, _ expected: Expectation, place: WeightsReader.Place
+    ) throws -> WeightsReader.Result {
+        var (architecture, matching, names, problems) = try resolve(path: path, expected)
         let candidates = candidates
-        let matching = KeyMatching(candidates, problems: &problems)
-        if matching.networks.isEmpty, let advice = adviceWhereNothingIsFound { problems.content(advice) }
-        let specs = Schema.parameters(of: matching.networks)
+        let specs = matching.specs
         var arrays: [Int?] = []
         for (spec, index) in zip(specs, matching.assignment) {
             // A wrong shape has been reported already; no storage is looked at before the shape is right.
@@ -49,7 +51,22 @@ extension ArraySource {
             }
         }
         try problems.throwIfAny(path: path)
-        return WeightsReader.Result(networks: matching.networks, counters: counters)
+        return WeightsReader.Result(
+            architecture: architecture, networks: matching.networks, counters: counters, classNames: names)
+    }
+
+    /// Which architecture the file's arrays are of, which array is which parameter, the names of the classes, and what is
+    /// wrong with those. No value has been read.
+    mutating func resolve(
+        path: FilePath, _ expected: Expectation
+    ) throws -> (Architecture, KeyMatching, classNames: [String], Problems) {
+        var problems = Problems()
+        let labels = labels(problems: &problems)
+        try problems.throwIfAny(path: path)
+        let (architecture, matching) = try expected.resolve(
+            labels, candidates, advice: adviceWhereNothingIsFound, path: path)
+        let names = labels.names(for: architecture, matching.networks, problems: &problems)
+        return (architecture, matching, names, problems)
     }
 
     private func check(
@@ -69,6 +86,7 @@ struct StoredArrays: ArraySource {
     let candidates: [KeyMatching.Candidate]
     let adviceWhereNothingIsFound: String?
     private let found: [Description]
+    private let root: Handle?
     private let reader: ArrayReader
     /// Those that were accepted.
     private var arrays: [Int: StoredArray] = [:]
@@ -81,7 +99,17 @@ struct StoredArrays: ArraySource {
         adviceWhereNothingIsFound =
             catalog.attributes > 0
             ? "the file has attributes: weights in attributes are not read, save them as datasets" : nil
+        root = catalog.root
         self.reader = reader
+    }
+
+    mutating func labels(problems: inout Problems) -> FileLabels {
+        func text(_ name: String, _ most: Int) -> [UInt8]? {
+            root.flatMap { RootAttribute(name, most: most).read($0, reader.file, problems: &problems) }
+        }
+        return FileLabels(
+            architecture: text(FileLabels.architecture, Limits.bytes),
+            classNames: text(FileLabels.classNames, FileLabels.mostNames), "attribute", problems: &problems)
     }
 
     mutating func accept(_ index: Int, as spec: ParameterSpec, problems: inout Problems) -> Bool {

@@ -22,7 +22,7 @@ struct SafetensorsHeader {
     /// times as much memory for a moment.
     static let mostBytes = 4 << 20
     /// As many names as an HDF5 file may have.
-    static let mostTensors = 2000
+    static let mostTensors = 10_000
     private static let mostAxes = 32
     /// The header's object, a tensor's, its shape.
     private static let limits = JSON.Limits(bytes: mostBytes, depth: 3)

@@ -22,9 +22,10 @@ struct SafetensorsReader: ArraySource {
         }
     }
 
-    static func read(_ input: InputFile, place: WeightsReader.Place) throws -> WeightsReader.Result {
-        var reader = try SafetensorsReader(input)
-        return try reader.readWeights(path: input.path, place: place)
+    func labels(problems: inout Problems) -> FileLabels {
+        FileLabels(
+            architecture: metadata[FileLabels.architecture].map { Array($0.utf8) },
+            classNames: metadata[FileLabels.classNames].map { Array($0.utf8) }, "metadata", problems: &problems)
     }
 
     mutating func accept(_ index: Int, as spec: ParameterSpec, problems: inout Problems) -> Bool {

@@ -9,9 +9,12 @@ package struct WeightsReader {
     package typealias Place = (_ networks: [Network], [ParameterSpec]) throws -> [UnsafeMutablePointer<Float>?]
 
     package struct Result {
+        package let architecture: Architecture
         package let networks: [Network]
-        /// In the order of the schema's parameters; 0 for those that are not counters.
+        /// In the order of the architecture's parameters; 0 for those that are not counters.
         package let counters: [Int64]
+        /// Of the classifier's classes; empty where the file names none.
+        package let classNames: [String]
     }
 
     private let input: InputFile
@@ -23,20 +26,39 @@ package struct WeightsReader {
     }
 
     /// Reads weights alone; a checkpoint's other data is not looked at.
-    package static func read(_ input: InputFile, place: Place) throws -> Result {
-        if SafetensorsHeader.isLikely(input) { return try SafetensorsReader.read(input, place: place) }
-        return try WeightsReader(input).withFile { file, reader in
-            var problems = Problems()
-            let catalog = Catalog(file: file, problems: &problems)
-            try problems.throwIfAny(path: input.path)
-            return try reader.readWeights(catalog, place: place)
+    package static func read(_ input: InputFile, _ expected: Expectation, place: Place) throws -> Result {
+        if SafetensorsHeader.isLikely(input) {
+            var reader = try SafetensorsReader(input)
+            return try reader.readWeights(path: input.path, expected, place: place)
         }
+        return try WeightsReader(input).withFile { file, reader in
+            var source = try reader.arrays(of: file).0
+            return try source.readWeights(path: input.path, expected, place: place)
+        }
+    }
+
+    /// The architecture of the file's weights, of which no value is read.
+    package static func describe(_ input: InputFile, _ expected: Expectation) throws -> Architecture {
+        if SafetensorsHeader.isLikely(input) {
+            var reader = try SafetensorsReader(input)
+            return try reader.resolve(path: input.path, expected).0
+        }
+        return try WeightsReader(input).withFile { file, reader in
+            var source = try reader.arrays(of: file).0
+            return try source.resolve(path: input.path, expected).0
+        }
+    }
+
+    private func arrays(of file: Handle) throws -> (StoredArrays, Catalog) {
+        var problems = Problems()
+        let catalog = Catalog(file: file, problems: &problems)
+        try problems.throwIfAny(path: input.path)
+        return (StoredArrays(catalog, reader), catalog)
     }
 
     /// Reads weights and the arrays of the checkpoint's group: exactly those that `arrays` names for the networks found.
     package static func readCheckpoint(
-        _ input: InputFile, header: [ArraySpec],
-        arrays: (_ networks: [Network], _ header: [String: NamedArray]) throws -> [ArraySpec], place: Place
+        _ input: InputFile, _ expected: Expectation, _ checkpoint: CheckpointArrays, place: Place
     ) throws -> (Result, [String: NamedArray]) {
         guard !SafetensorsHeader.isLikely(input) else {
             throw DimError(
@@ -45,19 +67,19 @@ package struct WeightsReader {
                     + "weights alone; open it as a model")
         }
         return try WeightsReader(input).withFile { file, reader in
-            var problems = Problems()
-            let catalog = Catalog(file: file, problems: &problems)
-            try problems.throwIfAny(path: input.path)
+            var (source, catalog) = try reader.arrays(of: file)
             guard let group = catalog.checkpoint else {
                 throw DimError(
                     .fileContent,
                     "\(input.path): no checkpoint: it has no group /\(Catalog.checkpointGroup), "
                         + "which a trainer's save makes; its weights alone can be opened as a model")
             }
-            let first = try reader.readArrays(group, specs: header, amongOthers: true)
-            let result = try reader.readWeights(catalog, place: place)
-            let rest = try reader.readArrays(group, specs: header + arrays(result.networks, first))
-            return (result, rest)
+            var specs = checkpoint.header
+            specs += try checkpoint.details(reader.readArrays(group, specs: specs, amongOthers: true))
+            let first = try reader.readArrays(group, specs: specs, amongOthers: true)
+            let result = try source.readWeights(path: input.path, expected, place: place)
+            specs += try checkpoint.others(result.architecture, result.networks, first)
+            return (result, try reader.readArrays(group, specs: specs))
         }
     }
 
@@ -93,13 +115,6 @@ package struct WeightsReader {
             return DimError(.fileFormat, "\(input.path) is cut short (\(reason)); use another copy of the file")
         }
         return DimError(.fileFormat, "\(input.path) is not an HDF5 file, or it is damaged (\(reason))")
-    }
-
-    // MARK: Weights
-
-    private func readWeights(_ catalog: Catalog, place: Place) throws -> Result {
-        var source = StoredArrays(catalog, reader)
-        return try source.readWeights(path: input.path, place: place)
     }
 
     // MARK: A checkpoint's arrays

@@ -1,5 +1,6 @@
 /* Weights files: what the operating system refuses, what is no weights file, networks that a file does not hold, round trips. */
 #include "harness.h"
+#include "untrusted.h"
 
 #include <hdf5.h>
 #include <sys/stat.h>
@@ -28,8 +29,8 @@ static size_t files_beside(const char *path) {
 
 static void round_trip(void) {
     dim_model *saved = NULL, *opened = NULL;
-    float images[DIM_IMAGE_SIZE * N], a[DIM_ENCODED_SIZE * N], b[DIM_ENCODED_SIZE * N];
-    fill(images, DIM_IMAGE_SIZE * N, 1);
+    float images[DIM_NOTEBOOK_IMAGE_SIZE * N], a[DIM_NOTEBOOK_ENCODED_SIZE * N], b[DIM_NOTEBOOK_ENCODED_SIZE * N];
+    fill(images, DIM_NOTEBOOK_IMAGE_SIZE * N, 1);
     MUST(dim_model_create(11, &saved));
     MUST(dim_model_set_training(saved, true));
     MUST(dim_encode(saved, images, N, a, NULL));    /* moves the running statistics */
@@ -129,7 +130,7 @@ static void safetensors(void) {
     CHECK_STATUS(DIM_OK, dim_model_open(path, &opened));
     CHECK(dim_model_networks(opened) == DIM_NETWORK_ALL && same_parameters(saved, opened));
     dim_model_free(opened);
-    CHECK_STATUS(DIM_OK, dim_model_open_untrusted(path, &opened));
+    CHECK_STATUS(DIM_OK, open_untrusted(path, &opened));
     CHECK(same_parameters(saved, opened));
     CHECK_STATUS(DIM_OK, dim_model_load(opened, path));
     CHECK(same_parameters(saved, opened));
@@ -188,9 +189,9 @@ static void copy_network(const char *from, const char *to, const char *prefix) {
 
 static void networks_that_are_missing(void) {
     dim_model *all = NULL, *part = NULL;
-    float images[DIM_IMAGE_SIZE * N], y[DIM_ENCODED_SIZE * N], out[DIM_LOCAL_SIZE * N];
-    float *M = take(sizeof(float) * DIM_FEATURES_SIZE * N);
-    fill(images, DIM_IMAGE_SIZE * N, 1);
+    float images[DIM_NOTEBOOK_IMAGE_SIZE * N], y[DIM_NOTEBOOK_ENCODED_SIZE * N], out[DIM_NOTEBOOK_LOCAL_SIZE * N];
+    float *M = take(sizeof(float) * DIM_NOTEBOOK_FEATURES_SIZE * N);
+    fill(images, DIM_NOTEBOOK_IMAGE_SIZE * N, 1);
     MUST(dim_model_create(21, &all));
     MUST(dim_model_save(all, scratch_path("all.h5")));
 
