@@ -103,8 +103,9 @@ dim_status dim_set_num_threads(int n);
 /* The number that is in force. */
 int dim_num_threads(void);
 
-/* The largest n of one call; dim_model_sizes has any model's. Evaluation mode works through n in blocks of bounded size; training mode needs the
- * whole batch in memory (about 3 MB an image) and returns DIM_OUT_OF_MEMORY where that fails. */
+/* The largest n of one call; dim_model_sizes has any model's. Evaluation mode works through n in blocks of bounded
+ * size; training mode needs the whole batch in memory (the notebook's networks about 3 MB an image) and returns
+ * DIM_OUT_OF_MEMORY where that fails. */
 size_t dim_max_images(void);
 
 /* ---- Architectures ----------------------------------------------------------------------------------- */
@@ -184,7 +185,7 @@ typedef struct dim_sizes {
     size_t encoded;
     size_t local_height, local_width;       /* of dim_score_local's logits */
     size_t global_channels, global_height, global_width;    /* of the map that dim_score_global reads */
-    size_t conv;                /* the last map before it is flattened, as one array */
+    size_t conv_channels, conv_height, conv_width;          /* of the last map before it is flattened */
     size_t fc;                  /* the last hidden linear layer */
     size_t classes;
     size_t max_images;          /* the largest n of one call on this model */
@@ -311,7 +312,7 @@ typedef struct dim_outputs {
     size_t struct_size;         /* set by the caller to sizeof(dim_outputs) */
     float *encoded;             /* (n, encoded) */
     float *features;            /* (n, features c,h,w) */
-    float *conv;                /* (n, conv): the last map before it is flattened, in the order (c,h,w) */
+    float *conv;                /* (n, conv c,h,w): the last map before it is flattened */
     float *fc;                  /* (n, fc): the last hidden linear layer, after norm and activation */
 } dim_outputs;
 
