@@ -48,6 +48,7 @@ struct Decoding {
             "version", "preset", "image", "encoder", "local", "global", "prior", "classifier", "coordinates",
         ]
         let root = members(json, "", keys, "a description")
+        if case .object = json.value {} else { isBaseUnknown = true }
         if let version = root["version"] {
             if case .integer(1) = version.value {
             } else {
@@ -231,7 +232,10 @@ struct Decoding {
 
     private mutating func encoder(_ root: Members, _ base: EncoderDescription?) -> EncoderDescription {
         guard let json = root.values["encoder"] else {
-            if base == nil { missing("encoder", "an object with layers and features") }
+            if base == nil {
+                missing("encoder", "an object with layers and features")
+                faults.touchSilently("encoder.layers")
+            }
             return base ?? EncoderDescription(layers: [], features: "")
         }
         let members = members(json, "encoder", ["layers", "norms", "features", "conv", "fc"], "encoder")
