@@ -1,5 +1,5 @@
-/// From the text of a description to an Architecture. Types and keys are checked here, and listed with what Validation and
-/// Inference find afterwards. A member that is wrong gets a value within its range, so that it is reported once.
+/// From the text of a description to an Architecture. Types and keys are checked here, and listed with what Validation
+/// and Inference find afterwards. A member that is wrong gets a value within its range, so that it is reported once.
 extension Architecture {
     /// Throws an ArchitectureError with all faults and their places.
     package static func parse(_ text: [UInt8]) throws -> Architecture {
@@ -418,8 +418,8 @@ struct Decoding {
 }
 
 extension EncoderDescription {
-    /// Defaults of conv and fc: the last layer before flatten, and the last linear layer before the last layer; nil if it has
-    /// no name.
+    /// Defaults of conv and fc: the last layer before flatten, and the last linear layer before the last layer; nil if it
+    /// has no name.
     static func lastMap(_ layers: [Layer]) -> String? {
         layers.firstIndex { $0.op == .flatten }.flatMap { $0 > 0 ? layers[$0 - 1].name : nil }
     }

@@ -15,8 +15,7 @@ import Testing
 
     private static let conv = #"{"op":"conv","name":"c0","out":4,"kernel":3}"#
 
-    @Test(arguments: [
-        // The whole.
+    private static let wholeFaults: [(String, String)] = [
         ("[]", "expected an object, found an array"),
         ("{\(small)}", "encoder: missing; expected an object with layers and features"),
         (
@@ -35,7 +34,9 @@ import Testing
         ),
         (#"{"preset":"basic32","image":[1]}"#, "image: expected an object, found an array"),
         (#"{"preset":"basic32","encoder":null}"#, "encoder: expected an object, found null"),
-        // Image.
+    ]
+
+    private static let imageFaults: [(String, String)] = [
         (#"{"preset":"basic32","image":{"channels":0}}"#, "image.channels: expected 1 to 65536, found 0"),
         (
             #"{"preset":"basic32","image":{"channels":2147483648}}"#,
@@ -65,7 +66,9 @@ import Testing
             #"{"preset":"basic32","image":{"channels":65536,"height":1024,"width":1024}}"#,
             "image: expected at most 67108864 numbers, found 68719476736"
         ),
-        // Encoder.
+    ]
+
+    private static let encoderFaults: [(String, String)] = [
         (
             #"{\#(small),"encoder":{"layers":[],"features":"c0"}}"#,
             "encoder.layers: expected at least one layer, found none"
@@ -98,7 +101,9 @@ import Testing
             #"{\#(small),"encoder":{"layers":[\#(conv),{"op":"flatten"}],"features":"c0"}}"#,
             #"encoder.layers[1].op: expected "linear", as the last layer is, found "flatten""#
         ),
-        // Layers.
+    ]
+
+    private static let layerFaults: [(String, String)] = [
         (with(conv + ",7"), "encoder.layers[1]: expected an object, found 7"),
         (
             with(#"{"name":"c0"}"#),
@@ -106,7 +111,8 @@ import Testing
         ),
         (
             with(#"{"op":"convolution","name":"c0"}"#),
-            #"encoder.layers[0].op: expected "conv", "linear", "maxpool", "avgpool", "flatten", "residual" or "dropout", found "convolution""#
+            #"encoder.layers[0].op: expected "conv", "linear", "maxpool", "avgpool", "flatten", "residual" or "dropout", "#
+                + #"found "convolution""#
         ),
         (with(#"{"op":"conv","name":"c0","kernel":3}"#), "encoder.layers[0].out: missing; expected an integer"),
         (
@@ -202,10 +208,13 @@ import Testing
             "encoder.layers[2]: maxpool reads a map, found a vector of 144 numbers"
         ),
         (
-            #"{"preset":"basic32","image":{"channels":1,"height":1024,"width":1024},"encoder":{"layers":[{"op":"conv","name":"c1","out":128,"kernel":1},{"op":"flatten"},{"op":"linear","name":"l0","out":1}],"conv":null,"fc":null}}"#,
+            #"{"preset":"basic32","image":{"height":1024,"width":1024},"encoder":{"conv":null,"fc":null,"layers":["#
+                + #"{"op":"conv","name":"c1","out":128,"kernel":1},{"op":"flatten"},{"op":"linear","name":"l0","out":1}]}}"#,
             "encoder.layers[0]: expected an output of at most 67108864 numbers, found 134217728"
         ),
-        // Residual blocks.
+    ]
+
+    private static let residualFaults: [(String, String)] = [
         (
             with(conv + #",{"op":"residual","name":"r0","layers":[]}"#),
             "encoder.layers[1].layers: expected at least one layer, found none"
@@ -216,14 +225,16 @@ import Testing
         ),
         (
             with(conv + #",{"op":"residual","name":"r0","layers":[{"op":"conv","name":"c0","out":5,"kernel":1}]}"#),
-            "encoder.layers[1]: expected a sum of equal shapes, found a map of (5, 6, 6) from the layers and a map of (4, 6, 6) from the identity"
+            "encoder.layers[1]: expected a sum of equal shapes, found a map of (5, 6, 6) "
+                + "from the layers and a map of (4, 6, 6) from the identity"
         ),
         (
             with(
                 conv
                     + #",{"op":"residual","name":"r0","layers":[\#(conv)],"shortcut":{"op":"conv","name":"s0","out":4,"kernel":1}}"#
             ),
-            "encoder.layers[1]: expected a sum of equal shapes, found a map of (4, 4, 4) from the layers and a map of (4, 6, 6) from the shortcut"
+            "encoder.layers[1]: expected a sum of equal shapes, found a map of (4, 4, 4) "
+                + "from the layers and a map of (4, 6, 6) from the shortcut"
         ),
         (
             with(
@@ -239,7 +250,9 @@ import Testing
             ),
             #"encoder.layers[1].shortcut.op: expected "conv", found "maxpool""#
         ),
-        // Score networks.
+    ]
+
+    private static let headFaults: [(String, String)] = [
         (with(conv, #","local":{}"#), #"local.score: missing; expected "dot" or "concat""#),
         (with(conv, #","local":{"score":"dot"}"#), "local.units: missing; expected an integer"),
         (with(conv, #","local":{"score":"dot","units":0}"#), "local.units: expected 1 to 65536, found 0"),
@@ -278,7 +291,9 @@ import Testing
                 #","global":{"score":"dot","units":4,"net":"copy"}"#),
             #"global.net: expected a net other than "copy": a layer of the encoder has the name "y0""#
         ),
-        // The others.
+    ]
+
+    private static let otherFaults: [(String, String)] = [
         (with(conv, #","prior":{}"#), "prior.hidden: missing; expected sizes of the hidden layers, as in [512, 512]"),
         (
             with(conv, #","prior":{"hidden":[],"squash":"tanh"}"#),
@@ -315,7 +330,12 @@ import Testing
             "expected at most 268435456 parameters in all networks, found 4305022211: encoder 4924224, local_d 723968, "
                 + "prior_d 4299358209, classifier 15810"
         ),
-    ])
+    ]
+
+    private static let all: [(String, String)] =
+        wholeFaults + imageFaults + encoderFaults + layerFaults + residualFaults + headFaults + otherFaults
+
+    @Test(arguments: all)
     func oneFault(text: String, fault: String) {
         #expect(faults(text) == [fault], "\(text)")
     }

@@ -59,7 +59,8 @@ import Testing
         let conv = #"{"op":"conv","name":"c%","out":65536,"kernel":11}"#
         let convs = (0..<3).map { conv.replacing("%", with: "\($0)") }.joined(separator: ",")
         let big =
-            #"{"preset":"basic32","image":{"channels":65536},"encoder":{"layers":[\#(convs),{"op":"flatten"},\#(wide.replacing("%", with: "0"))],"features":"c0","conv":null,"fc":null}}"#
+            #"{"preset":"basic32","image":{"channels":65536},"encoder":{"features":"c0","conv":null,"fc":null,"layers":["#
+            + #"\#(convs),{"op":"flatten"},\#(wide.replacing("%", with: "0"))]}}"#
         #expect(faults(big).count == 1)
     }
 
@@ -78,7 +79,8 @@ import Testing
         let inner = String(repeating: layer + ",", count: 20) + layer
         let blocks = (0..<3).map { #"{"op":"residual","name":"r\#($0)","layers":[\#(inner)]}"# }.joined(separator: ",")
         let nested =
-            #"{"preset":"basic32","encoder":{"layers":[\#(blocks),{"op":"flatten"},{"op":"linear","name":"l0","out":1}],"features":"r0","conv":null,"fc":null}}"#
+            #"{"preset":"basic32","encoder":{"layers":[\#(blocks),{"op":"flatten"},{"op":"linear","name":"l0","out":1}],"#
+            + #""features":"r0","conv":null,"fc":null}}"#
         #expect(faults(nested) == ["encoder.layers[2].layers[19]: expected at most 64 layers in a network"])
         // Nearly as many as fit into the text.
         let list = "[" + String(repeating: layer + ",", count: 60) + layer + "]"
@@ -93,7 +95,8 @@ import Testing
                 : #"{"op":"residual","name":"r0","layers":[\#(block(depth - 1))]}"#
         }
         func text(_ depth: Int) -> String {
-            #"{"preset":"basic32","encoder":{"layers":[\#(block(depth)),{"op":"flatten"},{"op":"linear","name":"l0","out":1}],"features":"r0","conv":null,"fc":null}}"#
+            #"{"preset":"basic32","encoder":{"layers":[\#(block(depth)),{"op":"flatten"},{"op":"linear","name":"l0","out":1}],"#
+                + #""features":"r0","conv":null,"fc":null}}"#
         }
         #expect(faults(text(6)) == [])
         #expect(faults(text(7)).first?.contains("expected at most 16 arrays and objects") == true)

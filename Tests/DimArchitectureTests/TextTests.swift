@@ -8,9 +8,12 @@ import Testing
          "image": {"channels": 3, "height": 32, "width": 32, "mean": 0.5, "std": 0.5, "resize": "fit"},
          "encoder": {
            "layers": [
-             {"op": "conv", "name": "c0", "out": 64,  "kernel": 4, "stride": 2, "padding": 1, "bias": false, "norm": "batch", "activation": "relu"},
-             {"op": "conv", "name": "c1", "out": 128, "kernel": 4, "stride": 2, "padding": 1, "bias": false, "norm": "batch", "activation": "relu"},
-             {"op": "conv", "name": "c2", "out": 256, "kernel": 4, "stride": 2, "padding": 1, "bias": false, "norm": "batch", "activation": "relu"},
+             {"op": "conv", "name": "c0", "out": 64,  "kernel": 4, "stride": 2, "padding": 1, "bias": false,
+                 "norm": "batch", "activation": "relu"},
+             {"op": "conv", "name": "c1", "out": 128, "kernel": 4, "stride": 2, "padding": 1, "bias": false,
+                 "norm": "batch", "activation": "relu"},
+             {"op": "conv", "name": "c2", "out": 256, "kernel": 4, "stride": 2, "padding": 1, "bias": false,
+                 "norm": "batch", "activation": "relu"},
              {"op": "flatten"},
              {"op": "linear", "name": "l0", "out": 1024, "bias": false, "norm": "batch", "activation": "relu"},
              {"op": "linear", "name": "l1", "out": 64}],
