@@ -220,8 +220,8 @@ import Testing
             "encoder.layers[1].layers: expected at least one layer, found none"
         ),
         (
-            with(conv + #",{"op":"residual","layers":[\#(conv)]}"#),
-            "encoder.layers[1].name: expected a name, since residual has parameters"
+            with(conv + #",{"op":"residual","layers":[{"op":"conv","name":"c0","out":4,"kernel":1}]}"#),
+            #"encoder.layers[1].layers[0].name: "c0" is the name of another layer or norm"#
         ),
         (
             with(conv + #",{"op":"residual","name":"r0","layers":[{"op":"conv","name":"c0","out":5,"kernel":1}]}"#),

@@ -59,6 +59,22 @@ import Testing
                 + ["r0.c1.weight 6x6x1x1", "r0.s0.weight 6x4x1x1"] + inner + shortcut + last + own)
     }
 
+    @Test func blocksWithoutANameStandInTheNetwork() throws {
+        let block = """
+            {"op":"conv","name":"c0","out":4,"kernel":3},{"op":"residual","activation":"relu","layers":[
+            {"op":"conv","name":"c1","out":6,"kernel":1,"norm":"batch"}],"shortcut":{"op":"conv","name":"s1","out":6,"kernel":1}}
+            """
+        let norms = norm.map { "c1_norm.\($0) 6" }, last = ["l0.weight 7x216", "l0.bias 7"]
+        let first = ["c0.weight 4x3x3x3", "c0.bias 4"], c1 = ["c1.weight 6x4x1x1", "c1.bias 6"]
+        let shortcut = ["s1.weight 6x4x1x1", "s1.bias 6"]
+        #expect(try keys(text(block), .encoder) == first + c1 + norms + shortcut + last)
+        #expect(
+            try keys(text(block, encoder: #","norms":"last""#), .encoder) == first + c1 + shortcut + norms + last)
+        let hidden = block.replacing("\"s1\"", with: "\"y0\"")
+        let copy = #","global":{"score":"dot","net":"copy","units":6}"#
+        #expect(faults(text(hidden, copy)).first?.hasPrefix("global.net: ") == true)
+    }
+
     @Test func concatHeads() throws {
         let local = text(ParameterTests.convs, #","local":{"score":"concat","hidden":[9,8]}"#)
         #expect(

@@ -34,7 +34,7 @@ func randomArchitecture(seed: Int) -> Architecture {
     builder.shape = image.shape
     var encoder = builder.encoder()
     encoder.normsLast = random.once(in: 4)
-    let named = encoder.layers.dropLast().filter { $0.hasWeights || $0.op == .residual }
+    let named = encoder.layers.dropLast().filter { $0.hasWeights }
     encoder.features = random.one(of: named).name!
     let hidden = { (random: inout Random) in (0..<random.below(3)).map { _ in random.within(1...9) } }
     var local: HeadDescription?
@@ -114,13 +114,14 @@ private struct Builder {
 
     private mutating func residual() -> Layer {
         let before = shape
-        var layer = Layer(.residual, name("r"))
-        layer.layers = [conv("c0", random.within(1...6)), .dropout(0.25)]
+        var layer = Layer(.residual, random.once(in: 4) ? nil : name("r"))
+        layer.layers = [conv(layer.name == nil ? name("q") : "c0", random.within(1...6)), .dropout(0.25)]
+        let shortcutName = layer.name == nil ? name("s") : "s0"
         if shape == before {
-            layer.shortcut = random.once(in: 2) ? nil : .conv("s0", shape.channels, kernel: 1)
+            layer.shortcut = random.once(in: 2) ? nil : .conv(shortcutName, shape.channels, kernel: 1)
         } else {
             // The same window gives the same shape.
-            var shortcut = Layer(.conv, "s0")
+            var shortcut = Layer(.conv, shortcutName)
             shortcut.out = shape.channels
             (shortcut.kernel, shortcut.stride) = (layer.layers[0].kernel, layer.layers[0].stride)
             shortcut.padding = layer.layers[0].padding
