@@ -72,7 +72,8 @@ class ChannelNorm(nn.LayerNorm):
     """LayerNorm over the channels of (n, c) or, at each location, of (n, c, h, w)."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+        # Contiguous: what comes behind, dropout's mask first of all, would take its order from the memory's.
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1).contiguous()
 
 
 class Stack(nn.Module):
