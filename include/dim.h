@@ -23,7 +23,9 @@
  *   calls in evaluation mode run side by side; a call that changes the model (load, set_parameter, a forward
  *   pass in training mode, a trainer's step) waits for other such calls, and each evaluation call that runs
  *   meanwhile sees all of the old weights or all of the new. Inside one call the library uses up to
- *   dim_num_threads() threads. Results do not depend on the number of threads, bit for bit. The library may be
+ *   dim_num_threads() threads. Results do not depend on the number of threads, bit for bit, nor on the calling
+ *   thread's floating-point environment (rounding, flushed subnormal numbers, traps), which is as it was when a call
+ *   returns, and while it runs a callback. The library may be
  *   used in a child after fork(). Where the fork cut off a call of another thread, the child goes without what that
  *   call was about: a trainer in a step is DIM_INVALID_HANDLE there, and where a file was read or written, opening and
  *   saving are DIM_IO, but for the functions for untrusted files.
