@@ -26,9 +26,10 @@
  *   dim_num_threads() threads. Results do not depend on the number of threads, bit for bit, nor on the calling
  *   thread's floating-point environment (rounding, flushed subnormal numbers, traps), which is as it was when a call
  *   returns, and while it runs a callback. The library may be
- *   used in a child after fork(). Where the fork cut off a call of another thread, the child goes without what that
- *   call was about: a trainer in a step is DIM_INVALID_HANDLE there, and where a file was read or written, opening and
- *   saving are DIM_IO, but for the functions for untrusted files.
+ *   used in a child after fork(), and fork() waits less than 0.2 s for other threads' calls, were there 32 of them.
+ *   Where the fork cut off a call of another thread, the child goes without what that call was about: a trainer in a
+ *   step is DIM_INVALID_HANDLE there, and where a file was read or written, opening and saving are DIM_IO, but for the
+ *   functions for untrusted files.
  *
  * Modes. As in PyTorch, batch norm uses running statistics in evaluation mode and the statistics of the batch
  *   in training mode; a forward pass in training mode moves running_mean, running_var and
