@@ -453,8 +453,8 @@ dim_status dim_trainer_accumulate(dim_trainer *trainer, const float *images, siz
  * DIM_OUT_OF_MEMORY, DIM_NOT_FINITE, DIM_CANCELLED; the waiting gradients are dropped. */
 dim_status dim_trainer_update(dim_trainer *trainer);
 
-/* The losses of a batch without any change: evaluation mode, prior noise from a stream of its own that starts anew
- * at each call. Errors: as dim_trainer_step. */
+/* The losses of a batch without any change: evaluation mode, in blocks of bounded size, prior noise from a stream of
+ * its own that starts anew at each call. Errors: as dim_trainer_step. */
 dim_status dim_trainer_evaluate(dim_trainer *trainer, const float *images, size_t n, dim_losses *losses);
 
 /* Copies out the waiting gradient of a trainable parameter (after dim_trainer_accumulate; the sum over
