@@ -154,7 +154,7 @@ struct IsolatedFile {
 
     private static func notStarted(_ path: FilePath, _ failure: Int32) -> DimError {
         let error = ioError("cannot read \(path) in a process of its own", failure)
-        return failure == ENOMEM || failure == EAGAIN ? DimError(.outOfMemory, error.message) : error
+        return failure == ENOMEM ? DimError(.outOfMemory, error.message) : error
     }
 
     private static func misbehaved(_ path: FilePath, _ how: String) -> DimError {
