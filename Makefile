@@ -26,11 +26,12 @@ warnings := -Wall -Wextra -Werror -pedantic
 #   --version-script   exports dim_* and nothing else: neither Swift's runtime nor C++ can clash with the host's
 #   -z nodelete        the pool's threads run the library's code after a dlclose
 #   -z now, relro      no lazy binding: the tables of pointers are read-only once loaded
-#   --wrap             where no memory is left, small blocks come from the library's reserve (Sources/CReserve)
+#   --wrap             where no memory is left, small blocks come from the library's reserve (Sources/CReserve);
+#                      hypotf: glibc 2.34 will do
 #   -e                 the library is a program, too: it starts itself to read files from strangers (docs/isolation.md)
 #   -z defs            an unresolved symbol fails the link here and not at the user's
 #   -s                 stripped
-wrapped := malloc calloc realloc posix_memalign free malloc_usable_size
+wrapped := malloc calloc realloc posix_memalign free malloc_usable_size hypotf
 link_flags := --disable-local-rpath -Xswiftc -static-stdlib -Xswiftc -use-ld=lld $(addprefix -Xlinker ,\
 	--version-script=$(CURDIR)/tools/libdim.map -soname=$(soname) -z nodelete -z now -z relro -z defs -s -e dim_isolation_start \
 	$(addprefix --wrap=,$(wrapped)))

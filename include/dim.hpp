@@ -115,6 +115,27 @@ template <class Handle, void (*release)(Handle *)> struct Free {
 };
 template <class Handle, void (*release)(Handle *)> using Owner = std::unique_ptr<Handle, Free<Handle, release>>;
 
+/* A path or a name: std::string, a C string, std::filesystem::path. A null pointer is none: 0 and nullptr do not compile, and
+ * one that is found out at run time is an error. */
+class Text {
+public:
+    template <class S, class = std::enable_if_t<std::is_convertible_v<const S &, std::string> && !std::is_same_v<S, std::nullptr_t>>>
+    Text(const S &text) : text_(checked(text)) {}
+    const char *c_str() const noexcept { return text_.c_str(); }
+
+private:
+    template <class S> static const S &checked(const S &text) {
+        if constexpr (std::is_pointer_v<S>)
+            if (text == nullptr) throw error(DIM_INVALID_ARGUMENT, "a path or a name is a null pointer");
+        return text;
+    }
+
+    std::string text_;
+};
+
+/* Says that a handle is meant: of a pointer alone nothing is made, since 0 is one, too. */
+struct Adopted {};
+
 } // namespace detail
 
 /* ---- Library ----------------------------------------------------------------------------------------- */
@@ -148,28 +169,28 @@ public:
         check(dim_model_create(seed, &handle));
         handle_.reset(handle);
     }
-    static Model open(const std::string &path) {
+    static Model open(const detail::Text &path) {
         dim_model *handle = nullptr;
         check(dim_model_open(path.c_str(), &handle));
         return adopt(handle);
     }
     /* For a file from a stranger: read by a child process without rights. */
-    static Model open_untrusted(const std::string &path) {
+    static Model open_untrusted(const detail::Text &path) {
         dim_model *handle = nullptr;
         check(dim_model_open_untrusted(path.c_str(), &handle));
         return adopt(handle);
     }
     /* Takes over a handle that a call of dim.h made; it is freed with this object. */
-    static Model adopt(dim_model *handle) noexcept { return Model(handle); }
+    static Model adopt(dim_model *handle) noexcept { return Model(detail::Adopted{}, handle); }
 
     /* For calls of dim.h; nullptr after a move. */
     dim_model *get() const noexcept { return handle_.get(); }
     /* Gives the handle away; to be freed with dim_model_free. */
     dim_model *release() noexcept { return handle_.release(); }
 
-    void load(const std::string &path) { check(dim_model_load(get(), path.c_str())); }
-    void load_untrusted(const std::string &path) { check(dim_model_load_untrusted(get(), path.c_str())); }
-    void save(const std::string &path) const { check(dim_model_save(get(), path.c_str())); }
+    void load(const detail::Text &path) { check(dim_model_load(get(), path.c_str())); }
+    void load_untrusted(const detail::Text &path) { check(dim_model_load_untrusted(get(), path.c_str())); }
+    void save(const detail::Text &path) const { check(dim_model_save(get(), path.c_str())); }
 
     void set_training(bool training) { check(dim_model_set_training(get(), training)); }
     bool is_training() const {
@@ -190,7 +211,7 @@ public:
         }
         return all;
     }
-    dim_parameter_info parameter_info(const std::string &name) const {
+    dim_parameter_info parameter_info(const detail::Text &name) const {
         std::size_t index = 0;
         dim_parameter_info info{};
         info.struct_size = sizeof info;
@@ -199,13 +220,13 @@ public:
         return info;
     }
     /* T is float, or std::int64_t for num_batches_tracked: DIM_INVALID_ARGUMENT for the other. */
-    template <class T = float> std::vector<T> parameter(const std::string &name) const {
+    template <class T = float> std::vector<T> parameter(const detail::Text &name) const {
         std::vector<T> values(typed<T>(name).bytes / sizeof(T));
         check(dim_model_get_parameter(get(), name.c_str(), values.data(), values.size() * sizeof(T)));
         return values;
     }
-    void set_parameter(const std::string &name, span<const float> values) { set(name, values); }
-    void set_parameter(const std::string &name, span<const std::int64_t> values) { set(name, values); }
+    void set_parameter(const detail::Text &name, span<const float> values) { set(name, values); }
+    void set_parameter(const detail::Text &name, span<const std::int64_t> values) { set(name, values); }
 
     /* Encoder. images (n,3,32,32) -> encoded (n,64), and features (n,128,26,26) unless left out. */
     void encode(span<const float> images, span<float> encoded, span<float> features = {}) {
@@ -269,7 +290,7 @@ public:
     }
 
 private:
-    explicit Model(dim_model *handle) noexcept : handle_(handle) {}
+    Model(detail::Adopted, dim_model *handle) noexcept : handle_(handle) {}
 
     static std::size_t pairs(span<const float> encoded, span<const float> features) {
         const std::size_t n = detail::count("encoded", encoded.size(), DIM_ENCODED_SIZE);
@@ -277,15 +298,15 @@ private:
         return n;
     }
     /* The library knows sizes alone: a float array would be read as half as many integers. */
-    template <class T> dim_parameter_info typed(const std::string &name) const {
+    template <class T> dim_parameter_info typed(const detail::Text &name) const {
         static_assert(std::is_same_v<T, float> || std::is_same_v<T, std::int64_t>, "parameters are float or std::int64_t");
         const dim_parameter_info info = parameter_info(name);
         if ((info.dtype == DIM_INT64) != std::is_same_v<T, std::int64_t>)
-            throw error(DIM_INVALID_ARGUMENT, name + " holds " + (info.dtype == DIM_INT64 ? "int64" : "float32") +
+            throw error(DIM_INVALID_ARGUMENT, std::string(name.c_str()) + " holds " + (info.dtype == DIM_INT64 ? "int64" : "float32") +
                         "; the array is of the other type");
         return info;
     }
-    template <class T> void set(const std::string &name, span<const T> values) {
+    template <class T> void set(const detail::Text &name, span<const T> values) {
         typed<T>(name);
         check(dim_model_set_parameter(get(), name.c_str(), values.data(), values.size() * sizeof(T)));
     }
@@ -307,17 +328,17 @@ public:
         check(dim_trainer_create(model.get(), &options, &handle));
         handle_.reset(handle);
     }
-    static Trainer resume(const std::string &path) {
+    static Trainer resume(const detail::Text &path) {
         dim_trainer *handle = nullptr;
         check(dim_trainer_resume(path.c_str(), &handle));
         return adopt(handle);
     }
-    static Trainer resume_untrusted(const std::string &path) {
+    static Trainer resume_untrusted(const detail::Text &path) {
         dim_trainer *handle = nullptr;
         check(dim_trainer_resume_untrusted(path.c_str(), &handle));
         return adopt(handle);
     }
-    static Trainer adopt(dim_trainer *handle) noexcept { return Trainer(handle); }
+    static Trainer adopt(dim_trainer *handle) noexcept { return Trainer(detail::Adopted{}, handle); }
     dim_trainer *get() const noexcept { return handle_.get(); }
 
     /* images (n,3,32,32), n >= 2. The losses are those before the update. */
@@ -327,10 +348,10 @@ public:
     dim_losses evaluate(span<const float> images) { return run(dim_trainer_evaluate, images); }
 
     /* The waiting gradient, of the parameter's size. */
-    void get_gradient(const std::string &name, span<float> out) const {
+    void get_gradient(const detail::Text &name, span<float> out) const {
         check(dim_trainer_get_gradient(get(), name.c_str(), out.data(), out.size() * sizeof(float)));
     }
-    std::vector<float> gradient(const std::string &name) const {
+    std::vector<float> gradient(const detail::Text &name) const {
         std::vector<float> values(model().parameter_info(name).bytes / sizeof(float));
         get_gradient(name, values);
         return values;
@@ -359,10 +380,10 @@ public:
         check(dim_trainer_model(get(), &handle));
         return Model::adopt(handle);
     }
-    void save(const std::string &path) const { check(dim_trainer_save(get(), path.c_str())); }
+    void save(const detail::Text &path) const { check(dim_trainer_save(get(), path.c_str())); }
 
 private:
-    explicit Trainer(dim_trainer *handle) noexcept : handle_(handle) {}
+    Trainer(detail::Adopted, dim_trainer *handle) noexcept : handle_(handle) {}
 
     template <class Call> dim_losses run(Call call, span<const float> images) {
         const std::size_t n = detail::count("images", images.size(), DIM_IMAGE_SIZE);
@@ -405,17 +426,17 @@ public:
         check(dim_classifier_trainer_create(model.get(), &options, &handle));
         handle_.reset(handle);
     }
-    static ClassifierTrainer resume(const std::string &path) {
+    static ClassifierTrainer resume(const detail::Text &path) {
         dim_classifier_trainer *handle = nullptr;
         check(dim_classifier_trainer_resume(path.c_str(), &handle));
         return adopt(handle);
     }
-    static ClassifierTrainer resume_untrusted(const std::string &path) {
+    static ClassifierTrainer resume_untrusted(const detail::Text &path) {
         dim_classifier_trainer *handle = nullptr;
         check(dim_classifier_trainer_resume_untrusted(path.c_str(), &handle));
         return adopt(handle);
     }
-    static ClassifierTrainer adopt(dim_classifier_trainer *handle) noexcept { return ClassifierTrainer(handle); }
+    static ClassifierTrainer adopt(dim_classifier_trainer *handle) noexcept { return ClassifierTrainer(detail::Adopted{}, handle); }
     dim_classifier_trainer *get() const noexcept { return handle_.get(); }
 
     /* images (n,3,32,32), labels (n) in 0..9, n >= 2. */
@@ -453,10 +474,10 @@ public:
         check(dim_classifier_trainer_model(get(), &handle));
         return Model::adopt(handle);
     }
-    void save(const std::string &path) const { check(dim_classifier_trainer_save(get(), path.c_str())); }
+    void save(const detail::Text &path) const { check(dim_classifier_trainer_save(get(), path.c_str())); }
 
 private:
-    explicit ClassifierTrainer(dim_classifier_trainer *handle) noexcept : handle_(handle) {}
+    ClassifierTrainer(detail::Adopted, dim_classifier_trainer *handle) noexcept : handle_(handle) {}
 
     static std::size_t counted(const char *name, span<const float> values, std::size_t each, span<const std::int64_t> labels) {
         const std::size_t n = detail::count(name, values.size(), each);

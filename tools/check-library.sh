@@ -43,6 +43,14 @@ flag() { readelf -dW "$library" | grep -q "FLAGS_1.*$1"; }
 relro() { readelf -lW "$library" | grep -q GNU_RELRO; }
 no_text_relocations() { ! readelf -dW "$library" | grep TEXTREL; }
 no_executable_stack() { readelf -lW "$library" | grep GNU_STACK | grep -vq RWE; }
+# RHEL 9, Amazon Linux 2023 and their kin have glibc 2.34 and the libstdc++ of GCC 11.
+at_most() { # prefix, version
+    local newest
+    newest=$(readelf -VW "$library" | grep -oE "\b$1_[0-9.]*[0-9]" | cut -d _ -f 2 | sort -Vu | tail -n 1)
+    [ -n "$newest" ] && [ "$(printf '%s\n' "$newest" "$2" | sort -V | tail -n 1)" = "$2" ] && return
+    printf '%s_%s is needed for %s\n' "$1" "$newest" "$(nm -D "$library" | sed -n "s/.* U \(.*\)@$1_$newest$/\1/p" | xargs)" >&2
+    return 1
+}
 loads_in_empty_environment() {
     local folder built
     folder=$(mktemp -d)
@@ -62,6 +70,8 @@ check "finds every library it needs" all_found
 check "is smaller than 10 MB" small
 check "is stripped" stripped
 check "its soname is libdim.so.$(major)" soname
+check "needs glibc 2.34 at most" at_most GLIBC 2.34
+check "needs libstdc++ of GCC 11 at most" at_most GLIBCXX 3.4.29
 check "stays loaded after dlclose" flag NODELETE
 check "binds when loaded" flag NOW
 check "has read-only relocations" relro

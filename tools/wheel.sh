@@ -3,8 +3,8 @@
 #
 #   tools/wheel.sh DESTINATION SWIFT-FLAGS...      by way of `make wheel`, which knows the flags of the link
 #
-# The platform tag is the oldest that the library's symbols allow: built on Debian 12 that is manylinux_2_35, so build on
-# the oldest system that is to be served.
+# The platform tag is the oldest that the library's symbols allow: built on Debian 12 that is manylinux_2_34, which
+# tools/check-library.sh watches over.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 destination=$1

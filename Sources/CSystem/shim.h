@@ -5,6 +5,8 @@
 #include <fenv.h>
 #include <unistd.h>
 #include <sys/syscall.h>
+#include <linux/magic.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 
 /* Cores that the calling thread may run on; 0 where the kernel does not say. */
@@ -15,6 +17,12 @@ static inline int dim_system_allowed_cores(void) {
     for (long i = 0; bytes > 0 && i < bytes / (long)sizeof mask[0]; i++)
         count += __builtin_popcountl(mask[i]);
     return count;
+}
+
+/* Whether a folder is one of the kernel's, whose links may name what has no other name. */
+static inline int dim_system_is_on_proc(const char *folder) {
+    struct statfs system;
+    return statfs(folder, &system) == 0 && system.f_type == PROC_SUPER_MAGIC;
 }
 
 /* Tells the core that this thread is in a spin loop. */

@@ -1,3 +1,4 @@
+import CSystem
 import DimRuntime
 import Glibc
 
@@ -84,6 +85,13 @@ enum AtomicFile {
                 var link = [CChar](repeating: 0, count: most)
                 let length = FilePath(bytes).withCString { readlink($0, &link, most) }
                 guard length >= 0 else { return (FilePath(parent), name) }
+                // Behind /dev/stdout is the file of a shell's redirection, whose name only seems to be the link's text.
+                guard !FilePath(parent).withCString({ dim_system_is_on_proc($0) != 0 }) else {
+                    throw DimError(
+                        .io,
+                        "cannot save to \(path): it leads to a file that a process has open; "
+                            + "expected the file's own name")
+                }
                 let destination = link[..<length].map(UInt8.init(bitPattern:))
                 bytes = destination.first == slash ? destination : parent + [slash] + destination
             }

@@ -126,12 +126,15 @@ func readFully(_ descriptor: Int32, _ buffer: UnsafeMutableRawPointer, count: In
     return 0
 }
 
+/// Writes all `count` bytes or returns an errno; EIO where the system takes none and does not say why.
 func writeFully(_ descriptor: Int32, _ buffer: UnsafeRawPointer, count: Int, at offset: Int64) -> Int32 {
     var done = 0
     while done < count {
         let n = pwrite(descriptor, buffer + done, count - done, off_t(offset) + off_t(done))
-        if n >= 0 {
+        if n > 0 {
             done += n
+        } else if n == 0 {
+            return EIO
         } else if errno != EINTR {
             return errno
         }

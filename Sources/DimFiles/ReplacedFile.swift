@@ -51,7 +51,16 @@ struct ReplacedFile {
             let both = (wanted >> 3) & wanted & 0o7
             wanted = wanted & 0o700 | both << 3 | both
         }
-        return fchmod(new, wanted) == 0
+        // Some file systems have one mode for all files and refuse to set it.
+        return fchmod(new, wanted) == 0 || hasPermissions(new, wanted)
+    }
+
+    private func hasPermissions(_ new: Int32, _ wanted: mode_t) -> Bool {
+        let refusal = errno
+        var now = stat()
+        let isSame = fstat(new, &now) == 0 && now.st_mode & 0o777 == wanted
+        errno = refusal
+        return isSame
     }
 
     private static func attributes(of descriptor: Int32) -> [String] {

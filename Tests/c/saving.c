@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -128,7 +129,82 @@ static void attributes(void) {
     is("without the list", OWNER, OTHERS, 0600);
 }
 
+/* ---- Odd systems ------------------------------------------------------------------------------------- */
+
+/* The program's own come before the C library's. */
+static bool refuses_modes, takes_nothing;
+
+int fchmod(int file, mode_t mode) {
+    if (refuses_modes)
+        return errno = EPERM, -1;
+    return (int)syscall(SYS_fchmod, file, mode);
+}
+
+ssize_t pwrite(int file, const void *data, size_t bytes, off_t offset) {
+    return takes_nothing ? 0 : syscall(SYS_pwrite64, file, data, bytes, offset);
+}
+
+/* As on FAT, where all files have one mode. */
+static void modes_that_cannot_be_set(void) {
+    const char *path = scratch_path("mode.h5");
+    mode_t before = umask(022);
+    unlink(path);
+    MUST(dim_model_save(shared_model(), path));         /* 0644 */
+    refuses_modes = true;
+    CHECK_STATUS(DIM_OK, dim_model_save(shared_model(), path));
+    refuses_modes = false;
+    chmod(path, 0600);
+    refuses_modes = true;
+    CHECK_STATUS(DIM_IO, dim_model_save(shared_model(), path));     /* it would be 0644 */
+    CHECK_MESSAGE("cannot keep the permissions");
+    refuses_modes = false;
+    umask(before);
+}
+
+static void writes_of_nothing(void) {
+    const char *path = scratch_path("nothing.h5");
+    struct stat status;
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(30);      /* instead of for ever */
+        takes_nothing = true;
+        _exit(dim_model_save(shared_model(), path) != DIM_IO || strstr(dim_last_error(), "Input/output error") == NULL);
+    }
+    int ended = -1;
+    waitpid(child, &ended, 0);
+    CHECK(WIFEXITED(ended) && WEXITSTATUS(ended) == 0);
+    CHECK(stat(path, &status) != 0);
+}
+
+/* What stands behind such a name is open in somebody's hands: a shell's redirection, a log. */
+static void names_of_open_files(void) {
+    const char *log = scratch_path("log");
+    char text[16] = "", link[64];
+    int file = open(log, O_RDWR | O_CREAT | O_TRUNC, 0600), out = dup(1);
+    CHECK(write(file, "a line", 6) == 6);
+    fflush(NULL);
+    dup2(file, 1);
+    dim_status found = dim_model_save(shared_model(), "/dev/stdout");
+    dup2(out, 1);
+    CHECK_STATUS(DIM_IO, found);
+    CHECK_MESSAGE("/dev/stdout");
+    CHECK_MESSAGE("expected the file's own name");
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    CHECK_STATUS(DIM_IO, dim_model_save(shared_model(), link));
+    CHECK(symlink(link, scratch_path("link")) == 0);
+    CHECK_STATUS(DIM_IO, dim_model_save(shared_model(), scratch_path("link")));
+    struct stat there, ours;
+    CHECK(stat(log, &there) == 0 && fstat(file, &ours) == 0 && there.st_ino == ours.st_ino);
+    CHECK(pread(file, text, sizeof text, 0) == 6 && memcmp(text, "a line", 6) == 0);
+    close(file);
+    close(out);
+}
+
 int main(void) {
+    RUN(modes_that_cannot_be_set);
+    RUN(writes_of_nothing);
+    RUN(names_of_open_files);
     if (getuid() == 0) {
         RUN(the_group_is_kept);
         RUN(no_other_group_gains);

@@ -418,7 +418,7 @@ static bool without_descriptors(void) {
 static bool without_processes(void) {
     /* The limit does not bind root. */
     return setgid(65534) == 0 && setuid(65534) == 0 && limited(RLIMIT_NPROC, 0) &&
-           fails_to_start(DIM_OUT_OF_MEMORY);
+           fails_to_start(DIM_IO);
 }
 
 static void hosts(void) {

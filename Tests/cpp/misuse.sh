@@ -5,7 +5,8 @@ include=$1
 failed=0
 passed=0
 compiles() { # standard, body
-    printf '#include <dim.hpp>\nvoid body(dim::Model &model, dim::Trainer &trainer) { (void)trainer; (void)model; %s }\n' "$2" |
+    printf '#include <filesystem>\n#include <dim.hpp>\n%s\n' \
+        "void body(dim::Model &model, dim::Trainer &trainer) { (void)trainer; (void)model; $2 }" |
         ${CXX:-c++} -std="$1" -Wall -Wextra -Werror -I"$include" -fsyntax-only -x c++ - 2>/dev/null
 }
 is() { # yes|no, what, body
@@ -25,6 +26,17 @@ is yes "nothing compiles" ""
 is yes "vectors and arrays are spans" "std::vector<float> i(3072); float y[64]; model.encode(i, y);"
 is no "a model is not copied" "dim::Model other = model;"
 is no "a trainer is not copied" "dim::Trainer other(trainer);"
+is yes "0 is a seed" "dim::Model a(0), b{0}, c(0u), d(0ll); (void)a; (void)b; (void)c; (void)d;"
+is no "a null pointer is no model" "dim::Model other(nullptr);"
+is no "a handle is a model by adopt alone" "dim::Model other(model.get());"
+is no "a handle is a trainer by adopt alone" "dim::Trainer other(trainer.get());"
+is no "a null pointer is no trainer" "dim::Trainer other(nullptr);"
+is no "a null pointer is no classifier trainer" "dim::ClassifierTrainer other(nullptr);"
+is no "0 is no path" "dim::Model other = dim::Model::open(0);"
+is no "a null pointer is no path" "model.save(nullptr);"
+is no "0 is no name" "model.parameter(0);"
+is yes "strings are paths" "std::string s; const char *c = s.c_str(); model.save(s); model.save(c); model.save(\"w.h5\"); trainer.save(s);"
+is yes "paths are paths" "std::filesystem::path p; model.save(p); model.load(p / \"w.h5\");"
 is no "a number is not a model by itself" "dim::Model other = 3;"
 is no "an output is not const" "const std::vector<float> y(64); std::vector<float> i(3072); model.encode(i, y);"
 is no "doubles are not images" "std::vector<double> i(3072); model.encode(i);"

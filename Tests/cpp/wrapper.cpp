@@ -116,6 +116,14 @@ void owners() {
         CHECK(error.status() == DIM_IO && std::strstr(error.what(), "missing.h5"));
     }
     CHECK(dim_model_networks(passing) == 0);
+
+    /* 0 is a seed here, and no handle; a C string that is NULL is no path. */
+    const char *nothing = nullptr;
+    THROWS(DIM_INVALID_ARGUMENT, "null pointer", first.save(nothing));
+    THROWS(DIM_INVALID_ARGUMENT, "null pointer", dim::Model::open(nothing));
+    dim_model *seeded = nullptr;
+    CHECK(dim_model_create(0, &seeded) == DIM_OK);
+    CHECK(dim::Model(0).parameter("classifier.l1.weight") == dim::Model::adopt(seeded).parameter("classifier.l1.weight"));
 }
 
 /* The same call of dim.h, byte for byte. */

@@ -2,6 +2,8 @@
 
 import os
 import stat
+import tempfile
+from pathlib import Path
 
 import pytest
 from deepinfomax._files import whole, write_whole
@@ -45,6 +47,47 @@ def test_a_link_stays(tmp_path):
     (tmp_path / "link").symlink_to("folder/a")
     write_whole(tmp_path / "link", b"x")
     assert (tmp_path / "link").is_symlink() and (tmp_path / "folder" / "a").read_bytes() == b"x"
+
+
+def test_what_a_process_has_open_stays(tmp_path):
+    """dim ... --output /dev/stdout >log: the log is the shell's, and whoever reads it has it open."""
+    with open(tmp_path / "log", "w+b") as log:
+        (tmp_path / "link").symlink_to(f"/proc/self/fd/{log.fileno()}")
+        for name in f"/dev/fd/{log.fileno()}", tmp_path / "link":
+            write_whole(name, b"said")
+            assert os.fstat(log.fileno()).st_ino == (tmp_path / "log").stat().st_ino
+            assert os.pread(log.fileno(), 9, 0) == b"said"
+    assert sorted(os.listdir(tmp_path)) == ["link", "log"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="files of other users take root")
+@pytest.mark.parametrize("groups, found", [([62001], (61002, 62001, 0o660)), ([], (61002, 62002, 0o600))])
+def test_the_group_is_kept_or_its_rights_go(groups, found):
+    """One of the team, and one outside, replace a file of the team, by mode 0660."""
+    with tempfile.TemporaryDirectory() as folder:  # tmp_path lets nobody else pass
+        replaces(Path(folder), groups, found)
+
+
+def replaces(folder, groups, found):
+    folder.chmod(0o777)
+    (folder / "a").write_bytes(b"before")
+    os.chown(folder / "a", 61001, 62001)
+    (folder / "a").chmod(0o660)
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups(groups)
+            os.setgid(62002)
+            os.setuid(61002)
+            write_whole(folder / "a", b"after")
+            os._exit(0)
+        except BaseException as error:
+            os.write(2, f"{error!r}\n".encode())
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    status = (folder / "a").stat()
+    assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == found
+    assert (folder / "a").read_bytes() == b"after"
 
 
 def test_a_device_stays(tmp_path):

@@ -29,6 +29,18 @@ def changed(tmp_path, change, networks=("prior_d", "classifier"), **options):
 # Names
 
 
+@pytest.mark.parametrize("sign, shown", [
+    ("\u202e", r"\u202e"), ("\u200b", r"\u200b"), ("\u2028", r"\u2028"), ("\x1b", r"\x1b"), ("\x9b", r"\x9b"),
+    ("\U000e0041", r"\U000e0041"), ("\ue000", r"\ue000"),
+])
+def test_names_that_deceive_a_terminal_are_shown_escaped(tmp_path, sign, shown):
+    """Characters that turn the direction of writing, cannot be seen, or move the cursor."""
+    def add(state):
+        state[f"encoder.c9{sign}.weight"] = np.zeros(1, np.float32)
+
+    assert sign not in refused(changed(tmp_path, add), "DIM_FILE_CONTENT", f"encoder.c9{shown}.weight")
+
+
 def test_missing_keys_are_all_listed(tmp_path):
     def drop(state):
         for key in ("prior_d.l0.weight", "prior_d.l2.bias", "classifier.bn2.running_var"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -22,12 +22,16 @@ def write_whole(path: str | os.PathLike[str], content: bytes | memoryview) -> No
 def whole(path: str | os.PathLike[str]) -> Iterator[str]:
     """The name of an empty file to write to, which becomes `path` when the block ends well and goes when it does not.
 
-    A link stays, and the file that it leads to is replaced. What is no file, /dev/null or a pipe, is written to as it is.
+    A link stays, and the file that it leads to is replaced. What is no file, /dev/null or a pipe, is written to as it is;
+    so is what a process has open, /dev/stdout: another file in its place would never be seen there.
     Raises OSError that names `path` where it cannot be written; those of other files pass as they are.
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file() and not target.is_dir():
         yield str(target)
+        return
+    if _is_open_file(path):
+        yield os.fspath(path)
         return
     temporary: str | None = None
     try:
@@ -36,7 +40,7 @@ def whole(path: str | os.PathLike[str]) -> Iterator[str]:
         yield temporary
         with open(temporary, "rb+") as written:
             os.fsync(written.fileno())
-        os.chmod(temporary, _mode(target))
+        _take_over(temporary, target)
         os.replace(temporary, target)
         temporary = None
     except OSError as error:
@@ -58,11 +62,37 @@ def _is_beside(name: object, target: Path) -> bool:
     return os.path.basename(str(name)).startswith(f".{target.name}.")
 
 
-def _mode(path: Path) -> int:
-    """Of the file that is replaced, else as the umask wants it: mkstemp lets nobody else read."""
+def _is_open_file(path: str | os.PathLike[str]) -> bool:
+    """Whether the path leads, link after link, to one of the links by which /proc shows open files."""
+    link = os.fspath(path)
+    for _ in range(40):
+        if not os.path.islink(link):
+            return False
+        folder = os.path.realpath(os.path.dirname(link) or ".")
+        if folder.startswith("/proc/"):
+            return True
+        link = os.path.join(folder, os.readlink(link))
+    return False
+
+
+def _take_over(new: str, replaced: Path) -> None:
+    """Owner and group, as far as the system allows, and mode of the file that is replaced, else as the umask wants it.
+
+    Where the group cannot be kept its rights go: they would be another group's. mkstemp lets nobody else read.
+    """
     try:
-        return path.stat().st_mode & 0o777
+        old = replaced.stat()
     except FileNotFoundError:
         mask = os.umask(0)
         os.umask(mask)
-        return 0o666 & ~mask
+        os.chmod(new, 0o666 & ~mask)
+        return
+    for owner in old.st_uid, -1:
+        with suppress(OSError):
+            os.chown(new, owner, old.st_gid)
+            break
+    mode = old.st_mode & 0o777
+    if os.stat(new).st_gid != old.st_gid:
+        both = mode >> 3 & mode & 0o7
+        mode = mode & 0o700 | both << 3 | both
+    os.chmod(new, mode)
