@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..data.folder import SUFFIXES
+from ..data.pictures import SUFFIXES
 from ..data.opening import is_sample
 from . import UsageError
 
