@@ -7,6 +7,7 @@ import os
 import struct
 import tracemalloc
 import warnings
+import zipfile
 import zlib
 
 import deepinfomax
@@ -292,3 +293,24 @@ def test_pca_of_what_does_not_vary():
     assert np.allclose(maps.pca(np.ones((4, 64))).places, 0)
     line = maps.pca(np.arange(5.0)[:, np.newaxis] * np.ones(64))
     assert line.explained is not None and line.explained[0] == pytest.approx(1) and line.places[4, 0] > 0
+
+
+# ---- Vectors from others
+
+
+def test_vectors_that_promise_much(data, tmp_path):
+    """A small file of many vectors is refused by its header; a pipe is not waited for."""
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open("encoded.npy", "w", force_zip64=True) as member:
+            np.lib.format.write_array_header_1_0(member, {"descr": "<f4", "fortran_order": False, "shape": (1 << 20, 64)})
+            for _ in range(256):
+                member.write(bytes(1 << 20))
+    os.mkfifo(tmp_path / "pipe.npy")
+    (tmp_path / "long.csv").write_text("id,y0\n" + "1" * 200000 + "\n")
+    for name, message in (
+        ("bomb.npz", "holds 1,048,576 vectors; the data has 14 images"),
+        ("pipe.npy", "pipe.npy: not a file"),
+        ("long.csv", "not a file by `dim encode`"),
+    ):
+        done = dim("neighbours", 1, "--data", data, "--vectors", name, cwd=tmp_path)
+        assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr, done.stderr

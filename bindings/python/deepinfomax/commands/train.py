@@ -102,11 +102,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def places(arguments: argparse.Namespace) -> Places:
-    if arguments.resume:
-        return Places()  # Its data is named in its folder: `_Training.resumed` looks there.
-    arguments.output = arguments.output or _free_name("dim-run")
-    reads = [("--data", arguments.data), ("--weights", arguments.weights)]
-    return Places([(option, path) for option, path in reads if path], folders=[("--output", arguments.output, FILES)])
+    named = [("--data", arguments.data), ("--weights", arguments.weights), ("--resume", arguments.resume)]
+    reads = [(option, path) for option, path in named if path is not None]
+    if arguments.resume is not None:
+        return Places(reads)  # Its data is named in its folder: `_Training.resumed` looks there.
+    if arguments.output is None:
+        arguments.output = _free_name("dim-run")
+    return Places(reads, folders=[("--output", arguments.output, FILES)])
 
 
 def run(arguments: argparse.Namespace) -> int:
