@@ -55,7 +55,7 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
 
 
 def add_untrusted(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--untrusted", action="store_true", help="read weights files in a process of their own: for strangers'")
+    parser.add_argument("--untrusted", action="store_true", help="read weights files in a process of their own: for untrusted files")
 
 
 def add_data(parser: argparse.ArgumentParser, default: str) -> None:

@@ -61,10 +61,10 @@ def run(arguments: argparse.Namespace) -> int:
         need("Pillow", "--captions needs")
     check_ending("--output", arguments.output, ["png"])
     check_writable(arguments.output)
-    panels = len(arguments.images) or arguments.grid or 1
-    side = (32 * arguments.scale + arguments.gap) * (1 if not arguments.captions else 2)
-    pictures.check_size(3 * side * -(-panels // arguments.columns), side * arguments.count * min(panels, arguments.columns))
     data = open_data(arguments)
+    panels, beside = len(arguments.images) or arguments.grid or 1, min(arguments.count, len(data))
+    side = (32 * arguments.scale + arguments.gap) * (1 if not arguments.captions else 2)
+    pictures.check_size(3 * side * -(-panels // arguments.columns), side * beside * min(panels, arguments.columns))
     chosen = _subjects(arguments, data)  # Before the long part: a name may be wrong.
     queries = next((name for name, number, _ in chosen if number is None), None)
     y, weights, model = _vectors.of(arguments, data, queries)
