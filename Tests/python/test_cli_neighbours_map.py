@@ -212,7 +212,7 @@ def test_charts_of_any_names():
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        charts.confusion([("$a", np.eye(3, dtype=np.int64))], ["$a$b\\frac", "\u732b", "caf\udce9"])
+        charts.confusion([("$a", np.eye(3, dtype=np.int64)), ("b", np.eye(3, dtype=np.int64))], ["$a$b\\frac", "\u732b", "caf\udce9"])
         charts.confusion([("many", np.eye(300, dtype=np.int64))], [str(n) for n in range(300)])
         curves.draw([], "$a$b \u732b caf\udce9")
 
