@@ -23,7 +23,7 @@ class Run:
     def resume(cls: type[Self], path: Path, untrusted: bool = False) -> Self:
         """Goes on where the checkpoint of such a trainer stopped, with a model of its own.
 
-        What follows is bit for bit what a run that never stopped would have given. untrusted: for a file from a stranger,
+        What follows is bit for bit what a run that never stopped would have given. untrusted: for a file of unknown origin,
         as `Model.open` has it. Raises FileAccessError (an
         OSError), FileFormatError or FileContentError (ValueErrors): no checkpoint, or one of another kind, of other
         shapes, or by a newer version.
