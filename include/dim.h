@@ -23,10 +23,13 @@
  *   calls in evaluation mode run side by side; a call that changes the model (load, set_parameter, a forward
  *   pass in training mode, a trainer's step) waits for other such calls, and each evaluation call that runs
  *   meanwhile sees all of the old weights or all of the new. Inside one call the library uses up to
- *   dim_num_threads() threads. Results do not depend on the number of threads, bit for bit. The library may be
- *   used in a child after fork(). Where the fork cut off a call of another thread, the child goes without what that
- *   call was about: a trainer in a step is DIM_INVALID_HANDLE there, and where a file was read or written, opening and
- *   saving are DIM_IO, but for untrusted files (dim_open_options).
+ *   dim_num_threads() threads. Results do not depend on the number of threads, bit for bit, nor on the calling
+ *   thread's floating-point environment (rounding, flushed subnormal numbers, traps), which is as it was when a call
+ *   returns, and while it runs a callback. The library may be
+ *   used in a child after fork(), and fork() waits less than 0.2 s for other threads' calls, were there 32 of them.
+ *   Where the fork cut off a call of another thread, the child goes without what that call was about: a trainer in a
+ *   step is DIM_INVALID_HANDLE there, and where a file was read or written, opening and saving are DIM_IO, but for untrusted
+ *   files (dim_open_options).
  *
  * Modes. As in PyTorch, batch norm uses running statistics in evaluation mode and the statistics of the batch
  *   in training mode; a forward pass in training mode moves running_mean, running_var and
@@ -103,8 +106,9 @@ dim_status dim_set_num_threads(int n);
 /* The number that is in force. */
 int dim_num_threads(void);
 
-/* The largest n of one call; dim_model_sizes has any model's. Evaluation mode works through n in blocks of bounded size; training mode needs the
- * whole batch in memory (about 3 MB an image) and returns DIM_OUT_OF_MEMORY where that fails. */
+/* The largest n of one call; dim_model_sizes has any model's. Evaluation mode works through n in blocks of bounded
+ * size; training mode needs the whole batch in memory (the notebook's networks about 3 MB an image) and returns
+ * DIM_OUT_OF_MEMORY where that fails. */
 size_t dim_max_images(void);
 
 /* ---- Architectures ----------------------------------------------------------------------------------- */
@@ -185,7 +189,7 @@ typedef struct dim_sizes {
     size_t encoded;
     size_t local_height, local_width;       /* of dim_score_local's logits */
     size_t global_channels, global_height, global_width;    /* of the map that dim_score_global reads */
-    size_t conv;                /* the last map before it is flattened, as one array */
+    size_t conv_channels, conv_height, conv_width;          /* of the last map before it is flattened */
     size_t fc;                  /* the last hidden linear layer */
     size_t classes;
     size_t max_images;          /* the largest n of one call on this model */
@@ -342,7 +346,7 @@ typedef struct dim_outputs {
     size_t struct_size;         /* set by the caller to sizeof(dim_outputs) */
     float *encoded;             /* (n, encoded) */
     float *features;            /* (n, features c,h,w) */
-    float *conv;                /* (n, conv): the last map before it is flattened, in the order (c,h,w) */
+    float *conv;                /* (n, conv c,h,w): the last map before it is flattened */
     float *fc;                  /* (n, fc): the last hidden linear layer, after norm and activation */
 } dim_outputs;
 
@@ -481,8 +485,8 @@ dim_status dim_trainer_accumulate(dim_trainer *trainer, const float *images, siz
  * DIM_OUT_OF_MEMORY, DIM_NOT_FINITE, DIM_CANCELLED; the waiting gradients are dropped. */
 dim_status dim_trainer_update(dim_trainer *trainer);
 
-/* The losses of a batch without any change: evaluation mode, prior noise from a stream of its own that starts anew
- * at each call. Errors: as dim_trainer_step. */
+/* The losses of a batch without any change: evaluation mode, in blocks of bounded size, prior noise from a stream of
+ * its own that starts anew at each call. Errors: as dim_trainer_step. */
 dim_status dim_trainer_evaluate(dim_trainer *trainer, const float *images, size_t n, dim_losses *losses);
 
 /* Copies out the waiting gradient of a trainable parameter (after dim_trainer_accumulate; the sum over

@@ -46,12 +46,13 @@ func benchOperators(_ kernels: KernelTable) throws {
             func line(_ part: String, _ run: () throws -> Void) throws {
                 let time = try best(run)
                 var text = "\(name) batch \(n) \(part): \(decimal(time.wall * 1e3, 3)) ms"
-                if operation.operations > 0 {
+                if operation.operations > 0 && !part.hasPrefix("pack") {
                     let work = 2 * Double(operation.operations) / 1e9
                     text += ", GFLOP/s \(decimal(work / time.wall)), a core \(decimal(work / time.cpu))"
                 }
                 print(text)
             }
+            for (part, run) in trial.prepare { try line(part, run) }
             try line("forward", trial.forward)
             guard n > 1 else { continue }
             for (part, run) in trial.backward { try line(part, run) }

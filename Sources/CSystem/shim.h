@@ -2,6 +2,7 @@
 #ifndef DIM_CSYSTEM_SHIM_H
 #define DIM_CSYSTEM_SHIM_H
 
+#include <fenv.h>
 #include <unistd.h>
 #include <sys/syscall.h>
 #include <linux/magic.h>
@@ -31,6 +32,49 @@ static inline void dim_system_pause(void) {
 #elif defined(__aarch64__)
     __asm__ volatile("yield");
 #endif
+}
+
+/* How a thread computes with floating-point numbers: rounding, subnormal numbers, exceptions that trap and that have been. */
+typedef struct dim_system_floating_point {
+#if defined(__x86_64__)
+    unsigned mxcsr;
+    unsigned short x87;
+#else
+    fenv_t environment;
+#endif
+} dim_system_floating_point;
+
+static inline dim_system_floating_point dim_system_floating_point_now(void) {
+    dim_system_floating_point now;
+#if defined(__x86_64__)
+    __asm__ volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(now.mxcsr), "=m"(now.x87)::"memory");
+#else
+    fegetenv(&now.environment);
+#endif
+    return now;
+}
+
+static inline void dim_system_set_floating_point(dim_system_floating_point wanted) {
+#if defined(__x86_64__)
+    __asm__ volatile("ldmxcsr %0\n\tfldcw %1" ::"m"(wanted.mxcsr), "m"(wanted.x87) : "memory");
+#else
+    fesetenv(&wanted.environment);
+#endif
+}
+
+/* To nearest, subnormal numbers kept, nothing traps: as a process starts. */
+static inline void dim_system_set_default_floating_point(void) {
+#if defined(__x86_64__)
+    dim_system_set_floating_point((dim_system_floating_point){0x1f80, 0x037f});
+#else
+    fesetenv(FE_DFL_ENV);
+#endif
+}
+
+/* What the thread's call of the library found when it began: a callback of the caller's gets it back. */
+static inline dim_system_floating_point *dim_system_callers_floating_point(void) {
+    static __thread dim_system_floating_point found;
+    return &found;
 }
 
 /* The x86-64 micro-architecture level that both CPU and operating system support: 1 (any), 3 (AVX2, FMA) or 4 (AVX-512 F,

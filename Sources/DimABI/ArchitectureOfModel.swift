@@ -43,7 +43,7 @@ public func dim_model_sizes(_ model: OpaquePointer!, _ out: UnsafeMutablePointer
         if let map = sizes.globalMap {
             (result.global_channels, result.global_height, result.global_width) = map.extents
         }
-        result.conv = sizes.conv
+        if let map = sizes.conv { (result.conv_channels, result.conv_height, result.conv_width) = map.extents }
         result.fc = sizes.fc
         result.classes = sizes.classes
         result.max_images = maximumImages(of: model)

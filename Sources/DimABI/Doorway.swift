@@ -5,10 +5,10 @@ import Glibc
 
 /// The checks that every exported function shares. Nothing behind this file meets a fact that was not proved here.
 
-/// Runs a fallible call: errors become a status and this thread's message.
+/// Runs a fallible call in the library's floating-point environment: errors become a status and this thread's message.
 func fallible(_ body: () throws -> Void) -> dim_status {
     do {
-        try body()
+        try FloatingPoint.defined(body)
         return DIM_OK
     } catch let error as DimError {
         ThreadText.lastError.set(error.message)

@@ -1,5 +1,5 @@
-/// From the text of a description to an Architecture. Types and keys are checked here, and listed with what Validation and
-/// Inference find afterwards. A member that is wrong gets a value within its range, so that it is reported once.
+/// From the text of a description to an Architecture. Types and keys are checked here, and listed with what Validation
+/// and Inference find afterwards. A member that is wrong gets a value within its range, so that it is reported once.
 extension Architecture {
     /// Throws an ArchitectureError with all faults and their places.
     package static func parse(_ text: [UInt8]) throws -> Architecture {
@@ -48,6 +48,7 @@ struct Decoding {
             "version", "preset", "image", "encoder", "local", "global", "prior", "classifier", "coordinates",
         ]
         let root = members(json, "", keys, "a description")
+        if case .object = json.value {} else { isBaseUnknown = true }
         if let version = root["version"] {
             if case .integer(1) = version.value {
             } else {
@@ -231,7 +232,10 @@ struct Decoding {
 
     private mutating func encoder(_ root: Members, _ base: EncoderDescription?) -> EncoderDescription {
         guard let json = root.values["encoder"] else {
-            if base == nil { missing("encoder", "an object with layers and features") }
+            if base == nil {
+                missing("encoder", "an object with layers and features")
+                faults.touchSilently("encoder.layers")
+            }
             return base ?? EncoderDescription(layers: [], features: "")
         }
         let members = members(json, "encoder", ["layers", "norms", "features", "conv", "fc"], "encoder")
@@ -414,8 +418,8 @@ struct Decoding {
 }
 
 extension EncoderDescription {
-    /// Defaults of conv and fc: the last layer before flatten, and the last linear layer before the last layer; nil if it has
-    /// no name.
+    /// Defaults of conv and fc: the last layer before flatten, and the last linear layer before the last layer; nil if it
+    /// has no name.
     static func lastMap(_ layers: [Layer]) -> String? {
         layers.firstIndex { $0.op == .flatten }.flatMap { $0 > 0 ? layers[$0 - 1].name : nil }
     }

@@ -75,7 +75,7 @@ struct Inference {
 
     // MARK: Layers
 
-    /// place: of the list, with "[" behind it where the layers stand in the description (`isIndexed`); else of the head.
+    /// place: of the list, with "[" behind it where the layers stand in the description (`isIndexed`); else the head's.
     private mutating func infer(
         _ layers: [Layer], from input: Flow, _ prefix: String, _ place: String, isIndexed: Bool = false
     ) -> [ResolvedLayer]? {

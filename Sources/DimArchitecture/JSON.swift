@@ -1,5 +1,5 @@
-/// A JSON text (RFC 8259) and where its values stand. Strict: UTF-8, no duplicate keys, nothing behind the value, integers
-/// exact. For untrusted text: no recursion beyond the limit, time and memory linear in the text.
+/// A JSON text (RFC 8259) and where its values stand. Strict: UTF-8, no duplicate keys, nothing behind the value,
+/// integers exact. For untrusted text: no recursion beyond the limit, time and memory linear in the text.
 package struct JSON: Sendable {
     package enum Value: Sendable {
         case null
@@ -106,10 +106,9 @@ private struct JSONParser {
         return JSON(value: value, range: start..<at)
     }
 
-    private mutating func word(_ word: StaticString, _ value: JSON.Value) throws -> JSON.Value {
-        let name = word.description
-        for wanted in name.utf8 {
-            guard byte == wanted else { throw expected("\(name)") }
+    private mutating func word(_ word: String, _ value: JSON.Value) throws -> JSON.Value {
+        for wanted in word.utf8 {
+            guard byte == wanted else { throw expected(word) }
             at += 1
         }
         return value
@@ -207,21 +206,17 @@ private struct JSONParser {
         return string
     }
 
+    /// By the letter behind the backslash: "\/bfnrt.
+    private static let escapes: [UInt8: UInt8] = [
+        34: 34, 92: 92, 47: 47, 98: 8, 102: 12, 110: 10, 114: 13, 116: 9,
+    ]
+
     /// Behind the backslash.
     private mutating func escape() throws -> [UInt8] {
         guard let letter = byte else { throw expected("a character behind '\\'") }
         let start = at - 1
-        switch letter {
-        case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"):
-            at += 1
-            return [letter]
-        case UInt8(ascii: "u"):
-            break
-        default:
-            guard let plain = ["b": 8, "f": 12, "n": 10, "r": 13, "t": 9][Character(UnicodeScalar(letter))] as UInt8?
-            else {
-                throw expected("one of \"\\/bfnrtu behind '\\'")
-            }
+        if letter != UInt8(ascii: "u") {
+            guard let plain = JSONParser.escapes[letter] else { throw expected("one of \"\\/bfnrtu behind '\\'") }
             at += 1
             return [plain]
         }

@@ -1,5 +1,5 @@
-/// What a description may ask for. Checked before anything is allocated or multiplied: within these limits no product of
-/// sizes overflows an Int.
+/// What a description may ask for. Checked before anything is allocated or multiplied: within these limits no product
+/// of sizes overflows an Int.
 package enum Limits {
     /// Of the text of a description.
     package static let bytes = 60_000

@@ -25,8 +25,8 @@ package struct ParameterSpec: Equatable, Sendable {
     package enum Role: Equatable, Sendable {
         /// Convolution or linear weight or bias, drawn uniform on [-b, b] with b = 1/sqrt(fanIn).
         case drawn(fanIn: Int)
-        /// A shortcut's weight in the authors' dot net: `drawn`; then, if there are at least as many outputs as inputs, drawn
-        /// once more from the same stream, uniform on [-0.01, 0.01], with 1 on the diagonal.
+        /// A shortcut's weight in the authors' dot net: `drawn`; then, if there are at least as many outputs as inputs,
+        /// drawn once more from the same stream, uniform on [-0.01, 0.01], with 1 on the diagonal.
         case authorsShortcut(fanIn: Int)
         /// A norm's weight (1 at first) and bias (0 at first).
         case scale, shift
@@ -56,7 +56,8 @@ package struct ParameterSpec: Equatable, Sendable {
 }
 
 extension ResolvedArchitecture {
-    /// In state_dict order, which is the order of initialisation: layer by layer, a layer's weight and bias, then its norm.
+    /// In state_dict order, which is the order of initialisation: layer by layer, a layer's weight and bias, then its
+    /// norm.
     package func parameters(of network: Network) -> [ParameterSpec] {
         var list = ParameterList(network: network)
         switch network {

@@ -1,8 +1,8 @@
 /// A layer whose shapes are known and whose parameters have names.
 package struct ResolvedLayer: Equatable, Sendable {
     package let layer: Layer
-    /// The prefix of its parameters within the network: "c0", or "r0.c1" in a residual block. "" where the layer itself has
-    /// none; the layers of a residual block without a name stand in the network itself.
+    /// The prefix of its parameters within the network: "c0", or "r0.c1" in a residual block. "" where the layer itself
+    /// has none; the layers of a residual block without a name stand in the network itself.
     package let path: String
     /// The prefix of its norm's parameters; nil without a norm.
     package let normPath: String?
@@ -39,8 +39,8 @@ package struct ResolvedHead: Equatable, Sendable {
     package let description: HeadDescription
     /// The encoder's output that it reads.
     package let input: MapShape
-    /// On the map. Global concat: the head's own layers, then flatten. Dot: the features net, which for a global head starts
-    /// with flatten, or the copy of the encoder's remaining layers, with their names.
+    /// On the map. Global concat: the head's own layers, then flatten. Dot: the features net, which for a global head
+    /// starts with flatten, or the copy of the encoder's remaining layers, with their names.
     package let map: [ResolvedLayer]
     /// Dot: on encoded, a map of one pixel or a vector.
     package let vector: [ResolvedLayer]

@@ -2,8 +2,8 @@
 package enum Schema {
     package static let networks: [Network] = [.encoder, .globalD, .localD, .priorD, .classifier]
 
-    /// All parameters of all networks, in the notebook's order; within a network in state_dict order (the order in which the
-    /// constructor assigns its modules).
+    /// All parameters of all networks, in the notebook's order; within a network in state_dict order, the order in which
+    /// the constructor assigns its modules.
     package static let all = Architecture.notebook.parameters
 
     package static func parameters(of networks: [Network]) -> [ParameterSpec] {

@@ -9,8 +9,8 @@ package struct ArchitectureSummary: Equatable, Sendable {
         package let isFlat: Bool
         /// Of the layer and its norm, running statistics and counters left out.
         package let parameters: Int
-        /// Of one image's forward pass: convolutions and linear layers, as they are written down. A score network on cat(M, y)
-        /// costs less than this, since y's share is computed once.
+        /// Of one image's forward pass: convolutions and linear layers, as they are written down. A score network on
+        /// cat(M, y) costs less than this, since y's share is computed once.
         package let multiplyAdds: Int
     }
 
@@ -59,8 +59,8 @@ extension Architecture {
 }
 
 extension ArchitectureSummary {
-    /// {"layers":[{"network":"encoder","name":"c0","op":"conv","output":[64,16,16],"parameters":3200,"multiply_adds":786432},..],
-    /// "parameters":..,"multiply_adds":..}
+    /// {"layers":[{"network":"encoder","name":"c0","op":"conv","output":[64,16,16],"parameters":3200,
+    /// "multiply_adds":786432},..],"parameters":..,"multiply_adds":..}
     package var json: String {
         var text = CanonicalText()
         text.object {

@@ -113,7 +113,11 @@ struct Validation {
         {
             faults.note(place + ".dropout", "expected 0 or more and below 1, found \(layer.probability)")
         }
-        if layer.op == .residual { checkResidual(layer, place) }
+        if layer.op == .residual {
+            // The layers of a block without a name stand beside it.
+            var inner: Set<String> = []
+            if layer.name == nil { checkResidual(layer, place, &names) } else { checkResidual(layer, place, &inner) }
+        }
     }
 
     private mutating func checkWindow(_ layer: Layer, _ place: String) {
@@ -128,8 +132,7 @@ struct Validation {
         range(layer.padding, 0, upper, place + ".padding")
     }
 
-    private mutating func checkResidual(_ layer: Layer, _ place: String) {
-        var names: Set<String> = []
+    private mutating func checkResidual(_ layer: Layer, _ place: String, _ names: inout Set<String>) {
         if layer.layers.isEmpty && !faults.touch(place + ".layers") {
             faults.add(place + ".layers", "expected at least one layer, found none")
         }
@@ -140,7 +143,7 @@ struct Validation {
         if shortcut.op != .conv && !faults.touch(at + ".op") {
             faults.add(at + ".op", "expected \"conv\", found \"\(shortcut.op.rawValue)\"")
         }
-        if shortcut.name != "s0" && !faults.touch(at + ".op") && !faults.touch(at + ".name") {
+        if layer.name != nil && shortcut.name != "s0" && !faults.touch(at + ".op") && !faults.touch(at + ".name") {
             faults.add(at + ".name", "expected \"s0\", found \(shortcut.name.map(quoted) ?? "null")")
         }
     }
@@ -148,7 +151,7 @@ struct Validation {
     private mutating func checkName(_ layer: Layer, _ place: String, _ names: inout Set<String>) {
         if let name = layer.name {
             claim(name, place + ".name", &names)
-        } else if (layer.hasWeights || layer.op == .residual) && !faults.touch(place + ".name") {
+        } else if layer.hasWeights && !faults.touch(place + ".name") {
             faults.add(place + ".name", "expected a name, since \(layer.op.rawValue) has parameters")
         }
         guard layer.norm != nil else { return }
@@ -193,12 +196,20 @@ struct Validation {
             layers = 0
             checkLayers(head.layers, "global.layers", &names)
         case (.dot, .copy):
-            let copied = a.encoder.layers.flatMap { [$0.name, $0.normName] }
-            if copied.contains("y0") && !faults.touch("global.net") {
+            if names(a.encoder.layers).contains("y0") && !faults.touch("global.net") {
                 faults.add(
                     "global.net", "expected a net other than \"copy\": a layer of the encoder has the name \"y0\"")
             }
         default: break
+        }
+    }
+
+    /// Of what stands in the network itself.
+    private func names(_ layers: [Layer]) -> [String] {
+        layers.flatMap { layer in
+            let inner =
+                layer.op == .residual && layer.name == nil ? layer.layers + (layer.shortcut.map { [$0] } ?? []) : []
+            return [layer.name, layer.normName].compactMap { $0 } + names(inner)
         }
     }
 

@@ -52,6 +52,7 @@ package struct KernelTable: @unchecked Sendable {
     package let adam: (_ w: Out, _ gradient: In, _ m: Out, _ v: Out, _ count: Int, AdamStep) -> Void
     package let gatherPatches: (PatchRows) -> Void
     package let scatterPatches: (PatchRows) -> Void
+    package let copyVectors: (In, _ sourceStep: Int, Out, _ step: Int, _ count: Int, _ vectors: Int) -> Void
     package let maxPool: (PoolMap) -> Void
     package let maxPoolGradient: (PoolMap) -> Void
     package let averagePool: (PoolMap) -> Void
@@ -91,6 +92,7 @@ package struct KernelTable: @unchecked Sendable {
         adam: DimKernelsBaseline.adam,
         gatherPatches: DimKernelsBaseline.gatherPatches,
         scatterPatches: DimKernelsBaseline.scatterPatches,
+        copyVectors: DimKernelsBaseline.copyVectors,
         maxPool: DimKernelsBaseline.maxPool,
         maxPoolGradient: DimKernelsBaseline.maxPoolGradient,
         averagePool: DimKernelsBaseline.averagePool,
@@ -130,6 +132,7 @@ package struct KernelTable: @unchecked Sendable {
         adam: DimKernelsAVX2.adam,
         gatherPatches: DimKernelsAVX2.gatherPatches,
         scatterPatches: DimKernelsAVX2.scatterPatches,
+        copyVectors: DimKernelsAVX2.copyVectors,
         maxPool: DimKernelsAVX2.maxPool,
         maxPoolGradient: DimKernelsAVX2.maxPoolGradient,
         averagePool: DimKernelsAVX2.averagePool,
@@ -169,6 +172,7 @@ package struct KernelTable: @unchecked Sendable {
         adam: DimKernelsAVX512.adam,
         gatherPatches: DimKernelsAVX512.gatherPatches,
         scatterPatches: DimKernelsAVX512.scatterPatches,
+        copyVectors: DimKernelsAVX512.copyVectors,
         maxPool: DimKernelsAVX512.maxPool,
         maxPoolGradient: DimKernelsAVX512.maxPoolGradient,
         averagePool: DimKernelsAVX512.averagePool,

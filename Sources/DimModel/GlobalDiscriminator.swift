@@ -133,16 +133,40 @@ package struct GlobalDiscriminator {
         }
     }
 
+    // MARK: Objective, forward alone
+
+    /// One block's share of the global term: softplus(-T(y_i, M_i)) and softplus(T(y_(i-1), M_i)) for each of its images.
+    /// encoded (count + 1, 64): y of the image before the block, then the block's own. features (count,8,676,16).
+    static func losses(
+        _ state: NetworkState, _ source: WeightsSource, encoded: UnsafePointer<Float>,
+        features: UnsafePointer<Float>, count n: Int, positives: UnsafeMutablePointer<Double>,
+        negatives: UnsafeMutablePointer<Double>, _ workspace: Workspace
+    ) throws {
+        let part = try ImagePart(state, source, features: features, count: n, workspace)
+        let r = try encodedPart(state, encoded, count: n + 1, workspace)
+        let head = try Head(rows: 2 * n, workspace)
+        for i in 0..<n {
+            let q = part.q + i * hidden
+            DimKernels.selected.addRelu(q, r + (i + 1) * hidden, head.z0 + i * hidden, hidden)
+            DimKernels.selected.addRelu(q, r + i * hidden, head.z0 + (n + i) * hidden, hidden)
+        }
+        head.forward(state)
+        for i in 0..<n {
+            positives[i] = Losses.softplus(-Double(head.logits[i]))
+            negatives[i] = Losses.softplus(Double(head.logits[n + i]))
+        }
+    }
+
     // MARK: Objective, forward and backward
 
     /// The global term, mean softplus(-T(y,M)) + mean softplus(T(y,M')), and, scaled by `weight`, its gradients. Rows 0 ..< n
     /// are the true pairs (y_i, M_i), rows n ..< 2n the rotated ones (y_i, M_(i+1)).
     ///
-    /// Adds to `encodedGradient` and writes `featuresGradient` (n,8,676,16). Without `gradients` only the loss is computed.
+    /// Adds to `encodedGradient` and writes `featuresGradient` (n,8,676,16).
     static func objective(
         _ state: NetworkState, _ source: WeightsSource, encoded: UnsafePointer<Float>,
-        features: UnsafePointer<Float>, count n: Int, weight: Double, gradients: Gradients?,
-        encodedGradient: UnsafeMutablePointer<Float>?, featuresGradient: UnsafeMutablePointer<Float>?,
+        features: UnsafePointer<Float>, count n: Int, weight: Double, gradients: Gradients,
+        encodedGradient: UnsafeMutablePointer<Float>, featuresGradient: UnsafeMutablePointer<Float>,
         _ workspace: Workspace
     ) throws -> Double {
         let kernels = DimKernels.selected
@@ -163,7 +187,6 @@ package struct GlobalDiscriminator {
             head.logits[row] = Float(sign * Losses.sigmoid(t) * weight / Double(n))
         }
         loss /= Double(n)
-        guard let gradients, let encodedGradient, let featuresGradient else { return loss }
 
         let dz0 = try workspace.floats("global.dz0", 2 * n * hidden)
         head.backward(state, gradients, into: dz0)

@@ -134,6 +134,30 @@ package struct LocalDiscriminator {
         for cell in 0..<rows { logits[cell] += bias }
     }
 
+    // MARK: Objective, forward alone
+
+    /// One block's share of the local term: for each of its images the sum over the cells of softplus(-T(y_i, M_i)) and
+    /// softplus(T(y_(i-1), M_i)). encoded (count + 1, 64): y of the image before the block, then the block's own.
+    /// features (count,8,676,16).
+    static func losses(
+        _ state: NetworkState, _ weights: Weights, encoded: UnsafePointer<Float>, features: UnsafePointer<Float>,
+        count n: Int, into losses: UnsafeMutablePointer<Double>, _ workspace: Workspace
+    ) throws {
+        let pool = ThreadPool.shared
+        let p = try workspace.floats("local.p", (n + 1) * hidden)
+        encodedPart(state, encoded, count: n + 1, into: p)
+        let workers = pool.threads
+        let scratchCount = Scratch.count(weights)
+        let scratch = try workspace.floats("local.hidden", workers * scratchCount)
+        pool.parallel(n, workers: workers) { image, worker in
+            losses[image] = ImagePass(
+                state: state, weights: weights, gradientWeights: nil, m: features + image * cells * Self.features,
+                positive: p + (image + 1) * hidden, negative: p + image * hidden, scale: 0, sums: nil, dPositive: nil,
+                dNegative: nil, dm: nil, scratch: Scratch(scratch + worker * scratchCount)
+            ).run()
+        }
+    }
+
     // MARK: Objective, forward and backward
 
     /// The gradients of the local term. The sums over images run in `groups` of images that depend on n alone, each with
@@ -143,11 +167,11 @@ package struct LocalDiscriminator {
     /// The local term, mean softplus(-T(y,M)) + mean softplus(T(y,M')), and, scaled by `weight`, its gradients.
     ///
     /// features: (n,8,676,16) blocked, shared by both pairs: image i's cells are the positives of y_i and the negatives of
-    /// y_(i-1). Without `gradients` only the loss is computed.
+    /// y_(i-1).
     static func objective(
-        _ state: NetworkState, _ weights: Weights, _ gradientWeights: GradientWeights?, encoded: UnsafePointer<Float>,
-        features: UnsafePointer<Float>, count n: Int, weight: Double, gradients: Gradients?,
-        encodedGradient: UnsafeMutablePointer<Float>?, featuresGradient: UnsafeMutablePointer<Float>?,
+        _ state: NetworkState, _ weights: Weights, _ gradientWeights: GradientWeights, encoded: UnsafePointer<Float>,
+        features: UnsafePointer<Float>, count n: Int, weight: Double, gradients: Gradients,
+        encodedGradient: UnsafeMutablePointer<Float>, featuresGradient: UnsafeMutablePointer<Float>,
         _ workspace: Workspace
     ) throws -> Double {
         let pool = ThreadPool.shared
@@ -157,28 +181,26 @@ package struct LocalDiscriminator {
         let workers = min(pool.threads, groups)
         let scratchCount = Scratch.count(weights)
         let scratch = try workspace.floats("local.hidden", workers * scratchCount)
-        let sums = gradients == nil ? nil : try workspace.floats("local.sums", groups * GroupSums.count)
-        let dp = gradients == nil ? nil : try workspace.floats("local.dp", 2 * n * hidden)
+        let sums = try workspace.floats("local.sums", groups * GroupSums.count)
+        let dp = try workspace.floats("local.dp", 2 * n * hidden)
         let losses = try DoubleBuffer(zeros: n)
         pool.parallel(groups, workers: workers) { group, worker in
             let scratch = Scratch(scratch + worker * scratchCount)
-            let sums = sums.map { GroupSums($0 + group * GroupSums.count) }
-            sums?.clear()
+            let sums = GroupSums(sums + group * GroupSums.count)
+            sums.clear()
             for image in group * n / groups..<(group + 1) * n / groups {
                 let pass = ImagePass(
                     state: state, weights: weights, gradientWeights: gradientWeights,
                     m: features + image * cells * Self.features,
                     positive: p + image * hidden, negative: p + (image + n - 1) % n * hidden,
                     scale: weight / Double(n * cells), sums: sums,
-                    dPositive: dp.map { $0 + image * hidden }, dNegative: dp.map { $0 + (n + image) * hidden },
-                    dm: featuresGradient.map { $0 + image * cells * Self.features }, scratch: scratch)
+                    dPositive: dp + image * hidden, dNegative: dp + (n + image) * hidden,
+                    dm: featuresGradient + image * cells * Self.features, scratch: scratch)
                 losses.pointer[image] = pass.run()
             }
         }
-        if let gradients, let sums, let dp, let encodedGradient {
-            collect(state, gradients, sums, groups)
-            encodedBackward(state, gradients, dp, encoded: encoded, count: n, into: encodedGradient)
-        }
+        collect(state, gradients, sums, groups)
+        encodedBackward(state, gradients, dp, encoded: encoded, count: n, into: encodedGradient)
         var total = 0.0
         for image in 0..<n { total += losses.pointer[image] }
         return total / Double(n * cells)

@@ -7,7 +7,7 @@ package struct ModelSizes {
     package let encoded: Int
     package let local: MapShape?
     package let globalMap: MapShape?
-    package let conv: Int
+    package let conv: MapShape?
     package let fc: Int
     package let classes: Int
     /// Of the largest array of any call.
@@ -20,9 +20,9 @@ package struct ModelSizes {
         encoded = resolved.encodedSize
         local = resolved.local.map { MapShape(channels: 1, height: $0.input.height, width: $0.input.width) }
         globalMap = resolved.globalMapShape
-        conv = resolved.convShape?.size ?? 0
+        conv = resolved.convShape
         fc = resolved.fcSize ?? 0
         classes = resolved.classes ?? 0
-        largest = max(image.size, features.size, encoded, globalMap?.size ?? 0, conv, fc, classes)
+        largest = max(image.size, features.size, encoded, globalMap?.size ?? 0, conv?.size ?? 0, fc, classes)
     }
 }

@@ -89,6 +89,30 @@ package struct PriorDiscriminator {
         }
     }
 
+    /// One block's share of the prior term: -log D(u_i) - log(1 - D(y_i)) for each of its images. u, y (count, 64).
+    static func losses(
+        _ state: NetworkState, encoded y: UnsafePointer<Float>, noise u: UnsafePointer<Float>, count n: Int,
+        into losses: UnsafeMutablePointer<Double>, _ workspace: Workspace
+    ) throws {
+        let pass = try forward(state, encoded: y, noise: u, count: n, workspace).pass
+        for i in 0..<n {
+            losses[i] = Losses.softplus(-Double(pass.logits[i])) + Losses.softplus(Double(pass.logits[n + i]))
+        }
+    }
+
+    /// Rows 0 ..< n are u, rows n ..< 2n are y.
+    private static func forward(
+        _ state: NetworkState, encoded y: UnsafePointer<Float>, noise u: UnsafePointer<Float>, count n: Int,
+        _ workspace: Workspace
+    ) throws -> (pass: Pass, x: UnsafeMutablePointer<Float>) {
+        let x = try workspace.floats("prior.x", 2 * n * encoded)
+        x.update(from: u, count: n * encoded)
+        (x + n * encoded).update(from: y, count: n * encoded)
+        let pass = try Pass(rows: 2 * n, workspace)
+        pass.forward(state, x)
+        return (pass, x)
+    }
+
     /// What the encoder minimises of the prior term.
     package enum EncoderTerm {
         /// There is no prior term.
@@ -100,18 +124,13 @@ package struct PriorDiscriminator {
     }
 
     /// The prior term, -(mean log D(u) + mean log(1 - D(y))), and, scaled by `weight`, its gradients: the discriminator's of the
-    /// term, the encoder's of `term`. noise u (n,64). Adds to `encodedGradient`. Without `gradients` only the loss is computed.
+    /// term, the encoder's of `term`. noise u (n,64). Adds to `encodedGradient`.
     static func objective(
         _ state: NetworkState, encoded y: UnsafePointer<Float>, noise u: UnsafePointer<Float>, count n: Int,
-        weight: Double, term: EncoderTerm, gradients: Gradients?, encodedGradient: UnsafeMutablePointer<Float>?,
+        weight: Double, term: EncoderTerm, gradients: Gradients, encodedGradient: UnsafeMutablePointer<Float>,
         _ workspace: Workspace
     ) throws -> Double {
-        // Rows 0 ..< n are u, rows n ..< 2n are y.
-        let x = try workspace.floats("prior.x", 2 * n * encoded)
-        x.update(from: u, count: n * encoded)
-        (x + n * encoded).update(from: y, count: n * encoded)
-        let pass = try Pass(rows: 2 * n, workspace)
-        pass.forward(state, x)
+        let (pass, x) = try forward(state, encoded: y, noise: u, count: n, workspace)
         let dLogits = try workspace.floats("prior.dlogits", 2 * n)
         var loss = 0.0
         let scale = weight / Double(n)
@@ -122,7 +141,6 @@ package struct PriorDiscriminator {
             dLogits[n + i] = Float(Losses.sigmoid(ofEncoded) * scale)
         }
         loss /= Double(n)
-        guard let gradients, let encodedGradient else { return loss }
         let dx = try workspace.floats("prior.dx", 2 * n * encoded)
         dx.update(repeating: 0, count: 2 * n * encoded)
         switch term {

@@ -216,7 +216,13 @@ package final class Trainer: @unchecked Sendable {
 
     // MARK: Evaluation
 
+    /// Images in flight: bounds the memory of an evaluation, whatever n is.
+    private static let block = 32
+
     /// The losses in evaluation mode, nothing changed; the noise starts anew from the run's seed.
+    ///
+    /// Of all images only vectors and losses are kept. Image i's features meet y_i and y_(i-1): the block needs the vector of
+    /// the image before it, and the first block the last image's, which is encoded once more where it is far away.
     package func evaluate(_ images: UnsafePointer<Float>, count n: Int) throws -> ObjectiveLosses {
         try requireFinite(images, count: n, size: model.sizes.image.size, "image")
         if let objective { return try objective.evaluate(model, images, n, options) }
@@ -225,22 +231,43 @@ package final class Trainer: @unchecked Sendable {
         let encoderWeights = try encoder.prepared { try Encoder.Weights(encoder) }
         let globalWeights = try global.prepared { try GlobalDiscriminator.Weights(global) }
         let localWeights = try local.prepared { try LocalDiscriminator.Weights(local) }
-        let encoded = try workspace.floats("encoded", n * Encoder.encoded)
-        let features = try Encoder.evaluate(
-            encoder, encoderWeights, images: images, count: n, encoded: encoded, workspace)
-        let globalLoss = try GlobalDiscriminator.objective(
-            global, globalWeights.source, encoded: encoded, features: features, count: n, weight: options.alpha,
-            gradients: nil, encodedGradient: nil, featuresGradient: nil, workspace)
-        let localLoss = try LocalDiscriminator.objective(
-            local, localWeights, nil, encoded: encoded, features: features, count: n, weight: options.beta,
-            gradients: nil, encodedGradient: nil, featuresGradient: nil, workspace)
+        /// Place i + 1 is image i's; place 0 the last one's.
+        let encoded = try workspace.floats("encoded", (n + 1) * Encoder.encoded)
+        func encode(_ from: Int, _ count: Int, into y: UnsafeMutablePointer<Float>) throws
+            -> UnsafeMutablePointer<Float>
+        {
+            try Encoder.evaluate(
+                encoder, encoderWeights, images: images + from * Encoder.image, count: count, encoded: y, workspace)
+        }
+        if n > Trainer.block { _ = try encode(n - 1, 1, into: encoded) }
+
+        let losses = try DoubleBuffer(zeros: 4 * n)
+        let locals = losses.pointer, positives = locals + n, negatives = positives + n, priors = negatives + n
         var generator = MersenneTwister(seed: options.seed)
-        let u = try drawNoise(n, &generator)
-        let priorLoss = try PriorDiscriminator.objective(
-            prior, encoded: encoded, noise: u, count: n, weight: options.gamma, term: options.prior, gradients: nil,
-            encodedGradient: nil, workspace)
-        let losses = total(local: localLoss, global: globalLoss, prior: priorLoss)
-        try requireFinite(losses: [losses.total, losses.local, losses.global, losses.prior])
-        return losses
+        for from in stride(from: 0, to: n, by: Trainer.block) {
+            let count = min(Trainer.block, n - from)
+            let before = encoded + from * Encoder.encoded, own = before + Encoder.encoded
+            let features = try encode(from, count, into: own)
+            if n <= Trainer.block { before.update(from: own + (n - 1) * Encoder.encoded, count: Encoder.encoded) }
+            try GlobalDiscriminator.losses(
+                global, globalWeights.source, encoded: before, features: features, count: count,
+                positives: positives + from, negatives: negatives + from, workspace)
+            try LocalDiscriminator.losses(
+                local, localWeights, encoded: before, features: features, count: count, into: locals + from, workspace)
+            let u = try drawNoise(count, &generator)
+            try PriorDiscriminator.losses(
+                prior, encoded: own, noise: u, count: count, into: priors + from, workspace)
+        }
+        // In the order of a training step's sums: the negatives there are (y_i, M_(i+1)).
+        var localSum = 0.0, globalSum = 0.0, priorSum = 0.0
+        for i in 0..<n { localSum += locals[i] }
+        for i in 0..<n { globalSum += positives[i] }
+        for i in 0..<n { globalSum += negatives[(i + 1) % n] }
+        for i in 0..<n { priorSum += priors[i] }
+        let result = total(
+            local: localSum / Double(n * LocalDiscriminator.cells), global: globalSum / Double(n),
+            prior: priorSum / Double(n))
+        try requireFinite(losses: [result.total, result.local, result.global, result.prior])
+        return result
     }
 }

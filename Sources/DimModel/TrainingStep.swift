@@ -126,7 +126,7 @@ package final class TrainingStep {
         let trainable = gradients.trainableCount
         if waiting > 1 { scale(by: 1 / Float(waiting), trainable) }
         fillUnmoved(statistics)
-        if let callback, !callback(gradients.buffer.pointer, gradients.buffer.count) {
+        if let callback, !FloatingPoint.callers({ callback(gradients.buffer.pointer, gradients.buffer.count) }) {
             throw DimError(.cancelled, "the gradient callback stopped the step; the weights are as before")
         }
         if norm > 0 {

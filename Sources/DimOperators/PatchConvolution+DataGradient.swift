@@ -18,10 +18,9 @@ extension PatchConvolution {
             let part = images.part(task / panels)
             let panel = task % panels
             let columns = scratch + worker * PatchConvolution.slabRows * 32
-            let target = [dx.block(2 * panel), dx.block(2 * panel + 1)]
             if !accumulate {
-                for block in target {
-                    (block + part.lowerBound * input.pixels * 16)
+                for half in 0..<2 {
+                    (dx.block(2 * panel + half) + part.lowerBound * input.pixels * 16)
                         .update(repeating: 0, count: part.count * input.pixels * 16)
                 }
             }
@@ -39,8 +38,8 @@ extension PatchConvolution {
                     for half in 0..<2 {
                         kernels.scatterPatches(
                             patches(
-                                target[half], place: place, first: first, count: count, target: columns + half * 16,
-                                step: 32))
+                                dx.block(2 * panel + half), place: place, first: first, count: count,
+                                target: columns + half * 16, step: 32))
                     }
                 }
             }

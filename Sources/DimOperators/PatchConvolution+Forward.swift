@@ -9,7 +9,7 @@ extension PatchConvolution {
     ) {
         let panels = paddedOutputs / 32
         let threads = min(ThreadPool.shared.threads, workers)
-        let rows = Parts(count: y.rows, size: PatchConvolution.rowsOfSlab(y.rows, threads))
+        let rows = Parts(count: y.rows, size: PatchConvolution.rowsOfSlab(y.rows, threads, most: forwardRows))
         // Few rows: the threads share the outputs.
         let groups = Parts(
             count: panels, size: rows.parts >= 2 * threads ? panels : max(1, panels * rows.parts / (2 * threads)))
@@ -22,7 +22,7 @@ extension PatchConvolution {
                 rows: part.count, columns: 32 * group.count, depth: 0, a: UnsafePointer(x.pointer), aRow: 16,
                 b: packed + group.lowerBound * depth * 32, bPanel: depth * 32,
                 c: y.block(2 * group.lowerBound) + part.lowerBound * 16, cRow: 16, cHalf: y.blockStride)
-            if isCompact { gatherCompact(x, part, into: columns) }
+            if isCompact { gatherCompact(x, part, most: forwardRows, into: columns) }
             for from in Swift.stride(from: 0, to: depth, by: PatchConvolution.chain) {
                 let to = min(from + PatchConvolution.chain, depth)
                 product.depth = to - from
@@ -57,26 +57,16 @@ extension PatchConvolution {
         }
     }
 
-    /// About `slabRows`, so that threads have equally many slabs.
-    static func rowsOfSlab(_ rows: Int, _ threads: Int) -> Int {
-        var parts = (rows + slabRows - 1) / slabRows
+    /// At most `most`, so that threads have equally many slabs.
+    static func rowsOfSlab(_ rows: Int, _ threads: Int, most: Int = slabRows) -> Int {
+        var parts = (rows + most - 1) / most
         if parts > threads / 2 { parts = (parts + threads - 1) / threads * threads }
         return max(1, (rows + parts - 1) / parts)
     }
 
-    /// Windows (rows, compactStep), k = (place, channel) without gaps: each vector overwrites the last one's empty lanes.
-    func gatherCompact(_ x: Activation, _ rows: Range<Int>, into columns: UnsafeMutablePointer<Float>) {
-        for place in 0..<places {
-            kernels.gatherPatches(
-                patches(
-                    x.block(0), place: place, first: rows.lowerBound, count: rows.count,
-                    target: columns + place * input.channels, step: compactStep))
-        }
-    }
-
     private var forwardSlab: Int {
         if isPointwise { return 0 }
-        if isCompact { return PatchConvolution.slabRows * compactStep }
+        if isCompact { return compactScratch(rows: forwardRows) }
         let blocks = (min(depth, PatchConvolution.chain) + 15) / 16
         return blocks * Activation.blockStride(rows: PatchConvolution.slabRows)
     }

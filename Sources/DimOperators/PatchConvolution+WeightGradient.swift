@@ -21,14 +21,26 @@ extension PatchConvolution {
         if let bias { addBiasGradient(dy, into: bias) }
     }
 
+    /// Enough for fewer images, too.
     func weightGradientScratch(images: Int) -> Int {
-        let outputs = paddedOutputs
         if isCompact {
-            let shares = rowShares(images * output.pixels).parts
-            return workers * PatchConvolution.chain * compactStep + shares * depth * outputs
+            let shares = min(PatchConvolution.mostShares, chains(images * output.pixels))
+            return gradientWorkers * compactScratch(rows: PatchConvolution.chain) + shares * depth * paddedOutputs
         }
-        return isStraight
-            ? 0 : workers * (PatchConvolution.chain * 32 + places * 32 * min(outputs, PatchConvolution.gradientOutputs))
+        return isStraight ? 0 : gradientWorkers * (PatchConvolution.chain * 32 + places * 32 * outputGroups.size)
+    }
+
+    private static let mostShares = 16
+    private func chains(_ rows: Int) -> Int { (rows + PatchConvolution.chain - 1) / PatchConvolution.chain }
+    /// Outputs that a task covers.
+    private var outputGroups: Parts {
+        Parts(count: paddedOutputs, size: min(paddedOutputs, PatchConvolution.gradientOutputs))
+    }
+    /// No more than there can be tasks.
+    private var gradientWorkers: Int {
+        min(
+            workers,
+            isCompact ? PatchConvolution.mostShares : Activation.blocks(input.channels) / 2 * outputGroups.parts)
     }
 
     // MARK: 1x1 over whole panels
@@ -66,9 +78,9 @@ extension PatchConvolution {
         _ scratch: UnsafeMutablePointer<Float>
     ) {
         let panels = Activation.blocks(input.channels) / 2
-        let groups = Parts(count: paddedOutputs, size: min(paddedOutputs, PatchConvolution.gradientOutputs))
+        let groups = outputGroups
         let chain = PatchConvolution.chain
-        ThreadPool.shared.parallel(panels * groups.parts, workers: workers) { task, worker in
+        ThreadPool.shared.parallel(panels * groups.parts, workers: gradientWorkers) { task, worker in
             let panel = task / groups.parts
             let group = groups.part(task % groups.parts)
             let channels = min(32, input.channels - panel * 32)
@@ -102,10 +114,10 @@ extension PatchConvolution {
 
     // MARK: Few channels
 
-    /// Fixed shares of the rows, one task each, at most 16: a share is whole chains.
+    /// Fixed shares of the rows, one task each, at most `mostShares`: a share is whole chains.
     private func rowShares(_ rows: Int) -> Parts {
-        let chains = (rows + PatchConvolution.chain - 1) / PatchConvolution.chain
-        return Parts(count: rows, size: (chains + 15) / 16 * PatchConvolution.chain)
+        let most = PatchConvolution.mostShares
+        return Parts(count: rows, size: (chains(rows) + most - 1) / most * PatchConvolution.chain)
     }
 
     /// Sums (share, k, outputs); the shares are added in order.
@@ -114,15 +126,15 @@ extension PatchConvolution {
         _ scratch: UnsafeMutablePointer<Float>
     ) {
         let (outputs, chain) = (paddedOutputs, PatchConvolution.chain)
-        let slab = chain * compactStep
-        let sums = scratch + workers * slab
+        let slab = compactScratch(rows: chain)
+        let sums = scratch + gradientWorkers * slab
         let shares = rowShares(dy.rows)
-        ThreadPool.shared.parallel(shares.parts, workers: workers) { share, worker in
+        ThreadPool.shared.parallel(shares.parts, workers: gradientWorkers) { share, worker in
             let rows = shares.part(share)
             let columns = scratch + worker * slab
             for from in Swift.stride(from: rows.lowerBound, to: rows.upperBound, by: chain) {
                 let to = min(from + chain, rows.upperBound)
-                gatherCompact(x, from..<to, into: columns)
+                gatherCompact(x, from..<to, most: chain, into: columns)
                 kernels.gemm(
                     Gemm(
                         rows: depth, columns: outputs, depth: to - from, a: UnsafePointer(columns), aRow: 1,

@@ -68,8 +68,12 @@ package struct PatchConvolution {
     var depth: Int {
         places == 1 ? input.channels : isCompact ? places * input.channels : places * inputBlocks * 16
     }
-    /// Floats of a compact window: a place's vector of 16 ends in it.
-    var compactStep: Int { (depth - input.channels + 31) / 16 * 16 }
+    /// Floats of a compact window: the last vector of 16 ends in it.
+    var compactStep: Int { (depth + 30) / 16 * 16 }
+    /// Rows of the forward pass's slab.
+    var forwardRows: Int {
+        isCompact ? max(64, min(512, (1 << 15) / compactStep)) : PatchConvolution.slabRows
+    }
 
     /// The weights of the layer's one output.
     var weightStride: Int { weightInputs * places }
@@ -81,6 +85,7 @@ package struct PatchConvolution {
         }
     }
 
+    /// Floats of scratch memory that any call takes, for so many images or fewer.
     package func scratch(images: Int) -> Int {
         max(forwardScratch(images: images), dataGradientScratch(images: images), weightGradientScratch(images: images))
     }

@@ -65,74 +65,76 @@ extension PatchConvolution {
     }
 }
 
-/// target(j)[i] = x[i * stride + j]
+/// target(j)[i] = x[i * stride + j]. Sixteen columns at a time: rows may lie a multiple of 4 KB apart, where a line of the
+/// cache does not stay for long.
 @inline(__always)
 private func turn(
     _ x: UnsafePointer<Float>, stride: Int, rows: Int, columns: Int, target: (Int) -> UnsafeMutablePointer<Float>
 ) {
-    var j = 0
-    while j + 4 <= columns {
-        let (t0, t1, t2, t3) = (target(j), target(j + 1), target(j + 2), target(j + 3))
+    var first = 0
+    while first < columns {
+        let end = min(first + 16, columns)
         var i = 0
-        while i + 4 <= rows {
-            let at = x + (i * stride + j)
-            let turned = turn4(load(at), load(at + stride), load(at + 2 * stride), load(at + 3 * stride))
-            store(turned.0, t0 + i)
-            store(turned.1, t1 + i)
-            store(turned.2, t2 + i)
-            store(turned.3, t3 + i)
+        while i < rows {
+            var j = first
+            if i + 4 <= rows {
+                while j + 4 <= end {
+                    let at = x + (i * stride + j)
+                    let turned = turn4(load(at), load(at + stride), load(at + 2 * stride), load(at + 3 * stride))
+                    store(turned.0, target(j) + i)
+                    store(turned.1, target(j + 1) + i)
+                    store(turned.2, target(j + 2) + i)
+                    store(turned.3, target(j + 3) + i)
+                    j += 4
+                }
+            }
+            while j < end {
+                let out = target(j)
+                for r in i..<min(i + 4, rows) { out[r] = x[r * stride + j] }
+                j += 1
+            }
             i += 4
         }
-        while i < rows {
-            let at = x + (i * stride + j)
-            t0[i] = at[0]
-            t1[i] = at[1]
-            t2[i] = at[2]
-            t3[i] = at[3]
-            i += 1
-        }
-        j += 4
-    }
-    while j < columns {
-        let t = target(j)
-        for i in 0..<rows { t[i] = x[i * stride + j] }
-        j += 1
+        first = end
     }
 }
 
-/// target[j * stride + i] += x[row(i) + j]
+/// target[j * stride + i] += x[row(i) + j], sixteen rows at a time likewise.
 @inline(__always)
 func addTurned(
     _ x: UnsafePointer<Float>, row: (Int) -> Int, rows: Int, columns: Int, to target: UnsafeMutablePointer<Float>,
     stride: Int
 ) {
-    var i = 0
-    while i + 4 <= rows {
-        let (x0, x1, x2, x3) = (x + row(i), x + row(i + 1), x + row(i + 2), x + row(i + 3))
-        var j = 0
-        while j + 4 <= columns {
-            let turned = turn4(load(x0 + j), load(x1 + j), load(x2 + j), load(x3 + j))
-            let at = target + (j * stride + i)
-            store(load(at) + turned.0, at)
-            store(load(at + stride) + turned.1, at + stride)
-            store(load(at + 2 * stride) + turned.2, at + 2 * stride)
-            store(load(at + 3 * stride) + turned.3, at + 3 * stride)
-            j += 4
+    withUnsafeTemporaryAllocation(of: UnsafePointer<Float>.self, capacity: 16) { sources in
+        var first = 0
+        while first < rows {
+            let count = min(16, rows - first)
+            for i in 0..<count { sources[i] = x + row(first + i) }
+            var j = 0
+            while j < columns {
+                let at = target + (j * stride + first)
+                var i = 0
+                if j + 4 <= columns {
+                    while i + 4 <= count {
+                        let turned = turn4(
+                            load(sources[i] + j), load(sources[i + 1] + j), load(sources[i + 2] + j),
+                            load(sources[i + 3] + j))
+                        let out = at + i
+                        store(load(out) + turned.0, out)
+                        store(load(out + stride) + turned.1, out + stride)
+                        store(load(out + 2 * stride) + turned.2, out + 2 * stride)
+                        store(load(out + 3 * stride) + turned.3, out + 3 * stride)
+                        i += 4
+                    }
+                }
+                while i < count {
+                    for q in 0..<min(4, columns - j) { at[q * stride + i] += sources[i][j + q] }
+                    i += 1
+                }
+                j += 4
+            }
+            first += 16
         }
-        while j < columns {
-            let at = target + (j * stride + i)
-            at[0] += x0[j]
-            at[1] += x1[j]
-            at[2] += x2[j]
-            at[3] += x3[j]
-            j += 1
-        }
-        i += 4
-    }
-    while i < rows {
-        let source = x + row(i)
-        for j in 0..<columns { target[j * stride + i] += source[j] }
-        i += 1
     }
 }
 

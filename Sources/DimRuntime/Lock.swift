@@ -3,23 +3,34 @@ import Synchronization
 
 /// Locks that survive fork(). The child has one thread, the one that forked; what others held there is never released, and
 /// what they guarded may be half changed. So:
-/// - short sections (`Guarded`) are over before the process is copied: fork waits for them;
+/// - short sections (`Guarded`) are over before the process is copied: fork waits for those that have begun, at most one for
+///   each value that is guarded, and none begins meanwhile. So it waits microseconds, however many threads are busy;
 /// - long ones (`Lock`: a training step, a file) are not waited for. Where the child finds such a lock held by a thread that
 ///   it does not have, it gets a new one and can ask whether that happened.
 enum Fork {
-    /// Held for reading in every short section, for writing while the process is copied.
+    /// Held for reading in every short section, for writing while the process is copied. A writer that waits goes before
+    /// readers that come: where readers go first, as is the default, busy threads keep a fork waiting for ever. So sections do
+    /// not nest.
     private static let gate: UnsafeMutablePointer<pthread_rwlock_t> = {
         let gate = UnsafeMutablePointer<pthread_rwlock_t>.allocate(capacity: 1)
-        pthread_rwlock_init(gate, nil)
+        initialize(gate)
         pthread_atfork(
             { pthread_rwlock_wrlock(Fork.gate) }, { pthread_rwlock_unlock(Fork.gate) },
             {
-                pthread_rwlock_init(Fork.gate, nil)
+                initialize(Fork.gate)
                 pthread_mutex_init(Fork.repairs, nil)
                 Fork.generations.add(1, ordering: .sequentiallyConsistent)
             })
         return gate
     }()
+    private static func initialize(_ gate: UnsafeMutablePointer<pthread_rwlock_t>) {
+        var attributes = pthread_rwlockattr_t()
+        pthread_rwlockattr_init(&attributes)
+        pthread_rwlockattr_setkind_np(&attributes, Int32(PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP))
+        pthread_rwlock_init(gate, &attributes)
+        pthread_rwlockattr_destroy(&attributes)
+    }
+
     private static let repairs: UnsafeMutablePointer<pthread_mutex_t> = {
         let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
         pthread_mutex_init(mutex, nil)
@@ -57,47 +68,25 @@ private func newMutex(_ kind: Int) -> UnsafeMutablePointer<pthread_mutex_t> {
     return mutex
 }
 
-/// A value behind a mutex, for sections that are short: a fork waits for them.
-///
-/// Why not Swift's Mutex: in the child of a fork it ends the process where a thread of the parent held it.
-package final class Guarded<Value>: @unchecked Sendable {
-    private let mutex = newMutex(PTHREAD_MUTEX_NORMAL)
-    private var value: Value
-
-    package init(_ value: Value) {
-        _ = Fork.generation
-        self.value = value
-    }
-
-    deinit {
-        pthread_mutex_destroy(mutex)
-        mutex.deallocate()
-    }
-
-    package func withLock<T>(_ body: (inout Value) throws -> T) rethrows -> T {
-        try Fork.throughGate {
-            pthread_mutex_lock(mutex)
-            defer { pthread_mutex_unlock(mutex) }
-            return try body(&value)
-        }
-    }
-}
-
-/// A mutex whose holder may sleep for long (a training step, a file) and take it again.
-package final class Lock: @unchecked Sendable {
-    private var mutex = newMutex(PTHREAD_MUTEX_RECURSIVE)
+/// A mutex that the child of a fork gets anew where a thread that it does not have held it.
+private final class ForkedMutex: @unchecked Sendable {
+    private let kind: Int
+    private var mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let generation = Atomic<Int>(Fork.generation)
-    /// Whether a thread that does not exist in this process held the lock when it was forked, and never finished.
-    package private(set) var wasAbandoned = false
+    /// Whether that has happened.
+    private(set) var wasAbandoned = false
 
-    package init() {}
+    init(_ kind: Int) {
+        self.kind = kind
+        mutex = newMutex(kind)
+    }
 
     deinit {
         pthread_mutex_destroy(mutex)
         mutex.deallocate()
     }
 
-    package func whileHeld<T>(_ body: () throws -> T) rethrows -> T {
+    func whileHeld<T>(_ body: () throws -> T) rethrows -> T {
         let held = current()
         pthread_mutex_lock(held)
         defer { pthread_mutex_unlock(held) }
@@ -112,7 +101,7 @@ package final class Lock: @unchecked Sendable {
                 if pthread_mutex_trylock(mutex) == 0 {
                     pthread_mutex_unlock(mutex)
                 } else {
-                    mutex = newMutex(PTHREAD_MUTEX_RECURSIVE)  // the old one is left behind
+                    mutex = newMutex(kind)  // the old one is left behind
                     wasAbandoned = true
                 }
                 generation.store(Fork.generation, ordering: .releasing)
@@ -120,4 +109,32 @@ package final class Lock: @unchecked Sendable {
         }
         return mutex
     }
+}
+
+/// A value behind a mutex, for sections that are short: a fork waits for them.
+///
+/// Why not Swift's Mutex: in the child of a fork it ends the process where a thread of the parent held it.
+package final class Guarded<Value>: @unchecked Sendable {
+    private let mutex = ForkedMutex(PTHREAD_MUTEX_NORMAL)
+    private var value: Value
+
+    package init(_ value: Value) { self.value = value }
+
+    /// `body` may not come to another `withLock`. The gate comes last: who waits for the mutex keeps no fork waiting, and where
+    /// a fork cuts off the holder at the gate, the value is whole.
+    package func withLock<T>(_ body: (inout Value) throws -> T) rethrows -> T {
+        try mutex.whileHeld { try Fork.throughGate { try body(&value) } }
+    }
+}
+
+/// A mutex whose holder may sleep for long (a training step, a file) and take it again.
+package final class Lock: @unchecked Sendable {
+    private let mutex = ForkedMutex(PTHREAD_MUTEX_RECURSIVE)
+
+    package init() {}
+
+    /// Whether a thread that does not exist in this process held the lock when it was forked, and never finished.
+    package var wasAbandoned: Bool { mutex.wasAbandoned }
+
+    package func whileHeld<T>(_ body: () throws -> T) rethrows -> T { try mutex.whileHeld(body) }
 }

@@ -162,6 +162,7 @@ package final class ThreadPool: @unchecked Sendable {
     }
 
     private func work(_ index: Int) {
+        FloatingPoint.setDefault()
         var seen = 0
         while true {
             awaitGeneration(after: seen)

@@ -2,7 +2,6 @@ import DimArchitecture
 import DimKernels
 import DimOperators
 import DimRuntime
-import Glibc
 
 // Every operator once: how it is run, what it should give, which sizes to try. From this table come the tests of the forward
 // pass and of all gradients, on every instruction set, and the benchmark (Benchmarks/Kernels links this file).
@@ -29,6 +28,8 @@ struct OperatorCase: CustomStringConvertible {
 
 /// An operator ready to run, as often as one likes.
 struct Trial {
+    /// What is done once for new weights; done already.
+    var prepare: [(name: String, run: () -> Void)] = []
     let forward: () throws -> Void
     /// After `forward`, from `outputGradient`, which it may overwrite.
     let backward: [(name: String, run: () throws -> Void)]
@@ -184,6 +185,10 @@ enum OperatorTable {
             let turned = try Scratch(layer.packedCount(.dataGradient))
             layer.pack(w.pointer, .dataGradient, into: turned.pointer)
             return Trial(
+                prepare: [
+                    ("pack", { layer.pack(w.pointer, .forward, into: forward.pointer) }),
+                    ("pack for the data gradient", { layer.pack(w.pointer, .dataGradient, into: turned.pointer) }),
+                ],
                 forward: {
                     layer.forward(
                         x.activation, packed: forward.pointer, bias: b.pointer, into: y.activation,
@@ -336,7 +341,8 @@ enum OperatorTable {
     static func activation(_ isRelu: Bool, _ n: Int, _ shape: MapShape) -> OperatorCase {
         OperatorCase(
             description: "\(isRelu ? "ReLU" : "sigmoid") \(n)x\(text(shape))", arguments: [n * shape.size],
-            reference: { $0[0].map { isRelu ? max($0, 0) : 1 / (1 + exp(-$0)) } }, terms: 8, isMultilinear: false
+            reference: { $0[0].map { isRelu ? max($0, 0) : ReferenceOperators.sigmoid($0) } }, terms: 8,
+            isMultilinear: false
         ) { kernels, values in
             let (y, dy) = (try Maps(values[0], shape, images: n), try Maps(shape, images: n))
             return Trial(

@@ -1,4 +1,5 @@
 import DimArchitecture
+import Glibc
 
 /// The slow truth: each operator as its formula reads, over planar arrays (n, c, h, w), in double. Never optimised.
 enum ReferenceOperators {
@@ -80,6 +81,8 @@ enum ReferenceOperators {
         }
         return (dx, dw, db)
     }
+
+    static func sigmoid(_ x: Double) -> Double { 1 / (1 + exp(-x)) }
 
     /// The largest value of each window, or the mean with zeros for what is outside.
     static func pool(_ x: [Double], maps: Int, _ input: MapShape, _ window: Window, isMax: Bool) -> [Double] {

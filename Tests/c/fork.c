@@ -161,6 +161,67 @@ static void in_the_middle_of_calls(void) {
     dim_model_free(trained);
 }
 
+/* ---- How long a fork waits ---- */
+
+enum { BUSY = 32 };
+
+static void *score(void *unused) {
+    float y[DIM_ENCODED_SIZE] = {0}, p;
+    (void)unused;
+    while (!stopped())
+        MUST(dim_score_prior(shared_model(), y, 1, &p));
+    return NULL;
+}
+
+/* A fork that would wait for ever ends when the others stop. */
+static void *stop_in_a_while(void *unused) {
+    (void)unused;
+    for (int i = 0; i < 300 && !stopped(); i++)
+        nanosleep(&(struct timespec){0, 100000000}, NULL);
+    tell_to_stop(true);
+    return NULL;
+}
+
+/* The longest of ten forks beside 32 threads in the call; what other processes take of the machine is not the library's. */
+static double longest_wait(void *(*call)(void *)) {
+    pthread_t threads[BUSY], watch;
+    double longest = 0;
+    tell_to_stop(false);
+    for (int i = 0; i < BUSY; i++)
+        pthread_create(&threads[i], NULL, call, NULL);
+    pthread_create(&watch, NULL, stop_in_a_while, NULL);
+    for (int i = 0; i < 10 && !stopped(); i++) {
+        nanosleep(&(struct timespec){0, 5000000}, NULL);
+        double before = now();
+        pid_t child = fork();
+        if (child == 0)
+            _exit(0);
+        double wait = now() - before;
+        longest = wait > longest ? wait : longest;
+        waitpid(child, NULL, 0);
+    }
+    tell_to_stop(true);
+    for (int i = 0; i < BUSY; i++)
+        pthread_join(threads[i], NULL);
+    pthread_join(watch, NULL);
+    return longest;
+}
+
+/* The bound that dim.h states. */
+static void forks_wait_little(void) {
+    void *(*const calls[])(void *) = {look, score};
+    MUST(dim_set_num_threads(0));
+    for (int c = 0; c < 2; c++) {
+        double least = longest_wait(calls[c]);
+        for (int again = 0; again < 4 && least >= 0.2; again++) {
+            double next = longest_wait(calls[c]);
+            least = next < least ? next : least;
+        }
+        harness_check(least < 0.2, __FILE__, __LINE__, "a fork beside %d threads in calls of kind %d waited %.3f s", BUSY, c,
+                      least);
+    }
+}
+
 int main(void) {
     fill(images, DIM_NOTEBOOK_IMAGE_SIZE * N, 1);
     scratch_path("made before the first fork");
@@ -186,5 +247,6 @@ int main(void) {
     RUN(after_use);
     RUN(several_children_at_once);
     RUN(in_the_middle_of_calls);
+    RUN(forks_wait_little);
     return harness_finish();
 }

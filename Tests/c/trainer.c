@@ -2,6 +2,7 @@
 #include "harness.h"
 
 #include <math.h>
+#include <sys/resource.h>
 
 enum { N = 3 };
 
@@ -317,6 +318,31 @@ static void resumes_that_fail(void) {
     dim_trainer_free(trainer);
 }
 
+static long peak_megabytes(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_maxrss / 1024;
+}
+
+/* An evaluation works in blocks: three times the images take no more memory (3 MB each, were they held). */
+static void evaluation_in_blocks(void) {
+    enum { MANY = 112 };
+    dim_trainer *trainer = new_trainer(10);
+    float *many = new_images(MANY, 3);
+    dim_losses few, all, again;
+    CHECK_STATUS(DIM_OK, dim_trainer_evaluate(trainer, many, 40, &few));
+    long before = peak_megabytes();
+    CHECK_STATUS(DIM_OK, dim_trainer_evaluate(trainer, many, MANY, &all));
+    harness_check(peak_megabytes() - before < 50, __FILE__, __LINE__, "%d images took %ld MB more than 40", MANY,
+                  peak_megabytes() - before);
+    MUST(dim_set_num_threads(3));
+    CHECK_STATUS(DIM_OK, dim_trainer_evaluate(trainer, many, MANY, &again));
+    MUST(dim_set_num_threads(0));
+    CHECK(memcmp(&all, &again, sizeof all) == 0 && all.total > 0 && all.local != few.local);
+    free(many);
+    dim_trainer_free(trainer);
+}
+
 int main(void) {
     fill(images, DIM_NOTEBOOK_IMAGE_SIZE * N, 1);
     fill(more, DIM_NOTEBOOK_IMAGE_SIZE * N, 2);
@@ -330,5 +356,6 @@ int main(void) {
     RUN(callbacks);
     RUN(checkpoints);
     RUN(resumes_that_fail);
+    RUN(evaluation_in_blocks);
     return harness_finish();
 }

@@ -5,7 +5,8 @@ include=$1
 failed=0
 passed=0
 compiles() { # standard, body
-    printf '#include <filesystem>\n#include <dim.hpp>\nvoid body(dim::Model &model, dim::Trainer &trainer) { (void)trainer; (void)model; %s }\n' "$2" |
+    printf '#include <filesystem>\n#include <dim.hpp>\n%s\n' \
+        "void body(dim::Model &model, dim::Trainer &trainer) { (void)trainer; (void)model; $2 }" |
         ${CXX:-c++} -std="$1" -Wall -Wextra -Werror -I"$include" -fsyntax-only -x c++ - 2>/dev/null
 }
 is() { # yes|no, what, body

@@ -134,7 +134,8 @@ slot live_handle(context *c, kind wanted, bool large) {
     if (s.handle == NULL) {     /* the foundation's cannot be freed by the sequence */
         s = (slot){NULL, wanted, true, true, true};
         s.handle = wanted == MODEL ? (void *)c->base->full
-                   : wanted == TRAINER ? (void *)c->base->trainer : (void *)c->base->classifier_trainer;
+                   : wanted == TRAINER ? (void *)c->base->trainer
+                   : wanted == ARCHITECTURE ? (void *)c->base->architecture : (void *)c->base->classifier_trainer;
     }
     return s;
 }
@@ -176,6 +177,8 @@ void keep_handle(context *c, void *handle, kind kind, bool large) {
         dim_model_free(old.handle);
     else if (old.kind == TRAINER)
         dim_trainer_free(old.handle);
+    else if (old.kind == ARCHITECTURE)
+        dim_architecture_free(old.handle);
     else
         dim_classifier_trainer_free(old.handle);
 }

@@ -15,7 +15,7 @@
 
 /* ---- What calls act on */
 
-typedef enum kind { NO_KIND, MODEL, TRAINER, CLASSIFIER_TRAINER } kind;
+typedef enum kind { NO_KIND, MODEL, TRAINER, CLASSIFIER_TRAINER, ARCHITECTURE } kind;
 
 /* A handle that this program was given. */
 typedef struct slot {
@@ -39,6 +39,7 @@ typedef struct foundation {
     dim_model *full, *small;                /* all networks; the classifier alone */
     dim_trainer *trainer;
     dim_classifier_trainer *classifier_trainer;
+    dim_architecture *architecture;
     void *freed[3];                         /* handles that were freed: a model's and the two trainers' */
 } foundation;
 
@@ -71,8 +72,8 @@ typedef struct call {
     unsigned weight;            /* how often, among all */
 } call;
 
-extern const call model_calls[], training_calls[];
-extern const size_t model_call_count, training_call_count;
+extern const call model_calls[], training_calls[], architecture_calls[];
+extern const size_t model_call_count, training_call_count, architecture_call_count;
 
 /* Shared with the parent: what came of the calls. */
 enum { MOST_CALLS = 96, STATUS_KINDS = 16 };

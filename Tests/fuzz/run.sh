@@ -38,6 +38,7 @@ readers() { # FOLDER SEED FILES
 case $mode in
 short)
     run "$2/options" --count 200000 --seed "$3"
+    run "$2/descriptions" --count 20000 --seed "$3"
     run "$2/sequences" --count 10000 --seed "$3"
     readers "$2" "$3" 2000
     run "$2/files" --function dim_model_open_with --untrusted --corpus Tests/fuzz/corpus/architectures --count 100 \
@@ -46,6 +47,7 @@ short)
     ;;
 long)
     run "$2/options" --count $((100 * $5)) --seed "$3"
+    run "$2/descriptions" --count $((10 * $5)) --seed "$3"
     run "$2/sequences" --count "$4" --seed "$3" --verbose
     readers "$2" "$3" "$5"
     for function in dim_model_open_with dim_model_load_with; do
@@ -59,7 +61,7 @@ long)
     ;;
 guided)
     folder=$2 seed=$3 seconds=$4
-    for target in files:dim_model_open files:dim_trainer_resume options:; do
+    for target in files:dim_model_open files:dim_trainer_resume options: descriptions:; do
         program=${target%:*} function=${target#*:}
         work=$folder/guided/$program$function
         rm -rf "$work/found"
@@ -67,7 +69,7 @@ guided)
         inputs=$work/corpus
         case $program in
         files) inputs="$inputs Tests/fuzz/corpus" ;;
-        options) run "$folder/options" --count 64 --seed "$seed" --write "$work/corpus" ;;
+        options | descriptions) run "$folder/$program" --count 64 --seed "$seed" --write "$work/corpus" ;;
         esac
         # It goes on after a crash, and collects. What it finds is judged below.
         DIM_FUZZ_FUNCTION=$function "$folder/$program-fuzzer" -fork=1 -ignore_crashes=1 -ignore_timeouts=1 -ignore_ooms=1 \
@@ -94,6 +96,7 @@ guided)
     ;;
 sanitize-short)
     run "$2/options" --count 20000 --seed "$3"
+    run "$2/descriptions" --count 2000 --seed "$3"
     run "$2/sequences" --count 2000 --seed "$3"
     run "$2/files" --function dim_model_open --count 500 --mend 0 --seed "$3"
     run "$2/files" --function dim_model_open --corpus Tests/fuzz/corpus/safetensors --count 2000 --seed "$3" --strict
@@ -101,11 +104,12 @@ sanitize-short)
 sanitize-address | sanitize-thread)
     # Not `untrusted` and `fork`: the reader of strangers' files is the library's file by itself, without the runtime of a
     # sanitizer; nor what lets allocations fail.
-    for program in library model parameters files threads trainer classifier_trainer; do
+    for program in library architecture model parameters files threads trainer classifier_trainer; do
         printf '%s, %s: ' "${mode#sanitize-}" $program
         run "$2/$program"
     done
     run "$3/options" --count 100000 --seed "$4"
+    run "$3/descriptions" --count 20000 --seed "$4"
     run "$3/sequences" --count "$5" --seed "$4"
     run "$3/files" --function dim_model_open --count 2000 --seed "$4"
     run "$3/files" --function dim_model_open --corpus Tests/fuzz/corpus/safetensors --count 20000 --seed "$4" --strict

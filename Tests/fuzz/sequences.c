@@ -35,6 +35,8 @@ static void gather_calls(void) {
         all_calls[call_count++] = model_calls[i];
     for (size_t i = 0; i < training_call_count; i++)
         all_calls[call_count++] = training_calls[i];
+    for (size_t i = 0; i < architecture_call_count; i++)
+        all_calls[call_count++] = architecture_calls[i];
     for (size_t i = 0; i < call_count; i++)
         total_weight += all_calls[i].weight;
 }
@@ -55,6 +57,7 @@ static foundation lay(void) {
     must(dim_model_open(CORPUS "/classifier-libdim.h5", &f.small), "dim_model_open");
     must(dim_trainer_create(f.full, NULL, &f.trainer), "dim_trainer_create");
     must(dim_classifier_trainer_create(f.full, NULL, &f.classifier_trainer), "dim_classifier_trainer_create");
+    must(dim_architecture_preset("basic28", &f.architecture), "dim_architecture_preset");
     must(dim_trainer_model(f.trainer, &model), "dim_trainer_model");
     must(dim_classifier_trainer_create(model, NULL, &classifier_trainer), "dim_classifier_trainer_create");
     dim_model_free(model);
@@ -72,6 +75,7 @@ static void clear(foundation *f) {
     dim_model_free(f->small);
     dim_trainer_free(f->trainer);
     dim_classifier_trainer_free(f->classifier_trainer);
+    dim_architecture_free(f->architecture);
 }
 
 /* ---- One sequence */
@@ -107,6 +111,7 @@ static void run_sequence(uint64_t number, const foundation *base, arrays *const 
     w.slots[0] = (slot){base->full, MODEL, true, true, true};
     w.slots[1] = (slot){base->trainer, TRAINER, true, true, true};
     w.slots[2] = (slot){base->classifier_trainer, CLASSIFIER_TRAINER, true, true, true};
+    w.slots[3] = (slot){base->architecture, ARCHITECTURE, true, true, false};
     for (int t = 0; t < threads; t++) {
         memset(&contexts[t], 0, sizeof contexts[t]);
         contexts[t].random = stream(next_word(&g), (uint64_t)t);
@@ -124,12 +129,14 @@ static void run_sequence(uint64_t number, const foundation *base, arrays *const 
     run_calls(&contexts[0]);
     for (int t = 1; t < threads; t++)
         pthread_join(ids[t], NULL);
-    for (int i = 3; i < SLOTS; i++) {
+    for (int i = 4; i < SLOTS; i++) {
         slot *s = &w.slots[i];
         if (s->live && s->kind == MODEL)
             dim_model_free(s->handle);
         else if (s->live && s->kind == TRAINER)
             dim_trainer_free(s->handle);
+        else if (s->live && s->kind == ARCHITECTURE)
+            dim_architecture_free(s->handle);
         else if (s->live)
             dim_classifier_trainer_free(s->handle);
     }

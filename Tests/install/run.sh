@@ -111,6 +111,31 @@ is "linked by name alone" 0 "" bare cc -std=c99 $warnings -I"$prefix/include" cl
     -L"$prefix/lib" -ldim -Wl,-rpath,"$prefix/lib"
 is "it prints the same" 0 "$line" bare ./use-rpath weights.h5
 
+# ---- A prefix with signs that mean something in dim.pc; and elsewhere, what was moved or unpacked there
+
+odd="$folder/a # place & more"
+with_flags() { # source, program, pkg-config's arguments: as a shell takes what pkg-config prints
+    local printed
+    printed=$(env PKG_CONFIG_PATH="$odd/lib/pkgconfig" pkg-config "${@:3}" --cflags --libs dim) || return
+    eval "bare cc -std=c99 $warnings '$1' -o '$2' $printed"
+}
+is "install below a blank and a #" 0 "" install_tree install PREFIX="$odd"
+is "pkg-config knows the folder" 0 "$version" env PKG_CONFIG_PATH="$odd/lib/pkgconfig" pkg-config --modversion dim
+is "C99 from there" 0 "" with_flags clients/use.c use-odd
+is "it prints the same" 0 "$line" bare LD_LIBRARY_PATH="$odd/lib" ./use-odd weights.h5
+is "uninstall from there" 0 "" install_tree uninstall PREFIX="$odd"
+is "nothing is left there" 0 "" test -z "$(find "$odd" ! -type d)"
+rm -rf "$odd"
+for place in "$folder/moved" "$folder/moved # too"; do
+    odd=$place
+    cp -a "$prefix" "$odd"
+    mv "$prefix" "$prefix.away"
+    is "moved to $(basename "$odd"): C99 by pkg-config --define-prefix" 0 "" with_flags clients/use.c use-moved --define-prefix
+    is "it prints the same" 0 "$line" bare LD_LIBRARY_PATH="$odd/lib" ./use-moved weights.h5
+    mv "$prefix.away" "$prefix"
+    rm -rf "$odd" use-moved
+done
+
 # ---- dlopen
 
 is "dlopen: compiles" 0 "" bare cc -std=c99 -Wall -Wextra -Werror -D_GNU_SOURCE -I"$prefix/include" clients/load.c -o load -ldl

@@ -19,7 +19,7 @@ from data_fixtures import random_images
 
 PACKAGE = str(Path(deepinfomax.__file__).parent.parent)
 COMMAND = [sys.executable, "-m", "deepinfomax"]
-ENVIRONMENT = os.environ | {"PYTHONPATH": PACKAGE}
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (PACKAGE, os.environ.get("PYTHONPATH"))))}
 
 
 #: Seconds that a command may take: generous, since other work may load the machine.

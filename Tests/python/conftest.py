@@ -1,6 +1,7 @@
 """The package under test is the checkout's own; libdim.so is found as the package finds it (DIM_LIBRARY, build/)."""
 
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,24 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (PACKAGE, os.environ.get
 
 import cases  # noqa: E402
 import deepinfomax as dim  # noqa: E402
+
+
+def pytest_addoption(parser):
+    parser.addoption("--shuffle", type=int, metavar="SEED", help="files, and the tests of each, in an order by chance")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Tests of one file stay together: they share what is costly to make."""
+    seed = config.getoption("--shuffle")
+    if seed is None:
+        return
+    chance = random.Random(seed)
+    files = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    for tests in files.values():
+        chance.shuffle(tests)
+    items[:] = [item for tests in chance.sample(list(files.values()), len(files)) for item in tests]
 
 
 @pytest.fixture

@@ -7,11 +7,13 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
+import sys
 
 import deepinfomax
 import pytest
-from cli_fixtures import COMMAND, ENVIRONMENT, Terminal, dim, write_images
+from cli_fixtures import COMMAND, ENVIRONMENT, PATIENCE, Terminal, dim, write_images
 from deepinfomax import cli
 from deepinfomax.commands import _progress
 
@@ -119,6 +121,16 @@ def test_ctrl_c(folder, tmp_path, arguments):
         assert terminal.end() == 130, terminal.text
     assert "interrupted" in terminal.text and "Traceback" not in terminal.text
     assert os.listdir(tmp_path) == output and all((tmp_path / name).read_text() == "from before" for name in output)
+
+
+def test_ctrl_c_is_tested_under_nohup_too():
+    """Many CI runners and `nohup make test &` ignore SIGINT and SIGHUP, which children inherit."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"{__file__}::test_ctrl_c[encode]", "--shuffle", "1"],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=2 * PATIENCE,
+        preexec_fn=lambda: [signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)],
+    )  # fmt: skip
+    assert done.returncode == 0 and ("1 passed" in done.stdout or "1 skipped" in done.stdout), done.stdout
 
 
 # ---- Outputs

@@ -1,8 +1,13 @@
 """`dim neighbours` and `dim map`, end to end on a few images; and the pictures they draw."""
 
 import csv
+import importlib.util
 import json
+import os
 import struct
+import tracemalloc
+import warnings
+import zipfile
 import zlib
 
 import deepinfomax
@@ -10,7 +15,7 @@ import numpy as np
 import pytest
 from cli_fixtures import dim, write_images
 from data_fixtures import random_images
-from deepinfomax import maps
+from deepinfomax import lettering, maps, pictures
 from deepinfomax.neighbours import neighbours, vote
 
 N = 14
@@ -68,7 +73,7 @@ def test_a_grid_from_vectors(data, tmp_path, name):
     done = dim("neighbours", "--data", data, "--vectors", name, "--grid", 3, "--count", 2, "--others", "--seed", 4,
                "--output", "grid.png", cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("nearest") == 3 and "(0)" not in done.stdout
+    assert done.stdout.count("nearest") == 3 and "  0\n" not in done.stdout, "no distance of 0: --others"
     assert read_png(tmp_path / "grid.png").shape == (2 * 192 + 8, 2 * 128 + 8, 3)
 
 
@@ -82,14 +87,141 @@ def test_an_image_of_ones_own(data, tmp_path):
     assert own["number"] is None and len(own["nearest"]) == 10 and other["number"] == 1
 
 
+def test_names_and_distances(data, y, tmp_path):
+    done = dim("neighbours", 5, "--data", data, "--count", 3, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines() if line.startswith("  ")]
+    distances = np.linalg.norm(y - y[5], axis=1)
+    order = np.argsort(distances, kind="stable")
+    expected = [[str(n), str(n % 3), str(n), f"{distances[n]:.3g}"] for n in [*order[:3], *order[-3:]]]
+    assert [line[-4:-1] for line in lines] == [line[:3] for line in expected]
+    assert np.allclose([float(line[-1]) for line in lines], [float(line[3]) for line in expected], rtol=0.02, atol=1e-3)
+
+
+def test_captions(data, tmp_path):
+    pytest.importorskip("PIL")
+    shapes = []
+    for more in ([], ["--captions"]):
+        done = dim("neighbours", 5, 6, "--data", data, "--count", 3, "--scale", 1, *more, "--output", "a.png", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        shapes.append(read_png(tmp_path / "a.png").shape)
+    assert shapes[0] == (96, 2 * 96 + 8, 3) and shapes[1][0] > 150, shapes
+
+
+def test_a_new_image_against_stored_vectors(data, tmp_path):
+    """Image search: the data is not encoded again, the image is."""
+    from PIL import Image
+
+    with deepinfomax.Model(5) as model:
+        model.save(tmp_path / "w.h5")
+    image = random_images(N)[4]
+    Image.fromarray(image).save(tmp_path / "own.png")
+    assert dim("encode", "--data", data, "--weights", "w.h5", "--output", "y.npy", cwd=tmp_path).returncode == 0
+    search = ("neighbours", "own.png", "--data", data, "--vectors", "y.npy", "--json", "--count", 2)
+    done = dim(*search, "--weights", "w.h5", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    nearest = json.loads(done.stdout)["subjects"][0]["nearest"]
+    assert nearest[0]["number"] == 4 and nearest[0]["distance"] < 1e-3 < nearest[1]["distance"]
+    done = dim(*search, cwd=tmp_path)
+    assert done.returncode == 2 and "y.npy: not made by seed 0, untrained, which would encode own.png" in done.stderr
+    assert "give the --weights that made them" in done.stderr
+
+
 # ---- map
+
+
+def test_a_map_has_its_legend(data, tmp_path):
+    pytest.importorskip("PIL")
+    done = dim("map", "--data", data, "--labelled", "--size", 200, "--thumbnail", 20, "--axes", "equal", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    picture = read_png(tmp_path / "map.png")
+    assert dim("map", "--data", data, "--size", 204, "--axes", "equal", "--output", "b.png", cwd=tmp_path).returncode == 0
+    legend = picture[-40:].reshape(-1, 3).tolist()
+    assert all(legend.count(pictures.COLOURS[n].tolist()) >= 100 for n in range(3)), "squares of three colours"
+    assert [0, 0, 0] in legend, "letters"
+
+
+def test_a_size_beyond_memory_is_refused_first(data, tmp_path):
+    for arguments, size in (
+        (["map", "--size", 100000], "100,000 x 100,000"),
+        (["neighbours", 1, "--scale", 1000], "pixels is too large"),
+        (["neighbours", 1, "--gap", 100000], "pixels is too large"),
+    ):
+        done = dim(*arguments, "--data", data, cwd=tmp_path)
+        assert done.returncode == 2 and size in done.stderr, done.stderr
+        assert done.stdout == "" and os.listdir(tmp_path) == []
+
+
+def test_a_large_picture_is_written_in_blocks():
+    picture = np.zeros((3000, 4000, 3), np.uint8)
+    tracemalloc.start()
+    try:
+        pictures.png(picture)
+        assert tracemalloc.get_traced_memory()[1] < 1.6 * picture.nbytes
+    finally:
+        tracemalloc.stop()
+
+
+def test_colours_differ():
+    for count in (1, 10, 11, 100, 1000):
+        colours = pictures.colours(count)
+        assert len(np.unique(colours, axis=0)) == len(colours) == count
+        assert np.array_equal(colours[:10], pictures.COLOURS[:count])
+    near = pictures.colours(30).astype(int)
+    apart = np.abs(near[:, np.newaxis] - near).sum(axis=2) + 1000 * np.eye(30, dtype=int)
+    assert apart.min() >= 20, "thirty can be told apart"
+
+
+def test_a_map_of_more_than_ten_classes(tmp_path):
+    images = np.random.default_rng(0).integers(0, 255, (24, 32, 32, 3)).astype(np.uint8)
+    np.savez(tmp_path / "a.npz", images=images, labels=np.arange(24) % 12)
+    done = dim("map", "--data", "a.npz", "--labelled", "--size", 300, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    classes = json.loads(done.stdout)["classes"]
+    assert list(classes) == [str(n) for n in range(12)] and len(set(classes.values())) == 12
+
+
+def test_a_strip_is_stretched():
+    places = np.stack([np.linspace(0, 100, 20), np.sin(np.arange(20.0))], axis=1)
+    fitted, factors = maps.fitted(places)
+    extent = np.ptp(fitted, axis=0)
+    assert extent[0] == 100 and extent[1] == pytest.approx(50) and factors[0] == 1 and factors[1] > 20
+    assert np.array_equal(maps.fitted(places, "equal")[0], places)
+    assert np.allclose(maps.fitted(places, "whiten")[0].std(axis=0), 1)
+    flat = np.zeros((3, 2))
+    assert all(np.array_equal(maps.fitted(flat, axes)[0], flat) for axes in maps.AXES)
+
+
+def test_letters_that_no_font_has(monkeypatch):
+    """Written as their numbers, not as empty boxes."""
+    pytest.importorskip("PIL")
+    monkeypatch.setattr(lettering, "FOLDERS", ("/nowhere",))
+    lettering.face.cache_clear()
+    assert lettering.face("cat") == (None, "cat")
+    if importlib.util.find_spec("matplotlib"):  # Which brings a font that has more letters than Pillow's own.
+        assert lettering.face("\u00fc \u03b1")[1] == "\u00fc \u03b1"
+    assert lettering.face("\u732b")[1] == "\\u732b"
+    assert lettering.text("cat").shape[1] < lettering.text("a cat").shape[1] and lettering.text("cat").min() < 50
+    lettering.face.cache_clear()
+
+
+def test_charts_of_any_names():
+    """Neither formulas nor boxes, and no warning of a missing glyph."""
+    pytest.importorskip("matplotlib")
+    from deepinfomax import charts, curves
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        charts.confusion([("$a", np.eye(3, dtype=np.int64)), ("b", np.eye(3, dtype=np.int64))], ["$a$b\\frac", "\u732b", "caf\udce9"])
+        charts.confusion([("many", np.eye(300, dtype=np.int64))], [str(n) for n in range(300)])
+        curves.draw([], "$a$b \u732b caf\udce9")
 
 
 def test_map(data, y, tmp_path):
     done = dim("map", "--data", data, "--labelled", "--size", 200, "--coordinates", "map.csv", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "of the variance" in done.stdout and "frames:" in done.stdout
-    assert max(read_png(tmp_path / "map.png").shape) == 200
+    assert 200 in read_png(tmp_path / "map.png").shape
     rows = list(csv.DictReader(open(tmp_path / "map.csv")))
     assert [row["class"] for row in rows] == [str(i % 3) for i in range(N)]
     places = np.array([[float(row["x"]), float(row["y"])] for row in rows])
@@ -161,3 +293,24 @@ def test_pca_of_what_does_not_vary():
     assert np.allclose(maps.pca(np.ones((4, 64))).places, 0)
     line = maps.pca(np.arange(5.0)[:, np.newaxis] * np.ones(64))
     assert line.explained is not None and line.explained[0] == pytest.approx(1) and line.places[4, 0] > 0
+
+
+# ---- Vectors from others
+
+
+def test_vectors_that_promise_much(data, tmp_path):
+    """A small file of many vectors is refused by its header; a pipe is not waited for."""
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open("encoded.npy", "w", force_zip64=True) as member:
+            np.lib.format.write_array_header_1_0(member, {"descr": "<f4", "fortran_order": False, "shape": (1 << 20, 64)})
+            for _ in range(256):
+                member.write(bytes(1 << 20))
+    os.mkfifo(tmp_path / "pipe.npy")
+    (tmp_path / "long.csv").write_text("id,y0\n" + "1" * 200000 + "\n")
+    for name, message in (
+        ("bomb.npz", "holds 1,048,576 vectors; the data has 14 images"),
+        ("pipe.npy", "pipe.npy: not a file"),
+        ("long.csv", "not a file by `dim encode`"),
+    ):
+        done = dim("neighbours", 1, "--data", data, "--vectors", name, cwd=tmp_path)
+        assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr, done.stderr

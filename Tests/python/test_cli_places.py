@@ -110,3 +110,15 @@ def test_every_option_is_known():
             if action.metavar in ("FILE", "FOLDER", "PATH", "IMAGE"):
                 known = action.dest in (*_places.READS, *_places.WRITES) or (command, action.dest) in elsewhere
                 assert known, (command, action.dest)
+
+
+@pytest.mark.parametrize("command, option", [
+    ("encode --data EMPTY --output a.npy", "--data"), ("encode --output EMPTY", "--output"), ("train --output EMPTY", "--output"),
+    ("train --resume EMPTY", "--resume"), ("train --data EMPTY", "--data"), ("map --weights EMPTY", "--weights"),
+    ("classify --checkpoint EMPTY", "--checkpoint"), ("convert EMPTY a.h5", "the command"),
+])  # fmt: skip
+def test_an_empty_name(tmp_path, command, option):
+    """--data "$UNSET" read the folder that one stood in."""
+    done = dim(*("" if word == "EMPTY" else word for word in command.split()), cwd=tmp_path)
+    assert done.returncode == 2 and f"{option}: expected a name, found an empty one" in done.stderr, done.stderr
+    assert os.listdir(tmp_path) == []

@@ -1,5 +1,6 @@
 """deepinfomax.torch: names, shapes, order and seeds of every architecture, beside hand-written expectations."""
 
+import ctypes
 import json
 import subprocess
 import sys
@@ -9,10 +10,11 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import torch.nn as nn  # noqa: E402
-from deepinfomax import notebook  # noqa: E402
+from deepinfomax import _library, notebook  # noqa: E402
 from deepinfomax.torch import modules  # noqa: E402
-from deepinfomax.torch._description import PRESETS, expanded  # noqa: E402
+from deepinfomax.torch._description import PRESETS, expanded, text  # noqa: E402
 from deepinfomax.torch._layout import layout  # noqa: E402
+from deepinfomax.torch.random_architectures import random_description  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -97,11 +99,12 @@ RICH = {
                     {"op": "conv", "name": "c0", "out": 8, "kernel": 3, "padding": 1, "norm": "batch"},
                     {"op": "dropout", "dropout": 0.2},
                 ],
-                "shortcut": {"op": "conv", "name": "s0", "out": 8, "kernel": 1, "norm": "batch", "norm_name": "n0"},
+                "shortcut": {"op": "conv", "out": 8, "kernel": 1, "norm": "batch", "norm_name": "n0"},
                 "activation": "sigmoid",
             },
             {
                 "op": "residual",
+                "name": "r1",
                 "layers": [{"op": "conv", "name": "q0", "out": 8, "kernel": 1, "norm": "batch", "activation": "relu"}],
             },
             {"op": "avgpool", "name": "p0", "kernel": 2, "padding": 1},
@@ -128,7 +131,7 @@ HEADS = {
 
 
 def test_order_of_the_rest():
-    """Norms last, blocks with and without a name, the authors' net, a copy, coordinates."""
+    """Norms last, blocks with and without a shortcut, the authors' net, a copy, coordinates."""
     batch = lambda name: [f"{name}.{leaf}" for leaf in NORM]  # noqa: E731
     both = lambda *layers: [f"{layer}.{leaf}" for layer in layers for leaf in ("weight", "bias")]  # noqa: E731
     authors = [
@@ -139,10 +142,10 @@ def test_order_of_the_rest():
     expected = [
         *both("encoder.c0", "encoder.r0.c0", "encoder.r0.s0"),
         *(*batch("encoder.r0.c0_norm"), *batch("encoder.r0.n0")),
-        *(*both("encoder.q0"), *batch("encoder.q0_norm")),
+        *(*both("encoder.r1.q0"), *batch("encoder.r1.q0_norm")),
         *(*both("encoder.l0", "encoder.l1"), *both("encoder.c0_norm"), *batch("encoder.l0_norm")),
         # The copy of what is behind r0, its norms last, then y0.
-        *(*both("global_d.q0"), *batch("global_d.q0_norm")),
+        *(*both("global_d.r1.q0"), *batch("global_d.r1.q0_norm")),
         *(*both("global_d.l0", "global_d.l1"), *batch("global_d.l0_norm"), *both("global_d.y0")),
         *authors,
         *both("prior_d.l0", "prior_d.l1"),
@@ -317,17 +320,40 @@ def test_dropout_draws_two_numbers_an_element():
 
 
 def test_a_description_may_be_a_name_dict_text_path_or_object(tmp_path):
-    text = json.dumps({"preset": "basic32", "image": {"channels": 1}})
-    (tmp_path / "a.json").write_text(text)
+    written = json.dumps({"preset": "basic32", "image": {"channels": 1}})
+    (tmp_path / "a.json").write_text(written)
 
     class Architecture:
         def json(self):
-            return text
+            return written
 
-    given = [json.loads(text), text, tmp_path / "a.json", str(tmp_path / "a.json"), Architecture()]
+    given = [json.loads(written), written, tmp_path / "a.json", str(tmp_path / "a.json"), Architecture()]
     found = [expanded(one) for one in given]
     assert all(one == found[0] for one in found) and found[0]["image"]["mean"] == 0.5
     assert expanded(found[0]) == found[0]
+
+
+def canonical(description):
+    """The library's text of a description."""
+    loaded = ctypes.CDLL(_library.library()._name)
+    loaded.dim_last_error.restype = ctypes.c_char_p
+    given, handle, needed = json.dumps(description).encode(), ctypes.c_void_p(), ctypes.c_size_t()
+    status = loaded.dim_architecture_parse(given, ctypes.c_size_t(len(given)), ctypes.byref(handle))
+    assert status == 0, loaded.dim_last_error().decode()
+    loaded.dim_architecture_json(handle, None, ctypes.c_size_t(0), ctypes.byref(needed))
+    out = ctypes.create_string_buffer(needed.value)
+    assert loaded.dim_architecture_json(handle, out, needed, ctypes.byref(needed)) == 0
+    loaded.dim_architecture_free(handle)
+    return out.value.decode()
+
+
+def test_the_expanded_text_is_the_librarys():
+    changed = {"preset": "basic32", "image": {"channels": 1, "mean": [0.25]}, "classifier": {"classes": 47}, "prior": None}
+    given = [{"preset": name} for name in PRESETS] + [AUTHORS, RICH, changed]
+    given += [RICH | change for change in HEADS.values()] + [random_description(seed) for seed in range(200)]
+    for description in given:
+        found = text(expanded(description))
+        assert found == canonical(description) and found == text(expanded(json.loads(found)))
 
 
 def test_presets_merge_member_by_member():

@@ -25,12 +25,28 @@ trap 'rm -rf "$built"' EXIT
 # CMake finds the package from where it lies, so that the whole tree can be moved.
 cmakedir=$libdir/cmake/dim
 from_cmakedir() { realpath -m --relative-to="$cmakedir" "$1"; }
-fill() { # template
-    sed -e "s|@PREFIX@|$PREFIX|g" -e "s|@LIBDIR@|$libdir|g" -e "s|@INCLUDEDIR@|$includedir|g" -e "s|@VERSION@|$version|g" \
-        -e "s|@MAJOR@|${version%%.*}|g" -e "s|@SONAME@|$soname|g" -e "s|@PRIVATE@|$private|g" \
-        -e "s|@TO_LIBDIR@|$(from_cmakedir "$libdir")|g" \
-        -e "s|@TO_INCLUDEDIR@|$(from_cmakedir "$includedir")|g" "tools/install/$1.in" |
-        sed '/^Libs.private: $/d' >"$built/$1"
+# A folder in dim.pc, as pkg-config --define-prefix itself puts it there: # begins a comment, $ a variable, a blank the next flag.
+in_pc() { sed -e "s/[][\\\"'\`#;&|<>()*?~ ]/\\\\&/g" -e 's/\$/$$/g' <<<"$1"; }
+# Below the prefix, for pkg-config --define-prefix.
+below_prefix() { # folder
+    case $1 in
+    "$PREFIX"/*) printf '${prefix}%s' "$(in_pc "${1#"$PREFIX"}")" ;;
+    *) in_pc "$1" ;;
+    esac
+}
+fill() { # template; no sed: folders may hold any of its signs
+    local text
+    text=$(<"tools/install/$1.in")
+    text=${text//@PREFIX@/"$(in_pc "$PREFIX")"}
+    text=${text//@LIBDIR@/"$(below_prefix "$libdir")"}
+    text=${text//@INCLUDEDIR@/"$(below_prefix "$includedir")"}
+    text=${text//@VERSION@/"$version"}
+    text=${text//@MAJOR@/"${version%%.*}"}
+    text=${text//@SONAME@/"$soname"}
+    text=${text//@PRIVATE@/"$private"}
+    text=${text//@TO_LIBDIR@/"$(from_cmakedir "$libdir")"}
+    text=${text//@TO_INCLUDEDIR@/"$(from_cmakedir "$includedir")"}
+    printf '%s\n' "$text" | sed '/^Libs.private: $/d' >"$built/$1"
 }
 # Installed where it was made, unless ARCHIVE is empty; and what a program that links it must link besides.
 archive=${ARCHIVE-build/libdim.a}

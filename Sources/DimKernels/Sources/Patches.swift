@@ -8,6 +8,19 @@ package func gatherPatches(_ p: PatchRows) { forEachLine(p, scatter: false) }
 /// source += target, at the windows' pixels.
 package func scatterPatches(_ p: PatchRows) { forEachLine(p, scatter: true) }
 
+/// Copies of `vectors` times 16 floats each, from source + r * sourceStep to target + r * step, in this order: they may
+/// overlap what the next one overwrites.
+package func copyVectors(
+    _ source: UnsafePointer<Float>, _ sourceStep: Int, _ target: UnsafeMutablePointer<Float>, _ step: Int, _ count: Int,
+    _ vectors: Int
+) {
+    var part = 0
+    while part < vectors {
+        copyRows(source + part &* 16, sourceStep, to: target + part &* 16, step, count)
+        part &+= 1
+    }
+}
+
 /// Goes over the output's lines, as far as they belong to the range.
 @inline(__always)
 private func forEachLine(_ p: PatchRows, scatter: Bool) {

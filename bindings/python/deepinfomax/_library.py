@@ -9,6 +9,9 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import platform
+import re
+import sys
 from ctypes import (
     CFUNCTYPE,
     POINTER,
@@ -96,7 +99,9 @@ class Sizes(Structure):
         ("global_channels", c_size_t),
         ("global_height", c_size_t),
         ("global_width", c_size_t),
-        ("conv", c_size_t),
+        ("conv_channels", c_size_t),
+        ("conv_height", c_size_t),
+        ("conv_width", c_size_t),
         ("fc", c_size_t),
         ("classes", c_size_t),
         ("max_images", c_size_t),
@@ -204,18 +209,12 @@ def text(function: Any, *arguments: Any) -> str:
 
 
 def _find() -> Path:
-    """DIM_LIBRARY alone if it is set; else beside this package, in the repository's build folder, or installed."""
+    """DIM_LIBRARY alone if it is set; else the first that is in one of `_places`."""
     if named := os.environ.get("DIM_LIBRARY"):
         if not Path(named).is_file():
             raise errors.LibraryNotFound(f"DIM_LIBRARY names {named}, which is not a file")
         return Path(named).resolve()
-    package = Path(__file__).resolve().parent
-    places = [package / "libdim.so"]
-    # bindings/python/deepinfomax of a checkout; the parents of an installed package are not ours to search.
-    repository = package.parents[2]
-    if (repository / "include" / "dim.h").is_file():
-        places.append(repository / "build" / "libdim.so")
-    places += [Path("/usr/local/lib/libdim.so"), Path("/usr/lib/libdim.so")]
+    places = _places()
     for place in places:
         if place.is_file():
             return place
@@ -224,6 +223,26 @@ def _find() -> Path:
         f"libdim.so was not found. Build it with `make` in the repository, or name it in the "
         f"environment variable DIM_LIBRARY. Looked for\n{looked}"
     )
+
+
+def _places() -> list[Path]:
+    """Where the library may be: beside this package, in the checkout that it is of, where the dynamic loader is told to look,
+    in the environment that Python is of, and where systems keep libraries; in each by its soname, then by its linker's name,
+    which only development files have. All absolute: of a relative folder, and of an empty entry, which means the present
+    folder, anybody's file there would be loaded.
+    """
+    package = Path(__file__).resolve().parent
+    folders = [package]
+    # bindings/python/deepinfomax of a checkout; the parents of an installed package are not ours to search.
+    if len(package.parents) > 2 and (package.parents[2] / "include" / "dim.h").is_file():
+        folders.append(package.parents[2] / "build")
+    folders += [Path(folder) for folder in re.split("[:;]", os.environ.get("LD_LIBRARY_PATH", ""))]
+    folders += [Path(prefix) / "lib" for prefix in (os.environ.get("CONDA_PREFIX", ""), sys.prefix, sys.base_prefix)]
+    triplet = f"{platform.machine()}-linux-gnu"  # Debian's
+    for root in Path("/usr/local"), Path("/usr"), Path("/"):
+        folders += [root / "lib" / triplet, root / "lib64", root / "lib"]
+    names = f"libdim.so.{__version__.split('.')[0]}", "libdim.so"
+    return list(dict.fromkeys(folder / name for folder in folders if folder.is_absolute() for name in names))
 
 
 def _declare(lib: ctypes.CDLL) -> None:

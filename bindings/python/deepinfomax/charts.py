@@ -56,8 +56,8 @@ def _matrix(axis: Any, counts: NDArray[np.int64], classes: Sequence[str]) -> Non
     # A name may hold a dollar sign, which is not the beginning of a formula.
     axis.set_xticks(range(len(classes)), names, rotation=turned, fontsize=8, parse_math=False)
     axis.set_yticks(range(len(classes)), names, fontsize=8, parse_math=False)
-    for (path, _), *labels in zip(faces, axis.get_xticklabels(), axis.get_yticklabels(), strict=True):
-        for label in labels:
+    for labels in (axis.get_xticklabels(), axis.get_yticklabels()):  # Axes beside the first show no names of rows.
+        for (path, _), label in zip(faces, labels, strict=False):
             if path is not None:
                 label.set_fontproperties(FontProperties(fname=path, size=8))
     if len(counts) > NUMBERED:

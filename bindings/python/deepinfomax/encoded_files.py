@@ -15,9 +15,12 @@ import errno
 import io
 import os
 import shutil
+import stat
+import struct
 import tempfile
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -27,7 +30,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ._files import size_text, whole
-from ._text import cell, valid
+from ._text import cell, counted, valid
 from .data import Dataset, MissingPackage
 
 FORMATS = (".npy", ".npz", ".csv", ".h5", ".hdf5")
@@ -213,45 +216,73 @@ def _hdf5(path: str, data: Dataset, weights: str, features: bool) -> Iterator[Wr
 # ---- Reading
 
 
-def read_encoded(path: str | os.PathLike[str]) -> Floats:
-    """The vectors (n,64) of such a file, all of them finite.
+class NotVectors(ValueError):
+    """A file of arrays, but not of so many vectors; the message says what it holds."""
 
-    Raises ValueError for one that is not such a file, OSError, and MissingPackage for HDF5 without h5py.
+
+def read_encoded(path: str | os.PathLike[str], count: int | None = None) -> Floats:
+    """The vectors (n,64) of such a file, all of them finite; `count`: how many there have to be.
+
+    Shape and type are checked before the values are read: a small file may promise many. Raises ValueError for one that
+    is not such a file, OSError, and MissingPackage for HDF5 without h5py.
     """
     name = os.fspath(path)
     readers = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv, ".h5": _read_hdf5, ".hdf5": _read_hdf5}
     reader = next((readers[ending] for ending in FORMATS if name.lower().endswith(ending)), None)
     if reader is None:
         raise ValueError(f"{name}: expected a file by `dim encode`, whose name ends in {', '.join(FORMATS)}")
+    if not stat.S_ISREG(os.stat(name).st_mode):  # A pipe would be waited for.
+        raise ValueError(f"{name}: not a file")
     try:
-        found = reader(name)
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        found = reader(name, lambda shape, dtype: _check(name, shape, dtype, count))
+    except NotVectors:
+        raise
+    except (ValueError, KeyError, EOFError, csv.Error, zlib.error, struct.error, NotImplementedError, RuntimeError,
+            zipfile.BadZipFile) as error:  # fmt: skip
         raise ValueError(f"{name}: not a file by `dim encode`, or damaged") from error
-    if found.ndim != 2 or found.shape[1:] != ENCODED or found.dtype.kind != "f":
-        raise ValueError(f"{name}: expected floats of shape (n,64), found {found.dtype} {found.shape}")
     if not np.isfinite(found).all():
-        raise ValueError(f"{name}: holds values that are NaN or infinite")
+        raise NotVectors(f"{name}: holds values that are NaN or infinite")
     return np.ascontiguousarray(found, np.float32)
 
 
-def _read_npy(path: str) -> NDArray[Any]:
-    return np.asarray(np.load(path, allow_pickle=False))
+Check = Callable[[tuple[int, ...], np.dtype[Any]], None]
 
 
-def _read_npz(path: str) -> NDArray[Any]:
-    with np.load(path, allow_pickle=False) as file:
-        return np.asarray(file["encoded"])
+def _check(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], count: int | None) -> None:
+    if len(shape) != 2 or shape[1:] != ENCODED or dtype.kind != "f":
+        raise NotVectors(f"{name}: expected floats of shape (n,64), found {dtype} {shape}")
+    if count is not None and shape[0] != count:
+        raise NotVectors(f"{name}: holds {counted(shape[0], 'vector')}; the data has {counted(count, 'image')}")
 
 
-def _read_csv(path: str) -> NDArray[Any]:
+def _read_npy(path: str, check: Check) -> NDArray[Any]:
+    mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # Its length is compared with the file's.
+    check(mapped.shape, mapped.dtype)
+    return np.array(mapped)
+
+
+def _read_npz(path: str, check: Check) -> NDArray[Any]:
+    with zipfile.ZipFile(path) as archive:
+        with archive.open("encoded.npy") as member:
+            version = npy.read_magic(member)
+            shape, _, dtype = (npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0)(member)
+            check(shape, dtype)
+        with archive.open("encoded.npy") as member:
+            return np.asarray(npy.read_array(member, allow_pickle=False))
+
+
+def _read_csv(path: str, check: Check) -> NDArray[Any]:
     with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
         lines = csv.reader(file)
         header = next(lines, [])
         first = header.index("y0")
-        return np.array([[float(value) for value in line[first:]] for line in lines], np.float32)
+        found = [np.array([float(value) for value in line[first:]], np.float32) for line in lines]
+    vectors = np.stack(found) if found else np.empty((0, *ENCODED), np.float32)
+    check(vectors.shape, vectors.dtype)
+    return vectors
 
 
-def _read_hdf5(path: str) -> NDArray[Any]:
+def _read_hdf5(path: str, check: Check) -> NDArray[Any]:
     try:
         import h5py
     except ImportError as error:
@@ -260,6 +291,9 @@ def _read_hdf5(path: str) -> NDArray[Any]:
         pass
     try:
         with h5py.File(path, "r") as file:
+            check(file["encoded"].shape, file["encoded"].dtype)
             return np.asarray(file["encoded"][()])
-    except (OSError, TypeError, AttributeError) as error:
+    except NotVectors:
+        raise
+    except (OSError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(str(error)) from error

@@ -60,8 +60,8 @@ class Sizes:
     local: tuple[int, int] | None
     #: (c, h, w) of the map that `score_global` reads.
     global_map: tuple[int, int, int] | None
-    #: Numbers in the last map before it is flattened.
-    conv: int
+    #: (c, h, w) of the last map before it is flattened.
+    conv: tuple[int, int, int] | None
     #: Numbers in the last hidden linear layer.
     fc: int
     classes: int
@@ -176,12 +176,12 @@ class Model:
         `self.sizes` has the sizes; of the notebook's model images are 3x32x32, y has 64 numbers, M is 128x26x26.
 
         outputs: instead of features, names of what is wanted, of OUTPUTS: a tuple of arrays in that order. "conv" is the
-        last map before it is flattened, as one row; "fc" the last hidden linear layer.
+        last map before it is flattened; "fc" the last hidden linear layer.
         """
         names = outputs if outputs is not None else ("encoded", "features") if features else ("encoded",)
         sizes = self.sizes
         shapes = {
-            "encoded": (sizes.encoded,), "features": sizes.features, "conv": (sizes.conv,), "fc": (sizes.fc,)
+            "encoded": (sizes.encoded,), "features": sizes.features, "conv": sizes.conv or (0,), "fc": (sizes.fc,)
         }  # fmt: skip
         for name in names:
             if name not in shapes:
@@ -265,13 +265,14 @@ class Model:
         check(library().dim_model_sizes(self._handle.pointer, byref(found)))
         local = (found.local_height, found.local_width)
         map_ = (found.global_channels, found.global_height, found.global_width)
+        conv = (found.conv_channels, found.conv_height, found.conv_width)
         return Sizes(
             image=(found.image_channels, found.image_height, found.image_width),
             features=(found.features_channels, found.features_height, found.features_width),
             encoded=found.encoded,
             local=local if local[0] else None,
             global_map=map_ if map_[0] else None,
-            conv=found.conv,
+            conv=conv if conv[0] else None,
             fc=found.fc,
             classes=found.classes,
         )

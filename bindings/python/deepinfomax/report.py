@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 
 from . import _svg, build_info, evaluation, maps, pictures
 from ._files import write_whole
+from ._reading import Reading
 from ._text import shown
 from ._version import __version__
 from .classifier_trainer import Evaluation
 from .curves import TERMS, TRAINING, VALIDATION, Smoothed
-from .data import DataError, Dataset, MissingPackage, open_dataset, randperm
+from .data import DataError, Dataset, MissingPackage, randperm
 from .evaluation import Floats
 from .model import Model
 from .neighbours import neighbours
@@ -66,13 +67,13 @@ def write(
     settings = run.read_settings()
     if model is None:
         model = Model.open(run.weights if run.weights.exists() else run.checkpoint)
-    shown = _some(open_dataset(settings.data), images)
+    shown = _some(settings.reading.open(settings.data), images)
     y = evaluation.encode(model, shown)
     parts = [
         _section("Curves", _curves(run.read_metrics())),
         _section("Map", _map(y, shown)),
         _section("Neighbours", _neighbours(y, shown)),
-        _section("Classes", _classes(model, settings.data, images)),
+        _section("Classes", _classes(model, settings.data, images, settings.reading)),
         _section("Settings", _settings(asdict(settings))),
     ]
     target = run.path / NAME if path is None else Path(path)
@@ -127,9 +128,9 @@ def _neighbours(y: Floats, data: Dataset) -> str:
     return _image(pictures.stack(panels, 2, gap=14), "images with their neighbours") + _note(note)
 
 
-def _classes(model: Model, source: str | None, images: int) -> str:
+def _classes(model: Model, source: str | None, images: int, reading: Reading) -> str:
     try:
-        data = _some(open_dataset(source, labelled=True), images)
+        data = _some(reading.open(source, labelled=True), images)
     except (DataError, MissingPackage) as error:
         return _note(f"No classifier: {error}")
     assert data.labels is not None

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ._files import write_whole
+from ._reading import Reading
 from .trainer import Losses
 
 
@@ -46,6 +47,14 @@ class Settings:
     step_factor: float
     checkpoint_every: int
     keep_all: bool
+    #: How images are read: see `open_dataset`.
+    resize: str = "fit"
+    max_pixels: int | None = None
+    skip_damaged: bool = False
+
+    @property
+    def reading(self) -> Reading:
+        return Reading(self.resize, self.max_pixels, self.skip_damaged)
 
 
 @dataclass(frozen=True)

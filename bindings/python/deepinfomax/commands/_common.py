@@ -55,11 +55,11 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
 
 
 def add_untrusted(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--untrusted", action="store_true", help="read weights files in a process of their own: for strangers'")
+    parser.add_argument("--untrusted", action="store_true", help="read weights files in a process of their own: for untrusted files")
 
 
 def add_data(parser: argparse.ArgumentParser, default: str) -> None:
-    """--data, --split, --limit. `default` says what is used when no data is named."""
+    """--data, --split, --limit, --resize, --max-pixels, --skip-damaged. `default` says what is used when no data is named."""
     parser.add_argument(
         "--data",
         metavar="PATH",
@@ -73,6 +73,9 @@ def add_data(parser: argparse.ArgumentParser, default: str) -> None:
         "validation and test are the same (default: all)",
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="the first N images alone")
+    from ._images import add_reading
+
+    add_reading(parser)
 
 
 def positive(text: str) -> int:
@@ -132,9 +135,9 @@ def open_data(arguments: argparse.Namespace, labelled: bool = False) -> Dataset:
     """The images of --data, --split and --limit."""
     import numpy as np
 
-    from ..data import open_dataset
+    from ._images import reading, tell
 
-    data = open_dataset(arguments.data, labelled=labelled, split=arguments.split)
+    data = tell(arguments, reading(arguments).open(arguments.data, labelled=labelled, split=arguments.split))
     if arguments.limit is not None and arguments.limit < len(data):
         data = data.subset(np.arange(arguments.limit))
     return data

@@ -43,6 +43,12 @@ def json_text(value: Any, indent: int | None = None) -> str:
     return json.dumps(_text.json_value(value), indent=indent)
 
 
+def note(arguments: argparse.Namespace, text: str) -> None:
+    """What should be known though all went well, on stderr; not with --quiet."""
+    if not arguments.quiet:
+        error(arguments.command, f"note: {text}")
+
+
 def mute() -> None:
     """What is printed from now on goes nowhere: stdout is closed at its other end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)

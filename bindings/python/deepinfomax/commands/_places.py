@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..data.folder import SUFFIXES
+from ..data.pictures import SUFFIXES
 from ..data.opening import is_sample
 from . import UsageError
 
@@ -40,7 +40,11 @@ class Places:
         return places
 
     def check(self) -> None:
-        """Raises UsageError for an output that is an input, lies among the images that are read, or is named twice."""
+        """Raises UsageError for an output that is an input, lies among the images that are read, or is named twice; and
+        for an empty name, which a variable of a shell that is not set leaves, and which would mean this folder."""
+        for option, path, *_ in (*self.reads, *self.files, *self.folders):
+            if not path:
+                raise UsageError(f"{option}: expected a name, found an empty one")
         reads = [(option, path) for option, path in self.reads if os.path.exists(path) and not is_sample(path)]
         # `open_dataset` takes the labels of NAME.npy from this file.
         reads += [(option, path[:-4] + "_labels.npy") for option, path in reads if path.endswith(".npy")]

@@ -36,7 +36,7 @@ def of(arguments: argparse.Namespace, data: Dataset, queries: str | None = None)
     file of vectors needs no model.
     """
     if arguments.vectors is not None:
-        y = _read(arguments.vectors, len(data))
+        y = read_encoded(arguments.vectors, len(data))
         if queries is None:
             return y, str(arguments.vectors), None
         model = open_model(arguments)
@@ -62,13 +62,3 @@ def encoded(model: Model, data: Dataset, *, shown: bool) -> Floats:
     """y (n,64), with a progress bar."""
     with Progress(len(data), shown=shown) as progress:
         return evaluation.encode(model, data, progress.advance)
-
-
-def _read(path: str, images: int) -> Floats:
-    try:
-        y = read_encoded(path)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    if len(y) != images:
-        raise UsageError(f"{path}: holds {len(y)} vectors; the data has {images} images")
-    return y

@@ -15,7 +15,7 @@ from .. import charts, evaluation
 from .._files import write_whole
 from .._text import counted, csv_text, shown, table
 from ..classifier_trainer import Evaluation
-from ..data import Dataset, open_dataset
+from ..data import Dataset
 from ..evaluation import Epoch, Floats, Labels, Settings
 from ..model import Model
 from . import UsageError, _end_to_end, _output, _vectors
@@ -23,6 +23,7 @@ from ._common import (
     add_data, add_examples, add_general, add_untrusted, apply_general, check_ending, check_room, check_seed, check_writable,
     make_folder, natural, need, open_data, open_model, positive,
 )  # fmt: skip
+from ._images import reading, tell
 from ._places import Places
 from ._progress import Progress
 
@@ -79,7 +80,7 @@ def places(arguments: argparse.Namespace) -> Places:
 def run(arguments: argparse.Namespace) -> int:
     apply_general(arguments)
     arms, seeds = _checked(arguments)
-    unlabelled = None if arguments.predict is None else open_dataset(arguments.predict)
+    unlabelled = None if arguments.predict is None else tell(arguments, reading(arguments).open(arguments.predict))
     if arguments.epochs == 0 and unlabelled is not None and arguments.data is None:
         return _predict_alone(arguments, unlabelled)
     data = _with_classes(open_data(arguments, labelled=True))

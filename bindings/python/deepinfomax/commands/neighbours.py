@@ -10,7 +10,7 @@ import numpy as np
 from .. import pictures
 from .._files import write_whole
 from .._text import counted, shown, table
-from ..data import Dataset, open_dataset, randperm
+from ..data import Dataset, randperm
 from ..evaluation import Floats, Labels
 from ..model import Model
 from ..neighbours import Neighbours, neighbours
@@ -19,6 +19,7 @@ from ._common import (
     add_data, add_examples, add_general, add_weights, apply_general, check_ending, check_writable, natural, need,
     open_data, positive,
 )  # fmt: skip
+from ._images import reading
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,10 +61,10 @@ def run(arguments: argparse.Namespace) -> int:
         need("Pillow", "--captions needs")
     check_ending("--output", arguments.output, ["png"])
     check_writable(arguments.output)
-    panels = len(arguments.images) or arguments.grid or 1
-    side = (32 * arguments.scale + arguments.gap) * (1 if not arguments.captions else 2)
-    pictures.check_size(3 * side * -(-panels // arguments.columns), side * arguments.count * min(panels, arguments.columns))
     data = open_data(arguments)
+    panels, beside = len(arguments.images) or arguments.grid or 1, min(arguments.count, len(data))
+    side = (32 * arguments.scale + arguments.gap) * (1 if not arguments.captions else 2)
+    pictures.check_size(3 * side * -(-panels // arguments.columns), side * beside * min(panels, arguments.columns))
     chosen = _subjects(arguments, data)  # Before the long part: a name may be wrong.
     queries = next((name for name, number, _ in chosen if number is None), None)
     y, weights, model = _vectors.of(arguments, data, queries)
@@ -121,7 +122,7 @@ def _subjects(arguments: argparse.Namespace, data: Dataset) -> list[tuple[str, i
                 raise UsageError(f"image {number}: {data.name} has images 0 to {len(data) - 1}")
             chosen.append((data.ids[number], number, data.read([number])))
         else:
-            chosen.append((name, None, open_dataset(name).read(slice(0, 1))))
+            chosen.append((name, None, reading(arguments).open(name).read(slice(0, 1))))
     return chosen
 
 

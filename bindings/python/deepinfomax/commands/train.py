@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from .. import report
+from .._reading import Reading, has_test_set
 from .._text import counted, shell
-from ..data import DataError, Dataset, Loader, Subset, open_dataset
+from ..data import DataError, Dataset, Loader
 from ..data.opening import is_sample
 from ..errors import FileAccessError, NotFinite
 from ..model import Model
@@ -27,6 +28,7 @@ from . import UsageError
 from ._common import (
     DATA, add_examples, add_general, add_untrusted, apply_general, check_folder, check_room, make_folder, natural, positive,
 )  # fmt: skip
+from ._images import add_reading, tell
 from ._interrupts import Interrupts
 from ._places import Places
 from ._training_log import TrainingLog
@@ -48,6 +50,9 @@ _DEFAULTS: dict[str, Any] = {
     "validation_images": 1024,
     "checkpoint_every": 1,
     "keep_all": False,
+    "resize": "fit",
+    "max_pixels": None,
+    "skip_damaged": False,
 }
 _EPOCHS = 10
 
@@ -62,6 +67,7 @@ _EXAMPLES = """
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--data", metavar="PATH", help=f"{DATA} (default: scikit-learn's sample photographs)")
+    add_reading(parser)
     add("--output", metavar="FOLDER", help="the run's folder (default: dim-run, or dim-run-2 and so on)")
     add("--resume", metavar="FOLDER", help="go on with the run of this folder, as it was started")
     add("--epochs", type=positive, metavar="N", help=f"passes over the data, in all (default: {_EPOCHS})")
@@ -96,11 +102,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def places(arguments: argparse.Namespace) -> Places:
-    if arguments.resume:
-        return Places()  # Its data is named in its folder: `_Training.resumed` looks there.
-    arguments.output = arguments.output or _free_name("dim-run")
-    reads = [("--data", arguments.data), ("--weights", arguments.weights)]
-    return Places([(option, path) for option, path in reads if path], folders=[("--output", arguments.output, FILES)])
+    named = [("--data", arguments.data), ("--weights", arguments.weights), ("--resume", arguments.resume)]
+    reads = [(option, path) for option, path in named if path is not None]
+    if arguments.resume is not None:
+        return Places(reads)  # Its data is named in its folder: `_Training.resumed` looks there.
+    if arguments.output is None:
+        arguments.output = _free_name("dim-run")
+    return Places(reads, folders=[("--output", arguments.output, FILES)])
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -165,7 +173,9 @@ class _Training:
         _check_room(folder, model)
         if chosen["weights"] is not None:
             model.load(chosen["weights"], untrusted=arguments.untrusted)
-        train, validation = _open_data(chosen["data"], chosen["validation_images"])
+        reading = Reading(chosen["resize"], chosen["max_pixels"], chosen["skip_damaged"])
+        train, validation = _open_data(chosen["data"], chosen["validation_images"], reading)
+        tell(arguments, train)
         settings = Settings(
             **{
                 **chosen,
@@ -214,7 +224,7 @@ class _Training:
             Places([("--data", settings.data)], folders=[("--resume", arguments.resume, ())]).check()
             if arguments.data is None and not is_sample(settings.data) and not os.path.exists(settings.data):
                 raise UsageError(f"{settings.data}: the run's data is no longer there; where it has moved, name it with --data")
-        train, validation = _open_data(settings.data, settings.validation_images)
+        train, validation = _open_data(settings.data, settings.validation_images, settings.reading)
         for images, before in ((train, settings.images), (validation, settings.validation_images)):
             found = 0 if images is None else len(images)
             if found != before:
@@ -327,17 +337,17 @@ class _Training:
 # ---- Data and folders
 
 
-def _open_data(source: str | None, validation_images: int) -> tuple[Dataset, Dataset | None]:
+def _open_data(source: str | None, validation_images: int, reading: Reading) -> tuple[Dataset, Dataset | None]:
     """Training images, and those for validation: that many, spread over the held-out ones.
 
     Where nothing is validated nothing is held out; images that the data itself calls its test set are never trained on.
     """
-    train = open_dataset(source, split="train")
-    own_test = not isinstance(train, Subset)  # Else every tenth image was taken out of what is one set.
-    held_out = open_dataset(source, split="validation") if validation_images and (own_test or len(train) >= 10) else None
+    train = reading.open(source, split="train")
+    own_test = has_test_set(train)
+    held_out = reading.open(source, split="validation") if validation_images and (own_test or len(train) >= 10) else None
     count = 0 if held_out is None else min(len(held_out), validation_images)
     if count < 2 and not own_test:
-        train = open_dataset(source)
+        train = reading.open(source)
     if len(train) < 2:
         raise UsageError(f"{source}: one image; training needs two at least")
     if held_out is None or count < 2:

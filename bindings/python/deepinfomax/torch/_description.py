@@ -1,7 +1,7 @@
 """Descriptions of architectures, expanded: every key with its value, presets merged in, defaults filled in.
 
-`modules.py` reads the expanded form alone, which is that of the library's canonical JSON. The library lists all faults
-of a description; here the first one raises ValueError with its place. Nothing here needs torch.
+`networks.py` reads the expanded form alone. As text it is the library's canonical JSON, byte for byte (`text`). The
+library lists all faults of a description; here the first one raises ValueError with its place. Nothing here needs torch.
 """
 
 from __future__ import annotations
@@ -178,9 +178,7 @@ def read(architecture: object) -> Description:
 def expanded(architecture: object) -> Description:
     """The canonical form of whatever `read` takes."""
     given = read(architecture)
-    _only(
-        given, "the description", "version preset image encoder local global prior classifier coordinates class_names"
-    )
+    _only(given, "the description", "version preset image encoder local global prior classifier coordinates")
     if given.get("version", 1) != 1:
         raise ValueError(f"version: expected 1, found {given['version']}")
     preset = given.get("preset")
@@ -196,10 +194,9 @@ def expanded(architecture: object) -> Description:
             raise ValueError(f"{key}: expected an object, found nothing; give it or a preset")
 
     encoder = _encoder(merged["encoder"])
-    result: Description = {"version": 1}
-    if preset is not None:
-        result["preset"] = preset
-    return result | {
+    return {
+        "version": 1,
+        "preset": preset,
         "image": _image(merged["image"]),
         "encoder": encoder,
         "local": _local(merged.get("local")),
@@ -208,6 +205,11 @@ def expanded(architecture: object) -> Description:
         "classifier": _classifier(merged.get("classifier")),
         "coordinates": _coordinates(merged.get("coordinates")),
     }
+
+
+def text(description: Description) -> str:
+    """Of an expanded description: the canonical text."""
+    return json.dumps(description, separators=(",", ":"), ensure_ascii=False)
 
 
 def same(a: Description, b: Description) -> bool:
@@ -221,6 +223,12 @@ def pair(value: Any) -> tuple[int, int]:
     return rows, columns
 
 
+def _pair(value: Any) -> Any:
+    """One number where rows and columns are alike."""
+    rows, columns = pair(value)
+    return rows if rows == columns else [rows, columns]
+
+
 # ---- The parts
 
 
@@ -228,10 +236,17 @@ def _image(given: Description) -> Description:
     _only(given, "image", "channels height width mean std resize")
     sizes = {key: _need(given, key, "image") for key in ("channels", "height", "width")}
     return sizes | {
-        "mean": given.get("mean", 0),
-        "std": given.get("std", 1),
+        "mean": _numbers(given.get("mean", 0)),
+        "std": _numbers(given.get("std", 1)),
         "resize": given.get("resize", "fit"),
     }
+
+
+def _numbers(value: Any) -> Any:
+    """One number, or one per channel; whole ones as integers."""
+    if isinstance(value, (list, tuple)):
+        return _numbers(value[0]) if len(value) == 1 else [_numbers(one) for one in value]
+    return int(value) if value == int(value) else float(value)
 
 
 def _encoder(given: Description) -> Description:
@@ -246,8 +261,8 @@ def _encoder(given: Description) -> Description:
     maps, vectors = layers[: flatten[0]], layers[flatten[0] : -1]
     hidden = [layer["name"] for layer in vectors if layer["op"] == "linear"]
     result = {
-        "norms": given.get("norms"),
         "layers": layers,
+        "norms": given.get("norms"),
         "features": _need(given, "features", "encoder"),
         "conv": given.get("conv", maps[-1]["name"] if maps else None),
         "fc": given.get("fc", hidden[-1] if hidden else None),
@@ -276,25 +291,26 @@ def _layer(given: Description, place: str) -> Description:
         raise ValueError(f"{place}.op: expected one of {', '.join(_LAYER_KEYS)}, found {op!r}")
     _only(given, place, f"op {_LAYER_KEYS[op]} norm norm_name activation")
     name = given.get("name")
-    if name is None and (op in ("conv", "linear") or given.get("norm") is not None and not given.get("norm_name")):
+    has_norm = given.get("norm") is not None and given.get("norm_name") is None
+    if name is None and (op in ("conv", "linear", "residual") or has_norm):
         raise ValueError(f"{place}.name: expected a name, since the layer has parameters")
     layer: Description = {"op": op, "name": name}
     if op in ("conv", "linear"):
         layer["out"] = _need(given, "out", place)
     if op in ("conv", "maxpool", "avgpool"):
-        layer["kernel"] = list(pair(_need(given, "kernel", place)))
-        layer["stride"] = list(pair(given.get("stride", 1 if op == "conv" else layer["kernel"])))
-        layer["padding"] = list(pair(given.get("padding", 0)))
+        layer["kernel"] = _pair(_need(given, "kernel", place))
+        layer["stride"] = _pair(given.get("stride", 1 if op == "conv" else layer["kernel"]))
+        layer["padding"] = _pair(given.get("padding", 0))
     if op in ("conv", "linear"):
         layer["bias"] = given.get("bias", True)
     if op == "residual":
         inner = [_layer(one, f"{place}.layers[{i}]") for i, one in enumerate(_need(given, "layers", place))]
         shortcut = given.get("shortcut")
         layer["layers"] = inner
-        layer["shortcut"] = None if shortcut is None else _layer(shortcut, f"{place}.shortcut")
+        layer["shortcut"] = None if shortcut is None else _layer({"name": "s0"} | shortcut, f"{place}.shortcut")
         _unique([*inner, *([layer["shortcut"]] if shortcut is not None else [])], f"{place}.layers")
     if op == "dropout":
-        layer["dropout"] = given.get("dropout", 0)
+        layer["dropout"] = _numbers(given.get("dropout", 0))
     norm = given.get("norm")
     if norm not in (None, "batch", "layer"):
         raise ValueError(f'{place}.norm: expected null, "batch" or "layer", found {norm!r}')
@@ -333,7 +349,7 @@ def _global(given: Description | None) -> Description | None:
     net = given.get("net", "authors")
     if given["score"] != "dot" or net not in ("light", "authors", "copy"):
         raise ValueError('global: expected score "concat", or "dot" with net "light", "authors" or "copy"')
-    return {"score": "dot", "net": net, "input": source, "units": _need(given, "units", "global")}
+    return {"score": "dot", "input": source, "net": net, "units": _need(given, "units", "global")}
 
 
 def _prior(given: Description | None) -> Description | None:
@@ -349,24 +365,28 @@ def _prior(given: Description | None) -> Description | None:
 def _classifier(given: Description | None) -> Description | None:
     if given is None:
         return None
-    _only(given, "classifier", "hidden dropout output_norm names classes")
-    hidden, output_norm = list(given.get("hidden") or []), given.get("output_norm")
+    _only(given, "classifier", "hidden dropout classes output_norm names")
+    hidden, output_norm, names = list(_need(given, "hidden", "classifier")), given.get("output_norm"), given.get("names")
     if output_norm not in (None, "batch"):
         raise ValueError(f'classifier.output_norm: expected null or "batch", found {output_norm!r}')
-    names = given.get("names")
-    if names is None:
-        names = [[f"l{i}", f"l{i}_norm"] for i in range(len(hidden) + 1)]
-        if output_norm is None:
-            names[-1] = names[-1][:1]
-    if len(names) != len(hidden) + 1:
-        raise ValueError(f"classifier.names: expected {len(hidden) + 1} entries, found {len(names)}")
-    return {
+    result: Description = {
         "hidden": hidden,
-        "dropout": given.get("dropout", 0),
-        "output_norm": output_norm,
-        "names": [list(one) for one in names],
+        "dropout": _numbers(given.get("dropout", 0)),
         "classes": _need(given, "classes", "classifier"),
+        "output_norm": output_norm,
     }
+    standard = classifier_names(result | {"names": None})
+    if names is not None and [len(one) for one in names] != [len(one) for one in standard]:
+        raise ValueError(f"classifier.names: expected names as in {standard}, found {names}")
+    return result | {"names": None if names is None or names == standard else [list(one) for one in names]}
+
+
+def classifier_names(classifier: Description) -> list[list[str]]:
+    """Of each layer and, where it has one, of its norm."""
+    if classifier["names"] is not None:
+        return [list(one) for one in classifier["names"]]
+    names = [[f"l{i}", f"l{i}_norm"] for i in range(len(classifier["hidden"]) + 1)]
+    return names if classifier["output_norm"] is not None else [*names[:-1], names[-1][:1]]
 
 
 def _coordinates(given: Description | None) -> Description | None:

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from ._description import Description, pair
+from ._description import Description, classifier_names, pair
 
 #: (c, h, w) of a map, (c,) of a vector.
 Shape = tuple[int, ...]
@@ -120,8 +120,7 @@ def _residual(found: Stack, layer: Description, place: str, norms_last: bool) ->
     if norms_last and shortcut is not None:
         norms = [name for one in (*layer["layers"], shortcut) for name, _ in _norm(one, 0)]
         entries.sort(key=lambda entry: entry[0] in norms)  # Stable: only behind the others.
-    prefix = "" if layer["name"] is None else layer["name"] + "."
-    found.entries += [(prefix + name, s) for name, s in entries]
+    found.entries += [(f"{layer['name']}.{name}", s) for name, s in entries]
     found.multiply_adds += inner.multiply_adds + by.multiply_adds
     found.shape = inner.shape
 
@@ -205,10 +204,10 @@ def copied_layers(description: Description) -> list[Description]:
 
 def _classifier(about: Description, y: int) -> Stack:
     found, sizes = Stack(()), [y, *about["hidden"], about["classes"]]
-    for i, (names, a, b) in enumerate(zip(about["names"], sizes, sizes[1:])):
+    for names, a, b in zip(classifier_names(about), sizes, sizes[1:]):
         found.entries += _weights(names[0], (b, a), True)
-        if i + 1 < len(about["names"]) or about["output_norm"] is not None:
-            found.entries += _norm_entries("batch", names[1], b)
+        for norm in names[1:]:
+            found.entries += _norm_entries("batch", norm, b)
         found.multiply_adds += a * b
     return found
 

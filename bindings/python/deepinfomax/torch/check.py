@@ -196,7 +196,7 @@ def combinations(description: Description) -> Iterator[tuple[Description, Settin
 
 def _weights(library: Any, description: Description, seed: int) -> Iterator[Row]:
     """Names, order and bits."""
-    here: Mapping[str, Array] = library.Model(seed=seed, architecture=_json(description)).state_dict()
+    here: Mapping[str, Array] = library.Model(seed=seed, architecture=description).state_dict()
     there = {name: value.numpy() for name, value in start(description, seed, objective.FLOAT32[0]).state_dict().items()}
     if list(here) != list(there):
         yield Row("names and order of the weights", f"{len(there)} entries", None, 0.0, 0.0, False)
@@ -212,7 +212,7 @@ def _same_bits(a: Array, b: Array) -> bool:
 
 def _outputs(library: Any, description: Description, seed: int) -> Iterator[Row]:
     x = images(description, BATCH, seed)
-    here = library_outputs(library.Model(seed=seed, architecture=_json(description)), description, x)
+    here = library_outputs(library.Model(seed=seed, architecture=description), description, x)
     exact = _arithmetic(objective.FLOAT64, lambda a: torch_outputs(description, seed, x, a))
     single = [_arithmetic(one, lambda a: torch_outputs(description, seed, x, a)) for one in objective.FLOAT32]
     for key, expected in exact.items():
@@ -323,7 +323,7 @@ def _deviation_rows(
 
 def _library_trainer(library: Any, description: Description, seed: int, settings: Settings) -> Any:
     return library.Trainer(
-        library.Model(seed=seed, architecture=_json(description)),
+        library.Model(seed=seed, architecture=description),
         measure=settings.measure,
         negatives=settings.negatives,
         prior=settings.prior,
@@ -444,21 +444,3 @@ def _arithmetic(arithmetic: Arithmetic, compute: Callable[[Arithmetic], dict[str
         with torch.backends.mkldnn.flags(enabled=arithmetic.onednn):
             return compute(arithmetic)
 
-
-def _json(description: Description) -> Description:
-    """What the library reads: an expanded description without the keys whose null is their default."""
-
-    def layer(one: Description) -> Description:
-        found = {key: value for key, value in one.items() if value is not None}
-        if "layers" in found:
-            found["layers"] = [layer(inner) for inner in found["layers"]]
-        if "shortcut" in found:
-            found["shortcut"] = layer(found["shortcut"])
-        return found
-
-    found = {key: value for key, value in description.items() if value is not None and key != "preset"}
-    found["encoder"] = {key: value for key, value in found["encoder"].items() if key != "norms" or value is not None}
-    for key in "encoder", "global":
-        if "layers" in found.get(key, {}):
-            found[key] = found[key] | {"layers": [layer(one) for one in found[key]["layers"]]}
-    return found

@@ -14,7 +14,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from .. import notebook
-from ._description import PRESETS, Description, expanded, pair, same
+from ._description import PRESETS, Description, classifier_names, expanded, pair, same
 from ._layout import Shape, copied_layers, stack
 
 
@@ -72,7 +72,8 @@ class ChannelNorm(nn.LayerNorm):
     """LayerNorm over the channels of (n, c) or, at each location, of (n, c, h, w)."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+        # Contiguous: what comes behind, dropout's mask first of all, would take its order from the memory's.
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1).contiguous()
 
 
 class Stack(nn.Module):
@@ -88,45 +89,35 @@ class Stack(nn.Module):
         """shortcut: a further layer, from the same input, whose output is nobody's input here (class Residual)."""
         super().__init__()
         self.layers = layers
-        self.norms_last = norms_last
         #: Shapes behind the named layers, without n; of the last map; and at the end.
         self.outputs: dict[str, Shape] = {}
         self.last_map: Shape = shape
-        self.shape = self._register(layers, shape, shortcut, self.outputs)
-
-    def _register(
-        self, layers: list[Description], shape: Shape, shortcut: Description | None, outputs: dict[str, Shape]
-    ) -> Shape:
         late: list[tuple[str, nn.Module]] = []
         start = shape
-        for layer, is_shortcut in [*((layer, False) for layer in layers), *([(shortcut, True)] if shortcut else [])]:
-            before = start if is_shortcut else shape
-            if layer["op"] == "residual" and layer["name"] is None:
-                self._register(layer["layers"], before, layer["shortcut"], {})
-            elif layer["op"] in ("conv", "linear", "residual"):
-                self._add(layer["name"], _operator(layer, before, self.norms_last))
-            after = stack([layer], before, layer["name"] or layer["op"]).shape
-            if layer["norm"] is not None:
-                norm = layer["norm_name"], _norm(layer["norm"], after)
-                if self.norms_last:
-                    late.append(norm)
-                else:
-                    self._add(*norm)
-            if is_shortcut:
-                continue
-            shape = after
+        for layer in layers:
+            shape = self._register(layer, shape, late if norms_last else None)
             if layer["name"] is not None:
-                outputs[layer["name"]] = shape
+                self.outputs[layer["name"]] = shape
             if len(shape) == 3:
                 self.last_map = shape
-        for name, norm_module in late:
-            self._add(name, norm_module)
-        return shape
+        if shortcut is not None:
+            self._register(shortcut, start, late if norms_last else None)
+        for name, norm in late:
+            self.add_module(name, norm)
+        self.shape = shape
 
-    def _add(self, name: str, module: nn.Module) -> None:
-        if name in self._modules:
-            raise ValueError(f"the name {name!r} is listed twice")
-        self.add_module(name, module)
+    def _register(self, layer: Description, shape: Shape, late: list[tuple[str, nn.Module]] | None) -> Shape:
+        """Makes a layer's modules; returns the shape behind it. late: takes its norm instead of the module itself."""
+        if layer["op"] in ("conv", "linear", "residual"):
+            self.add_module(layer["name"], _operator(layer, shape, late is not None))
+        shape = stack([layer], shape, layer["name"] or layer["op"]).shape
+        if layer["norm"] is not None:
+            norm = layer["norm_name"], _norm(layer["norm"], shape)
+            if late is None:
+                self.add_module(*norm)
+            else:
+                late.append(norm)
+        return shape
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         for layer in self.layers:
@@ -135,8 +126,6 @@ class Stack(nn.Module):
 
     def _layer(self, layer: Description, x: torch.Tensor) -> torch.Tensor:
         match layer["op"]:
-            case "residual" if layer["name"] is None:
-                x = self._sum(layer, x)
             case "conv" | "linear" | "residual":
                 x = self._modules[layer["name"]](x)
             case "maxpool":
@@ -156,23 +145,16 @@ class Stack(nn.Module):
                 x = torch.sigmoid(x)
         return x
 
-    def _sum(self, residual: Description, x: torch.Tensor) -> torch.Tensor:
-        """layers(x) + shortcut(x)"""
-        h = x
-        for layer in residual["layers"]:
-            h = self._layer(layer, h)
-        return h + (x if residual["shortcut"] is None else self._layer(residual["shortcut"], x))
-
 
 class Residual(Stack):
     """layers(x) + shortcut(x). What follows the sum, norm and activation, is the layer's own and stands outside."""
 
     def __init__(self, layer: Description, shape: Shape, norms_last: bool) -> None:
         super().__init__(layer["layers"], shape, norms_last, layer["shortcut"])
-        self.residual = layer
+        self.shortcut: Description | None = layer["shortcut"]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self._sum(self.residual, x)
+        return super().forward(x) + (x if self.shortcut is None else self._layer(self.shortcut, x))
 
 
 def _operator(layer: Description, shape: Shape, norms_last: bool) -> nn.Module:
@@ -422,12 +404,12 @@ class Classifier(nn.Module):
 
     def __init__(self, about: Description, y: int) -> None:
         super().__init__()
-        self.dropout, self.names, self.output_norm = about["dropout"], about["names"], about["output_norm"] is not None
+        self.dropout, self.names = about["dropout"], classifier_names(about)
         sizes = [y, *about["hidden"], about["classes"]]
-        for i, (names, inputs, outputs) in enumerate(zip(self.names, sizes, sizes[1:])):
+        for names, inputs, outputs in zip(self.names, sizes, sizes[1:]):
             self.add_module(names[0], nn.Linear(inputs, outputs))
-            if i + 1 < len(self.names) or self.output_norm:
-                self.add_module(names[1], nn.BatchNorm1d(outputs))
+            for norm in names[1:]:
+                self.add_module(norm, nn.BatchNorm1d(outputs))
 
     def forward(self, y: torch.Tensor) -> torch.Tensor:
         *hidden, last = self.names
@@ -435,7 +417,7 @@ class Classifier(nn.Module):
             y = F.dropout(self._modules[linear](y), self.dropout, self.training)
             y = F.relu(self._modules[norm](y))
         y = self._modules[last[0]](y)
-        return self._modules[last[1]](y) if self.output_norm else y
+        return self._modules[last[1]](y) if last[1:] else y
 
 
 class Coordinates(nn.Module):

@@ -148,16 +148,11 @@ def losses(
 
     pairs = settings.beta * local + settings.alpha * global_ + settings.coordinates_weight * where
     total = pairs + settings.gamma * prior
-    return Losses(
-        total=total,
-        local=local,
-        global_=global_,
-        prior=prior,
-        coordinates=where,
-        penalty=penalty,
-        encoder=pairs + settings.gamma * encoders_prior,
-        discriminators=total + settings.gamma * settings.gradient_penalty * penalty,
-    )
+    encoder = discriminators = total
+    if settings.prior == "adversarial":
+        encoder = pairs + settings.gamma * encoders_prior
+        discriminators = total + settings.gamma * settings.gradient_penalty * penalty
+    return Losses(total, local, global_, prior, where, penalty, encoder, discriminators)
 
 
 # ---- Measures
@@ -173,8 +168,9 @@ def term(
     m, v = head.maps(M), head.vectors(y)
     if negatives is None:
         S = head.score_pairs(v, m).reshape(n, n, -1)  # [i, j, l]
-        own = S[range(n), range(n)]
-        others = torch.stack([S[[i for i in range(n) if i != j], j] for j in range(n)])
+        itself = torch.eye(n, dtype=torch.bool)
+        own = S[itself]
+        others = S.transpose(0, 1)[~itself].reshape(n, n - 1, -1)
     else:
         own = head.score(v, m).reshape(n, -1)
         others = torch.stack([head.score(v, m[image]).reshape(n, -1) for image in negatives.T], 1)
@@ -394,6 +390,9 @@ def trained(networks: Networks, settings: Settings) -> tuple[dict[str, nn.Parame
 def gradients(networks: Networks, found: Losses, settings: Settings) -> dict[str, torch.Tensor]:
     """By name: of the encoder's loss for the encoder, of the discriminators' for the others. All at the same weights."""
     encoder, others = trained(networks, settings)
+    if found.encoder is found.discriminators:
+        named = encoder | others
+        return dict(zip(named, torch.autograd.grad(found.total, list(named.values())), strict=True))
     of_encoder = torch.autograd.grad(found.encoder, list(encoder.values()), retain_graph=True)
     of_others = torch.autograd.grad(found.discriminators, list(others.values()))
     return dict(zip([*encoder, *others], [*of_encoder, *of_others], strict=True))

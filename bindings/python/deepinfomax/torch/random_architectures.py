@@ -93,7 +93,7 @@ def _encoder(draw: _Draw, image: Description) -> Description:
     shape = [image["channels"], image["height"], image["width"]]
     layers: list[Description] = [_conv(draw, names, shape)]
     for _ in range(draw.number(1, 4)):
-        kind = draw.one(["conv", "conv", "maxpool", "avgpool", "residual", "dropout"])
+        kind = draw.one(["conv", "conv", "maxpool", "avgpool", "residual", "residual", "dropout"])
         if kind == "conv":
             layers.append(_conv(draw, names, shape))
         elif kind == "residual":
@@ -173,8 +173,7 @@ def _pool(draw: _Draw, names: _Names, shape: list[int], op: str) -> Description:
 
 def _residual(draw: _Draw, names: _Names, shape: list[int]) -> Description:
     """Its convolutions keep the map's size, or one of them halves it and the shortcut, too."""
-    named = draw.chance(0.7)
-    own = _Names() if named else names
+    own = _Names()
     changes = draw.chance(0.5)
     stride = draw.number(1, 2) if changes else 1
     out = draw.number(4, 24) if changes else shape[0]
@@ -189,15 +188,13 @@ def _residual(draw: _Draw, names: _Names, shape: list[int]) -> Description:
         layers.append(_finish(draw, layer, channels))
         if draw.chance(0.1):
             layers.append({"op": "dropout", "dropout": 0.1})
-    block: Description = {"op": "residual", "layers": layers}
-    if named:
-        block["name"] = names.take("r")
+    block: Description = {"op": "residual", "name": names.take("r"), "layers": layers}
     if changes:
-        block["shortcut"] = {"op": "conv", "name": own.take("s"), "out": out, "kernel": 1, "stride": stride}
+        block["shortcut"] = {"op": "conv", "name": "s0", "out": out, "kernel": 1, "stride": stride}
         if draw.chance(0.6):
             block["shortcut"] |= {"bias": False, "norm": "batch"}
     shape[:] = [out, (shape[1] - 1) // stride + 1, (shape[2] - 1) // stride + 1]
-    if named and draw.chance(0.3):
+    if draw.chance(0.3):
         block["norm"] = "batch"
     if draw.chance(0.7):
         block["activation"] = "relu"

@@ -1,0 +1,239 @@
+"""What PyTorch learns in the same time, on the same images, with the same encoder.
+
+    Benchmarks/science/peers.py dim         --data /usr/share/datasets/fashion-mnist --seconds 300 --out dim.npz
+    Benchmarks/science/peers.py autoencoder ... | vae ...
+
+dim is the very objective that `dim train` has by default: the local term, nce over all pairs of the batch, a light dot
+net of 512 units. All train basic32's layers at the images' channels with Adam at 3e-4 on batches of 64, a last partial
+batch dropped; 28x28 images get a border of 2. The clock runs during training steps alone.
+
+The file holds the vectors of all images in evaluation mode, `train` and `test` (n, 64), the last hidden layer's,
+`train_fc` and `test_fc` (n, 1024), their labels, the loss of each step with the seconds until then, and with
+--snapshots K the vectors after each Kth of the time: `snapshot<k>_train`, of the first 20,000 images, and
+`snapshot<k>_test`. `about` is a JSON text of the options and the machine's software.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bindings" / "python"))
+
+from deepinfomax.torch import Settings, modules  # noqa: E402
+from deepinfomax.torch import objectives  # noqa: E402
+
+LEARNING_RATE = 3e-4
+BATCH = 64
+SNAPSHOT_IMAGES = 20_000
+
+#: One training step on a batch of pixels in [0,1]: returns its loss.
+Step = Callable[[torch.Tensor], float]
+
+
+# ---- Data
+
+
+def idx(path: Path) -> np.ndarray:
+    """MNIST's format, plain or .gz: 0, 0, type, dimensions, each dimension as a big-endian 32-bit number, bytes."""
+    with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+        data = file.read()
+    if data[:3] != b"\0\0\x08":
+        raise SystemExit(f"{path}: expected an idx file of bytes, found one that starts with {data[:4].hex()}")
+    shape = tuple(np.frombuffer(data, ">u4", data[3], 4).astype(int))
+    return np.frombuffer(data, np.uint8, int(np.prod(shape)), 4 + 4 * data[3]).reshape(shape)
+
+
+def part(folder: Path, prefix: str) -> tuple[torch.Tensor, np.ndarray]:
+    """Images (n, 1, 32, 32), uint8, and labels."""
+
+    def read(name: str) -> np.ndarray:
+        for path in folder / name, folder / f"{name}.gz":
+            if path.is_file():
+                return idx(path)
+        raise SystemExit(f"{folder}: expected {name} or {name}.gz")
+
+    images = torch.from_numpy(read(f"{prefix}-images-idx3-ubyte").copy())[:, None]
+    border = (32 - images.shape[3]) // 2, (32 - images.shape[2]) // 2
+    return F.pad(images, (border[0], border[0], border[1], border[1])), read(f"{prefix}-labels-idx1-ubyte").copy()
+
+
+def batches(images: torch.Tensor, seed: int) -> Iterator[torch.Tensor]:
+    """Shuffled epochs without end."""
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        order = torch.randperm(len(images), generator=generator)
+        for start in range(0, len(images) - BATCH + 1, BATCH):
+            yield images[order[start : start + BATCH]].float() / 255
+
+
+# ---- What learns
+
+
+def dim(networks: nn.ModuleDict) -> Step:
+    settings = Settings(encoder_lr=LEARNING_RATE, discriminator_lr=LEARNING_RATE)
+    adams = objectives.optimisers(networks, settings)
+    return lambda x: objectives.step(networks, x, settings, adams).total.item()
+
+
+class Decoder(nn.Sequential):
+    """64 numbers -> images (n, c, 32, 32) in [-1,1]: the paper's, for its reconstructions."""
+
+    def __init__(self, length: int, channels: int) -> None:
+        super().__init__(
+            nn.Linear(length, 512 * 16, bias=False),
+            nn.BatchNorm1d(512 * 16),
+            nn.ReLU(),
+            nn.Unflatten(1, (512, 4, 4)),
+            *self.double(512, 256),
+            *self.double(256, 128),
+            *self.double(128, 64),
+            nn.Conv2d(64, channels, 3, padding=1),
+            nn.Tanh(),
+        )
+
+    @staticmethod
+    def double(inputs: int, outputs: int) -> list[nn.Module]:
+        return [nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+
+
+def autoencoder(networks: nn.ModuleDict) -> Step:
+    """Squared error of the images in [-1,1], summed over an image."""
+    encoder = networks.encoder
+    decoder = Decoder(encoder.length, networks.description["image"]["channels"])
+    adam = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=LEARNING_RATE)
+
+    def step(x: torch.Tensor) -> float:
+        loss = squared_error(decoder(encoder(x).encoded), x)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        return loss.item()
+
+    return step
+
+
+def vae(networks: nn.ModuleDict) -> Step:
+    """Half of that error (a Gaussian of variance 1), plus KL(q | N(0, 1)). The encoder's vector is the mean.
+
+    The logarithm of the variance is a linear layer beside the last one, on the last hidden layer.
+    """
+    encoder = networks.encoder
+    decoder = Decoder(encoder.length, networks.description["image"]["channels"])
+    log_variance = nn.Linear(encoder.l1.in_features, encoder.length)
+    parameters = [*encoder.parameters(), *log_variance.parameters(), *decoder.parameters()]
+    adam = torch.optim.Adam(parameters, lr=LEARNING_RATE)
+
+    def step(x: torch.Tensor) -> float:
+        found = encoder(x)
+        mean, log_var = found.encoded, log_variance(found.fc)
+        z = mean + torch.exp(0.5 * log_var) * torch.randn_like(mean)
+        kl = 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(1).mean()
+        loss = 0.5 * squared_error(decoder(z), x) + kl
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        return loss.item()
+
+    return step
+
+
+def squared_error(y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    return (y - (2 * x - 1)).square().sum((1, 2, 3)).mean()
+
+
+PEERS: dict[str, Callable[[nn.ModuleDict], Step]] = {"dim": dim, "autoencoder": autoencoder, "vae": vae}
+
+
+# ---- A run
+
+
+def encode(networks: nn.ModuleDict, images: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors and last hidden layers, in evaluation mode."""
+    networks.eval()
+    with torch.no_grad():
+        found = [networks.encoder(x) for x in images.split(500)]
+    networks.train()
+    return torch.cat([one.encoded for one in found]).numpy(), torch.cat([one.fc for one in found]).numpy()
+
+
+def run(options: argparse.Namespace) -> None:
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    (train, train_labels), (test, test_labels) = (
+        tuple(array[: options.images or None] for array in part(options.data, name)) for name in ("train", "t10k")
+    )
+    if len(train) < BATCH:
+        raise SystemExit(f"--data, --images: expected at least {BATCH} training images, found {len(train)}")
+    torch.manual_seed(options.seed)
+    networks = modules({"preset": "basic32", "image": {"channels": train.shape[1]}})
+    step = PEERS[options.peer](networks)
+    arrays: dict[str, np.ndarray] = {}
+
+    seconds, losses, marks = 0.0, [], []
+    snapshots = [options.seconds * (k + 1) / options.snapshots for k in range(options.snapshots)]
+    for x in batches(train, options.seed):
+        start = time.perf_counter()
+        losses.append(step(x))
+        seconds += time.perf_counter() - start
+        marks.append(seconds)
+        while snapshots and seconds >= snapshots[0]:
+            k = options.snapshots - len(snapshots)
+            arrays[f"snapshot{k}_train"] = encode(networks, train[:SNAPSHOT_IMAGES])[0]
+            arrays[f"snapshot{k}_test"] = encode(networks, test)[0]
+            snapshots.pop(0)
+        if seconds >= options.seconds or (options.steps and len(losses) >= options.steps):
+            break
+
+    arrays["train"], arrays["train_fc"] = encode(networks, train)
+    arrays["test"], arrays["test_fc"] = encode(networks, test)
+    about = {
+        "peer": options.peer,
+        "seed": options.seed,
+        "seconds": seconds,
+        "steps": len(losses),
+        "epochs": len(losses) / (len(train) // BATCH),
+        "batch": BATCH,
+        "learning_rate": LEARNING_RATE,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "architecture": networks.description,
+    }
+    np.savez(
+        options.out,
+        about=np.array(json.dumps(about)),
+        train_labels=train_labels,
+        test_labels=test_labels,
+        losses=np.array(losses, np.float32),
+        seconds=np.array(marks, np.float32),
+        **arrays,
+    )
+    print(json.dumps({key: about[key] for key in ("peer", "seed", "seconds", "steps", "epochs")} | {"loss": losses[-1]}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("peer", choices=PEERS)
+    parser.add_argument("--data", type=Path, required=True, help="a folder with MNIST's four files, plain or .gz")
+    parser.add_argument("--seconds", type=float, default=300, help="of training steps (default: 300)")
+    parser.add_argument("--steps", type=int, default=0, help="at most so many steps (default: as the time allows)")
+    parser.add_argument("--images", type=int, default=0, help="the first so many of each part (default: all)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--snapshots", type=int, default=0, metavar="K")
+    parser.add_argument("--threads", type=int, default=0, help="of PyTorch (default: its own choice)")
+    parser.add_argument("--out", type=Path, required=True, help="the .npz file that is written")
+    run(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()

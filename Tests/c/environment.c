@@ -1,0 +1,135 @@
+/* What a thread of the host brings along: rounding, flushed subnormal numbers, exceptions that trap. Results do not depend on
+ * it, and it is as it was after each call. */
+#include "harness.h"
+
+#include <fenv.h>
+#include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { N = 4 };
+
+static float images[DIM_IMAGE_SIZE * N];
+
+static uint64_t checksum(uint64_t hash, const void *bytes, size_t count) { /* FNV-1a */
+    for (size_t i = 0; i < count; i++) hash = (hash ^ ((const unsigned char *)bytes)[i]) * UINT64_C(1099511628211);
+    return hash;
+}
+
+#if defined(__x86_64__)
+static unsigned control(void) {
+    unsigned mxcsr;
+    __asm__ volatile("stmxcsr %0" : "=m"(mxcsr));
+    return mxcsr & ~0x3fu;      /* without the exceptions that have been */
+}
+static void set_control(unsigned mxcsr) { __asm__ volatile("ldmxcsr %0" ::"m"(mxcsr)); }
+#else
+static unsigned control(void) { return (unsigned)fegetround(); }
+static void set_control(unsigned unused) { (void)unused; }
+#endif
+
+enum { PLAIN, UPWARD, FLUSHED, TRAPS, KINDS };
+
+static void disturb(int kind) {
+    if (kind == UPWARD)
+        fesetround(FE_UPWARD);
+    if (kind == FLUSHED)
+        set_control(control() | 0x8040);    /* FTZ and DAZ */
+    if (kind == TRAPS)
+        feenableexcept(FE_INVALID | FE_DIVBYZERO | FE_OVERFLOW | FE_UNDERFLOW);
+}
+
+static unsigned in_callback;
+
+static int callback(float *values, size_t count, void *context) {
+    (void)count;
+    dim_model *other = context;
+    in_callback = control();
+    bool training;
+    return values == NULL || dim_model_is_training(other, &training) != DIM_OK || control() != in_callback;
+}
+
+/* Everything that computes, with so many threads; a checksum of all results, 0 where the environment did not come back. */
+static uint64_t compute(int kind, int threads) {
+    float y[DIM_ENCODED_SIZE * N], scores[DIM_LOCAL_SIZE * N], p[DIM_CLASSES * N], weight[64 * 3 * 16], variance[512];
+    float *features = take(sizeof(float) * DIM_FEATURES_SIZE * N);
+    dim_model *model = NULL;
+    dim_trainer *trainer = NULL;
+    dim_losses losses;
+    uint64_t hash = UINT64_C(14695981039346656037);
+    disturb(kind);
+    unsigned before = control();
+    MUST(dim_set_num_threads(threads));
+    MUST(dim_model_create(1, &model));
+    MUST(dim_encode(model, images, N, y, features));
+    hash = checksum(checksum(hash, y, sizeof y), features, sizeof(float) * DIM_FEATURES_SIZE * N);
+    MUST(dim_score_local(model, y, features, N, scores));
+    hash = checksum(hash, scores, sizeof scores);
+    MUST(dim_score_prior(model, y, N, scores));
+    hash = checksum(hash, scores, sizeof(float) * N);
+    MUST(dim_classify(model, y, N, p));
+    hash = checksum(hash, p, sizeof p);
+    MUST(dim_trainer_create(model, NULL, &trainer));
+    MUST(dim_trainer_set_gradient_callback(trainer, callback, model));
+    MUST(dim_trainer_step(trainer, images, N, &losses));
+    hash = checksum(hash, &losses, sizeof losses);
+    MUST(dim_model_get_parameter(model, "encoder.c0.weight", weight, sizeof weight));
+    MUST(dim_model_get_parameter(model, "encoder.b3.running_var", variance, sizeof variance));
+    hash = checksum(checksum(hash, weight, sizeof weight), variance, sizeof variance);
+    dim_trainer_free(trainer);
+    dim_model_free(model);
+    free(features);
+    return control() == before && in_callback == before ? hash : 0;
+}
+
+/* In a process of its own, where the library is used for the first time. `then`: a second kind of thread, later. */
+static uint64_t in_child(int first, int then, int threads) {
+    int channel[2];
+    uint64_t hash = 0;
+    if (pipe(channel) != 0)
+        return 0;
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        hash = compute(first, threads);
+        set_control(0x1f80);
+        if (hash != 0 && then != first)
+            hash = compute(then, threads);
+        _exit(write(channel[1], &hash, sizeof hash) == (ssize_t)sizeof hash ? 0 : 1);
+    }
+    close(channel[1]);
+    if (read(channel[0], &hash, sizeof hash) != (ssize_t)sizeof hash)
+        hash = 0;
+    close(channel[0]);
+    waitpid(child, NULL, 0);
+    return hash;
+}
+
+static uint64_t expected;
+
+static void plain(void) {
+    expected = in_child(PLAIN, PLAIN, 2);
+    CHECK(expected != 0);
+    CHECK(in_child(PLAIN, PLAIN, 1) == expected);
+}
+
+static void rounding(void) {
+    CHECK(in_child(UPWARD, UPWARD, 1) == expected);
+    CHECK(in_child(UPWARD, PLAIN, 3) == expected);      /* the library's threads were made in the first call */
+}
+
+static void flushed_subnormals(void) {
+    CHECK(in_child(FLUSHED, FLUSHED, 1) == expected);
+    CHECK(in_child(FLUSHED, PLAIN, 3) == expected);
+}
+
+static void traps(void) { CHECK(in_child(TRAPS, TRAPS, 2) == expected); }
+
+int main(void) {
+    fill(images, DIM_IMAGE_SIZE * N, 1);
+    RUN(plain);
+    RUN(rounding);
+    RUN(flushed_subnormals);
+    RUN(traps);
+    return harness_finish();
+}

@@ -1,0 +1,32 @@
+"""How a command or a run reads images: as those of the size that the networks take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .data import Dataset, Subset, open_dataset
+from .data.options import Size
+
+#: (channels, height, width), which the notebook's networks take.
+IMAGE: Size = (3, 32, 32)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Opens images of whatever size as those of one size."""
+
+    resize: str = "fit"
+    max_pixels: int | None = None
+    skip_damaged: bool = False
+    image: Size = IMAGE
+
+    def open(self, source: str | None, *, labelled: bool = False, split: str = "all") -> Dataset:
+        return open_dataset(source, labelled=labelled, split=split, image=self.image, resize=self.resize,
+                            max_pixels=self.max_pixels, skip_damaged=self.skip_damaged)  # fmt: skip
+
+
+def has_test_set(train: Dataset) -> bool:
+    """Of the split "train": whether the data has a test set of its own, or every tenth image was held out of one set."""
+    while isinstance(train, Subset) and train.skipped:  # What is left beside damaged images.
+        train = train._whole
+    return not isinstance(train, Subset)
