@@ -166,7 +166,7 @@ static void in_the_middle_of_calls(void) {
 enum { BUSY = 32 };
 
 static void *score(void *unused) {
-    float y[DIM_ENCODED_SIZE] = {0}, p;
+    float y[DIM_NOTEBOOK_ENCODED_SIZE] = {0}, p;
     (void)unused;
     while (!stopped())
         MUST(dim_score_prior(shared_model(), y, 1, &p));
