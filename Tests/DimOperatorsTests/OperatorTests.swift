@@ -11,7 +11,9 @@ import Testing
 @Suite(.serialized) struct OperatorTests {
     private static let epsilon = Double(Float.ulpOfOne)
     /// Places of an argument whose derivative is tried; fewer where the formula takes long.
-    private static func places(_ operation: OperatorCase) -> Int { operation.operations > 100_000 ? 3 : 16 }
+    private static func places(_ operation: OperatorCase) -> Int {
+        max(operation.operations, 20 * operation.arguments[0]) > 50_000 ? 3 : 16
+    }
 
     @Test(arguments: OperatorTable.cases.indices)
     func matchesTheFormula(index: Int) throws {
