@@ -50,8 +50,7 @@ enum Checkpoint {
         let (state, arrays) = try WeightsFile.readCheckpoint(
             path: path, kind: objective, arrays: trainerArrays(path), by: reader)
         let values = arrays.doubles("options")
-        var o = dim_trainer_options()
-        o.struct_size = MemoryLayout<dim_trainer_options>.size
+        var o = dim_trainer_options(TrainerOptions())
         o.prior = dim_prior(rawValue: enumeration(values[0]))
         o.seed = UInt64(bitPattern: arrays.integer("seed"))
         (o.alpha, o.beta, o.gamma) = (values[1], values[2], values[3])
