@@ -37,7 +37,9 @@
  *   .eval(), shows training mode.
  *
  * Environment. DIM_NUM_THREADS sets the number of threads, DIM_ISA=avx512|avx2|baseline forces the kernels and
- *   DIM_CONV=direct|winograd the convolution algorithm. They are read once, at first use.
+ *   DIM_CONV=direct|winograd the convolution algorithm. They are read once, at first use; case and blanks around them
+ *   do not matter, and dim_build_info names those that are not understood. Without DIM_NUM_THREADS, or with 0, there are
+ *   as many threads as cores that the process may run on and that its control group (cgroup) gives it time for.
  *
  * "Since" is the version of this header's first release of the symbol: 0.1 for all that name none.
  */
@@ -95,12 +97,12 @@ const char *dim_last_error(void);
 /* The library's version, "0.1.0" for instance. Static storage. */
 const char *dim_version(void);
 
-/* One line: version, kernels chosen, convolution algorithm, threads, HDF5 version. Valid until this thread's next
- * call of dim_build_info. */
+/* One line: version, kernels chosen, convolution algorithm, threads, HDF5 version, and after "; not understood: " what
+ * is wrong with the environment's values. Valid until this thread's next call of dim_build_info. */
 const char *dim_build_info(void);
 
-/* How many threads one call may use; 0 = as many as there are cores. Holds for the whole process, from the next call
- * on. Errors: DIM_INVALID_ARGUMENT unless 0 <= n <= 1024. */
+/* How many threads one call may use; 0 = as many as there are cores, see "Environment" above. Holds for the whole
+ * process, from the next call on. Errors: DIM_INVALID_ARGUMENT unless 0 <= n <= 1024. */
 dim_status dim_set_num_threads(int n);
 
 /* The number that is in force. */

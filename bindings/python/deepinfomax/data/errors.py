@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from .._text import shown
+
 
 class DataError(ValueError):
     """Data that cannot be used: missing, damaged, cut short, of another shape. Names the file and, where there is one,
@@ -36,10 +38,8 @@ class MissingPackage(ImportError):
 
 
 def printable(text: str) -> str:
-    """Control characters, line ends, marks that change the direction of writing and lone surrogates as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    """Control characters, line ends, marks that change the direction of writing and bytes that are no text as escapes."""
+    return shown(text)
 
 
 def listed(items: list[str], most: int = 10) -> str:
