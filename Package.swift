@@ -74,7 +74,8 @@ let package = Package(
         .testTarget(name: "DimKernelsTests", dependencies: ["DimKernels", "DimRuntime"]),
         .testTarget(
             name: "DimOperatorsTests", dependencies: ["DimArchitecture", "DimOperators", "DimKernels", "DimRuntime"]),
-        .testTarget(name: "DimModelTests", dependencies: ["DimArchitecture", "DimModel", "DimOperators", "DimRuntime"]),
+        .testTarget(
+            name: "DimModelTests", dependencies: ["DimArchitecture", "DimModel", "DimOperators", "DimRuntime"]),
         .testTarget(name: "DimFilesTests", dependencies: ["DimArchitecture", "DimFiles", "DimRuntime", "CHDF5"]),
     ],
     swiftLanguageModes: [.v5]
