@@ -120,7 +120,7 @@ def open_model(arguments: argparse.Namespace) -> Model:
     """The networks of --weights, or all five of --seed. The command needs an encoder."""
     if arguments.weights is None:
         return Model(arguments.seed)
-    model = Model.open(arguments.weights, arguments.untrusted)
+    model = Model.open(arguments.weights, untrusted=arguments.untrusted)
     if "encoder" not in model.networks:
         raise UsageError(f"{arguments.weights}: holds {', '.join(model.networks)}; an encoder is needed")
     return model

@@ -91,7 +91,7 @@ def _read(path: str, untrusted: bool, entry: str | None) -> State:
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
     if start == HDF5_SIGNATURE:
-        with Model.open(path, untrusted) as model:
+        with Model.open(path, untrusted=untrusted) as model:
             return model.state_dict()
     _need("torch", f"{path}, which is not an HDF5 file")
     _need("h5py", "reading PyTorch's files")

@@ -79,7 +79,7 @@ def describe(path: str, untrusted: bool = False) -> dict[str, Any]:
     found: dict[str, Any] = {"file": path, "bytes": None, "problem": None, "networks": {}, "training": None}
     try:
         found["bytes"] = os.path.getsize(path)
-        with Model.open(path, untrusted) as model:
+        with Model.open(path, untrusted=untrusted) as model:
             found["networks"] = _networks(model)
         found["training"] = _training(path, untrusted)
     except (DimError, OSError) as error:
@@ -112,7 +112,7 @@ def _training(path: str, untrusted: bool) -> dict[str, Any] | None:
     problems: list[FileContentError] = []
     for kind in (Trainer, ClassifierTrainer):
         try:
-            with kind.resume(path, untrusted) as run:
+            with kind.resume(path, untrusted=untrusted) as run:
                 name = "objective" if kind is Trainer else "classifier"
                 return {"kind": name, "step": run.steps, **asdict(run.options)}
         except FileContentError as error:

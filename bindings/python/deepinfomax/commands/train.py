@@ -172,7 +172,7 @@ class _Training:
         model = Model(chosen["seed"])
         _check_room(folder, model)
         if chosen["weights"] is not None:
-            model.load(chosen["weights"], arguments.untrusted)
+            model.load(chosen["weights"], untrusted=arguments.untrusted)
         reading = Reading(chosen["resize"], chosen["max_pixels"], chosen["skip_damaged"])
         train, validation = _open_data(chosen["data"], chosen["validation_images"], reading)
         tell(arguments, train)
@@ -232,7 +232,7 @@ class _Training:
                     f"{settings.data}: not the data that the run was started with: {counted(found, 'image')} "
                     f"{'to train on' if images is train else 'for validation'}, expected {before:,}"
                 )
-        trainer = Trainer.resume(folder.checkpoint, arguments.untrusted)
+        trainer = Trainer.resume(folder.checkpoint, untrusted=arguments.untrusted)
         done = trainer.steps / len(Loader(train, settings.batch))
         if done >= settings.epochs:
             raise UsageError(
