@@ -28,7 +28,8 @@ extension WeightsTests {
                 let header = bytes[0..<8].reversed().reduce(0) { $0 << 8 | Int($1) }
                 #expect(header % 8 == 0)
                 let text = String(decoding: bytes[8..<8 + header], as: UTF8.self)
-                #expect(text.hasPrefix("{\"__metadata__\":{\"format\":\"pt\",\"note\":\"x") || length == 0)
+                #expect(text.hasPrefix("{\"__metadata__\":{\"format\":\"pt\",\"architecture\":\"{"))
+                #expect(text.contains(",\"note\":\"\(String(repeating: "x", count: length))\"}"))
                 #expect(
                     text.contains(
                         "\"classifier.bn1.num_batches_tracked\":{\"dtype\":\"I64\",\"shape\":[],\"data_offsets\":[0,8]}"
