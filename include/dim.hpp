@@ -391,7 +391,7 @@ public:
     /* encoded (n,encoded), features (n,c,h,w) -> logits (n,1,h,w). */
     void score_local(span<const float> encoded, span<const float> features, span<float> logits) {
         const std::size_t n = pairs(encoded, features, features_size());
-        detail::expect("local scores", logits.size(), n, local_size());
+        detail::expect("logits", logits.size(), n, local_size());
         check(dim_score_local(get(), encoded.data(), features.data(), n, logits.data()));
     }
     std::vector<float> score_local(span<const float> encoded, span<const float> features) {
@@ -415,7 +415,7 @@ public:
     /* Classifier. encoded (n,encoded) -> probabilities (n,classes). */
     void classify(span<const float> encoded, span<float> probabilities) {
         const std::size_t n = detail::count("encoded", encoded.size(), encoded_size());
-        detail::expect("class probabilities", probabilities.size(), n, classes());
+        detail::expect("probabilities", probabilities.size(), n, classes());
         check(dim_classify(get(), encoded.data(), n, probabilities.data()));
     }
     std::vector<float> classify(span<const float> encoded) {

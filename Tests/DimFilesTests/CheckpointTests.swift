@@ -40,7 +40,8 @@ extension WeightsTests {
         }
 
         private func read(_ path: String) throws -> (StateDict, [String: NamedArray]) {
-            let arrays = CheckpointArrays(header: header) { networks, header in
+            let arrays = CheckpointArrays(header: header) { architecture, networks, header in
+                #expect(architecture.isNotebook)
                 #expect(networks == [.priorD])
                 guard case .text("objective")? = header["kind"] else { throw DimError(.fileContent, "another kind") }
                 return specs
