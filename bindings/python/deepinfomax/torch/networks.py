@@ -135,7 +135,8 @@ class Stack(nn.Module):
             case "flatten":
                 x = x.flatten(1)
             case "dropout":
-                x = F.dropout(x, layer["dropout"], self.training)
+                # Contiguous: masks are drawn in memory's order, which is to be (n, c, h, w).
+                x = F.dropout(x.contiguous(), layer["dropout"], self.training)
         if layer["norm"] is not None:
             x = self._modules[layer["norm_name"]](x)
         match layer["activation"]:
