@@ -200,9 +200,9 @@ typedef struct dim_sizes {
 /* Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (out is NULL or its struct_size not known). */
 dim_status dim_model_sizes(const dim_model *model, dim_sizes *out);
 
-/* Reads a model of the notebook's architecture from an HDF5 file: a file by dim_model_save, a checkpoint, or a state_dict as people write them with
- * h5py; or from a safetensors file. The file may hold any of the networks; dim_model_networks tells which. The file is checked before it is
- * believed: see docs/hdf5.md and docs/safetensors.md for what is accepted and refused.
+/* Reads a model of the notebook's architecture from an HDF5 file: a file by dim_model_save, a checkpoint, or a state_dict
+ * as people write them with h5py; or from a safetensors file. The file may hold any of the networks; dim_model_networks
+ * tells which. It is checked before it is used: docs/hdf5.md and docs/safetensors.md say what is accepted and refused.
  * path: bytes, as the system takes them, in no particular encoding; here and in all functions. Messages show bytes that
  * are not UTF-8 as \xe9.
  * A file of another architecture is DIM_FILE_CONTENT: the caller's arrays may be of the notebook's sizes (DIM_NOTEBOOK_*).
@@ -212,9 +212,9 @@ dim_status dim_model_sizes(const dim_model *model, dim_sizes *out);
  * DIM_OUT_OF_MEMORY. */
 dim_status dim_model_open(const char *path, dim_model **out);
 
-/* Swaps weights: the file must be of the model's architecture, whatever that is; every network that it holds replaces the model's; networks that the file does not hold stay.
- * All or nothing. Calls that run meanwhile see all-old or all-new, and none of them fails or waits for the swap,
- * however many swaps follow one another (Tests/c/soak_swap.c).
+/* Swaps weights: the file must be of the model's architecture, whatever that is. Every network that it holds replaces the
+ * model's; networks that it does not hold stay. All or nothing. Calls that run meanwhile see all-old or all-new, and
+ * none of them fails or waits for the swap, however many swaps follow one another (Tests/c/soak_swap.c).
  * Errors: as dim_model_open, and DIM_INVALID_HANDLE. */
 dim_status dim_model_load(dim_model *model, const char *path);
 

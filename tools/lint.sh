@@ -24,6 +24,7 @@ broken "a conflict that was not resolved" "$(grep -nE '^(<<<<<<<|>>>>>>>) ' $tex
 sources=$(files '*.swift' '*.c' '*.h' '*.cpp' '*.hpp' '*.py' '*.sh')
 broken "a source file of more than 600 lines that is not generated" "$(for f in $sources; do
     lines=$(wc -l <"$f")
+    case $f in include/*) continue ;; esac  # a header is a manual as well: one page for all
     [ "$lines" -gt 600 ] && ! head -n 5 "$f" | grep -qiE "generated|written by tools/" && echo "$f: $lines"; done)"
 broken "a line of more than 140 characters" "$(grep -nE '^.{141,}' $sources Makefile | cut -c 1-100)"
 broken "something other than ASCII in the header or a C program" \

@@ -51,7 +51,8 @@ static int callback(float *values, size_t count, void *context) {
 
 /* Everything that computes, with so many threads; a checksum of all results, 0 where the environment did not come back. */
 static uint64_t compute(int kind, int threads) {
-    float y[DIM_NOTEBOOK_ENCODED_SIZE * N], scores[DIM_NOTEBOOK_LOCAL_SIZE * N], p[DIM_NOTEBOOK_CLASSES * N], weight[64 * 3 * 16], variance[512];
+    float y[DIM_NOTEBOOK_ENCODED_SIZE * N], scores[DIM_NOTEBOOK_LOCAL_SIZE * N], p[DIM_NOTEBOOK_CLASSES * N];
+    float weight[64 * 3 * 16], variance[512];
     float *features = take(sizeof(float) * DIM_NOTEBOOK_FEATURES_SIZE * N);
     dim_model *model = NULL;
     dim_trainer *trainer = NULL;

@@ -1,7 +1,8 @@
 /*
  * encode - turns images into vectors with a trained Deep InfoMax encoder.
  *
- * Shows: opening weights of any architecture, arrays of the model's sizes, encoding in blocks so that memory stays bounded, handling every error.
+ * Shows: opening weights of any architecture, arrays of the model's sizes, encoding in blocks so that memory stays bounded,
+ * handling every error.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -16,7 +16,7 @@ from . import _arrays, _library
 from ._handles import Handle, model_handle, new_handle
 from ._library import ParameterInfo as _CParameterInfo
 from ._library import SaveOptions, check, library, text
-from ._opening import NETWORKS
+from ._opening import NETWORKS as NETWORKS
 from ._opening import options as open_options
 from .architecture import Architecture
 
