@@ -28,8 +28,8 @@
  *   returns, and while it runs a callback. The library may be
  *   used in a child after fork(), and fork() waits less than 0.2 s for other threads' calls, were there 32 of them.
  *   Where the fork cut off a call of another thread, the child goes without what that call was about: a trainer in a
- *   step is DIM_INVALID_HANDLE there, and where a file was read or written, opening and saving are DIM_IO, but for
- *   untrusted files (dim_open_options). A thread that calls needs 256 KB of stack; one of PTHREAD_STACK_MIN is too small.
+ *   step is DIM_INVALID_HANDLE there, and where a file was read or written, opening and saving are DIM_IO, but for untrusted
+ *   files (dim_open_options).
  *
  * Modes. As in PyTorch, batch norm uses running statistics in evaluation mode and the statistics of the batch
  *   in training mode; a forward pass in training mode moves running_mean, running_var and
@@ -202,7 +202,8 @@ dim_status dim_model_sizes(const dim_model *model, dim_sizes *out);
 
 /* Reads a model of the notebook's architecture from an HDF5 file: a file by dim_model_save, a checkpoint, or a state_dict
  * as people write them with h5py; or from a safetensors file. The file may hold any of the networks; dim_model_networks
- * tells which. It is checked before it is used: docs/hdf5.md and docs/safetensors.md say what is accepted and refused.
+ * tells which. The file is checked before it is believed: see docs/hdf5.md and docs/safetensors.md for what is accepted
+ * and refused.
  * path: bytes, as the system takes them, in no particular encoding; here and in all functions. Messages show bytes that
  * are not UTF-8 as \xe9.
  * A file of another architecture is DIM_FILE_CONTENT: the caller's arrays may be of the notebook's sizes (DIM_NOTEBOOK_*).
@@ -213,8 +214,9 @@ dim_status dim_model_sizes(const dim_model *model, dim_sizes *out);
 dim_status dim_model_open(const char *path, dim_model **out);
 
 /* Swaps weights: the file must be of the model's architecture, whatever that is. Every network that it holds replaces the
- * model's; networks that it does not hold stay. All or nothing. Calls that run meanwhile see all-old or all-new, and
- * none of them fails or waits for the swap, however many swaps follow one another (Tests/c/soak_swap.c).
+ * model's, and so do its classes' names, where it has some; networks that the file does not hold stay.
+ * All or nothing. Calls that run meanwhile see all-old or all-new, and none of them fails or waits for the swap,
+ * however many swaps follow one another (Tests/c/soak_swap.c).
  * Errors: as dim_model_open, and DIM_INVALID_HANDLE. */
 dim_status dim_model_load(dim_model *model, const char *path);
 
@@ -269,7 +271,8 @@ typedef struct dim_save_options {
 } dim_save_options;
 
 /* dim_model_save with options; NULL for what dim_model_save writes. Atomic, too.
- * Errors: as dim_model_save; DIM_INVALID_ARGUMENT also where struct_size or format is not known. */
+ * Errors: as dim_model_save; DIM_INVALID_ARGUMENT also where struct_size or format is not known;
+ * DIM_TOO_LARGE where names of classes make a safetensors header larger than one that is read (4 MiB). */
 dim_status dim_model_save_with(const dim_model *model, const char *path, const dim_save_options *options);
 
 /* Frees the model. Accepts NULL, and ignores a handle that is not live. A call of another thread that still uses the
@@ -500,9 +503,7 @@ dim_status dim_trainer_get_gradient(const dim_trainer *trainer, const char *name
 /* Called once a step before the update, in the thread that steps, with all gradients of the step and the running
  * statistics that the step would set, as one array: processes that train together average it over all of them, in
  * place. The order is the same in every process of one version. Return 0 to go on, anything else to drop the step
- * (DIM_CANCELLED). The callback must not call functions on the same trainer, and it must return: where longjmp,
- * pthread_exit, pthread_cancel or a C++ exception leaves it instead, the trainer's and the model's locks stay held and
- * their memory is not freed. */
+ * (DIM_CANCELLED). The callback must not call functions on the same trainer. */
 typedef int (*dim_gradient_callback)(float *values, size_t count, void *context);
 
 /* callback: NULL for none. Errors: DIM_INVALID_HANDLE. */

@@ -22,7 +22,8 @@ broken "a tab outside a Makefile" "$(grep -nP '\t' $(grep -vE 'Makefile$|\.mk$' 
 broken "no newline at the end" "$(for f in $text; do [ -n "$(tail -c 1 "$f")" ] && echo "$f"; done)"
 broken "a conflict that was not resolved" "$(grep -nE '^(<<<<<<<|>>>>>>>) ' $text /dev/null)"
 sources=$(files '*.swift' '*.c' '*.h' '*.cpp' '*.hpp' '*.py' '*.sh')
-broken "a source file of more than 600 lines that is not generated" "$(for f in $sources; do
+broken "a source file of more than 600 lines that is neither generated nor a public header" "$(for f in $sources; do
+    [[ $f == include/* ]] && continue       # one file each: that is what a program includes
     lines=$(wc -l <"$f")
     case $f in include/*) continue ;; esac  # a header is a manual as well: one page for all
     [ "$lines" -gt 600 ] && ! head -n 5 "$f" | grep -qiE "generated|written by tools/" && echo "$f: $lines"; done)"

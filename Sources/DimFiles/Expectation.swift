@@ -64,11 +64,11 @@ package struct Expectation {
     private func recognised(
         _ candidates: [KeyMatching.Candidate], _ advice: String?, _ path: FilePath
     ) throws -> Architecture {
-        let attempts = Architecture.presetNames.compactMap(Architecture.preset).map {
-            Attempt($0, networks, candidates, advice)
-        }
+        let notebook = Attempt(.notebook, networks, candidates, advice)
+        if notebook.problems.isEmpty { return .notebook }
+        let others = Architecture.presetNames.compactMap(Architecture.preset).filter { !$0.isNotebook }
+        let attempts = [notebook] + others.map { Attempt($0, networks, candidates, advice) }
         let fitting = attempts.filter(\.problems.isEmpty)
-        if let notebook = fitting.first(where: \.architecture.isNotebook) { return notebook.architecture }
         if fitting.count == 1 { return fitting[0].architecture }
         guard fitting.isEmpty else {
             let names = fitting.compactMap(\.architecture.preset).joined(separator: ", ")
@@ -77,7 +77,7 @@ package struct Expectation {
                 "\(path): its names and shapes fit several architectures: \(names); say which by `architecture`, or write "
                     + "the root attribute \"\(FileLabels.architecture)\"")
         }
-        var nearest = attempts[0]
+        var nearest = notebook
         if case .any = architectures {
             nearest = attempts.min { $0.problems.count < $1.problems.count }!
         }

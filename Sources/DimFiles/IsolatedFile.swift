@@ -106,8 +106,7 @@ struct IsolatedFile {
     private init(_ input: InputFile, _ order: Order) throws {
         let path = order.path
         self.path = path
-        layout = SharedLayout(
-            order.layoutArchitecture, networks: order.expected.networks, isCheckpoint: order.kind != nil)
+        layout = SharedLayout(order)
         let size = layout.size
         let made = withoutSizeSignal { () -> (number: Int32, failure: Int32) in
             let number = dim_isolation_make_shared(size)

@@ -28,8 +28,7 @@ package enum IsolatedReader {
         let checkpoint = order.kind.flatMap { checkpoints($0, order.path) }
         guard (checkpoint == nil) == (order.kind == nil) else { return ExitStatus.otherVersion.rawValue }
 
-        let layout = SharedLayout(
-            order.layoutArchitecture, networks: order.expected.networks, isCheckpoint: checkpoint != nil)
+        let layout = SharedLayout(order)
         let mapped = mmap(nil, layout.size, PROT_READ | PROT_WRITE, MAP_SHARED, Int32(DIM_ISOLATION_SHARED), 0)
         guard let memory = mapped, memory != MAP_FAILED else { return ExitStatus.outOfMemory.rawValue }
         // What the filter forbids is done before: libhdf5 and the Swift runtime look around when they start.

@@ -48,6 +48,11 @@ struct SharedLayout {
         size = (arrays + checkpointBytes + 0xffff) / 0x10000 * 0x10000
     }
 
+    init(_ order: IsolatedFile.Order) {
+        self.init(
+            order.layoutArchitecture, networks: order.expected.networks, isCheckpoint: order.kind != nil)
+    }
+
     func slot(_ spec: ParameterSpec) -> Int { slots[spec.name]! }
 
     /// Offset and bytes of each array. nil where they do not fit.

@@ -18,8 +18,7 @@ typedef char network_values[DIM_NETWORK_ENCODER == 1 && DIM_NETWORK_GLOBAL_D == 
                                 ? 1
                                 : -1];
 typedef char sizes[DIM_NOTEBOOK_IMAGE_SIZE == 3072 && DIM_NOTEBOOK_ENCODED_SIZE == 64 &&
-                   DIM_NOTEBOOK_FEATURES_SIZE == 86528 && DIM_NOTEBOOK_LOCAL_SIZE == 676 &&
-                           DIM_NOTEBOOK_CLASSES == 10
+                           DIM_NOTEBOOK_FEATURES_SIZE == 86528 && DIM_NOTEBOOK_LOCAL_SIZE == 676 && DIM_NOTEBOOK_CLASSES == 10
                        ? 1
                        : -1];
 

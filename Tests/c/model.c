@@ -167,8 +167,8 @@ static void arrays_that_are_null(void) {
 /* Pointers need no more alignment than a float, and the library writes n images and no byte more. */
 static void alignment_and_bounds(void) {
     dim_model *model = shared_model();
-    size_t floats[] = {DIM_NOTEBOOK_ENCODED_SIZE * N, DIM_NOTEBOOK_FEATURES_SIZE * N, N,
-                       DIM_NOTEBOOK_LOCAL_SIZE * N, N, DIM_NOTEBOOK_CLASSES * N};
+    size_t floats[] = {DIM_NOTEBOOK_ENCODED_SIZE * N, DIM_NOTEBOOK_FEATURES_SIZE * N, N, DIM_NOTEBOOK_LOCAL_SIZE * N, N,
+                       DIM_NOTEBOOK_CLASSES * N};
     float *images = take(sizeof(float) * (DIM_NOTEBOOK_IMAGE_SIZE * N + 1)), *plain = new_images(N, 1);
     memcpy(images + 1, plain, sizeof(float) * DIM_NOTEBOOK_IMAGE_SIZE * N);
     float *out[6], *first[6];

@@ -131,8 +131,8 @@ void forward() {
     const std::size_t n = 3;
     dim::Model model(7);
     const auto images = some_images(n);
-    std::vector<float> encoded(n * DIM_NOTEBOOK_ENCODED_SIZE), features(n * DIM_NOTEBOOK_FEATURES_SIZE),
-        expected(n * DIM_NOTEBOOK_LOCAL_SIZE);
+    std::vector<float> encoded(n * DIM_NOTEBOOK_ENCODED_SIZE), features(n * DIM_NOTEBOOK_FEATURES_SIZE);
+    std::vector<float> expected(n * DIM_NOTEBOOK_LOCAL_SIZE);
     model.encode(images, encoded, features);
     std::vector<float> y(encoded.size()), m(features.size());
     CHECK(dim_encode(model.get(), images.data(), n, y.data(), m.data()) == DIM_OK);

@@ -30,8 +30,8 @@ typedef struct images_reader {
 /* "auto", "f32", "ppm" or "cifar10". Returns 0, or -1 for another name. */
 int images_parse_format(const char *name, images_format *format);
 
-/* Opens a file, "-" for standard input, of images as `sizes` has them. IMAGES_AUTO: ppm where the file begins with
- * "P", cifar10 where its name ends in ".bin", otherwise f32. Returns 0, or -1 with a message in reader->error. */
+/* Opens a file, "-" for standard input, of images as `sizes` has them. IMAGES_AUTO: ppm where the file begins with "P",
+ * cifar10 where its name ends in ".bin", otherwise f32. Returns 0, or -1 with a message in reader->error. */
 int images_open(images_reader *reader, const char *name, images_format format, const dim_sizes *sizes);
 
 /* Reads up to `most` images; labels (-1 where the format has none) may be NULL. Returns how many were read: fewer than

@@ -1,8 +1,8 @@
 /*
  * train - trains Deep InfoMax on unlabelled images and writes checkpoints.
  *
- * Shows: a trainer of any architecture from a seed, from weights or from a checkpoint; a step at a time;
- * stopping and continuing so that the run gives the same bytes as one that never stopped.
+ * Shows: a trainer of any architecture from a seed, from weights or from a checkpoint; a step at a time; stopping and going
+ * on so that the run gives the same bytes as one that never stopped.
  */
 #include <errno.h>
 #include <signal.h>
