@@ -126,7 +126,7 @@ if __name__ == "__main__":
     parser.add_argument("what", choices=["open", "flips", "mutants"])
     parser.add_argument("--count", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--untrusted", action="store_true", help="mutants: through dim_model_open_untrusted")
+    parser.add_argument("--untrusted", action="store_true", help="mutants: through an isolated reader")
     parser.add_argument("--checksums", action="store_true", help="mutants: in metadata, whose checksums are made right again")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir="/dev/shm" if arguments.what != "open" else None) as name:

@@ -28,8 +28,8 @@
  *   returns, and while it runs a callback. The library may be
  *   used in a child after fork(), and fork() waits less than 0.2 s for other threads' calls, were there 32 of them.
  *   Where the fork cut off a call of another thread, the child goes without what that call was about: a trainer in a
- *   step is DIM_INVALID_HANDLE there, and where a file was read or written, opening and saving are DIM_IO, but for the
- *   functions for untrusted files.
+ *   step is DIM_INVALID_HANDLE there, and where a file was read or written, opening and saving are DIM_IO, but for untrusted
+ *   files (dim_open_options).
  *
  * Modes. As in PyTorch, batch norm uses running statistics in evaluation mode and the statistics of the batch
  *   in training mode; a forward pass in training mode moves running_mean, running_var and
@@ -57,11 +57,11 @@ extern "C" {
 #define DIM_VERSION_PATCH 0
 
 /* Floats per image of each array. */
-#define DIM_IMAGE_SIZE (3 * 32 * 32)            /* images   (n, 3, 32, 32) */
-#define DIM_ENCODED_SIZE 64                     /* encoded  (n, 64) */
-#define DIM_FEATURES_SIZE (128 * 26 * 26)       /* features (n, 128, 26, 26) */
-#define DIM_LOCAL_SIZE (26 * 26)                /* local logits (n, 1, 26, 26) */
-#define DIM_CLASSES 10                          /* class probabilities (n, 10) */
+#define DIM_NOTEBOOK_IMAGE_SIZE (3 * 32 * 32)            /* images   (n, 3, 32, 32) */
+#define DIM_NOTEBOOK_ENCODED_SIZE 64                     /* encoded  (n, 64) */
+#define DIM_NOTEBOOK_FEATURES_SIZE (128 * 26 * 26)       /* features (n, 128, 26, 26) */
+#define DIM_NOTEBOOK_LOCAL_SIZE (26 * 26)                /* local logits (n, 1, 26, 26) */
+#define DIM_NOTEBOOK_CLASSES 10                          /* class probabilities (n, 10) */
 
 /* ---- Status ------------------------------------------------------------------------------------------ */
 
@@ -75,8 +75,8 @@ typedef enum dim_status {
     DIM_SIZE_MISMATCH = 14,     /* the byte count is not the parameter's */
     DIM_MISSING_NETWORK = 20,   /* the model holds no weights for the network that was asked for */
     DIM_IO = 30,                /* the operating system refused: no such file, no permission, disk full */
-    DIM_FILE_FORMAT = 31,       /* not an HDF5 file, damaged, or it uses a feature that is refused */
-    DIM_FILE_CONTENT = 32,      /* a sound HDF5 file whose names, shapes, types or values do not fit */
+    DIM_FILE_FORMAT = 31,       /* neither HDF5 nor safetensors, damaged, or it uses a feature that is refused */
+    DIM_FILE_CONTENT = 32,      /* a sound file whose names, shapes, types or values do not fit */
     DIM_OUT_OF_MEMORY = 40,
     DIM_NOT_FINITE = 50,        /* a loss, gradient, weight or statistic would be NaN or infinite: nothing was applied */
     DIM_CANCELLED = 51,         /* the gradient callback asked to stop: the step was not applied */
@@ -161,7 +161,8 @@ enum {
     DIM_NETWORK_LOCAL_D = 4,
     DIM_NETWORK_PRIOR_D = 8,
     DIM_NETWORK_CLASSIFIER = 16,
-    DIM_NETWORK_ALL = 31
+    DIM_NETWORK_COORDINATES_D = 32,
+    DIM_NETWORK_ALL = 31        /* the notebook's */
 };
 
 /* Makes a model with the notebook's five networks, initialised as PyTorch does after torch.manual_seed(seed), the networks
@@ -197,39 +198,54 @@ typedef struct dim_sizes {
 /* Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (out is NULL or its struct_size not known). */
 dim_status dim_model_sizes(const dim_model *model, dim_sizes *out);
 
-/* Reads a model from an HDF5 file: a file by dim_model_save, a checkpoint, or a state_dict as people write them with
- * h5py. The file may hold any of the networks; dim_model_networks tells which. The file is checked before it is
- * believed: see docs/hdf5.md for what is accepted and refused.
+/* Reads a model of the notebook's architecture from an HDF5 file: a file by dim_model_save, a checkpoint, or a state_dict as people write them with
+ * h5py; or from a safetensors file. The file may hold any of the networks; dim_model_networks tells which. The file is checked before it is
+ * believed: see docs/hdf5.md and docs/safetensors.md for what is accepted and refused.
  * path: bytes, as the system takes them, in no particular encoding; here and in all functions. Messages show bytes that
  * are not UTF-8 as \xe9.
+ * A file of another architecture is DIM_FILE_CONTENT: the caller's arrays may be of the notebook's sizes (DIM_NOTEBOOK_*).
+ * dim_model_open_with opens it.
  * *out: a new model, to be freed with dim_model_free.
  * Errors: DIM_INVALID_ARGUMENT, DIM_IO, DIM_FILE_FORMAT, DIM_FILE_CONTENT (the message lists all that is wrong),
  * DIM_OUT_OF_MEMORY. */
 dim_status dim_model_open(const char *path, dim_model **out);
 
-/* Swaps weights: every network that the file holds replaces the model's; networks that the file does not hold stay.
+/* Swaps weights: the file must be of the model's architecture, whatever that is; every network that it holds replaces the model's; networks that the file does not hold stay.
  * All or nothing. Calls that run meanwhile see all-old or all-new, and none of them fails or waits for the swap,
  * however many swaps follow one another (Tests/c/soak_swap.c).
  * Errors: as dim_model_open, and DIM_INVALID_HANDLE. */
 dim_status dim_model_load(dim_model *model, const char *path);
 
-/* As dim_model_open, for a file from a stranger: the same checks, and nothing of the file is looked at in this process.
- * A child process without rights reads it, with bounds on memory, time and system calls; what comes back is checked
- * again. Whatever the file does to libhdf5 ends as an error here. Costs 10 ms more than dim_model_open, or 130 for all
- * networks. See docs/isolation.md.
+/* How a file is opened. All zero but struct_size: as the functions without options do. */
+typedef struct dim_open_options {
+    size_t struct_size;         /* set by the caller to sizeof(dim_open_options) */
+    bool untrusted;             /* the file may be made to do harm: see below */
+    bool any_architecture;      /* take whatever the file is; else the notebook's alone */
+    double timeout;             /* of an untrusted file's reader, in seconds by the clock; 0: 60 s; at most 86400 */
+    const dim_architecture *architecture;   /* what the file must be, and is where it does not say so; NULL: see above */
+    uint32_t networks;          /* a mask of DIM_NETWORK_*, of those to read; the others are not compared; 0: all */
+} dim_open_options;
+
+/* dim_model_open with options; NULL for none.
+ *
+ * Architecture. A file by this library names its architecture, and that decides; a name or shape that disagrees is
+ * reported. Without it: options->architecture, else the notebook where everything fits, else the one preset that fits.
+ *
+ * Untrusted files. The same checks, and nothing of the file is looked at in this process. A child process without rights
+ * reads it, with bounds on memory, time and system calls; what comes back is checked again. Whatever the file does to
+ * libhdf5 ends as an error here. Costs 10 ms more, or 130 for all networks of the notebook. See docs/isolation.md.
  * The child is the library's file itself, run by the dynamic loader, with the libraries that this process has loaded: all
  * must still be there, and a program with libdim.a inside, or one that has called chroot since, gets DIM_IO. The host
  * gets no SIGCHLD, and wait() does not see the child. The calling thread takes no signals meanwhile.
- * Errors: as dim_model_open; DIM_FILE_FORMAT also where the file ended the child or was not read in time, DIM_IO also
- * where no child can be started. */
-dim_status dim_model_open_untrusted(const char *path, dim_model **out);
+ *
+ * Errors: as dim_model_open, and DIM_INVALID_HANDLE (architecture). Of untrusted files DIM_FILE_FORMAT also where the file
+ * ended the child or was not read in time, DIM_IO also where no child can be started. */
+dim_status dim_model_open_with(const char *path, const dim_open_options *options, dim_model **out);
 
-/* dim_model_load for a file from a stranger. Errors: as dim_model_open_untrusted, and DIM_INVALID_HANDLE. */
-dim_status dim_model_load_untrusted(dim_model *model, const char *path);
-
-/* How long the child of one dim_*_untrusted call may take, by the clock; 0 = 60 s, as it is at first. Holds for the
- * whole process, from the next call on. Errors: DIM_INVALID_ARGUMENT unless 0 <= seconds <= 86400. */
-dim_status dim_set_untrusted_timeout(double seconds);
+/* dim_model_load with options; NULL for none. The file must be of the model's architecture as far as `networks` go, so that
+ * a mask reads a pretrained encoder into a model with another classifier. any_architecture does not matter;
+ * options->architecture is NULL or the model's. Errors: as dim_model_open_with and dim_model_load. */
+dim_status dim_model_load_with(dim_model *model, const char *path, const dim_open_options *options);
 
 /* Writes all networks of the model to an HDF5 file in PyTorch's layout: one dataset per state_dict entry, at the
  * root, named by its dotted key ("encoder.c0.weight"), float32 (num_batches_tracked int64). Atomic: the file
@@ -238,6 +254,21 @@ dim_status dim_set_untrusted_timeout(double seconds);
  * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT, DIM_IO, DIM_NOT_FINITE (a weight is NaN or infinite),
  * DIM_OUT_OF_MEMORY. */
 dim_status dim_model_save(const dim_model *model, const char *path);
+
+/* What a file is written as. Reading tells by the content. */
+typedef enum dim_format {
+    DIM_FORMAT_HDF5 = 0,
+    DIM_FORMAT_SAFETENSORS = 1  /* float32 and int64 tensors by the same names: docs/safetensors.md. No checksums */
+} dim_format;
+
+typedef struct dim_save_options {
+    size_t struct_size;         /* set by the caller to sizeof(dim_save_options) */
+    dim_format format;
+} dim_save_options;
+
+/* dim_model_save with options; NULL for what dim_model_save writes. Atomic, too.
+ * Errors: as dim_model_save; DIM_INVALID_ARGUMENT also where struct_size or format is not known. */
+dim_status dim_model_save_with(const dim_model *model, const char *path, const dim_save_options *options);
 
 /* Frees the model. Accepts NULL, and ignores a handle that is not live. A call of another thread that still uses the
  * model ends in good order; the memory goes with the last user. */
@@ -494,15 +525,16 @@ dim_status dim_trainer_model(const dim_trainer *trainer, dim_model **out);
  * infinite), DIM_OUT_OF_MEMORY. */
 dim_status dim_trainer_save(const dim_trainer *trainer, const char *path);
 
-/* Goes on where a checkpoint stopped, with a model of its own (dim_trainer_model): bit-identical to a run that never
+/* Goes on where a checkpoint of the notebook's architecture stopped, with a model of its own (dim_trainer_model):
+ * bit-identical to a run that never
  * stopped. The gradient callback is not part of a checkpoint.
  * Errors: DIM_INVALID_ARGUMENT, DIM_IO, DIM_FILE_FORMAT, DIM_FILE_CONTENT (also: written by a newer version),
  * DIM_OUT_OF_MEMORY. */
 dim_status dim_trainer_resume(const char *path, dim_trainer **out);
 
-/* dim_trainer_resume for a file from a stranger, read as dim_model_open_untrusted does.
- * Errors: as dim_trainer_resume and dim_model_open_untrusted. */
-dim_status dim_trainer_resume_untrusted(const char *path, dim_trainer **out);
+/* dim_trainer_resume with options, as dim_model_open_with has them; NULL for none. options->networks must be 0.
+ * Errors: as dim_trainer_resume and dim_model_open_with. */
+dim_status dim_trainer_resume_with(const char *path, const dim_open_options *options, dim_trainer **out);
 
 /* ---- Training: the classifier ------------------------------------------------------------------------ */
 
@@ -577,7 +609,8 @@ uint64_t dim_classifier_trainer_step_count(const dim_classifier_trainer *trainer
 dim_status dim_classifier_trainer_model(const dim_classifier_trainer *trainer, dim_model **out);
 dim_status dim_classifier_trainer_save(const dim_classifier_trainer *trainer, const char *path);
 dim_status dim_classifier_trainer_resume(const char *path, dim_classifier_trainer **out);
-dim_status dim_classifier_trainer_resume_untrusted(const char *path, dim_classifier_trainer **out);
+dim_status dim_classifier_trainer_resume_with(const char *path, const dim_open_options *options,
+                                              dim_classifier_trainer **out);
 
 #ifdef __cplusplus
 }

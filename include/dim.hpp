@@ -2,16 +2,17 @@
  * dim.hpp - libdim for C++17 and newer: dim.h with owners, exceptions and checked shapes. A header alone; link -ldim.
  *
  *     dim::Model model = dim::Model::open("weights.h5");
- *     std::vector<float> encoded = model.encode(images);        // (n,3,32,32) -> (n,64)
+ *     std::vector<float> encoded = model.encode(images);        // the notebook's: (n,3,32,32) -> (n,64)
  *
  * What each call computes, the arrays' order and the rules for threads stand in dim.h; this header adds:
  *
- * Owners. Model, Trainer and ClassifierTrainer own a handle, can be moved and not copied, and free it at their end. An
+ * Owners. Architecture, Model, Trainer and ClassifierTrainer own a handle, can be moved and not copied, and free it at their end. An
  *   object that was moved from may be assigned to or destroyed; any other use throws DIM_INVALID_HANDLE.
  * Errors. Everything that can fail throws dim::error, which carries the dim_status and the library's message. Outputs are
  *   then untouched. Out of memory in a std::vector of this header's own is std::bad_alloc, as everywhere.
- * Shapes. n is taken from the first array: its size must be a whole number of images, and every other array must have the
- *   size that goes with n. That is checked before the library is called: DIM_SIZE_MISMATCH.
+ * Shapes. n is taken from the first array: its size must be a whole number of the model's images, and every other array must
+ *   have the size that goes with n and the model (Model::sizes). That is checked before the library is called:
+ *   DIM_SIZE_MISMATCH. So a model of any architecture may be opened: no array is written past its end.
  * Spans. dim::span is std::span from C++20 on, and a small class of the same use before. Vectors, arrays and C arrays
  *   turn into it by themselves; memory of other owners is dim::span<const float>(pointer, count).
  */
@@ -90,6 +91,7 @@ namespace detail {
 
 /* How many entries of `each` elements an array holds. */
 inline std::size_t count(const char *name, std::size_t size, std::size_t each) {
+    if (each == 0) throw error(DIM_MISSING_NETWORK, std::string("the model's architecture has no ") + name);
     if (size == 0 || size % each != 0)
         throw error(DIM_SIZE_MISMATCH, std::string(name) + " has " + std::to_string(size) +
                     " elements; expected n times " + std::to_string(each) + ", n at least 1");
@@ -98,6 +100,7 @@ inline std::size_t count(const char *name, std::size_t size, std::size_t each) {
 
 /* An array that goes with n images. */
 inline void expect(const char *name, std::size_t size, std::size_t n, std::size_t each) {
+    if (each == 0) throw error(DIM_MISSING_NETWORK, std::string("the model's architecture has no ") + name);
     if (size / each != n || size % each != 0)
         throw error(DIM_SIZE_MISMATCH, std::string(name) + " has " + std::to_string(size) + " elements; expected " +
                     std::to_string(n) + " times " + std::to_string(each));
@@ -108,6 +111,19 @@ inline std::vector<float> results(std::size_t n, std::size_t each) {
     if (n > dim_max_images())
         throw error(DIM_TOO_LARGE, "n is " + std::to_string(n) + "; expected at most " + std::to_string(dim_max_images()));
     return std::vector<float>(n * each);
+}
+
+/* The text that a call of dim.h writes: `call(out, capacity, &needed)`. */
+template <class Call> std::string text(Call call) {
+    std::size_t needed = 0;
+    char small[256];
+    dim_status status = call(small, sizeof small, &needed);
+    if (status == DIM_OK) return small;
+    if (status != DIM_SIZE_MISMATCH) check(status);
+    std::string large(needed, '\0');
+    check(call(&large[0], large.size(), nullptr));
+    large.resize(needed - 1);
+    return large;
 }
 
 template <class Handle, void (*release)(Handle *)> struct Free {
@@ -146,7 +162,7 @@ inline void set_num_threads(int n) { check(dim_set_num_threads(n)); }
 inline int num_threads() noexcept { return dim_num_threads(); }
 inline std::size_t max_images() noexcept { return dim_max_images(); }
 
-/* The defaults, to change some: auto o = dim::trainer_options(); o.prior = DIM_PRIOR_ADVERSARIAL; */
+/* The notebook's defaults, to change some: auto o = dim::trainer_options(); o.prior = DIM_PRIOR_ADVERSARIAL; */
 inline dim_trainer_options trainer_options() {
     dim_trainer_options options;
     check(dim_trainer_options_init(&options, sizeof options));
@@ -158,26 +174,92 @@ inline dim_classifier_options classifier_options() {
     return options;
 }
 
+/* ---- Architectures ----------------------------------------------------------------------------------- */
+
+/* dim_architecture: which networks. A value that never changes. */
+class Architecture {
+public:
+    /* "notebook", "basic32": docs/architecture.md has all. */
+    static Architecture preset(const detail::Text &name) {
+        dim_architecture *handle = nullptr;
+        check(dim_architecture_preset(name.c_str(), &handle));
+        return adopt(handle);
+    }
+    /* A description in JSON; what is wrong with it is listed. */
+    static Architecture parse(const std::string &json) {
+        dim_architecture *handle = nullptr;
+        check(dim_architecture_parse(json.data(), json.size(), &handle));
+        return adopt(handle);
+    }
+    static Architecture adopt(dim_architecture *handle) noexcept { return Architecture(detail::Adopted{}, handle); }
+    dim_architecture *get() const noexcept { return handle_.get(); }
+
+    /* The canonical description. */
+    std::string json() const {
+        return detail::text([this](char *out, std::size_t capacity, std::size_t *needed) {
+            return dim_architecture_json(get(), out, capacity, needed);
+        });
+    }
+    /* A table of the layers, as JSON. */
+    std::string summary() const {
+        return detail::text([this](char *out, std::size_t capacity, std::size_t *needed) {
+            return dim_architecture_summary(get(), out, capacity, needed);
+        });
+    }
+
+private:
+    Architecture(detail::Adopted, dim_architecture *handle) noexcept : handle_(handle) {}
+
+    detail::Owner<dim_architecture, dim_architecture_free> handle_;
+};
+
 /* ---- Model ------------------------------------------------------------------------------------------- */
+
+/* dim_open_options: how a file is opened. */
+struct OpenOptions {
+    /* The file may be made to do harm: a child process without rights reads it. */
+    bool untrusted = false;
+    /* Take whatever the file is: safe here, since arrays are compared with the model's sizes. */
+    bool any_architecture = true;
+    /* Of an untrusted file's reader, in seconds; 0: 60 s. */
+    double timeout = 0;
+    /* What the file must be, and is where it does not say so; it need not live longer than the call. */
+    const Architecture *architecture = nullptr;
+    /* A mask of DIM_NETWORK_*, of those to read; the others are not compared; 0: all. */
+    std::uint32_t networks = 0;
+
+    dim_open_options c() const noexcept {
+        dim_open_options options{};
+        options.struct_size = sizeof options;
+        options.untrusted = untrusted;
+        options.any_architecture = any_architecture;
+        options.timeout = timeout;
+        options.architecture = architecture == nullptr ? nullptr : architecture->get();
+        options.networks = networks;
+        return options;
+    }
+};
 
 /* dim_model: the networks and their weights. */
 class Model {
 public:
-    /* All five networks, initialised as after torch.manual_seed(seed). */
+    /* The notebook's five networks, initialised as after torch.manual_seed(seed). */
     explicit Model(std::uint64_t seed) {
         dim_model *handle = nullptr;
         check(dim_model_create(seed, &handle));
         handle_.reset(handle);
     }
-    static Model open(const detail::Text &path) {
+    /* All networks of an architecture. */
+    Model(const Architecture &architecture, std::uint64_t seed) {
         dim_model *handle = nullptr;
-        check(dim_model_open(path.c_str(), &handle));
-        return adopt(handle);
+        check(dim_model_create_with(architecture.get(), seed, &handle));
+        handle_.reset(handle);
     }
-    /* For a file from a stranger: read by a child process without rights. */
-    static Model open_untrusted(const detail::Text &path) {
+    /* A file of any architecture, unless the options say which. */
+    static Model open(const detail::Text &path, const OpenOptions &options = {}) {
+        const dim_open_options c = options.c();
         dim_model *handle = nullptr;
-        check(dim_model_open_untrusted(path.c_str(), &handle));
+        check(dim_model_open_with(path.c_str(), &c, &handle));
         return adopt(handle);
     }
     /* Takes over a handle that a call of dim.h made; it is freed with this object. */
@@ -188,9 +270,62 @@ public:
     /* Gives the handle away; to be freed with dim_model_free. */
     dim_model *release() noexcept { return handle_.release(); }
 
-    void load(const detail::Text &path) { check(dim_model_load(get(), path.c_str())); }
-    void load_untrusted(const detail::Text &path) { check(dim_model_load_untrusted(get(), path.c_str())); }
+    /* The file must be of the model's architecture, as far as options.networks go. */
+    void load(const detail::Text &path, const OpenOptions &options = {}) {
+        const dim_open_options c = options.c();
+        check(dim_model_load_with(get(), path.c_str(), &c));
+    }
     void save(const detail::Text &path) const { check(dim_model_save(get(), path.c_str())); }
+    void save(const detail::Text &path, dim_format format) const {
+        dim_save_options options{};
+        options.struct_size = sizeof options;
+        options.format = format;
+        check(dim_model_save_with(get(), path.c_str(), &options));
+    }
+
+    Architecture architecture() const {
+        dim_architecture *handle = nullptr;
+        check(dim_model_architecture(get(), &handle));
+        return Architecture::adopt(handle);
+    }
+    /* Of the model's arrays. */
+    dim_sizes sizes() const {
+        dim_sizes sizes{};
+        sizes.struct_size = sizeof sizes;
+        check(dim_model_sizes(get(), &sizes));
+        return sizes;
+    }
+    /* Floats an image of each array; 0 for what the architecture does not have. */
+    std::size_t image_size() const { const dim_sizes s = sizes(); return s.image_channels * s.image_height * s.image_width; }
+    std::size_t encoded_size() const { return sizes().encoded; }
+    std::size_t features_size() const {
+        const dim_sizes s = sizes();
+        return s.features_channels * s.features_height * s.features_width;
+    }
+    std::size_t local_size() const { const dim_sizes s = sizes(); return s.local_height * s.local_width; }
+    /* Of the map that score_global reads. */
+    std::size_t global_map_size() const {
+        const dim_sizes s = sizes();
+        return s.global_channels * s.global_height * s.global_width;
+    }
+    std::size_t classes() const { return sizes().classes; }
+
+    /* One for each class, or none at all. */
+    std::vector<std::string> class_names() const {
+        std::vector<std::string> names(classes());
+        for (std::size_t index = 0; index < names.size(); ++index) {
+            names[index] = detail::text([this, index](char *out, std::size_t capacity, std::size_t *needed) {
+                return dim_model_class_name(get(), index, out, capacity, needed);
+            });
+            if (names[index].empty()) return {};
+        }
+        return names;
+    }
+    void set_class_names(const std::vector<std::string> &names) {
+        std::vector<const char *> pointers;
+        for (const std::string &name : names) pointers.push_back(name.c_str());
+        check(dim_model_set_class_names(get(), pointers.size(), pointers.data()));
+    }
 
     void set_training(bool training) { check(dim_model_set_training(get(), training)); }
     bool is_training() const {
@@ -228,63 +363,63 @@ public:
     void set_parameter(const detail::Text &name, span<const float> values) { set(name, values); }
     void set_parameter(const detail::Text &name, span<const std::int64_t> values) { set(name, values); }
 
-    /* Encoder. images (n,3,32,32) -> encoded (n,64), and features (n,128,26,26) unless left out. */
+    /* Encoder. images (n,c,h,w) -> encoded (n,encoded), and features (n,c,h,w) unless left out. */
     void encode(span<const float> images, span<float> encoded, span<float> features = {}) {
-        const std::size_t n = detail::count("images", images.size(), DIM_IMAGE_SIZE);
-        detail::expect("encoded", encoded.size(), n, DIM_ENCODED_SIZE);
-        if (!features.empty()) detail::expect("features", features.size(), n, DIM_FEATURES_SIZE);
+        const std::size_t n = detail::count("images", images.size(), image_size());
+        detail::expect("encoded", encoded.size(), n, encoded_size());
+        if (!features.empty()) detail::expect("features", features.size(), n, features_size());
         check(dim_encode(get(), images.data(), n, encoded.data(), features.empty() ? nullptr : features.data()));
     }
     std::vector<float> encode(span<const float> images) {
-        auto encoded = detail::results(detail::count("images", images.size(), DIM_IMAGE_SIZE), DIM_ENCODED_SIZE);
+        auto encoded = detail::results(detail::count("images", images.size(), image_size()), encoded_size());
         encode(images, encoded);
         return encoded;
     }
 
-    /* GlobalDiscriminator. encoded (n,64), features (n,128,26,26) -> logits (n,1). */
-    void score_global(span<const float> encoded, span<const float> features, span<float> logits) {
-        const std::size_t n = pairs(encoded, features);
+    /* encoded (n,encoded), the map that the head reads (n,global c,h,w) -> logits (n,1). */
+    void score_global(span<const float> encoded, span<const float> map, span<float> logits) {
+        const std::size_t n = pairs(encoded, map, global_map_size());
         detail::expect("logits", logits.size(), n, 1);
-        check(dim_score_global(get(), encoded.data(), features.data(), n, logits.data()));
+        check(dim_score_global(get(), encoded.data(), map.data(), n, logits.data()));
     }
-    std::vector<float> score_global(span<const float> encoded, span<const float> features) {
-        auto logits = detail::results(pairs(encoded, features), 1);
-        score_global(encoded, features, logits);
+    std::vector<float> score_global(span<const float> encoded, span<const float> map) {
+        auto logits = detail::results(pairs(encoded, map, global_map_size()), 1);
+        score_global(encoded, map, logits);
         return logits;
     }
 
-    /* LocalDiscriminator. encoded (n,64), features (n,128,26,26) -> logits (n,1,26,26). */
+    /* encoded (n,encoded), features (n,c,h,w) -> logits (n,1,h,w). */
     void score_local(span<const float> encoded, span<const float> features, span<float> logits) {
-        const std::size_t n = pairs(encoded, features);
-        detail::expect("logits", logits.size(), n, DIM_LOCAL_SIZE);
+        const std::size_t n = pairs(encoded, features, features_size());
+        detail::expect("local scores", logits.size(), n, local_size());
         check(dim_score_local(get(), encoded.data(), features.data(), n, logits.data()));
     }
     std::vector<float> score_local(span<const float> encoded, span<const float> features) {
-        auto logits = detail::results(pairs(encoded, features), DIM_LOCAL_SIZE);
+        auto logits = detail::results(pairs(encoded, features, features_size()), local_size());
         score_local(encoded, features, logits);
         return logits;
     }
 
-    /* PriorDiscriminator. encoded (n,64) -> probabilities (n,1). */
+    /* encoded (n,encoded) -> probabilities (n,1) that it comes from the uniform prior. */
     void score_prior(span<const float> encoded, span<float> probabilities) {
-        const std::size_t n = detail::count("encoded", encoded.size(), DIM_ENCODED_SIZE);
+        const std::size_t n = detail::count("encoded", encoded.size(), encoded_size());
         detail::expect("probabilities", probabilities.size(), n, 1);
         check(dim_score_prior(get(), encoded.data(), n, probabilities.data()));
     }
     std::vector<float> score_prior(span<const float> encoded) {
-        auto probabilities = detail::results(detail::count("encoded", encoded.size(), DIM_ENCODED_SIZE), 1);
+        auto probabilities = detail::results(detail::count("encoded", encoded.size(), encoded_size()), 1);
         score_prior(encoded, probabilities);
         return probabilities;
     }
 
-    /* Classifier. encoded (n,64) -> probabilities (n,10). */
+    /* Classifier. encoded (n,encoded) -> probabilities (n,classes). */
     void classify(span<const float> encoded, span<float> probabilities) {
-        const std::size_t n = detail::count("encoded", encoded.size(), DIM_ENCODED_SIZE);
-        detail::expect("probabilities", probabilities.size(), n, DIM_CLASSES);
+        const std::size_t n = detail::count("encoded", encoded.size(), encoded_size());
+        detail::expect("class probabilities", probabilities.size(), n, classes());
         check(dim_classify(get(), encoded.data(), n, probabilities.data()));
     }
     std::vector<float> classify(span<const float> encoded) {
-        auto probabilities = detail::results(detail::count("encoded", encoded.size(), DIM_ENCODED_SIZE), DIM_CLASSES);
+        auto probabilities = detail::results(detail::count("encoded", encoded.size(), encoded_size()), classes());
         classify(encoded, probabilities);
         return probabilities;
     }
@@ -292,9 +427,9 @@ public:
 private:
     Model(detail::Adopted, dim_model *handle) noexcept : handle_(handle) {}
 
-    static std::size_t pairs(span<const float> encoded, span<const float> features) {
-        const std::size_t n = detail::count("encoded", encoded.size(), DIM_ENCODED_SIZE);
-        detail::expect("features", features.size(), n, DIM_FEATURES_SIZE);
+    std::size_t pairs(span<const float> encoded, span<const float> map, std::size_t each) const {
+        const std::size_t n = detail::count("encoded", encoded.size(), encoded_size());
+        detail::expect("features", map.size(), n, each);
         return n;
     }
     /* The library knows sizes alone: a float array would be read as half as many integers. */
@@ -314,6 +449,13 @@ private:
     detail::Owner<dim_model, dim_model_free> handle_;
 };
 
+/* The settings of the model's architecture, to change some. */
+inline dim_trainer_options trainer_options(const Model &model) {
+    dim_trainer_options options;
+    check(dim_trainer_options_for(model.get(), &options, sizeof options));
+    return options;
+}
+
 /* ---- Training ---------------------------------------------------------------------------------------- */
 
 /* dim_trainer: a run of the Deep InfoMax objective on a model, which it keeps alive. */
@@ -323,25 +465,28 @@ public:
      * step and comes out of step() or update(). */
     using GradientCallback = std::function<bool(span<float>)>;
 
-    explicit Trainer(const Model &model, const dim_trainer_options &options = trainer_options()) {
+    /* With the settings of the model's architecture. */
+    explicit Trainer(const Model &model) {
+        dim_trainer *handle = nullptr;
+        check(dim_trainer_create(model.get(), nullptr, &handle));
+        handle_.reset(handle);
+    }
+    Trainer(const Model &model, const dim_trainer_options &options) {
         dim_trainer *handle = nullptr;
         check(dim_trainer_create(model.get(), &options, &handle));
         handle_.reset(handle);
     }
-    static Trainer resume(const detail::Text &path) {
+    /* Of any architecture, unless the options say which. */
+    static Trainer resume(const detail::Text &path, const OpenOptions &options = {}) {
+        const dim_open_options c = options.c();
         dim_trainer *handle = nullptr;
-        check(dim_trainer_resume(path.c_str(), &handle));
-        return adopt(handle);
-    }
-    static Trainer resume_untrusted(const detail::Text &path) {
-        dim_trainer *handle = nullptr;
-        check(dim_trainer_resume_untrusted(path.c_str(), &handle));
+        check(dim_trainer_resume_with(path.c_str(), &c, &handle));
         return adopt(handle);
     }
     static Trainer adopt(dim_trainer *handle) noexcept { return Trainer(detail::Adopted{}, handle); }
     dim_trainer *get() const noexcept { return handle_.get(); }
 
-    /* images (n,3,32,32), n >= 2. The losses are those before the update. */
+    /* images (n,c,h,w), n >= 2. The losses are those before the update. */
     dim_losses step(span<const float> images) { return run(dim_trainer_step, images); }
     dim_losses accumulate(span<const float> images) { return run(dim_trainer_accumulate, images); }
     void update() { finish(dim_trainer_update(get())); }
@@ -386,7 +531,7 @@ private:
     Trainer(detail::Adopted, dim_trainer *handle) noexcept : handle_(handle) {}
 
     template <class Call> dim_losses run(Call call, span<const float> images) {
-        const std::size_t n = detail::count("images", images.size(), DIM_IMAGE_SIZE);
+        const std::size_t n = detail::count("images", images.size(), model().image_size());
         dim_losses losses{};
         finish(call(get(), images.data(), n, &losses));
         return losses;
@@ -415,9 +560,6 @@ private:
     detail::Owner<dim_trainer, dim_trainer_free> handle_;
 };
 
-/* Rows are labels, columns predictions. Start with Confusion{}. */
-using Confusion = std::array<std::array<std::uint64_t, DIM_CLASSES>, DIM_CLASSES>;
-
 /* dim_classifier_trainer: trains the model's classifier, alone or with the encoder. */
 class ClassifierTrainer {
 public:
@@ -426,39 +568,38 @@ public:
         check(dim_classifier_trainer_create(model.get(), &options, &handle));
         handle_.reset(handle);
     }
-    static ClassifierTrainer resume(const detail::Text &path) {
+    /* Of any architecture, unless the options say which. */
+    static ClassifierTrainer resume(const detail::Text &path, const OpenOptions &options = {}) {
+        const dim_open_options c = options.c();
         dim_classifier_trainer *handle = nullptr;
-        check(dim_classifier_trainer_resume(path.c_str(), &handle));
-        return adopt(handle);
-    }
-    static ClassifierTrainer resume_untrusted(const detail::Text &path) {
-        dim_classifier_trainer *handle = nullptr;
-        check(dim_classifier_trainer_resume_untrusted(path.c_str(), &handle));
+        check(dim_classifier_trainer_resume_with(path.c_str(), &c, &handle));
         return adopt(handle);
     }
     static ClassifierTrainer adopt(dim_classifier_trainer *handle) noexcept { return ClassifierTrainer(detail::Adopted{}, handle); }
     dim_classifier_trainer *get() const noexcept { return handle_.get(); }
 
-    /* images (n,3,32,32), labels (n) in 0..9, n >= 2. */
+    /* images (n,c,h,w), labels (n) less than the classes, n >= 2. */
     dim_classifier_result step(span<const float> images, span<const std::int64_t> labels) {
-        const std::size_t n = counted("images", images, DIM_IMAGE_SIZE, labels);
+        const std::size_t n = counted("images", images, model().image_size(), labels);
         dim_classifier_result result{};
         check(dim_classifier_trainer_step(get(), images.data(), labels.data(), n, &result));
         return result;
     }
-    /* encoded (n,64) instead of images; the encoder must be frozen. */
+    /* encoded (n,encoded) instead of images; the encoder must be frozen. */
     dim_classifier_result step_encoded(span<const float> encoded, span<const std::int64_t> labels) {
-        const std::size_t n = counted("encoded", encoded, DIM_ENCODED_SIZE, labels);
+        const std::size_t n = counted("encoded", encoded, model().encoded_size(), labels);
         dim_classifier_result result{};
         check(dim_classifier_trainer_step_encoded(get(), encoded.data(), labels.data(), n, &result));
         return result;
     }
-    /* Adds to *confusion unless it is left out. */
-    dim_classifier_result evaluate(span<const float> images, span<const std::int64_t> labels, Confusion *confusion = nullptr) {
-        const std::size_t n = counted("images", images, DIM_IMAGE_SIZE, labels);
+    /* Adds to confusion (classes,classes) unless that is left out: row = label, column = prediction. */
+    dim_classifier_result evaluate(span<const float> images, span<const std::int64_t> labels,
+                                   span<std::uint64_t> confusion = {}) {
+        const std::size_t n = counted("images", images, model().image_size(), labels);
+        if (!confusion.empty()) detail::expect("confusion", confusion.size(), model().classes(), model().classes());
         dim_classifier_result result{};
         check(dim_classifier_trainer_evaluate(get(), images.data(), labels.data(), n, &result,
-                                              confusion ? confusion->front().data() : nullptr));
+                                              confusion.empty() ? nullptr : confusion.data()));
         return result;
     }
 

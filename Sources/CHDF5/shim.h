@@ -3,6 +3,7 @@
 #define DIM_CHDF5_SHIM_H
 
 #include <hdf5.h>
+#include <stdint.h>
 #include <string.h>
 
 #if H5_VERSION_GE(1, 13, 0)
@@ -65,6 +66,52 @@ static inline void dim_h5_leave(dim_h5_host host) {
         H5Eset_auto2(H5E_DEFAULT, host.handler2, host.data);
     else if (host.kind == 1)
         H5Eset_auto1(host.handler1, host.data);
+}
+
+/* ---- Attributes -------------------------------------------------------------------------------------- */
+
+/* A conversion that changes nothing: the destination gets the bytes as they are stored. */
+static inline herr_t dim_h5_convert_nothing(hid_t source, hid_t target, H5T_cdata_t *data, size_t n, size_t stride,
+                                            size_t background, void *buffer, void *others, hid_t transfer) {
+    (void)source, (void)target, (void)data, (void)n, (void)stride, (void)background, (void)buffer, (void)others,
+        (void)transfer;
+    return 0;
+}
+
+/* What a scalar string of variable length is in the file: its length (4 bytes), the address of a global heap's collection
+ * (8), the index of an object in it (4); little-endian. `size` must be 16. */
+static inline herr_t dim_h5_read_stored_string(hid_t attribute, void *out, size_t size) {
+    static const char name[] = "libdim: strings as they are stored";
+    herr_t status = -1;
+    hid_t string = H5Aget_type(attribute), raw = H5Tcreate(H5T_OPAQUE, size);
+    if (string >= 0 && raw >= 0 &&
+        H5Tregister(H5T_PERS_SOFT, name, string, raw, dim_h5_convert_nothing) >= 0) {
+        status = H5Aread(attribute, raw, out);
+        if (H5Tunregister(H5T_PERS_SOFT, name, -1, -1, dim_h5_convert_nothing) < 0)
+            status = -1;
+    }
+    if (raw >= 0)
+        H5Tclose(raw);
+    if (string >= 0)
+        H5Tclose(string);
+    return status;
+}
+
+/* What is added to an address for a place in the file. Fails where addresses and sizes are not of 8 bytes. */
+static inline herr_t dim_h5_base_address(hid_t object, uint64_t *base) {
+    herr_t status = -1;
+    size_t addresses = 0, sizes = 0;
+    hsize_t block = 0;
+    hid_t file = H5Iget_file_id(object), creation = file >= 0 ? H5Fget_create_plist(file) : -1;
+    if (creation >= 0 && H5Pget_sizes(creation, &addresses, &sizes) >= 0 && addresses == 8 && sizes == 8 &&
+        H5Pget_userblock(creation, &block) >= 0)
+        status = 0;
+    *base = block;
+    if (creation >= 0)
+        H5Pclose(creation);
+    if (file >= 0)
+        H5Fclose(file);
+    return status;
 }
 
 /* ---- Groups and their links -------------------------------------------------------------------------- */

@@ -1,7 +1,9 @@
 import CDim
 import DimArchitecture
+import DimFiles
 import DimModel
 import DimRuntime
+import Glibc
 
 /// What a model's architecture says of its arrays and classes.
 
@@ -78,26 +80,30 @@ public func dim_model_set_class_names(
                 .sizeMismatch, "count is \(UInt(bitPattern: count)); expected 0 or \(classes), a name for each class")
         }
         let names = try nonNull(names, "names")
-        model.classNames = try (0..<count).map { try className(names[$0], "names[\($0)]") }
+        let texts = try (0..<count).map { try className(names[$0], "names[\($0)]") }
+        let bytes = ClassNames.json(texts).utf8.count
+        guard bytes <= FileLabels.mostNames else {
+            throw DimError(
+                .tooLarge,
+                "the names take \(bytes) bytes together; a weights file keeps at most \(FileLabels.mostNames)")
+        }
+        model.classNames = texts
     }
 }
 
-/// UTF-8 of 1 to 255 bytes without control characters.
 private func className(_ pointer: UnsafePointer<CChar>?, _ place: String) throws -> String {
     let pointer = try nonNull(pointer, place)
-    var length = 0
-    while length <= 255, pointer[length] != 0 { length += 1 }
-    guard (1...255).contains(length) else {
+    let length = strnlen(pointer, ClassNames.mostBytes + 1)
+    let bytes = UnsafeRawBufferPointer(start: pointer, count: min(length, ClassNames.mostBytes))
+    guard length <= ClassNames.mostBytes else {
         throw DimError(
-            .invalidArgument, "\(place) is \(length == 0 ? "empty" : "over 255 bytes long"); expected 1 to 255 bytes")
+            .invalidArgument,
+            "\(place) is over \(ClassNames.mostBytes) bytes long; expected 1 to \(ClassNames.mostBytes)")
     }
-    let bytes = UnsafeRawBufferPointer(start: pointer, count: length)
     guard let text = String(validating: bytes, as: UTF8.self) else {
         throw DimError(.invalidArgument, "\(place) is not UTF-8")
     }
-    guard !text.unicodeScalars.contains(where: { $0.value < 32 || (127..<160).contains($0.value) }) else {
-        throw DimError(.invalidArgument, "\(place) holds a control character")
-    }
+    if let fault = ClassNames.fault(text) { throw DimError(.invalidArgument, "\(place) \(fault)") }
     return text
 }
 

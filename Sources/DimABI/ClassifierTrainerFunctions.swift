@@ -114,21 +114,18 @@ public func dim_classifier_trainer_save(_ trainer: OpaquePointer!, _ path: Unsaf
 public func dim_classifier_trainer_resume(
     _ path: UnsafePointer<CChar>!, _ out: UnsafeMutablePointer<OpaquePointer?>!
 ) -> dim_status {
-    fallible {
-        let path = try filePath(path, "path")
-        let out = try nonNull(out, "out")
-        out.pointee = Handles.make(try Checkpoint.resumeClassifierTrainer(path: path, by: .here))
-    }
+    dim_classifier_trainer_resume_with(path, nil, out)
 }
 
-@_cdecl("dim_classifier_trainer_resume_untrusted") @implementation
-public func dim_classifier_trainer_resume_untrusted(
-    _ path: UnsafePointer<CChar>!, _ out: UnsafeMutablePointer<OpaquePointer?>!
+@_cdecl("dim_classifier_trainer_resume_with") @implementation
+public func dim_classifier_trainer_resume_with(
+    _ path: UnsafePointer<CChar>!, _ options: UnsafePointer<dim_open_options>!,
+    _ out: UnsafeMutablePointer<OpaquePointer?>!
 ) -> dim_status {
     fallible {
         let path = try filePath(path, "path")
         let out = try nonNull(out, "out")
-        out.pointee = Handles.make(try Checkpoint.resumeClassifierTrainer(path: path, by: .isolated))
+        out.pointee = Handles.make(try Checkpoint.resumeClassifierTrainer(path: path, OpenOptions.checkpoint(options)))
     }
 }
 

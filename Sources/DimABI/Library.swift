@@ -63,17 +63,6 @@ public func dim_num_threads() -> CInt {
     CInt(ThreadPool.shared.threads)
 }
 
-@_cdecl("dim_set_untrusted_timeout") @implementation
-public func dim_set_untrusted_timeout(_ seconds: Double) -> dim_status {
-    fallible {
-        guard seconds >= 0, seconds <= 86400 else {
-            throw DimError(
-                .invalidArgument, "the time for reading is \(seconds) s; expected 0 (60 s) to 86400 s")
-        }
-        WeightsFile.setIsolatedSeconds(seconds == 0 ? nil : seconds)
-    }
-}
-
 @_cdecl("dim_max_images") @implementation
 public func dim_max_images() -> Int {
     maximumImages

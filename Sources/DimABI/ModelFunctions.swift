@@ -13,37 +13,36 @@ public func dim_model_create(_ seed: UInt64, _ out: UnsafeMutablePointer<OpaqueP
 
 @_cdecl("dim_model_open") @implementation
 public func dim_model_open(_ path: UnsafePointer<CChar>!, _ out: UnsafeMutablePointer<OpaquePointer?>!) -> dim_status {
+    dim_model_open_with(path, nil, out)
+}
+
+@_cdecl("dim_model_open_with") @implementation
+public func dim_model_open_with(
+    _ path: UnsafePointer<CChar>!, _ options: UnsafePointer<dim_open_options>!,
+    _ out: UnsafeMutablePointer<OpaquePointer?>!
+) -> dim_status {
     fallible {
         let path = try filePath(path, "path")
         let out = try nonNull(out, "out")
-        out.pointee = Handles.make(Model(try WeightsFile.read(path: path)))
+        let open = try OpenOptions(options)
+        out.pointee = Handles.make(Model(try WeightsFile.read(path: path, open.expected, by: open.reader)))
     }
 }
 
 @_cdecl("dim_model_load") @implementation
 public func dim_model_load(_ model: OpaquePointer!, _ path: UnsafePointer<CChar>!) -> dim_status {
-    fallible {
-        let model: Model = try Handles.object(model, "model")
-        model.replace(try WeightsFile.read(path: try filePath(path, "path")))
-    }
+    dim_model_load_with(model, path, nil)
 }
 
-@_cdecl("dim_model_open_untrusted") @implementation
-public func dim_model_open_untrusted(
-    _ path: UnsafePointer<CChar>!, _ out: UnsafeMutablePointer<OpaquePointer?>!
+@_cdecl("dim_model_load_with") @implementation
+public func dim_model_load_with(
+    _ model: OpaquePointer!, _ path: UnsafePointer<CChar>!, _ options: UnsafePointer<dim_open_options>!
 ) -> dim_status {
     fallible {
-        let path = try filePath(path, "path")
-        let out = try nonNull(out, "out")
-        out.pointee = Handles.make(Model(try WeightsFile.read(path: path, by: .isolated)))
-    }
-}
-
-@_cdecl("dim_model_load_untrusted") @implementation
-public func dim_model_load_untrusted(_ model: OpaquePointer!, _ path: UnsafePointer<CChar>!) -> dim_status {
-    fallible {
         let model: Model = try Handles.object(model, "model")
-        model.replace(try WeightsFile.read(path: try filePath(path, "path"), by: .isolated))
+        let path = try filePath(path, "path")
+        let open = try OpenOptions(options, for: model)
+        model.replace(try WeightsFile.read(path: path, open.expected, by: open.reader))
     }
 }
 

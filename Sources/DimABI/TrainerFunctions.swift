@@ -162,21 +162,18 @@ public func dim_trainer_save(_ trainer: OpaquePointer!, _ path: UnsafePointer<CC
 public func dim_trainer_resume(_ path: UnsafePointer<CChar>!, _ out: UnsafeMutablePointer<OpaquePointer?>!)
     -> dim_status
 {
-    fallible {
-        let path = try filePath(path, "path")
-        let out = try nonNull(out, "out")
-        out.pointee = Handles.make(try Checkpoint.resumeTrainer(path: path, by: .here))
-    }
+    dim_trainer_resume_with(path, nil, out)
 }
 
-@_cdecl("dim_trainer_resume_untrusted") @implementation
-public func dim_trainer_resume_untrusted(_ path: UnsafePointer<CChar>!, _ out: UnsafeMutablePointer<OpaquePointer?>!)
-    -> dim_status
-{
+@_cdecl("dim_trainer_resume_with") @implementation
+public func dim_trainer_resume_with(
+    _ path: UnsafePointer<CChar>!, _ options: UnsafePointer<dim_open_options>!,
+    _ out: UnsafeMutablePointer<OpaquePointer?>!
+) -> dim_status {
     fallible {
         let path = try filePath(path, "path")
         let out = try nonNull(out, "out")
-        out.pointee = Handles.make(try Checkpoint.resumeTrainer(path: path, by: .isolated))
+        out.pointee = Handles.make(try Checkpoint.resumeTrainer(path: path, OpenOptions.checkpoint(options)))
     }
 }
 

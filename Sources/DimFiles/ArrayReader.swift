@@ -13,7 +13,7 @@ final class ArrayReader {
     /// Bytes that are read at once where the file does not say: a part of the L2 cache.
     private static let pieceBytes = 256 * 1024
 
-    private let file: InputFile
+    let file: InputFile
     private var stored = Scratch()
     private var decoded = Scratch()
 

@@ -16,9 +16,12 @@ struct Catalog {
 
     /// Wrappers, network, module, parameter: real files are not deeper. A group may contain itself.
     private static let deepest = 10
-    /// All parameters, and the same again several times, for what else people store.
-    private static let mostLinks = 2000
+    /// All parameters of the largest architecture (six networks of 64 layers), and the same again several times, for what
+    /// else people store.
+    private static let mostLinks = 10_000
 
+    /// nil for a group's entries.
+    private(set) var root: Handle?
     private(set) var entries: [Entry] = []
     /// The root's group `checkpoint`, which holds no weights.
     private(set) var checkpoint: Handle?
@@ -31,6 +34,7 @@ struct Catalog {
             problems.format("the root group is damaged (\(HDF5.lastReason))")
             return
         }
+        self.root = root
         attributes = max(0, Int(H5Aget_num_attrs(root.id)))
         walk(root, prefix: "", depth: 0, problems: &problems)
     }

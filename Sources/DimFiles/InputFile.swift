@@ -56,9 +56,6 @@ package final class InputFile {
         if head.starts(with: [0x80, 0x02]) || head.starts(with: [0x80, 0x04]) || head.starts(with: [0x80, 0x05]) {
             return "it is a Python pickle; \(InputFile.conversion)"
         }
-        if head[8] == UInt8(ascii: "{"), head[7] == 0 {
-            return "it looks like safetensors; \(InputFile.conversion)"
-        }
         return nil
     }
 

@@ -6,41 +6,73 @@ import Glibc
 /// A file from a stranger, as the host sees it: opened here, read in a process of its own (`IsolatedReader`), and copied from
 /// shared memory when that process is no more. Each value is copied first and checked then, as if it came from an enemy.
 struct IsolatedFile {
-    /// What a reader is told, as the arguments of its command.
+    /// What a reader is given, as the arguments of its command.
     struct Order {
-        static let ownVersion = "libdim isolated reader 1, \(SharedLayout.size(isCheckpoint: true)) bytes"
+        static let ownVersion =
+            "libdim isolated reader 2, \(SharedLayout(.notebook, isCheckpoint: true).size) bytes"
+        private static let weights = "weights"
 
         let version: String
         /// The checkpoint's kind; nil for weights.
         let kind: String?
         let seconds: Double
+        let expected: Expectation
         /// For messages: the file is open already.
         let path: FilePath
 
-        init(kind: String?, seconds: Double, path: FilePath) {
-            (version, self.kind, self.seconds, self.path) = (Order.ownVersion, kind, seconds, path)
+        init(kind: String?, seconds: Double, _ expected: Expectation, path: FilePath) {
+            (version, self.kind, self.seconds) = (Order.ownVersion, kind, seconds)
+            (self.expected, self.path) = (expected, path)
         }
 
         init?(_ arguments: [String]) {
-            guard arguments.count == 4, let seconds = Double(arguments[2]), (0...1e6).contains(seconds) else {
-                return nil
-            }
+            guard arguments.count == 6, let seconds = Double(arguments[2]), (0...1e6).contains(seconds),
+                let networks = UInt32(arguments[3])
+            else { return nil }
             version = arguments[0]
-            kind = arguments[1] == "weights" ? nil : arguments[1]
+            kind = arguments[1] == Order.weights ? nil : arguments[1]
             self.seconds = seconds
-            path = FilePath(arguments[3])
+            switch arguments[4] {
+            case "any": expected = Expectation(.any, networks: networks)
+            case "notebook": expected = Expectation(.notebookAlone, networks: networks)
+            default:
+                guard let architecture = try? Architecture.parse(Array(arguments[4].utf8)) else { return nil }
+                expected = Expectation(.exactly(architecture), networks: networks)
+            }
+            path = FilePath(arguments[5])
         }
 
-        var arguments: [String] { [version, kind ?? "weights", String(seconds), path.description] }
+        var arguments: [String] {
+            let architecture =
+                switch expected.architectures {
+                case .any: "any"
+                case .notebookAlone: "notebook"
+                case .exactly(let architecture): architecture.json
+                }
+            return [
+                version, kind ?? Order.weights, String(seconds), String(expected.networks), architecture,
+                path.description,
+            ]
+        }
+
+        /// What the shared memory has room for; nil where the file says what it is, and nothing more is read of it.
+        var layoutArchitecture: Architecture? {
+            switch expected.architectures {
+            case .any: nil
+            case .notebookAlone: .notebook
+            case .exactly(let architecture): architecture
+            }
+        }
     }
 
     static let defaultSeconds = 60.0
-    /// How long a reader may take.
-    static let seconds = Guarded<Double>(defaultSeconds)
 
     private let path: FilePath
     private let shared: Descriptor
-    let report: Report
+    private let layout: SharedLayout
+    /// Of the weights.
+    let architecture: Architecture
+    private let report: Report
 
     private final class Descriptor {
         let number: Int32
@@ -48,18 +80,39 @@ struct IsolatedFile {
         deinit { close(number) }
     }
 
-    /// Runs the reader. Throws what the reader found wrong with the file, or how it ended.
-    init(path: FilePath, kind: String?) throws {
-        self.path = path
+    /// Runs the reader: twice where any architecture will do, first to learn which it is. `seconds`: how long it may take.
+    /// Throws what the reader found wrong with the file, or how it ended.
+    init(path: FilePath, kind: String?, _ expected: Expectation, seconds: Double?) throws {
         let input = try InputFile(path: path)
-        let size = SharedLayout.size(isCheckpoint: kind != nil)
+        let seconds = seconds ?? IsolatedFile.defaultSeconds
+        guard case .any = expected.architectures else {
+            try self.init(input, Order(kind: kind, seconds: seconds, expected, path: path))
+            return
+        }
+        let first = try IsolatedFile(input, Order(kind: nil, seconds: seconds, expected, path: path))
+        // Deflate makes at most 1,032 bytes of one, and a float of 16 bits two.
+        let bytes = first.architecture.parameters.reduce(0) { $0 + $1.bytes }
+        guard bytes / (2 * 1032) <= input.size else {
+            throw DimError(
+                .fileContent,
+                "\(path): its architecture has \(bytes) bytes of weights, more than a file of \(input.size) bytes can hold"
+            )
+        }
+        let second = Expectation(.exactly(first.architecture), networks: expected.networks)
+        try self.init(input, Order(kind: kind, seconds: seconds, second, path: path))
+    }
+
+    private init(_ input: InputFile, _ order: Order) throws {
+        let path = order.path
+        self.path = path
+        layout = SharedLayout(order.layoutArchitecture, isCheckpoint: order.kind != nil)
+        let size = layout.size
         let made = withoutSizeSignal { () -> (number: Int32, failure: Int32) in
             let number = dim_isolation_make_shared(size)
             return (number, errno)
         }
         guard made.number >= 0 else { throw IsolatedFile.notStarted(path, made.failure) }
         shared = Descriptor(made.number)
-        let order = Order(kind: kind, seconds: IsolatedFile.seconds.withLock { $0 }, path: path)
         let end = try IsolatedFile.run(order, input, shared)
 
         var scratch = Scratch()
@@ -69,7 +122,16 @@ struct IsolatedFile {
         if let error = IsolatedFile.failure(end, report, order) { throw error }
         guard let report, report.state == .done else { throw IsolatedFile.misbehaved(path, "left no report") }
         guard report.status == 0 else { throw IsolatedFile.reported(report, path) }
+        architecture = try IsolatedFile.described(report, order)
         self.report = report
+    }
+
+    /// The architecture that the reader reports, parsed and compared anew.
+    private static func described(_ report: Report, _ order: Order) throws -> Architecture {
+        guard report.message.count <= Limits.bytes, let found = try? Architecture.parse(report.message) else {
+            throw misbehaved(order.path, "gave a description that is none")
+        }
+        return try order.expected.accepted(found, "its description", order.path)
     }
 
     private static func run(_ order: Order, _ input: InputFile, _ shared: Descriptor) throws -> dim_isolation_end {
@@ -119,7 +181,7 @@ struct IsolatedFile {
             return DimError(
                 .fileFormat,
                 "\(path): not read within \(order.seconds) s, the isolated reader was ended: the file is made to do harm, "
-                    + "or the machine is very slow; dim_set_untrusted_timeout sets another limit")
+                    + "or the machine is very slow; `timeout` sets another limit")
         }
         if end.signal == SIGKILL {
             return DimError(
@@ -176,7 +238,7 @@ struct IsolatedFile {
     // MARK: What it read
 
     func networks() throws -> [Network] {
-        let found = Schema.networks.filter { report.networks & $0.rawValue != 0 }
+        let found = architecture.networks.filter { report.networks & $0.rawValue != 0 }
         guard !found.isEmpty, found.reduce(0, { $0 | $1.rawValue }) == report.networks else {
             throw IsolatedFile.misbehaved(path, "gave networks that there are not")
         }
@@ -185,11 +247,11 @@ struct IsolatedFile {
 
     /// Fills the floats that `place` names; returns the counters.
     func weights(_ networks: [Network], place: WeightsReader.Place) throws -> WeightsReader.Result {
-        let specs = Schema.parameters(of: networks)
+        let specs = networks.flatMap(architecture.parameters(of:))
         let places = try place(networks, specs)
         var counters = [Int64](repeating: 0, count: specs.count)
         for (index, spec) in specs.enumerated() {
-            let offset = SharedLayout.slot(spec)
+            let offset = layout.slot(spec)
             if let floats = places[index] {
                 try copy(offset, into: floats, bytes: spec.bytes)
                 guard ParameterRules.fault(spec, floats) == nil
@@ -200,17 +262,34 @@ struct IsolatedFile {
                 else { throw IsolatedFile.misbehaved(path, "gave a negative counter") }
             }
         }
-        return WeightsReader.Result(networks: networks, counters: counters)
+        return WeightsReader.Result(
+            architecture: architecture, networks: networks, counters: counters, classNames: try classNames(networks))
+    }
+
+    private func classNames(_ networks: [Network]) throws -> [String] {
+        guard layout.names > 0, networks.contains(.classifier) else { return [] }
+        var length: UInt64 = 0
+        try copy(layout.names, into: &length, bytes: 8)
+        guard length > 0 else { return [] }
+        let refused = IsolatedFile.misbehaved(path, "gave names of classes that it had to refuse")
+        guard length <= UInt64(layout.mostNames) else { throw refused }
+        var text = [UInt8](repeating: 0, count: Int(length))
+        try copy(layout.names + 8, into: &text, bytes: text.count)
+        guard let names = try? FileLabels.names(text), names.count == architecture.classifier?.classes else {
+            throw refused
+        }
+        return names
     }
 
     func arrays(_ networks: [Network], _ checkpoint: CheckpointArrays) throws -> [String: NamedArray] {
-        let header = try arrays(checkpoint.header)
-        let specs = try checkpoint.header + checkpoint.others(networks, header)
+        var specs = checkpoint.header
+        specs += try checkpoint.details(arrays(specs))
+        specs += try checkpoint.others(architecture, networks, arrays(specs))
         return try arrays(specs)
     }
 
     private func arrays(_ specs: [ArraySpec]) throws -> [String: NamedArray] {
-        guard let places = SharedLayout.places(of: specs) else {
+        guard let places = layout.places(of: specs) else {
             throw DimError(.internal, "\(path): the checkpoint's arrays do not fit the shared memory")
         }
         var arrays: [String: NamedArray] = [:]

@@ -16,8 +16,8 @@ package enum IsolatedReader {
         case noLimits = 4
     }
 
-    /// Beyond the shared memory: program, libraries, and decoding the largest array, stored as one chunk of float64.
-    private static let working = 512 << 20
+    /// Beyond the shared memory: program, libraries, names of many classes.
+    private static let working = 448 << 20
 
     /// `arguments`: the program, then those of `IsolatedFile.Order`. `checkpoints` knows a checkpoint's arrays by its kind.
     package static func main(
@@ -28,22 +28,25 @@ package enum IsolatedReader {
         let checkpoint = order.kind.flatMap { checkpoints($0, order.path) }
         guard (checkpoint == nil) == (order.kind == nil) else { return ExitStatus.otherVersion.rawValue }
 
-        let size = SharedLayout.size(isCheckpoint: checkpoint != nil)
-        let mapped = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_SHARED, Int32(DIM_ISOLATION_SHARED), 0)
+        let layout = SharedLayout(order.layoutArchitecture, isCheckpoint: checkpoint != nil)
+        let mapped = mmap(nil, layout.size, PROT_READ | PROT_WRITE, MAP_SHARED, Int32(DIM_ISOLATION_SHARED), 0)
         guard let memory = mapped, memory != MAP_FAILED else { return ExitStatus.outOfMemory.rawValue }
         // What the filter forbids is done before: libhdf5 and the Swift runtime look around when they start.
         guard HDF5.version != "unknown",
             let input = try? InputFile(descriptor: Int32(DIM_ISOLATION_INPUT), path: order.path),
             (try? HDF5.exclusively { FileDriver(descriptor: input.descriptor, size: input.size) != nil }) == true
         else { return ExitStatus.usage.rawValue }
-        let moments = checkpoint == nil ? 0 : SharedLayout.checkpointBytes
-        guard dim_isolation_confine(size + moments + working, UInt32(order.seconds.rounded(.up))) == 0
+        // Decoding the largest array, stored as one chunk of float64, takes memory, too.
+        let bytes = layout.size + layout.checkpointBytes + 4 * layout.largest + working
+        guard dim_isolation_confine(bytes, UInt32(order.seconds.rounded(.up))) == 0
         else { return ExitStatus.noLimits.rawValue }
         var report = Report()
         report.state = .confined
         report.store(in: memory)
         do {
-            report.networks = try read(input, checkpoint, into: memory)
+            let (architecture, networks) = try read(input, order.expected, checkpoint, layout, into: memory)
+            report.networks = networks
+            report.message = Array(architecture.json.utf8)
         } catch let error as DimError {
             report.status = error.code.rawValue
             report.message = Array(error.message.utf8)
@@ -57,12 +60,14 @@ package enum IsolatedReader {
     }
 
     private static func read(
-        _ input: InputFile, _ checkpoint: CheckpointArrays?, into memory: UnsafeMutableRawPointer
-    ) throws -> UInt32 {
+        _ input: InputFile, _ expected: Expectation, _ checkpoint: CheckpointArrays?, _ layout: SharedLayout,
+        into memory: UnsafeMutableRawPointer
+    ) throws -> (Architecture, networks: UInt32) {
+        if case .any = expected.architectures { return (try WeightsReader.describe(input, expected), 0) }
         let place: WeightsReader.Place = { _, specs in
             specs.map { spec in
                 spec.isInteger
-                    ? nil : (memory + SharedLayout.slot(spec)).bindMemory(to: Float.self, capacity: spec.count)
+                    ? nil : (memory + layout.slot(spec)).bindMemory(to: Float.self, capacity: spec.count)
             }
         }
         let result: WeightsReader.Result
@@ -70,23 +75,34 @@ package enum IsolatedReader {
             var specs: [ArraySpec] = []
             let arrays: [String: NamedArray]
             (result, arrays) = try WeightsReader.readCheckpoint(
-                input, header: checkpoint.header,
-                arrays: { networks, header in
-                    let others = try checkpoint.others(networks, header)
-                    specs = checkpoint.header + others
+                input, expected,
+                CheckpointArrays(header: checkpoint.header) { header in
+                    specs = checkpoint.header + (try checkpoint.details(header))
+                    return Array(specs[checkpoint.header.count...])
+                } others: { architecture, networks, header in
+                    let others = try checkpoint.others(architecture, networks, header)
+                    specs += others
                     return others
                 }, place: place)
-            guard let places = SharedLayout.places(of: specs) else {
+            guard let places = layout.places(of: specs) else {
                 throw DimError(.internal, "\(input.path): the checkpoint's arrays do not fit the shared memory")
             }
             for (spec, place) in zip(specs, places) { arrays[spec.name]?.store(at: memory + place.offset) }
         } else {
-            result = try WeightsReader.read(input, place: place)
+            result = try WeightsReader.read(input, expected, place: place)
         }
-        for (spec, counter) in zip(Schema.parameters(of: result.networks), result.counters) where spec.isInteger {
-            memory.storeBytes(of: counter, toByteOffset: SharedLayout.slot(spec), as: Int64.self)
+        let specs = result.networks.flatMap(result.architecture.parameters(of:))
+        for (spec, counter) in zip(specs, result.counters) where spec.isInteger {
+            memory.storeBytes(of: counter, toByteOffset: layout.slot(spec), as: Int64.self)
         }
-        return result.networks.reduce(0) { $0 | $1.rawValue }
+        if layout.names > 0, !result.classNames.isEmpty {
+            let text = ClassNames.json(result.classNames)
+            guard text.utf8.count <= layout.mostNames else {
+                throw DimError(.fileContent, "\(input.path): the names of its classes are too long together")
+            }
+            NamedArray.text(text).store(at: memory + layout.names)
+        }
+        return (result.architecture, result.networks.reduce(0) { $0 | $1.rawValue })
     }
 }
 

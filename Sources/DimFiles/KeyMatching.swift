@@ -11,7 +11,9 @@ struct KeyMatching {
     }
 
     private(set) var networks: [Network] = []
-    /// For each of `Schema.parameters(of: networks)` the index of its candidate; nil for a missing counter.
+    /// The parameters of `networks`, in state_dict order.
+    private(set) var specs: [ParameterSpec] = []
+    /// For each of `specs` the index of its candidate; nil for a missing counter.
     private(set) var assignment: [Int?] = []
 
     /// Put before every key by DataParallel, torch.compile, and habits of saving.
@@ -21,25 +23,25 @@ struct KeyMatching {
 
     private static let leaves: Set<String> = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]
     private static let kerasLeaves: Set<String> = ["kernel", "gamma", "beta", "moving_mean", "moving_variance"]
-    private static let modules = Set(Schema.all.map { String($0.key.prefix { $0 != "." }) })
-    private static let bareKeys = Set(Schema.all.map(\.key))
-    private static let index = Dictionary(uniqueKeysWithValues: Schema.all.enumerated().map { ($1.name, $0) })
 
+    private let names: ParameterNames
     private let candidates: [Candidate]
-    /// Candidates by index into `Schema.all`.
+    /// Candidates by index into `names.specs`.
     private var claims: [Int: Int] = [:]
 
-    init(_ candidates: [Candidate], problems: inout Problems) {
+    init(_ candidates: [Candidate], _ names: ParameterNames, problems: inout Problems) {
         self.candidates = candidates
+        self.names = names
         var bare: [(key: String, candidate: Int)] = []
         for (index, candidate) in candidates.enumerated() {
             sort(candidate.name, index, bare: &bare, problems: &problems)
         }
         if !bare.isEmpty { placeBare(bare, problems: &problems) }
-        networks = Schema.networks.filter { network in claims.keys.contains { Schema.all[$0].network == network } }
+        networks = names.wanted.filter { network in claims.keys.contains { names.specs[$0].network == network } }
         if networks.isEmpty && problems.isEmpty { problems.content(nothingFound()) }
-        for spec in Schema.parameters(of: networks) {
-            let claim = claims[KeyMatching.index[spec.name]!]
+        specs = networks.flatMap(names.specs(of:))
+        for spec in specs {
+            let claim = claims[names.find(spec.name)!]
             assignment.append(claim)
             if let claim {
                 checkShape(candidates[claim], spec, problems: &problems)
@@ -55,7 +57,7 @@ struct KeyMatching {
     private static func tokens(of name: String) -> [String] {
         var tokens = name.split(omittingEmptySubsequences: false) { $0 == "." || $0 == "/" }.map(String.init)
         while tokens.count > 1, wrappers.contains(tokens[0]) { tokens.removeFirst() }
-        if tokens.count > 1, Schema.networks.contains(where: { $0.prefix == tokens[0] }) {
+        if tokens.count > 1, ParameterNames.prefixes.contains(tokens[0]) {
             while tokens.count > 2, innerWrappers.contains(tokens[1]) { tokens.remove(at: 1) }
         }
         return tokens
@@ -66,11 +68,11 @@ struct KeyMatching {
     ) {
         let tokens = KeyMatching.tokens(of: name)
         let key = tokens.joined(separator: ".")
-        if let spec = KeyMatching.index[key] {
+        if let spec = names.find(key) {
             claim(spec, candidate, problems: &problems)
-        } else if KeyMatching.bareKeys.contains(key) {
+        } else if names.bareKeys.contains(key) {
             bare.append((key, candidate))
-        } else if let advice = KeyMatching.similarity(tokens) {
+        } else if !names.isLeftOut(tokens[0]), let advice = similarity(tokens) {
             problems.content("\(printable(name)): found \(candidates[candidate].text), but \(advice)")
         }
     }
@@ -78,7 +80,7 @@ struct KeyMatching {
     private mutating func claim(_ spec: Int, _ candidate: Int, problems: inout Problems) {
         if let other = claims[spec] {
             problems.content(
-                "\(Schema.all[spec].name): there twice, as \(printable(candidates[other].name)) and as "
+                "\(names.specs[spec].name): there twice, as \(printable(candidates[other].name)) and as "
                     + "\(printable(candidates[candidate].name)); keep one")
         }
         claims[spec] = candidate
@@ -86,30 +88,33 @@ struct KeyMatching {
 
     /// Why a name that is no parameter's is refused all the same: it looks as if it meant one. nil for names that have
     /// nothing to do with a state_dict ("epoch", "loss/train"), which are left alone.
-    private static func similarity(_ tokens: [String]) -> String? {
+    private func similarity(_ tokens: [String]) -> String? {
         let leaf = String(tokens.last!.prefix { $0 != ":" })
-        if kerasLeaves.contains(leaf) {
+        if KeyMatching.kerasLeaves.contains(leaf) {
             return "that is Keras's way of naming; save PyTorch's state_dict, in PyTorch's names and axes"
         }
-        if Schema.networks.contains(where: { $0.prefix == tokens[0] }) {
+        if ParameterNames.prefixes.contains(tokens[0]) {
             if tokens.count == 1 { return "\(tokens[0]) is a network: expected one dataset per parameter, not a blob" }
+            guard names.wanted.contains(where: { $0.prefix == tokens[0] }) else {
+                return "the architecture has no \(tokens[0])"
+            }
             return "\(tokens[0]) has no such parameter" + suggestion(tokens)
         }
-        if wrappers.contains(tokens[0]) {
+        if KeyMatching.wrappers.contains(tokens[0]) {
             return "expected one dataset per parameter, not a blob; save each entry of the state_dict"
         }
-        if leaves.contains(leaf) || tokens.contains(where: modules.contains) {
+        if KeyMatching.leaves.contains(leaf) || tokens.contains(where: names.modules.contains) {
             return "no network has such a parameter" + suggestion(tokens)
         }
         return nil
     }
 
-    private static func suggestion(_ tokens: [String]) -> String {
+    private func suggestion(_ tokens: [String]) -> String {
         let key = tokens.joined(separator: ".")
         // A name of kilobytes is no slip of the keyboard.
         guard key.utf8.count <= 64 else { return "; remove it" }
-        let names = Schema.all.map(\.name) + bareKeys.sorted()
-        let near = names.map { ($0, distance(key, $0)) }.min { $0.1 < $1.1 }
+        let known = names.specs.map(\.name) + names.bareKeys.sorted()
+        let near = known.map { ($0, KeyMatching.distance(key, $0)) }.min { $0.1 < $1.1 }
         if let near, near.1 <= 3 { return "; did you mean \(near.0)?" }
         return "; remove it, or keep what is not weights under other names"
     }
@@ -137,7 +142,7 @@ struct KeyMatching {
     private mutating func placeBare(_ bare: [(key: String, candidate: Int)], problems: inout Problems) {
         let keys = Set(bare.map(\.key))
         func score(_ network: Network) -> (exact: Int, fitting: Int, named: Int) {
-            let specs = Schema.parameters(of: network)
+            let specs = names.specs(of: network)
             let byKey = Dictionary(uniqueKeysWithValues: specs.map { ($0.key, $0) })
             let required = Set(specs.filter { !$0.isInteger }.map(\.key))
             let isExact = required.isSubset(of: keys) && keys.isSubset(of: byKey.keys)
@@ -145,7 +150,7 @@ struct KeyMatching {
             let fitting = named.filter { KeyMatching.fits(candidates[$0.candidate].shape, byKey[$0.key]!) }
             return (isExact ? 1 : 0, fitting.count, named.count)
         }
-        let scores = Schema.networks.map { ($0, score($0)) }
+        let scores = names.wanted.map { ($0, score($0)) }
         let best = scores.map(\.1).max { $0 < $1 }!
         let winners = scores.filter { $0.1 == best }.map(\.0)
         guard winners.count == 1 else {
@@ -158,7 +163,7 @@ struct KeyMatching {
         }
         let network = winners[0]
         for (key, candidate) in bare {
-            if let spec = KeyMatching.index[network.prefix + "." + key] {
+            if let spec = names.find(network.prefix + "." + key) {
                 claim(spec, candidate, problems: &problems)
             } else {
                 problems.content(
@@ -188,9 +193,10 @@ struct KeyMatching {
     }
 
     private func nothingFound() -> String {
-        let names = candidates.prefix(5).map { printable($0.name) }.joined(separator: ", ")
-        let found = candidates.isEmpty ? "no datasets" : "\(names)\(candidates.count > 5 ? ", ..." : "")"
-        return "no weights found. Expected datasets named as encoder.c0.weight; found \(found)"
+        let shown = candidates.prefix(5).map { printable($0.name) }.joined(separator: ", ")
+        let found = candidates.isEmpty ? "no datasets" : "\(shown)\(candidates.count > 5 ? ", ..." : "")"
+        return
+            "no weights found. Expected datasets named as \(names.specs.first?.name ?? "encoder.c0.weight"); found \(found)"
     }
 }
 

@@ -48,15 +48,22 @@ package struct ArraySpec {
 
 /// What a checkpoint of one kind holds beside the weights.
 package struct CheckpointArrays {
-    package typealias Others = (_ networks: [Network], _ header: [String: NamedArray]) throws -> [ArraySpec]
+    package typealias Others =
+        (_ architecture: Architecture, _ networks: [Network], _ header: [String: NamedArray]) throws -> [ArraySpec]
 
     /// What has to be known before the rest can be named.
     package let header: [ArraySpec]
-    /// The rest, for the networks and the header found; throws where these do not do.
+    /// What else has to be, for the header found; throws where that does not do.
+    package let details: (_ header: [String: NamedArray]) throws -> [ArraySpec]
+    /// The rest, for the networks, the header and the details found; throws where these do not do.
     package let others: Others
 
-    package init(header: [ArraySpec], others: @escaping Others) {
+    package init(
+        header: [ArraySpec], details: @escaping (_ header: [String: NamedArray]) throws -> [ArraySpec] = { _ in [] },
+        others: @escaping Others
+    ) {
         self.header = header
+        self.details = details
         self.others = others
     }
 }

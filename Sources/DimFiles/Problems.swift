@@ -6,7 +6,7 @@ struct Problems {
     private static let shown = 40
 
     private var lines: [String] = []
-    private var count = 0
+    private(set) var count = 0
     private var isFormat = false
 
     var isEmpty: Bool { count == 0 }

@@ -3,45 +3,60 @@ import CIsolation
 import DimRuntime
 import Glibc
 
-/// Where things lie in the memory that a host shares with its isolated reader: a report, a slot for each parameter of the
-/// schema, and room for a checkpoint's arrays, one behind the other in the order of their specs. Both sides compute the
-/// places from the schema; nothing in the memory says where anything is or how long.
+/// Where things lie in the memory that a host shares with its isolated reader: a report, a slot for each parameter of an
+/// architecture, the names of its classes, and room for a checkpoint's arrays, one behind the other in the order of their
+/// specs. Both sides compute the places from the architecture; nothing in the memory says where anything is or how long.
 struct SharedLayout {
     /// Bytes at the start: `Report`.
     static let report = 64 * 1024
     private static let alignment = 64
 
-    /// Offsets of the slots, in the order of `Schema.all`.
-    private static let slots: [Int] = {
-        var next = report
-        return Schema.all.map { spec in
-            defer { next = aligned(next + spec.bytes) }
-            return next
-        }
-    }()
-    private static let index = Dictionary(uniqueKeysWithValues: Schema.all.enumerated().map { ($1.name, $0) })
-    private static let arrays = aligned(slots.last! + Schema.all.last!.bytes)
-
-    /// The moments of all trainable parameters, and some for what is small.
-    static let checkpointBytes =
-        2 * 4 * Schema.all.filter(\.isTrainable).reduce(0) { $0 + $1.count } + 256 * 1024
-
     /// Of the whole memory, in pages of any size.
-    static func size(isCheckpoint: Bool) -> Int {
-        let bytes = arrays + (isCheckpoint ? checkpointBytes : 0)
-        return (bytes + 0xffff) / 0x10000 * 0x10000
+    let size: Int
+    /// The moments of all trainable parameters, and some for what is small; 0 for weights alone.
+    let checkpointBytes: Int
+    /// Bytes of the largest parameter.
+    let largest: Int
+    /// Where the names of the classes are: a length of 8 bytes, and a text of at most `mostNames`. 0 for none.
+    let names: Int
+    let mostNames: Int
+
+    /// Offsets of the slots, by the parameters' names.
+    private let slots: [String: Int]
+    private let arrays: Int
+
+    /// architecture: nil where nothing is read but what the file says of itself.
+    init(_ architecture: Architecture?, isCheckpoint: Bool) {
+        let specs = architecture?.parameters ?? []
+        var slots: [String: Int] = [:]
+        var next = SharedLayout.report
+        for spec in specs {
+            slots[spec.name] = next
+            next = SharedLayout.aligned(next + spec.bytes)
+        }
+        self.slots = slots
+        largest = specs.map(\.bytes).max() ?? 0
+        let classes = architecture?.classifier?.classes ?? 0
+        // A character may be escaped by another one; quotes and a comma come to each name.
+        mostNames = min(FileLabels.mostNames, classes * (2 * ClassNames.mostBytes + 3) + 2)
+        names = classes == 0 ? 0 : next
+        if classes > 0 { next = SharedLayout.aligned(next + 8 + mostNames) }
+        arrays = next
+        let moments = specs.filter(\.isTrainable).reduce(0) { $0 + $1.count }
+        checkpointBytes = isCheckpoint && architecture != nil ? 2 * 4 * moments + 256 * 1024 : 0
+        size = (arrays + checkpointBytes + 0xffff) / 0x10000 * 0x10000
     }
 
-    static func slot(_ spec: ParameterSpec) -> Int { slots[index[spec.name]!] }
+    func slot(_ spec: ParameterSpec) -> Int { slots[spec.name]! }
 
     /// Offset and bytes of each array. nil where they do not fit.
-    static func places(of specs: [ArraySpec]) -> [(offset: Int, bytes: Int)]? {
+    func places(of specs: [ArraySpec]) -> [(offset: Int, bytes: Int)]? {
         var next = arrays
         let places = specs.map { spec in
-            defer { next = aligned(next + spec.sharedBytes) }
+            defer { next = SharedLayout.aligned(next + spec.sharedBytes) }
             return (offset: next, bytes: spec.sharedBytes)
         }
-        return next <= size(isCheckpoint: true) ? places : nil
+        return next <= size ? places : nil
     }
 
     private static func aligned(_ offset: Int) -> Int { (offset + alignment - 1) / alignment * alignment }
@@ -69,6 +84,7 @@ struct Report {
     var status: UInt32 = 0
     /// The mask of those found.
     var networks: UInt32 = 0
+    /// What went wrong; else the architecture's description.
     var message: [UInt8] = []
 
     private static let head = 16

@@ -2,7 +2,8 @@ import DimArchitecture
 import DimRuntime
 import Glibc
 
-/// Weights and checkpoints in HDF5 files. What is accepted and refused, and why: docs/hdf5.md.
+/// Weights in HDF5 and safetensors files, checkpoints in HDF5 files. What is accepted and refused, and why: docs/hdf5.md and
+/// docs/safetensors.md.
 package enum WeightsFile {
     /// The version of libhdf5 that is in use.
     package static var libraryVersion: String { HDF5.version }
@@ -10,22 +11,21 @@ package enum WeightsFile {
     /// Who reads: this process, or an isolated one that a hostile file may take down without harm.
     package enum Reader {
         case here
-        case isolated
+        /// seconds: how long it may take; nil for what it is by default.
+        case isolated(seconds: Double? = nil)
     }
 
-    /// How long an isolated reader may take; nil for what it is by default.
-    package static func setIsolatedSeconds(_ seconds: Double?) {
-        IsolatedFile.seconds.withLock { $0 = seconds ?? IsolatedFile.defaultSeconds }
-    }
-
-    /// Reads all networks that the file holds. Throws `.io`, `.fileFormat`, `.fileContent` or `.outOfMemory`.
-    package static func read(path: FilePath, by reader: Reader = .here) throws -> StateDict {
+    /// Reads all networks that the file holds, and that are expected. Throws `.io`, `.fileFormat`, `.fileContent` or
+    /// `.outOfMemory`.
+    package static func read(
+        path: FilePath, _ expected: Expectation = Expectation(.notebookAlone), by reader: Reader = .here
+    ) throws -> StateDict {
         let memory = Memory()
         switch reader {
         case .here:
-            return memory.stateDict(try WeightsReader.read(InputFile(path: path), place: memory.place))
-        case .isolated:
-            let file = try IsolatedFile(path: path, kind: nil)
+            return memory.stateDict(try WeightsReader.read(InputFile(path: path), expected, place: memory.place))
+        case .isolated(let seconds):
+            let file = try IsolatedFile(path: path, kind: nil, expected, seconds: seconds)
             return memory.stateDict(try file.weights(file.networks(), place: memory.place))
         }
     }
@@ -33,16 +33,17 @@ package enum WeightsFile {
     /// Reads a file that `write` made with `extra`: weights, and exactly those arrays that `arrays` names. `kind` is what an
     /// isolated reader finds `arrays` by. Throws as `read`.
     package static func readCheckpoint(
-        path: FilePath, kind: String, arrays: CheckpointArrays, by reader: Reader = .here
+        path: FilePath, kind: String, arrays: CheckpointArrays,
+        _ expected: Expectation = Expectation(.notebookAlone), by reader: Reader = .here
     ) throws -> (StateDict, [String: NamedArray]) {
         let memory = Memory()
         switch reader {
         case .here:
             let (result, extra) = try WeightsReader.readCheckpoint(
-                InputFile(path: path), header: arrays.header, arrays: arrays.others, place: memory.place)
+                InputFile(path: path), expected, arrays, place: memory.place)
             return (memory.stateDict(result), extra)
-        case .isolated:
-            let file = try IsolatedFile(path: path, kind: kind)
+        case .isolated(let seconds):
+            let file = try IsolatedFile(path: path, kind: kind, expected, seconds: seconds)
             let networks = try file.networks()
             let extra = try file.arrays(networks, arrays)
             return (memory.stateDict(try file.weights(networks, place: memory.place)), extra)
@@ -56,6 +57,20 @@ package enum WeightsFile {
         try AtomicFile.write(path: path) { descriptor in
             try withoutSizeSignal {
                 try WeightsWriter.write(state, extra: extra, to: descriptor, path: path)
+            }
+        }
+    }
+
+    /// Writes weights as safetensors, atomically as `write`; `metadata` stands in the file's header, beside architecture and
+    /// names of classes. Throws as `write`, and `.tooLarge` where the header would be larger than one that is read.
+    package static func writeSafetensors(
+        _ state: StateDict, path: FilePath, metadata: [String: String] = [:]
+    ) throws {
+        var metadata = metadata
+        for label in FileLabels.texts(state) { metadata[label.name] = label.text }
+        try AtomicFile.write(path: path) { descriptor in
+            try withoutSizeSignal {
+                try SafetensorsWriter.write(state, metadata: metadata, to: descriptor, path: path)
             }
         }
     }
@@ -84,7 +99,8 @@ package enum WeightsFile {
             let values = zip(buffers, result.counters).map { buffer, counter in
                 buffer.map(ParameterValue.floats) ?? .counter(counter)
             }
-            return StateDict(networks: result.networks, values: values)
+            return StateDict(
+                result.architecture, networks: result.networks, values: values, classNames: result.classNames)
         }
     }
 }

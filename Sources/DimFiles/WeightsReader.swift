@@ -9,9 +9,12 @@ package struct WeightsReader {
     package typealias Place = (_ networks: [Network], [ParameterSpec]) throws -> [UnsafeMutablePointer<Float>?]
 
     package struct Result {
+        package let architecture: Architecture
         package let networks: [Network]
-        /// In the order of the schema's parameters; 0 for those that are not counters.
+        /// In the order of the architecture's parameters; 0 for those that are not counters.
         package let counters: [Int64]
+        /// Of the classifier's classes; empty where the file names none.
+        package let classNames: [String]
     }
 
     private let input: InputFile
@@ -23,34 +26,60 @@ package struct WeightsReader {
     }
 
     /// Reads weights alone; a checkpoint's other data is not looked at.
-    package static func read(_ input: InputFile, place: Place) throws -> Result {
-        try WeightsReader(input).withFile { file, reader in
-            var problems = Problems()
-            let catalog = Catalog(file: file, problems: &problems)
-            try problems.throwIfAny(path: input.path)
-            return try reader.readWeights(catalog, place: place)
+    package static func read(_ input: InputFile, _ expected: Expectation, place: Place) throws -> Result {
+        if SafetensorsHeader.isLikely(input) {
+            var reader = try SafetensorsReader(input)
+            return try reader.readWeights(path: input.path, expected, place: place)
         }
+        return try WeightsReader(input).withFile { file, reader in
+            var source = try reader.arrays(of: file).0
+            return try source.readWeights(path: input.path, expected, place: place)
+        }
+    }
+
+    /// The architecture of the file's weights, of which no value is read.
+    package static func describe(_ input: InputFile, _ expected: Expectation) throws -> Architecture {
+        if SafetensorsHeader.isLikely(input) {
+            var reader = try SafetensorsReader(input)
+            return try reader.resolve(path: input.path, expected).0
+        }
+        return try WeightsReader(input).withFile { file, reader in
+            var source = try reader.arrays(of: file).0
+            return try source.resolve(path: input.path, expected).0
+        }
+    }
+
+    private func arrays(of file: Handle) throws -> (StoredArrays, Catalog) {
+        var problems = Problems()
+        let catalog = Catalog(file: file, problems: &problems)
+        try problems.throwIfAny(path: input.path)
+        return (StoredArrays(catalog, reader), catalog)
     }
 
     /// Reads weights and the arrays of the checkpoint's group: exactly those that `arrays` names for the networks found.
     package static func readCheckpoint(
-        _ input: InputFile, header: [ArraySpec],
-        arrays: (_ networks: [Network], _ header: [String: NamedArray]) throws -> [ArraySpec], place: Place
+        _ input: InputFile, _ expected: Expectation, _ checkpoint: CheckpointArrays, place: Place
     ) throws -> (Result, [String: NamedArray]) {
-        try WeightsReader(input).withFile { file, reader in
-            var problems = Problems()
-            let catalog = Catalog(file: file, problems: &problems)
-            try problems.throwIfAny(path: input.path)
+        guard !SafetensorsHeader.isLikely(input) else {
+            throw DimError(
+                .fileContent,
+                "\(input.path): no checkpoint: expected an HDF5 file that a trainer saved, found safetensors, which holds "
+                    + "weights alone; open it as a model")
+        }
+        return try WeightsReader(input).withFile { file, reader in
+            var (source, catalog) = try reader.arrays(of: file)
             guard let group = catalog.checkpoint else {
                 throw DimError(
                     .fileContent,
                     "\(input.path): no checkpoint: it has no group /\(Catalog.checkpointGroup), "
                         + "which a trainer's save makes; its weights alone can be opened as a model")
             }
-            let first = try reader.readArrays(group, specs: header, amongOthers: true)
-            let result = try reader.readWeights(catalog, place: place)
-            let rest = try reader.readArrays(group, specs: header + arrays(result.networks, first))
-            return (result, rest)
+            var specs = checkpoint.header
+            specs += try checkpoint.details(reader.readArrays(group, specs: specs, amongOthers: true))
+            let first = try reader.readArrays(group, specs: specs, amongOthers: true)
+            let result = try source.readWeights(path: input.path, expected, place: place)
+            specs += try checkpoint.others(result.architecture, result.networks, first)
+            return (result, try reader.readArrays(group, specs: specs))
         }
     }
 
@@ -86,80 +115,6 @@ package struct WeightsReader {
             return DimError(.fileFormat, "\(input.path) is cut short (\(reason)); use another copy of the file")
         }
         return DimError(.fileFormat, "\(input.path) is not an HDF5 file, or it is damaged (\(reason))")
-    }
-
-    // MARK: Weights
-
-    private func readWeights(_ catalog: Catalog, place: Place) throws -> Result {
-        var problems = Problems()
-        let found = catalog.entries.map(Description.init)
-        let candidates = found.map {
-            KeyMatching.Candidate(name: $0.entry.name, shape: $0.shape, text: "\($0.typeText) \($0.shapeText)")
-        }
-        let matching = KeyMatching(candidates, problems: &problems)
-        if matching.networks.isEmpty && catalog.attributes > 0 {
-            problems.content("the file has attributes: weights in attributes are not read, save them as datasets")
-        }
-        let specs = Schema.parameters(of: matching.networks)
-        let arrays = zip(specs, matching.assignment).map { spec, index in
-            index.flatMap { WeightsReader.accepted(found[$0], as: spec, problems: &problems) }
-        }
-        try problems.throwIfAny(path: input.path)
-
-        let places = try place(matching.networks, specs)
-        var counters = [Int64](repeating: 0, count: specs.count)
-        for (index, spec) in specs.enumerated() {
-            guard let array = arrays[index] else { continue }
-            if let floats = places[index] {
-                try readFloats(array, spec, into: floats, problems: &problems)
-            } else {
-                try reader.read(array) { _, data, _ in counters[index] = Conversion.integer(array.type, data) ?? -1 }
-                if let fault = ParameterRules.fault(spec, counters[index]) { problems.content(fault) }
-            }
-        }
-        try problems.throwIfAny(path: input.path)
-        return Result(networks: matching.networks, counters: counters)
-    }
-
-    /// nil where a problem was noted.
-    private static func accepted(
-        _ found: Description, as spec: ParameterSpec, problems: inout Problems
-    ) -> StoredArray? {
-        // A wrong shape has been told already; no storage is looked at before the shape is right.
-        guard found.shape == spec.shape || spec.isInteger && found.shape == [1] else { return nil }
-        if spec.isInteger {
-            guard let type = found.type, [.int32, .int32Big, .int64, .int64Big].contains(type) else {
-                problems.content("\(spec.name): found \(found.typeText) \(found.shapeText), expected int64 ()")
-                return nil
-            }
-        } else {
-            guard let type = found.type, type.isFloat else {
-                let isBrain = ["int16", "uint16", "bfloat16"].contains { found.typeText.hasPrefix($0) }
-                let advice = isBrain ? "; bfloat16? Save .float().numpy() instead" : "; save .float().numpy()"
-                problems.content(
-                    "\(spec.name): found \(found.typeText) \(found.shapeText), "
-                        + "expected float32 \(describe(shape: spec.shape))\(advice)")
-                return nil
-            }
-        }
-        return found.stored(problems: &problems)
-    }
-
-    private func readFloats(
-        _ array: StoredArray, _ spec: ParameterSpec, into target: UnsafeMutablePointer<Float>,
-        problems: inout Problems
-    ) throws {
-        var isFinite = true
-        try reader.read(array) { first, data, count in
-            isFinite = Conversion.floats(array.type, data, into: target + first, count: count) && isFinite
-        }
-        let values = UnsafeBufferPointer(start: target, count: spec.count)
-        if !isFinite {
-            let bad = values.lazy.filter { !$0.isFinite }.count
-            problems.content("\(spec.name): \(bad) of \(spec.count) values are NaN, infinite or too large for float32")
-        } else if let fault = ParameterRules.fault(spec, target) {
-            problems.content(fault)
-        }
     }
 
     // MARK: A checkpoint's arrays

@@ -50,6 +50,7 @@ struct WeightsWriter {
             let file = Handle(H5Fcreate("weights", dim_h5_truncate(), creation.id, driver.access.id))
         else { throw failed("the file") }
 
+        for label in FileLabels.texts(state) { try writeAttribute(file, label.name, label.text) }
         for (spec, value) in zip(state.specs, state.values) {
             // A file that could not be opened again must not replace one that can.
             if let fault = ParameterRules.fault(spec, value) {
@@ -185,6 +186,24 @@ struct WeightsWriter {
         }
     }
 
+    /// A scalar string of a fixed length.
+    private func writeAttribute(_ file: Handle, _ name: String, _ text: String) throws {
+        let bytes = Array(text.utf8)
+        guard let type = stringType(bytes.count), let space = Handle(H5Screate(H5S_SCALAR)),
+            let attribute = Handle(
+                H5Acreate2(file.id, name, type.id, space.id, dim_h5_default(), dim_h5_default())),
+            H5Awrite(attribute.id, type.id, bytes) >= 0
+        else { throw failed("attribute \(name)") }
+    }
+
+    /// UTF-8, padded with NUL.
+    private func stringType(_ bytes: Int) -> Handle? {
+        guard let type = Handle(H5Tcopy(dim_h5_string())), H5Tset_size(type.id, bytes) >= 0,
+            H5Tset_strpad(type.id, H5T_STR_NULLPAD) >= 0, H5Tset_cset(type.id, H5T_CSET_UTF8) >= 0
+        else { return nil }
+        return type
+    }
+
     private func writeText(_ parent: Handle, _ name: String, _ text: String) throws {
         guard text.utf8.count <= TextArray.most, !text.utf8.contains(0), !name.contains("/") else {
             throw DimError(.internal, "cannot write \(path): \(name) is too long, or holds a NUL")
@@ -192,9 +211,7 @@ struct WeightsWriter {
         // A string of no characters is one NUL of padding.
         var bytes = Array(text.utf8)
         if bytes.isEmpty { bytes = [0] }
-        guard let type = Handle(H5Tcopy(dim_h5_string())), H5Tset_size(type.id, bytes.count) >= 0,
-            H5Tset_strpad(type.id, H5T_STR_NULLPAD) >= 0, H5Tset_cset(type.id, H5T_CSET_UTF8) >= 0,
-            let space = Handle(H5Screate(H5S_SCALAR))
+        guard let type = stringType(bytes.count), let space = Handle(H5Screate(H5S_SCALAR))
         else { throw failed(name) }
         let dataset = try make(parent, name, type, space, chunk: [])
         let all = dim_h5_whole_space()

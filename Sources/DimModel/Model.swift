@@ -35,7 +35,9 @@ package final class Model: @unchecked Sendable {
         architecture = dict.architecture
         sizes = ModelSizes(dict.architecture)
         random = MersenneTwister(seed: 0)
-        state = Guarded(State(networks: Model.states(dict.architecture, Model.byNetwork(dict))))
+        state = Guarded(
+            State(
+                networks: Model.states(dict.architecture, Model.byNetwork(dict)), classNames: dict.classNames))
     }
 
     private static func states(
@@ -95,9 +97,11 @@ package final class Model: @unchecked Sendable {
 
     /// All weights at one moment.
     package func stateDict() -> StateDict {
-        let networks = state.withLock { $0.networks }
+        let (networks, names) = state.withLock { ($0.networks, $0.classNames) }
         let held = Network.allCases.filter { networks[$0] != nil }
-        return StateDict(architecture, networks: held, values: held.flatMap { networks[$0]!.values })
+        return StateDict(
+            architecture, networks: held, values: held.flatMap { networks[$0]!.values },
+            classNames: held.contains(.classifier) ? names : [])
     }
 
     /// Of the networks that the model holds, in state_dict order.
@@ -137,10 +141,16 @@ package final class Model: @unchecked Sendable {
         try changes.whileHeld(body)
     }
 
-    /// Every network of `dict` replaces the model's, all at once.
+    /// Every network of `dict`, which is of the model's architecture, replaces the model's, all at once. Names of classes do,
+    /// where there are some.
     package func replace(_ dict: StateDict) {
         let new = Model.states(architecture, Model.byNetwork(dict))
-        changes.whileHeld { state.withLock { $0.networks.merge(new) { $1 } } }
+        changes.whileHeld {
+            state.withLock { state in
+                state.networks.merge(new) { $1 }
+                if !dict.classNames.isEmpty { state.classNames = dict.classNames }
+            }
+        }
     }
 
     /// Replaces single parameters, all at once. The networks are held.

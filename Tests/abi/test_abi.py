@@ -130,7 +130,7 @@ class Check(Comparison):
         self.breaks("enum dim_dtype: was 4 bytes; is 8 bytes", ("DIM_INT64 = 1 ", "DIM_WIDE = 1LL << 40, DIM_INT64 = 1 "))
 
     def test_macro_of_another_value(self) -> None:
-        self.breaks("macro DIM_ENCODED_SIZE: was 64; is 128", ("DIM_ENCODED_SIZE 64", "DIM_ENCODED_SIZE 128"))
+        self.breaks("macro DIM_NOTEBOOK_ENCODED_SIZE: was 64; is 128", ("DIM_NOTEBOOK_ENCODED_SIZE 64", "DIM_NOTEBOOK_ENCODED_SIZE 128"))
 
     def test_another_soname(self) -> None:
         self.breaks("soname libdim: was libdim.so.0; is libdim.so.1", version("1.0.0"))

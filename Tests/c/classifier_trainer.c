@@ -5,7 +5,7 @@
 
 enum { N = 4 };
 
-static float images[DIM_IMAGE_SIZE * N], encoded[DIM_ENCODED_SIZE * N];
+static float images[DIM_NOTEBOOK_IMAGE_SIZE * N], encoded[DIM_NOTEBOOK_ENCODED_SIZE * N];
 static const int64_t labels[N] = {0, 9, 3, 3};
 
 static dim_classifier_trainer *new_trainer(uint64_t seed, dim_encoder_use use) {
@@ -66,7 +66,7 @@ static void all_functions(dim_classifier_trainer *trainer) {
     dim_classifier_result result;
     dim_classifier_options options;
     dim_model *model;
-    uint64_t confusion[DIM_CLASSES * DIM_CLASSES];
+    uint64_t confusion[DIM_NOTEBOOK_CLASSES * DIM_NOTEBOOK_CLASSES];
     paint(&result, sizeof result);
     paint(&model, sizeof model);
     paint(confusion, sizeof confusion);
@@ -99,7 +99,7 @@ static void handles(void) {
 static void steps_that_are_refused(void) {
     dim_classifier_trainer *trainer = new_trainer(2, DIM_ENCODER_TRAINED), *frozen = new_trainer(2, DIM_ENCODER_FROZEN);
     dim_classifier_result result;
-    float before[15 * 64], after[15 * 64], encoder_before[64], encoder_after[64], bad[DIM_IMAGE_SIZE * N];
+    float before[15 * 64], after[15 * 64], encoder_before[64], encoder_after[64], bad[DIM_NOTEBOOK_IMAGE_SIZE * N];
     static const int64_t wrong[] = {-1, 10, INT64_MAX, INT64_MIN, (int64_t)1 << 32};
     weights_of(trainer, before, encoder_before);
     paint(&result, sizeof result);
@@ -152,20 +152,20 @@ static void what_each_use_moves(void) {
 
 static void evaluation(void) {
     dim_classifier_trainer *trainer = new_trainer(4, DIM_ENCODER_FROZEN);
-    uint64_t confusion[DIM_CLASSES * DIM_CLASSES] = {0}, sum = 0, diagonal = 0, row = 0;
+    uint64_t confusion[DIM_NOTEBOOK_CLASSES * DIM_NOTEBOOK_CLASSES] = {0}, sum = 0, diagonal = 0, row = 0;
     dim_classifier_result a, b;
     CHECK_STATUS(DIM_OK, dim_classifier_trainer_evaluate(trainer, images, labels, N, &a, confusion));
     CHECK_STATUS(DIM_OK, dim_classifier_trainer_evaluate(trainer, images, labels, N, &b, confusion));   /* adds up */
     CHECK_STATUS(DIM_OK, dim_classifier_trainer_evaluate(trainer, images, labels, 1, NULL, NULL));
     CHECK(memcmp(&a, &b, sizeof a) == 0);
-    for (int i = 0; i < DIM_CLASSES * DIM_CLASSES; i++) {
+    for (int i = 0; i < DIM_NOTEBOOK_CLASSES * DIM_NOTEBOOK_CLASSES; i++) {
         sum += confusion[i];
         diagonal += i % 11 == 0 ? confusion[i] : 0;
-        row += i / DIM_CLASSES == 3 ? confusion[i] : 0;
+        row += i / DIM_NOTEBOOK_CLASSES == 3 ? confusion[i] : 0;
     }
     CHECK(sum == 2 * N && row == 4 && diagonal == 2 * a.correct);
-    static float bad[DIM_IMAGE_SIZE];
-    for (int i = 0; i < DIM_IMAGE_SIZE; i++)
+    static float bad[DIM_NOTEBOOK_IMAGE_SIZE];
+    for (int i = 0; i < DIM_NOTEBOOK_IMAGE_SIZE; i++)
         bad[i] = 3e38f;
     CHECK_STATUS(DIM_NOT_FINITE, dim_classifier_trainer_evaluate(trainer, bad, labels, 1, &b, confusion));
     CHECK(memcmp(&a, &b, sizeof a) == 0 && confusion[0] <= 2);
@@ -202,8 +202,8 @@ static void checkpoints(void) {
 }
 
 int main(void) {
-    fill(images, DIM_IMAGE_SIZE * N, 1);
-    fill(encoded, DIM_ENCODED_SIZE * N, 2);
+    fill(images, DIM_NOTEBOOK_IMAGE_SIZE * N, 1);
+    fill(encoded, DIM_NOTEBOOK_ENCODED_SIZE * N, 2);
     RUN(options_and_their_defaults);
     RUN(handles);
     RUN(steps_that_are_refused);

@@ -1,12 +1,13 @@
 /* Counts at the end of their range, and values that no model may hold: a call goes on or says no; what is saved opens. */
 #include "harness.h"
+#include "untrusted.h"
 
 #include <hdf5.h>
 #include <math.h>
 
 enum { N = 4 };
 
-static float images[DIM_IMAGE_SIZE * N], encoded[DIM_ENCODED_SIZE * N];
+static float images[DIM_NOTEBOOK_IMAGE_SIZE * N], encoded[DIM_NOTEBOOK_ENCODED_SIZE * N];
 static const int64_t labels[N] = {3, 9, 0, 3};
 
 /* ---- Counts ---- */
@@ -27,7 +28,7 @@ static void steps_of_a_run(void) {
     MUST(dim_trainer_step(trainer, images, N, NULL));
     MUST(dim_trainer_save(trainer, scratch_path("objective.h5")));
     write_step(scratch_path("objective.h5"), INT64_MAX);
-    CHECK_STATUS(DIM_OK, dim_trainer_resume_untrusted(scratch_path("objective.h5"), &resumed));
+    CHECK_STATUS(DIM_OK, resume_untrusted(scratch_path("objective.h5"), &resumed));
     CHECK_STATUS(DIM_OK, dim_trainer_step(resumed, images, N, NULL));
     CHECK(dim_trainer_step_count(resumed) == INT64_MAX);
     CHECK_STATUS(DIM_OK, dim_trainer_save(resumed, scratch_path("objective.h5")));
@@ -46,7 +47,7 @@ static void steps_of_a_classifiers_run(void) {
     MUST(dim_classifier_trainer_create(model, NULL, &trainer));
     MUST(dim_classifier_trainer_save(trainer, scratch_path("classifier.h5")));
     write_step(scratch_path("classifier.h5"), INT64_MAX);
-    CHECK_STATUS(DIM_OK, dim_classifier_trainer_resume_untrusted(scratch_path("classifier.h5"), &resumed));
+    CHECK_STATUS(DIM_OK, resume_classifier_untrusted(scratch_path("classifier.h5"), &resumed));
     CHECK_STATUS(DIM_OK, dim_classifier_trainer_step_encoded(resumed, encoded, labels, N, NULL));
     CHECK_STATUS(DIM_OK, dim_classifier_trainer_step(resumed, images, labels, N, NULL));
     CHECK(dim_classifier_trainer_step_count(resumed) == INT64_MAX);
@@ -58,14 +59,14 @@ static void steps_of_a_classifiers_run(void) {
 
 static void confusion(void) {
     dim_classifier_trainer *trainer = NULL;
-    uint64_t counts[DIM_CLASSES * DIM_CLASSES];
+    uint64_t counts[DIM_NOTEBOOK_CLASSES * DIM_NOTEBOOK_CLASSES];
     dim_classifier_result result;
     MUST(dim_classifier_trainer_create(shared_model(), NULL, &trainer));
-    for (int i = 0; i < DIM_CLASSES * DIM_CLASSES; i++)
+    for (int i = 0; i < DIM_NOTEBOOK_CLASSES * DIM_NOTEBOOK_CLASSES; i++)
         counts[i] = UINT64_MAX - (i % 2 == 0);
     CHECK_STATUS(DIM_OK, dim_classifier_trainer_evaluate(trainer, images, labels, N, &result, counts));
     CHECK_STATUS(DIM_OK, dim_classifier_trainer_evaluate(trainer, images, labels, N, &result, counts));
-    for (int i = 0; i < DIM_CLASSES * DIM_CLASSES; i++)
+    for (int i = 0; i < DIM_NOTEBOOK_CLASSES * DIM_NOTEBOOK_CLASSES; i++)
         CHECK(counts[i] >= UINT64_MAX - 1);
     dim_classifier_trainer_free(trainer);
 }
@@ -83,7 +84,7 @@ static void batches_tracked(void) {
     dim_trainer *trainer = NULL;
     dim_classifier_trainer *classifier = NULL;
     dim_classifier_options options;
-    float y[DIM_ENCODED_SIZE * N], p[DIM_CLASSES * N];
+    float y[DIM_NOTEBOOK_ENCODED_SIZE * N], p[DIM_NOTEBOOK_CLASSES * N];
     MUST(dim_model_create(1, &model));
     for (int i = 0; i < 2; i++)
         MUST(dim_model_set_parameter(model, names[i], &last, sizeof last));
@@ -151,7 +152,7 @@ static void callback_and_statistics(void) {
 
 /* A step that would leave NaN or infinity is not applied: weights, moments and noise are as they were. */
 static void steps_that_overflow(void) {
-    static float black[DIM_IMAGE_SIZE * N];
+    static float black[DIM_NOTEBOOK_IMAGE_SIZE * N];
     for (int kind = 0; kind < 4; kind++) {
         dim_model *model = NULL, *fresh = NULL;
         dim_trainer *trainer = NULL, *other = NULL;
@@ -235,8 +236,8 @@ static void moments_of_a_file(void) {
 
 /* In training mode a pass would move the statistics of the model: to NaN where an image is NaN. */
 static void passes_in_training_mode(void) {
-    static float bad[DIM_IMAGE_SIZE * N];
-    float vectors[DIM_ENCODED_SIZE * N], probabilities[DIM_CLASSES * N], y[DIM_ENCODED_SIZE * N];
+    static float bad[DIM_NOTEBOOK_IMAGE_SIZE * N];
+    float vectors[DIM_NOTEBOOK_ENCODED_SIZE * N], probabilities[DIM_NOTEBOOK_CLASSES * N], y[DIM_NOTEBOOK_ENCODED_SIZE * N];
     const float wrong[] = {NAN, INFINITY, 3e38f};
     dim_model *model = NULL, *opened = NULL;
     MUST(dim_model_create(5, &model));
@@ -263,8 +264,8 @@ static void passes_in_training_mode(void) {
 }
 
 int main(void) {
-    fill(images, DIM_IMAGE_SIZE * N, 1);
-    fill(encoded, DIM_ENCODED_SIZE * N, 2);
+    fill(images, DIM_NOTEBOOK_IMAGE_SIZE * N, 1);
+    fill(encoded, DIM_NOTEBOOK_ENCODED_SIZE * N, 2);
     RUN(steps_of_a_run);
     RUN(steps_of_a_classifiers_run);
     RUN(confusion);

@@ -9,7 +9,7 @@
 
 enum { N = 4 };
 
-static float images[DIM_IMAGE_SIZE * N];
+static float images[DIM_NOTEBOOK_IMAGE_SIZE * N];
 
 static uint64_t checksum(uint64_t hash, const void *bytes, size_t count) { /* FNV-1a */
     for (size_t i = 0; i < count; i++) hash = (hash ^ ((const unsigned char *)bytes)[i]) * UINT64_C(1099511628211);
@@ -51,8 +51,8 @@ static int callback(float *values, size_t count, void *context) {
 
 /* Everything that computes, with so many threads; a checksum of all results, 0 where the environment did not come back. */
 static uint64_t compute(int kind, int threads) {
-    float y[DIM_ENCODED_SIZE * N], scores[DIM_LOCAL_SIZE * N], p[DIM_CLASSES * N], weight[64 * 3 * 16], variance[512];
-    float *features = take(sizeof(float) * DIM_FEATURES_SIZE * N);
+    float y[DIM_NOTEBOOK_ENCODED_SIZE * N], scores[DIM_NOTEBOOK_LOCAL_SIZE * N], p[DIM_NOTEBOOK_CLASSES * N], weight[64 * 3 * 16], variance[512];
+    float *features = take(sizeof(float) * DIM_NOTEBOOK_FEATURES_SIZE * N);
     dim_model *model = NULL;
     dim_trainer *trainer = NULL;
     dim_losses losses;
@@ -62,7 +62,7 @@ static uint64_t compute(int kind, int threads) {
     MUST(dim_set_num_threads(threads));
     MUST(dim_model_create(1, &model));
     MUST(dim_encode(model, images, N, y, features));
-    hash = checksum(checksum(hash, y, sizeof y), features, sizeof(float) * DIM_FEATURES_SIZE * N);
+    hash = checksum(checksum(hash, y, sizeof y), features, sizeof(float) * DIM_NOTEBOOK_FEATURES_SIZE * N);
     MUST(dim_score_local(model, y, features, N, scores));
     hash = checksum(hash, scores, sizeof scores);
     MUST(dim_score_prior(model, y, N, scores));
@@ -126,7 +126,7 @@ static void flushed_subnormals(void) {
 static void traps(void) { CHECK(in_child(TRAPS, TRAPS, 2) == expected); }
 
 int main(void) {
-    fill(images, DIM_IMAGE_SIZE * N, 1);
+    fill(images, DIM_NOTEBOOK_IMAGE_SIZE * N, 1);
     RUN(plain);
     RUN(rounding);
     RUN(flushed_subnormals);

@@ -76,9 +76,9 @@ train="env -i $bin/train"
 { cat four.bin; for label in 5 6; do printf "\\x$label"; head -c 3072 /dev/urandom; done; } >six.bin
 is "help" 0 "usage: train" $train --help
 is "no arguments" 2 "usage: train" $train
-is "a wrong prior" 2 "-p takes" $train -p none run.h5 six.bin
+is "a wrong prior" 2 "-p takes" $train -p some run.h5 six.bin
 is "fewer images than a batch" 1 "fewer images" $train -b 7 run.h5 six.bin
-is "a learning rate that is refused" 1 "learning" $train -l -1 -b 2 run.h5 six.bin
+is "a learning rate that is refused" 2 "learning" $train -l -1 -b 2 run.h5 six.bin
 is "five steps at once" 0 "step 5  total" $train -n 5 -b 2 -s 3 whole.h5 six.bin
 tail -n 2 stdout >whole.txt
 is "three steps" 0 "step 3" $train -n 3 -b 2 -s 3 -t 1 run.h5 six.bin
@@ -88,4 +88,23 @@ is "a resumed run equals one that never stopped" 0 "" cmp whole.txt resumed.txt
 is "a checkpoint opens as weights" 0 "" $encode run.h5 four.bin
 is "weights to start from" 0 "step 1" $train -n 1 -b 2 -w weights.h5 -p adversarial other.h5 six.bin
 is "a checkpoint that is none" 1 "weights.h5" $train -n 1 -b 2 weights.h5 six.bin
+
+# Another architecture: from a description to vectors.
+cat >small.json <<'END'
+{"preset":"basic32","image":{"channels":1,"height":12,"width":16},"encoder":{"layers":[
+ {"op":"conv","name":"c0","out":8,"kernel":4,"stride":2,"bias":false,"norm":"batch","activation":"relu"},
+ {"op":"flatten"},{"op":"linear","name":"l0","out":6}],"features":"c0","conv":"c0","fc":null},
+ "local":{"score":"dot","net":"light","units":8},"classifier":{"hidden":[5],"classes":3}}
+END
+for shade in 1 2 3 4; do printf 'P5 16 12 255\n'; head -c 192 /dev/urandom; done >four.pgm
+is "an architecture that there is not" 1 "basic33" $train -a basic33 small.h5 four.pgm
+is "a description" 0 "step 2" $train -a small.json -n 2 -b 2 small.h5 four.pgm
+is "goes on as it was" 0 "step 3" $train -n 1 -b 2 small.h5 four.pgm
+is "vectors of its size" 0 "" $encode small.h5 four.pgm
+mv stdout small.txt
+is "four lines of 6 numbers" 0 "4 24" bash -c 'wc -lw <small.txt | xargs'
+is "images of another format" 1 "CIFAR-10's images are 3 x 32 x 32, the model's 1 x 12 x 16" $encode small.h5 four.bin
+is "a colour picture" 1 "begins with P5" $encode small.h5 black.ppm
+is "weights of another architecture" 1 "differ in image" $train -a basic32 -w small.h5 -b 2 else.h5 four.pgm
+is "no prior" 0 "step 1" $train -a small.json -p none -n 1 -b 2 none.h5 four.pgm
 echo "$passed passed, $failed failed"

@@ -1,6 +1,7 @@
 /* When the machine fails: no memory, files that change while they are read, a program that ends or forks at a bad moment.
  * Every call comes back with a status; none ends the process. */
 #include "harness.h"
+#include "untrusted.h"
 
 #include <errno.h>
 #include <link.h>
@@ -12,9 +13,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { N = 2, SIZE = DIM_ENCODED_SIZE * N };
+enum { N = 2, SIZE = DIM_NOTEBOOK_ENCODED_SIZE * N };
 
-static float images[DIM_IMAGE_SIZE * N], expected[SIZE];
+static float images[DIM_NOTEBOOK_IMAGE_SIZE * N], expected[SIZE];
 static int64_t labels[N] = {1, 2};
 static char weights[512], checkpoint[512];
 
@@ -93,7 +94,7 @@ static dim_status open_here(void) {
 
 static dim_status open_isolated(void) {
     dim_model *model = NULL;
-    dim_status status = dim_model_open_untrusted(weights, &model);
+    dim_status status = open_untrusted(weights, &model);
     dim_model_free(model);
     return status;
 }
@@ -108,7 +109,7 @@ static dim_status encode(void) {
 }
 
 static dim_status score(void) {
-    static float y[SIZE], M[DIM_FEATURES_SIZE * N], logits[DIM_LOCAL_SIZE * N];
+    static float y[SIZE], M[DIM_NOTEBOOK_FEATURES_SIZE * N], logits[DIM_NOTEBOOK_LOCAL_SIZE * N];
     dim_status status = dim_encode(shared_model(), images, N, y, M);
     if (status == DIM_OK) status = dim_score_global(shared_model(), y, M, N, logits);
     if (status == DIM_OK) status = dim_score_local(shared_model(), y, M, N, logits);
@@ -268,7 +269,7 @@ static void truncated_while_it_is_read(void) {
     pthread_create(&thread, NULL, truncate_again_and_again, path);
     for (int i = 0; i < 60; i++) {
         dim_model *model = NULL;
-        dim_status status = i % 6 ? dim_model_open(path, &model) : dim_model_open_untrusted(path, &model);
+        dim_status status = i % 6 ? dim_model_open(path, &model) : open_untrusted(path, &model);
         CHECK(status == DIM_FILE_FORMAT || status == DIM_IO || status == DIM_FILE_CONTENT);
         dim_model_free(model);
     }
@@ -347,7 +348,7 @@ static void exits(void) {
 
 int main(void) {
     dim_trainer *trainer = NULL;
-    fill(images, DIM_IMAGE_SIZE * N, 1);
+    fill(images, DIM_NOTEBOOK_IMAGE_SIZE * N, 1);
     snprintf(weights, sizeof weights, "%s", scratch_path("weights.h5"));
     snprintf(checkpoint, sizeof checkpoint, "%s", scratch_path("checkpoint.h5"));
     MUST(dim_encode(shared_model(), images, N, expected, NULL));

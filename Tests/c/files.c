@@ -1,5 +1,6 @@
 /* Weights files: what the operating system refuses, what is no weights file, networks that a file does not hold, round trips. */
 #include "harness.h"
+#include "untrusted.h"
 
 #include <hdf5.h>
 #include <sys/stat.h>
@@ -28,8 +29,8 @@ static size_t files_beside(const char *path) {
 
 static void round_trip(void) {
     dim_model *saved = NULL, *opened = NULL;
-    float images[DIM_IMAGE_SIZE * N], a[DIM_ENCODED_SIZE * N], b[DIM_ENCODED_SIZE * N];
-    fill(images, DIM_IMAGE_SIZE * N, 1);
+    float images[DIM_NOTEBOOK_IMAGE_SIZE * N], a[DIM_NOTEBOOK_ENCODED_SIZE * N], b[DIM_NOTEBOOK_ENCODED_SIZE * N];
+    fill(images, DIM_NOTEBOOK_IMAGE_SIZE * N, 1);
     MUST(dim_model_create(11, &saved));
     MUST(dim_model_set_training(saved, true));
     MUST(dim_encode(saved, images, N, a, NULL));    /* moves the running statistics */
@@ -109,6 +110,53 @@ static void empty_hdf5(void) {
     open_that_fails(DIM_FILE_CONTENT, scratch_path("nothing.h5"));
 }
 
+static bool begins_with(const char *path, const char *bytes, size_t at, size_t count) {
+    unsigned char found[16] = {0};
+    FILE *file = fopen(path, "rb");
+    bool same = file != NULL && fread(found, 1, sizeof found, file) == sizeof found && memcmp(found + at, bytes, count) == 0;
+    if (file != NULL)
+        fclose(file);
+    return same;
+}
+
+static void safetensors(void) {
+    dim_model *saved = NULL, *opened = NULL;
+    dim_save_options options = {sizeof options, DIM_FORMAT_SAFETENSORS};
+    char path[300];
+    snprintf(path, sizeof path, "%s", scratch_path("round.safetensors"));
+    MUST(dim_model_create(12, &saved));
+    CHECK_STATUS(DIM_OK, dim_model_save_with(saved, path, &options));
+    CHECK(begins_with(path, "{\"__met", 8, 7));
+    CHECK_STATUS(DIM_OK, dim_model_open(path, &opened));
+    CHECK(dim_model_networks(opened) == DIM_NETWORK_ALL && same_parameters(saved, opened));
+    dim_model_free(opened);
+    CHECK_STATUS(DIM_OK, open_untrusted(path, &opened));
+    CHECK(same_parameters(saved, opened));
+    CHECK_STATUS(DIM_OK, dim_model_load(opened, path));
+    CHECK(same_parameters(saved, opened));
+    /* HDF5 by default */
+    CHECK_STATUS(DIM_OK, dim_model_save_with(saved, path, NULL));
+    CHECK(begins_with(path, "\x89HDF", 0, 4));
+    options.format = DIM_FORMAT_HDF5;
+    CHECK_STATUS(DIM_OK, dim_model_save_with(saved, path, &options));
+    CHECK_STATUS(DIM_OK, dim_model_load(opened, path));
+    options.format = (dim_format)2;
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_model_save_with(saved, path, &options));
+    CHECK_MESSAGE("DIM_FORMAT_SAFETENSORS");
+    options = (dim_save_options){sizeof options - 1, DIM_FORMAT_SAFETENSORS};
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_model_save_with(saved, path, &options));
+    CHECK_MESSAGE("struct_size");
+    options.struct_size = sizeof options;
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_model_save_with(saved, NULL, &options));
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_model_save_with(saved, "", &options));
+    CHECK_STATUS(DIM_INVALID_HANDLE, dim_model_save_with(NULL, path, &options));
+    CHECK_STATUS(DIM_IO, dim_model_save_with(saved, scratch_path("no-such-folder/w.safetensors"), &options));
+    CHECK(begins_with(path, "\x89HDF", 0, 4));
+    dim_model_free(saved);
+    dim_model_free(opened);
+    CHECK_STATUS(DIM_INVALID_HANDLE, dim_model_save_with(saved, path, &options));
+}
+
 static void saves_that_fail(void) {
     dim_model *model = shared_model();
     CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_model_save(model, NULL));
@@ -141,9 +189,9 @@ static void copy_network(const char *from, const char *to, const char *prefix) {
 
 static void networks_that_are_missing(void) {
     dim_model *all = NULL, *part = NULL;
-    float images[DIM_IMAGE_SIZE * N], y[DIM_ENCODED_SIZE * N], out[DIM_LOCAL_SIZE * N];
-    float *M = take(sizeof(float) * DIM_FEATURES_SIZE * N);
-    fill(images, DIM_IMAGE_SIZE * N, 1);
+    float images[DIM_NOTEBOOK_IMAGE_SIZE * N], y[DIM_NOTEBOOK_ENCODED_SIZE * N], out[DIM_NOTEBOOK_LOCAL_SIZE * N];
+    float *M = take(sizeof(float) * DIM_NOTEBOOK_FEATURES_SIZE * N);
+    fill(images, DIM_NOTEBOOK_IMAGE_SIZE * N, 1);
     MUST(dim_model_create(21, &all));
     MUST(dim_model_save(all, scratch_path("all.h5")));
 
@@ -221,6 +269,7 @@ int main(void) {
     RUN(round_trip);
     RUN(files_that_are_refused);
     RUN(empty_hdf5);
+    RUN(safetensors);
     RUN(saves_that_fail);
     RUN(networks_that_are_missing);
     RUN(wrong_shapes);

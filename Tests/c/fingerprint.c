@@ -36,15 +36,15 @@ int main(void) {
     dim_losses losses;
     dim_classifier_result classified;
     float *images = new_images(N, 1);
-    float encoded[N * DIM_ENCODED_SIZE], local[N * DIM_LOCAL_SIZE], few[N * DIM_CLASSES];
-    float *features = take(sizeof(float) * N * DIM_FEATURES_SIZE);
+    float encoded[N * DIM_NOTEBOOK_ENCODED_SIZE], local[N * DIM_NOTEBOOK_LOCAL_SIZE], few[N * DIM_NOTEBOOK_CLASSES];
+    float *features = take(sizeof(float) * N * DIM_NOTEBOOK_FEATURES_SIZE);
     const int64_t labels[N] = {3, 7};
 
     printf("%s\n", dim_build_info());
     MUST(dim_model_create(1, &model));
     MUST(dim_encode(model, images, N, encoded, features));
     report("encoded", encoded, sizeof encoded);
-    report("features", features, sizeof(float) * N * DIM_FEATURES_SIZE);
+    report("features", features, sizeof(float) * N * DIM_NOTEBOOK_FEATURES_SIZE);
     MUST(dim_score_local(model, encoded, features, N, local));
     report("local", local, sizeof local);
     MUST(dim_score_global(model, encoded, features, N, few));

@@ -1,14 +1,15 @@
 /* fork(): a child of a process that has used the library uses it too, and so does the parent afterwards. */
 #include "harness.h"
+#include "untrusted.h"
 
 #include <pthread.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { N = 3, SIZE = DIM_ENCODED_SIZE * N };
+enum { N = 3, SIZE = DIM_NOTEBOOK_ENCODED_SIZE * N };
 
-static float images[DIM_IMAGE_SIZE * N], expected[SIZE];
+static float images[DIM_NOTEBOOK_IMAGE_SIZE * N], expected[SIZE];
 
 static bool encodes_the_same(dim_model *model) {
     float y[SIZE];
@@ -119,7 +120,7 @@ static void *train(void *unused) {
 
 static bool opens_untrusted(dim_model *model) {
     dim_model *opened = NULL;
-    bool right = dim_model_open_untrusted(weights, &opened) == DIM_OK && encodes_the_same(opened);
+    bool right = open_untrusted(weights, &opened) == DIM_OK && encodes_the_same(opened);
     dim_model_free(opened);
     return right && encodes_the_same(model);
 }
@@ -165,7 +166,7 @@ static void in_the_middle_of_calls(void) {
 enum { BUSY = 32 };
 
 static void *score(void *unused) {
-    float y[DIM_ENCODED_SIZE] = {0}, p;
+    float y[DIM_NOTEBOOK_ENCODED_SIZE] = {0}, p;
     (void)unused;
     while (!stopped())
         MUST(dim_score_prior(shared_model(), y, 1, &p));
@@ -222,7 +223,7 @@ static void forks_wait_little(void) {
 }
 
 int main(void) {
-    fill(images, DIM_IMAGE_SIZE * N, 1);
+    fill(images, DIM_NOTEBOOK_IMAGE_SIZE * N, 1);
     scratch_path("made before the first fork");
     /* What is expected comes from a child, so that before_any_use forks a process that never computed. */
     int channel[2];

@@ -100,8 +100,8 @@ void fill(float *values, size_t count, unsigned seed) {
 }
 
 float *new_images(size_t n, unsigned seed) {
-    float *images = take(sizeof(float) * DIM_IMAGE_SIZE * n);
-    fill(images, DIM_IMAGE_SIZE * n, seed);
+    float *images = take(sizeof(float) * DIM_NOTEBOOK_IMAGE_SIZE * n);
+    fill(images, DIM_NOTEBOOK_IMAGE_SIZE * n, seed);
     return images;
 }
 
@@ -181,8 +181,8 @@ size_t large_count(int index) {
     case 0: return SIZE_MAX;
     case 1: return SIZE_MAX / 2 + 1;
     case 2: return SIZE_MAX / 2;
-    case 3: return SIZE_MAX / (DIM_IMAGE_SIZE * sizeof(float)) + 1;
-    case 4: return SIZE_MAX / (DIM_FEATURES_SIZE * sizeof(float)) + 1;
+    case 3: return SIZE_MAX / (DIM_NOTEBOOK_IMAGE_SIZE * sizeof(float)) + 1;
+    case 4: return SIZE_MAX / (DIM_NOTEBOOK_FEATURES_SIZE * sizeof(float)) + 1;
     default: return dim_max_images() + 1;
     }
 }

@@ -19,6 +19,8 @@
 
 #include <dim.h>
 
+#include "untrusted.h"
+
 static char folder[64], self[PATH_MAX], library[PATH_MAX], evil[PATH_MAX];
 static int failures;
 
@@ -48,7 +50,7 @@ static int run(const char *format, ...) {
 typedef struct functions {
     dim_status (*create)(uint64_t, dim_model **);
     dim_status (*save)(const dim_model *, const char *);
-    dim_status (*open)(const char *, dim_model **);
+    dim_status (*open)(const char *, const dim_open_options *, dim_model **);
     const char *(*error)(void);
 } functions;
 
@@ -60,7 +62,7 @@ static functions functions_of(void *handle) {
     }
     *(void **)&f.create = dlsym(handle, "dim_model_create");
     *(void **)&f.save = dlsym(handle, "dim_model_save");
-    *(void **)&f.open = dlsym(handle, "dim_model_open_untrusted");
+    *(void **)&f.open = dlsym(handle, "dim_model_open_with");
     *(void **)&f.error = dlsym(handle, "dim_last_error");
     return f;
 }
@@ -74,7 +76,8 @@ static int opens_saying(functions f, const char *message) {
         fprintf(stderr, "isolation: %s\n", f.error());
         return 2;
     }
-    dim_status status = f.open(path, &model);
+    const dim_open_options options = untrusted_within(0);
+    dim_status status = f.open(path, &options, &model);
     if (message != NULL)
         return status != DIM_IO || strstr(f.error(), message) == NULL;
     if (status != DIM_OK)

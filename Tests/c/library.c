@@ -17,8 +17,8 @@ typedef char network_values[DIM_NETWORK_ENCODER == 1 && DIM_NETWORK_GLOBAL_D == 
                                     DIM_FLOAT32 == 0 && DIM_INT64 == 1
                                 ? 1
                                 : -1];
-typedef char sizes[DIM_IMAGE_SIZE == 3072 && DIM_ENCODED_SIZE == 64 && DIM_FEATURES_SIZE == 86528 && DIM_LOCAL_SIZE == 676 &&
-                           DIM_CLASSES == 10
+typedef char sizes[DIM_NOTEBOOK_IMAGE_SIZE == 3072 && DIM_NOTEBOOK_ENCODED_SIZE == 64 && DIM_NOTEBOOK_FEATURES_SIZE == 86528 && DIM_NOTEBOOK_LOCAL_SIZE == 676 &&
+                           DIM_NOTEBOOK_CLASSES == 10
                        ? 1
                        : -1];
 
@@ -108,7 +108,7 @@ static void numbers_of_threads(void) {
 
 static void most_images(void) {
     CHECK(dim_max_images() >= 1024);
-    CHECK(dim_max_images() <= PTRDIFF_MAX / (DIM_FEATURES_SIZE * sizeof(float)));
+    CHECK(dim_max_images() <= PTRDIFF_MAX / (DIM_NOTEBOOK_FEATURES_SIZE * sizeof(float)));
     CHECK(dim_max_images() == dim_max_images());
 }
 

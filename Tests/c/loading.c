@@ -23,7 +23,7 @@ static void check(bool holds, const char *what) {
 
 /* One load, use and close. */
 static void cycle(const char *path, int flags, float *encoded) {
-    static float images[DIM_IMAGE_SIZE * N];
+    static float images[DIM_NOTEBOOK_IMAGE_SIZE * N];
     dim_model *model = NULL;
     void *library = dlopen(path, flags);
     if (library == NULL) {
@@ -38,7 +38,7 @@ static void cycle(const char *path, int flags, float *encoded) {
     *(void **)&encode = dlsym(library, "dim_encode");
     *(void **)&threads = dlsym(library, "dim_set_num_threads");
     *(void **)&release = dlsym(library, "dim_model_free");
-    for (int i = 0; i < DIM_IMAGE_SIZE * N; i++)
+    for (int i = 0; i < DIM_NOTEBOOK_IMAGE_SIZE * N; i++)
         images[i] = (float)(i * 7919 % 1000) / 1000.0f;
     check(threads(2) == DIM_OK && create(1, &model) == DIM_OK && encode(model, images, N, encoded, NULL) == DIM_OK,
           "a loaded library encodes");
@@ -48,7 +48,7 @@ static void cycle(const char *path, int flags, float *encoded) {
 }
 
 int main(int argc, char **argv) {
-    float first[DIM_ENCODED_SIZE * N], encoded[DIM_ENCODED_SIZE * N];
+    float first[DIM_NOTEBOOK_ENCODED_SIZE * N], encoded[DIM_NOTEBOOK_ENCODED_SIZE * N];
     int passed = 0;
     if (argc != 2)
         return 2;

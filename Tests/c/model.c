@@ -13,12 +13,12 @@ typedef struct arrays {
 static arrays new_arrays(void) {
     arrays a;
     a.images = new_images(N, 1);
-    a.encoded = take(sizeof(float) * DIM_ENCODED_SIZE * N);
-    a.features = take(sizeof(float) * DIM_FEATURES_SIZE * N);
-    a.logits = take(sizeof(float) * DIM_LOCAL_SIZE * N);
-    fill(a.encoded, DIM_ENCODED_SIZE * N, 2);
-    fill(a.features, DIM_FEATURES_SIZE * N, 3);
-    paint(a.logits, sizeof(float) * DIM_LOCAL_SIZE * N);
+    a.encoded = take(sizeof(float) * DIM_NOTEBOOK_ENCODED_SIZE * N);
+    a.features = take(sizeof(float) * DIM_NOTEBOOK_FEATURES_SIZE * N);
+    a.logits = take(sizeof(float) * DIM_NOTEBOOK_LOCAL_SIZE * N);
+    fill(a.encoded, DIM_NOTEBOOK_ENCODED_SIZE * N, 2);
+    fill(a.features, DIM_NOTEBOOK_FEATURES_SIZE * N, 3);
+    paint(a.logits, sizeof(float) * DIM_NOTEBOOK_LOCAL_SIZE * N);
     return a;
 }
 
@@ -32,18 +32,18 @@ static void free_arrays(arrays a) {
 /* Calls every forward pass with these and expects this status and untouched outputs. */
 static void all_forward(dim_status expected, dim_model *model, size_t n) {
     arrays a = new_arrays();
-    float *y = take(sizeof(float) * DIM_ENCODED_SIZE * N), *M = take(sizeof(float) * DIM_FEATURES_SIZE * N);
-    paint(y, sizeof(float) * DIM_ENCODED_SIZE * N);
-    paint(M, sizeof(float) * DIM_FEATURES_SIZE * N);
+    float *y = take(sizeof(float) * DIM_NOTEBOOK_ENCODED_SIZE * N), *M = take(sizeof(float) * DIM_NOTEBOOK_FEATURES_SIZE * N);
+    paint(y, sizeof(float) * DIM_NOTEBOOK_ENCODED_SIZE * N);
+    paint(M, sizeof(float) * DIM_NOTEBOOK_FEATURES_SIZE * N);
     CHECK_STATUS(expected, dim_encode(model, a.images, n, y, M));
     CHECK_STATUS(expected, dim_encode(model, a.images, n, y, NULL));
     CHECK_STATUS(expected, dim_score_global(model, a.encoded, a.features, n, a.logits));
     CHECK_STATUS(expected, dim_score_local(model, a.encoded, a.features, n, a.logits));
     CHECK_STATUS(expected, dim_score_prior(model, a.encoded, n, a.logits));
     CHECK_STATUS(expected, dim_classify(model, a.encoded, n, a.logits));
-    CHECK(painted(y, sizeof(float) * DIM_ENCODED_SIZE * N));
-    CHECK(painted(M, sizeof(float) * DIM_FEATURES_SIZE * N));
-    CHECK(painted(a.logits, sizeof(float) * DIM_LOCAL_SIZE * N));
+    CHECK(painted(y, sizeof(float) * DIM_NOTEBOOK_ENCODED_SIZE * N));
+    CHECK(painted(M, sizeof(float) * DIM_NOTEBOOK_FEATURES_SIZE * N));
+    CHECK(painted(a.logits, sizeof(float) * DIM_NOTEBOOK_LOCAL_SIZE * N));
     free(y);
     free(M);
     free_arrays(a);
@@ -136,9 +136,9 @@ static void counts(void) {
 static void arrays_that_are_null(void) {
     dim_model *model = shared_model();
     arrays a = new_arrays();
-    float *y = take(sizeof(float) * DIM_ENCODED_SIZE * N), *M = take(sizeof(float) * DIM_FEATURES_SIZE * N);
-    paint(y, sizeof(float) * DIM_ENCODED_SIZE * N);
-    paint(M, sizeof(float) * DIM_FEATURES_SIZE * N);
+    float *y = take(sizeof(float) * DIM_NOTEBOOK_ENCODED_SIZE * N), *M = take(sizeof(float) * DIM_NOTEBOOK_FEATURES_SIZE * N);
+    paint(y, sizeof(float) * DIM_NOTEBOOK_ENCODED_SIZE * N);
+    paint(M, sizeof(float) * DIM_NOTEBOOK_FEATURES_SIZE * N);
     CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_encode(model, NULL, N, y, M));
     CHECK_MESSAGE("images");
     CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_encode(model, a.images, N, NULL, M));
@@ -156,9 +156,9 @@ static void arrays_that_are_null(void) {
     CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_classify(model, NULL, N, a.logits));
     CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_classify(model, a.encoded, N, NULL));
     CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_model_is_training(model, NULL));
-    CHECK(painted(y, sizeof(float) * DIM_ENCODED_SIZE * N));
-    CHECK(painted(M, sizeof(float) * DIM_FEATURES_SIZE * N));
-    CHECK(painted(a.logits, sizeof(float) * DIM_LOCAL_SIZE * N));
+    CHECK(painted(y, sizeof(float) * DIM_NOTEBOOK_ENCODED_SIZE * N));
+    CHECK(painted(M, sizeof(float) * DIM_NOTEBOOK_FEATURES_SIZE * N));
+    CHECK(painted(a.logits, sizeof(float) * DIM_NOTEBOOK_LOCAL_SIZE * N));
     free(y);
     free(M);
     free_arrays(a);
@@ -167,9 +167,9 @@ static void arrays_that_are_null(void) {
 /* Pointers need no more alignment than a float, and the library writes n images and no byte more. */
 static void alignment_and_bounds(void) {
     dim_model *model = shared_model();
-    size_t floats[] = {DIM_ENCODED_SIZE * N, DIM_FEATURES_SIZE * N, N, DIM_LOCAL_SIZE * N, N, DIM_CLASSES * N};
-    float *images = take(sizeof(float) * (DIM_IMAGE_SIZE * N + 1)), *plain = new_images(N, 1);
-    memcpy(images + 1, plain, sizeof(float) * DIM_IMAGE_SIZE * N);
+    size_t floats[] = {DIM_NOTEBOOK_ENCODED_SIZE * N, DIM_NOTEBOOK_FEATURES_SIZE * N, N, DIM_NOTEBOOK_LOCAL_SIZE * N, N, DIM_NOTEBOOK_CLASSES * N};
+    float *images = take(sizeof(float) * (DIM_NOTEBOOK_IMAGE_SIZE * N + 1)), *plain = new_images(N, 1);
+    memcpy(images + 1, plain, sizeof(float) * DIM_NOTEBOOK_IMAGE_SIZE * N);
     float *out[6], *first[6];
     for (int i = 0; i < 6; i++) {
         out[i] = take(sizeof(float) * (floats[i] + 33));
@@ -201,7 +201,7 @@ static void training_mode(void) {
     dim_model *model = NULL;
     bool training = true;
     int64_t batches = -1;
-    float probabilities[DIM_CLASSES * N];
+    float probabilities[DIM_NOTEBOOK_CLASSES * N];
     arrays a = new_arrays();
     MUST(dim_model_create(3, &model));
     CHECK_STATUS(DIM_OK, dim_model_is_training(model, &training));
@@ -237,16 +237,16 @@ static void training_mode(void) {
 /* NaN and infinity pass through: the other images of the batch do not notice. */
 static void values_that_are_not_finite(void) {
     arrays a = new_arrays();
-    float plain[DIM_ENCODED_SIZE * N], out[DIM_ENCODED_SIZE * N];
+    float plain[DIM_NOTEBOOK_ENCODED_SIZE * N], out[DIM_NOTEBOOK_ENCODED_SIZE * N];
     MUST(dim_encode(shared_model(), a.images, N, plain, NULL));
     a.images[17] = NAN;
     a.images[1000] = INFINITY;
     CHECK_STATUS(DIM_OK, dim_encode(shared_model(), a.images, N, out, NULL));
     bool nan = false;
-    for (int i = 0; i < DIM_ENCODED_SIZE; i++)
+    for (int i = 0; i < DIM_NOTEBOOK_ENCODED_SIZE; i++)
         nan = nan || isnan(out[i]);
     CHECK(nan);
-    CHECK(memcmp(out + DIM_ENCODED_SIZE, plain + DIM_ENCODED_SIZE, sizeof(float) * DIM_ENCODED_SIZE) == 0);
+    CHECK(memcmp(out + DIM_NOTEBOOK_ENCODED_SIZE, plain + DIM_NOTEBOOK_ENCODED_SIZE, sizeof(float) * DIM_NOTEBOOK_ENCODED_SIZE) == 0);
     free_arrays(a);
 }
 

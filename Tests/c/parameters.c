@@ -143,10 +143,10 @@ static void values_that_are_refused(void) {
 
 static void set_and_get(void) {
     dim_model *model = NULL;
-    float bias[65], back[65], images[DIM_IMAGE_SIZE], a[DIM_ENCODED_SIZE], b[DIM_ENCODED_SIZE];
+    float bias[65], back[65], images[DIM_NOTEBOOK_IMAGE_SIZE], a[DIM_NOTEBOOK_ENCODED_SIZE], b[DIM_NOTEBOOK_ENCODED_SIZE];
     int64_t counter = INT64_MAX, found = 0;
     MUST(dim_model_create(0, &model));
-    fill(images, DIM_IMAGE_SIZE, 1);
+    fill(images, DIM_NOTEBOOK_IMAGE_SIZE, 1);
     MUST(dim_encode(model, images, 1, a, NULL));
     fill(bias, 65, 9);
     CHECK_STATUS(DIM_OK, dim_model_set_parameter(model, "encoder.l1.bias", bias + 1, 64 * sizeof(float)));

@@ -1,6 +1,7 @@
 /* Paths are bytes: names that are not UTF-8, that are equal as text and not as bytes, and links to such names, in every
  * function that takes a path. */
 #include "harness.h"
+#include "untrusted.h"
 
 #include <dirent.h>
 #include <sys/stat.h>
@@ -52,10 +53,10 @@ static void models(void) {
         CHECK(same_parameters(found = opened(dim_model_open, names[i]), saved[i]));
         CHECK_STATUS(DIM_OK, dim_model_load(found, scratch_path(names[!i])));
         CHECK(same_parameters(found, saved[!i]));
-        CHECK_STATUS(DIM_OK, dim_model_load_untrusted(found, scratch_path(names[i])));
+        CHECK_STATUS(DIM_OK, load_untrusted(found, scratch_path(names[i])));
         CHECK(same_parameters(found, saved[i]));
         dim_model_free(found);
-        CHECK(same_parameters(found = opened(dim_model_open_untrusted, names[i]), saved[i]));
+        CHECK(same_parameters(found = opened(open_untrusted, names[i]), saved[i]));
         dim_model_free(found);
     }
     for (int i = 0; i < 2; i++)
@@ -75,11 +76,11 @@ static void checkpoints(void) {
     CHECK(exists(ACUTE) && exists(GRAVE) && files_like("caf") == 2);
     CHECK_STATUS(DIM_OK, dim_trainer_resume(scratch_path(ACUTE), &resumed));
     dim_trainer_free(resumed);
-    CHECK_STATUS(DIM_OK, dim_trainer_resume_untrusted(scratch_path(ACUTE), &resumed));
+    CHECK_STATUS(DIM_OK, resume_untrusted(scratch_path(ACUTE), &resumed));
     dim_trainer_free(resumed);
     CHECK_STATUS(DIM_OK, dim_classifier_trainer_resume(scratch_path(GRAVE), &c_resumed));
     dim_classifier_trainer_free(c_resumed);
-    CHECK_STATUS(DIM_OK, dim_classifier_trainer_resume_untrusted(scratch_path(GRAVE), &c_resumed));
+    CHECK_STATUS(DIM_OK, resume_classifier_untrusted(scratch_path(GRAVE), &c_resumed));
     dim_classifier_trainer_free(c_resumed);
     dim_trainer_free(trainer);
     dim_classifier_trainer_free(classifier);
@@ -120,7 +121,7 @@ static void messages(void) {
     CHECK_MESSAGE("caf\xc3\xa9.h5: No such file");
     CHECK_STATUS(DIM_IO, dim_model_open(scratch_path("a\x1b[2Jb\nc"), &out));
     CHECK_MESSAGE("a\\x1b[2Jb\\x0ac: No such file");
-    CHECK_STATUS(DIM_IO, dim_model_open_untrusted(scratch_path("5h.\xe2\x80\xae" "exe"), &out));
+    CHECK_STATUS(DIM_IO, open_untrusted(scratch_path("5h.\xe2\x80\xae" "exe"), &out));
     CHECK_MESSAGE("5h.\\u202eexe: No such file");
     CHECK(out == NULL);
 }
@@ -131,7 +132,7 @@ static void lengths(void) {
     memset(name, 'a', (1 << 20) - 1);
     name[(1 << 20) - 1] = '\0';
     CHECK_STATUS(DIM_IO, dim_model_open(name, &out));
-    CHECK_STATUS(DIM_IO, dim_model_open_untrusted(name, &out));
+    CHECK_STATUS(DIM_IO, open_untrusted(name, &out));
     CHECK_STATUS(DIM_IO, dim_model_save(shared_model(), name));
     CHECK_MESSAGE("File name too long");
     name[4096] = '\0';

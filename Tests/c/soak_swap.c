@@ -2,14 +2,15 @@
  * all of A's or all of B's, bit for bit, none fails, and memory stays where it was.
  * usage: soak_swap [SECONDS]      20 without; `make soak SECONDS=3600` for an hour */
 #include "harness.h"
+#include "untrusted.h"
 
 #include <pthread.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { N = 2, SIZE = DIM_ENCODED_SIZE * N, ENCODERS = 4, SAMPLES = 20 };
+enum { N = 2, SIZE = DIM_NOTEBOOK_ENCODED_SIZE * N, ENCODERS = 4, SAMPLES = 20 };
 
-static float images[DIM_IMAGE_SIZE * N], from_a[SIZE], from_b[SIZE];
+static float images[DIM_NOTEBOOK_IMAGE_SIZE * N], from_a[SIZE], from_b[SIZE];
 static char path_a[512], path_b[512];
 static dim_model *model;
 static double seconds = 20;
@@ -40,7 +41,7 @@ static void *swap(void *raw) {
     counts *c = raw;
     for (unsigned long i = 0; !stopped(); i++) {
         const char *path = i % 2 ? path_a : path_b;
-        dim_status status = i % 10 == 9 ? dim_model_load_untrusted(model, path) : dim_model_load(model, path);
+        dim_status status = i % 10 == 9 ? load_untrusted(model, path) : dim_model_load(model, path);
         if (status != DIM_OK)
             c->failed++;
         else if (i % 2)
@@ -129,7 +130,7 @@ int main(int argc, char **argv) {
         fputs("usage: soak_swap [SECONDS]\n", stderr);
         return 2;
     }
-    fill(images, DIM_IMAGE_SIZE * N, 1);
+    fill(images, DIM_NOTEBOOK_IMAGE_SIZE * N, 1);
     RUN(swap_under_load);
     return harness_finish();
 }

@@ -6,13 +6,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { N = 5, SIZE = DIM_ENCODED_SIZE * N };
+enum { N = 5, SIZE = DIM_NOTEBOOK_ENCODED_SIZE * N };
 
 typedef struct outputs {
-    float y[SIZE], M[DIM_FEATURES_SIZE * N], g[N], l[DIM_LOCAL_SIZE * N], p[N], c[DIM_CLASSES * N];
+    float y[SIZE], M[DIM_NOTEBOOK_FEATURES_SIZE * N], g[N], l[DIM_NOTEBOOK_LOCAL_SIZE * N], p[N], c[DIM_NOTEBOOK_CLASSES * N];
 } outputs;
 
-static float images[DIM_IMAGE_SIZE * N];
+static float images[DIM_NOTEBOOK_IMAGE_SIZE * N];
 
 static void forward(dim_model *model, outputs *o) {
     MUST(dim_encode(model, images, N, o->y, o->M));
@@ -51,17 +51,17 @@ static void number_of_threads(void) {
 
 /* One image's vector does not depend on the images beside it. */
 static void place_in_the_batch(void) {
-    float all[SIZE], one[DIM_ENCODED_SIZE], two[2 * DIM_ENCODED_SIZE];
+    float all[SIZE], one[DIM_NOTEBOOK_ENCODED_SIZE], two[2 * DIM_NOTEBOOK_ENCODED_SIZE];
     MUST(dim_encode(shared_model(), images, N, all, NULL));
-    float *features = take(sizeof(float) * DIM_FEATURES_SIZE * N), again[SIZE];
+    float *features = take(sizeof(float) * DIM_NOTEBOOK_FEATURES_SIZE * N), again[SIZE];
     MUST(dim_encode(shared_model(), images, N, again, features));
     CHECK(memcmp(all, again, sizeof all) == 0);     /* nor on whether the features are wanted */
     free(features);
     double largest = 0, square = 0;
     for (int i = 0; i < N; i++) {
-        MUST(dim_encode(shared_model(), images + i * DIM_IMAGE_SIZE, 1, one, NULL));
-        for (int k = 0; k < DIM_ENCODED_SIZE; k++) {
-            double difference = (double)one[k] - (double)all[i * DIM_ENCODED_SIZE + k];
+        MUST(dim_encode(shared_model(), images + i * DIM_NOTEBOOK_IMAGE_SIZE, 1, one, NULL));
+        for (int k = 0; k < DIM_NOTEBOOK_ENCODED_SIZE; k++) {
+            double difference = (double)one[k] - (double)all[i * DIM_NOTEBOOK_ENCODED_SIZE + k];
             largest = difference > largest ? difference : -difference > largest ? -difference : largest;
             square += (double)one[k] * (double)one[k];
         }
@@ -301,7 +301,7 @@ static void updates_block_nobody(void) {
 }
 
 int main(void) {
-    fill(images, DIM_IMAGE_SIZE * N, 1);
+    fill(images, DIM_NOTEBOOK_IMAGE_SIZE * N, 1);
     RUN(number_of_threads);
     RUN(place_in_the_batch);
     RUN(several_threads_on_one_handle);

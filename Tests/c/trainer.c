@@ -6,7 +6,7 @@
 
 enum { N = 3 };
 
-static float images[DIM_IMAGE_SIZE * N], more[DIM_IMAGE_SIZE * N];
+static float images[DIM_NOTEBOOK_IMAGE_SIZE * N], more[DIM_NOTEBOOK_IMAGE_SIZE * N];
 
 static dim_trainer_options defaults(void) {
     dim_trainer_options options;
@@ -140,7 +140,7 @@ static void handles(void) {
 static void steps_that_are_refused(void) {
     dim_trainer *tried = new_trainer(2), *fresh = new_trainer(2);
     dim_losses losses, a, b;
-    float bad[DIM_IMAGE_SIZE * N];
+    float bad[DIM_NOTEBOOK_IMAGE_SIZE * N];
     const float wrong[] = {NAN, INFINITY, -INFINITY};
     state before = state_of(tried), after;
     paint(&losses, sizeof losses);
@@ -154,7 +154,7 @@ static void steps_that_are_refused(void) {
             CHECK_STATUS(DIM_TOO_LARGE, functions[f](tried, images, large_count(i), &losses));
         for (int i = 0; i < 3; i++) {
             memcpy(bad, images, sizeof bad);
-            bad[DIM_IMAGE_SIZE * N - 1] = wrong[i];
+            bad[DIM_NOTEBOOK_IMAGE_SIZE * N - 1] = wrong[i];
             CHECK_STATUS(DIM_INVALID_ARGUMENT, functions[f](tried, bad, N, &losses));
         }
     }
@@ -175,8 +175,8 @@ static void steps_that_are_refused(void) {
 /* Images so large that float32 overflows inside: a step says so and is not applied, an evaluation says so. */
 static void losses_that_are_not_finite(void) {
     dim_trainer *trainer = new_trainer(3);
-    float bad[DIM_IMAGE_SIZE * N];
-    for (int i = 0; i < DIM_IMAGE_SIZE * N; i++)
+    float bad[DIM_NOTEBOOK_IMAGE_SIZE * N];
+    for (int i = 0; i < DIM_NOTEBOOK_IMAGE_SIZE * N; i++)
         bad[i] = images[i] * 3e38f;
     state before = state_of(trainer), after;
     CHECK_STATUS(DIM_NOT_FINITE, dim_trainer_step(trainer, bad, N, NULL));
@@ -344,8 +344,8 @@ static void evaluation_in_blocks(void) {
 }
 
 int main(void) {
-    fill(images, DIM_IMAGE_SIZE * N, 1);
-    fill(more, DIM_IMAGE_SIZE * N, 2);
+    fill(images, DIM_NOTEBOOK_IMAGE_SIZE * N, 1);
+    fill(more, DIM_NOTEBOOK_IMAGE_SIZE * N, 2);
     RUN(options_and_their_defaults);
     RUN(options_that_are_refused);
     RUN(handles);

@@ -1,6 +1,7 @@
 /* Files from strangers: the isolated reader gives what the reader in this process gives, ends where it should, and leaves
  * no trace in its host. What hostile files do to it is in Tests/python/test_weights_untrusted.py. */
 #include "harness.h"
+#include "untrusted.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -29,12 +30,12 @@ static const char *weights(void) {
 
 static void weights_are_the_same(void) {
     dim_model *opened = NULL, *other = NULL;
-    CHECK_STATUS(DIM_OK, dim_model_open_untrusted(weights(), &opened));
+    CHECK_STATUS(DIM_OK, open_untrusted(weights(), &opened));
     CHECK(dim_model_networks(opened) == DIM_NETWORK_ALL);
     CHECK(same_parameters(shared_model(), opened));
     MUST(dim_model_create(8, &other));
     CHECK(!same_parameters(shared_model(), other));
-    CHECK_STATUS(DIM_OK, dim_model_load_untrusted(other, weights()));
+    CHECK_STATUS(DIM_OK, load_untrusted(other, weights()));
     CHECK(same_parameters(shared_model(), other));
     dim_model_free(opened);
     dim_model_free(other);
@@ -52,7 +53,7 @@ static void checkpoints_are_the_same(void) {
     MUST(dim_trainer_step(trainer, images, N, NULL));
     MUST(dim_trainer_save(trainer, scratch_path("run.h5")));
     MUST(dim_trainer_resume(scratch_path("run.h5"), &here));
-    CHECK_STATUS(DIM_OK, dim_trainer_resume_untrusted(scratch_path("run.h5"), &isolated));
+    CHECK_STATUS(DIM_OK, resume_untrusted(scratch_path("run.h5"), &isolated));
     MUST(dim_trainer_step(here, images, N, NULL));
     CHECK_STATUS(DIM_OK, dim_trainer_step(isolated, images, N, NULL));
     MUST(dim_trainer_model(here, &a));
@@ -68,7 +69,7 @@ static void checkpoints_are_the_same(void) {
     MUST(dim_classifier_trainer_step(classifier, images, labels, N, NULL));
     MUST(dim_classifier_trainer_save(classifier, scratch_path("classifier.h5")));
     MUST(dim_classifier_trainer_resume(scratch_path("classifier.h5"), &c_here));
-    CHECK_STATUS(DIM_OK, dim_classifier_trainer_resume_untrusted(scratch_path("classifier.h5"), &c_isolated));
+    CHECK_STATUS(DIM_OK, resume_classifier_untrusted(scratch_path("classifier.h5"), &c_isolated));
     MUST(dim_classifier_trainer_step(c_here, images, labels, N, NULL));
     CHECK_STATUS(DIM_OK, dim_classifier_trainer_step(c_isolated, images, labels, N, NULL));
     MUST(dim_classifier_trainer_model(c_here, &a));
@@ -92,14 +93,14 @@ static void fails_alike(dim_status expected, const char *path) {
     paint(&trainer, sizeof trainer);
     CHECK_STATUS(expected, dim_model_open(path, &out));
     snprintf(said, sizeof said, "%s", dim_last_error());
-    CHECK_STATUS(expected, dim_model_open_untrusted(path, &out));
+    CHECK_STATUS(expected, open_untrusted(path, &out));
     CHECK_MESSAGE(said);
-    CHECK_STATUS(expected, dim_model_load_untrusted(shared_model(), path));
+    CHECK_STATUS(expected, load_untrusted(shared_model(), path));
     CHECK(painted(&out, sizeof out));
     dim_status status = dim_trainer_resume(path, &trainer);
     snprintf(said, sizeof said, "%s", dim_last_error());
     CHECK(status != DIM_OK);
-    CHECK_STATUS(status, dim_trainer_resume_untrusted(path, &trainer));
+    CHECK_STATUS(status, resume_untrusted(path, &trainer));
     CHECK_MESSAGE(said);
     CHECK(painted(&trainer, sizeof trainer));
 }
@@ -123,12 +124,12 @@ static void errors_are_the_same(void) {
     MUST(dim_model_save(shared_model(), scratch_path("short.h5")));
     CHECK(truncate(scratch_path("short.h5"), 50000000) == 0);
     fails_alike(DIM_FILE_FORMAT, scratch_path("short.h5"));
-    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_model_open_untrusted(weights(), NULL));
-    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_resume_untrusted(weights(), NULL));
-    CHECK_STATUS(DIM_FILE_CONTENT, dim_trainer_resume_untrusted(weights(), &trainer));
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, open_untrusted(weights(), NULL));
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, resume_untrusted(weights(), NULL));
+    CHECK_STATUS(DIM_FILE_CONTENT, resume_untrusted(weights(), &trainer));
     CHECK_MESSAGE("no checkpoint");
     for (int i = 0; i < FOREIGN_HANDLES; i++)
-        CHECK_STATUS(DIM_INVALID_HANDLE, dim_model_load_untrusted(foreign_handle(i), weights()));
+        CHECK_STATUS(DIM_INVALID_HANDLE, load_untrusted(foreign_handle(i), weights()));
     MUST(dim_model_create(7, &model));
     CHECK(same_parameters(model, shared_model()));      /* as it was */
     dim_model_free(model);
@@ -138,17 +139,19 @@ static void errors_are_the_same(void) {
 
 static void time_limit(void) {
     dim_model *out = NULL;
-    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_set_untrusted_timeout(-1));
-    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_set_untrusted_timeout(86401));
-    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_set_untrusted_timeout(0.0 / 0.0));
-    MUST(dim_set_untrusted_timeout(0.001));
+    const double wrong[] = {-1, 86401, 0.0 / 0.0};
+    for (int i = 0; i < 3; i++) {
+        const dim_open_options options = untrusted_within(wrong[i]);
+        CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_model_open_with(weights(), &options, &out));
+        CHECK_MESSAGE("options->timeout");
+    }
+    const dim_open_options hurried = untrusted_within(0.001);
     double start = now();
-    CHECK_STATUS(DIM_FILE_FORMAT, dim_model_open_untrusted(weights(), &out));
+    CHECK_STATUS(DIM_FILE_FORMAT, dim_model_open_with(weights(), &hurried, &out));
     CHECK_MESSAGE("not read within 0.001 s");
     CHECK(now() - start < 5);
     CHECK(out == NULL);
-    MUST(dim_set_untrusted_timeout(0));
-    CHECK_STATUS(DIM_OK, dim_model_open_untrusted(weights(), &out));
+    CHECK_STATUS(DIM_OK, open_untrusted(weights(), &out));
     dim_model_free(out);
 }
 
@@ -191,6 +194,7 @@ static pid_t stop_reader(pid_t host) {
 
 typedef struct reading {
     pthread_t thread;
+    double seconds;             /* it may take */
     dim_status status;
     char message[1000];
 } reading;
@@ -198,7 +202,8 @@ typedef struct reading {
 static void *read_weights(void *raw) {
     reading *r = raw;
     dim_model *model = NULL;
-    r->status = dim_model_open_untrusted(weights(), &model);
+    const dim_open_options options = untrusted_within(r->seconds);
+    r->status = dim_model_open_with(weights(), &options, &model);
     snprintf(r->message, sizeof r->message, "%s", dim_last_error());
     dim_model_free(model);
     return NULL;
@@ -235,9 +240,8 @@ static bool has_line(pid_t process, const char *file, const char *text) {
 }
 
 static void what_a_reader_has_left(void) {
-    reading r;
+    reading r = {.seconds = 3};
     int highest, other = open("/dev/null", O_RDONLY);    /* without O_CLOEXEC: it must not be inherited */
-    MUST(dim_set_untrusted_timeout(3));
     pthread_create(&r.thread, NULL, read_weights, &r);
     pid_t reader = stop_reader(getpid());
     CHECK(reader != 0);
@@ -252,12 +256,11 @@ static void what_a_reader_has_left(void) {
     }
     pthread_join(r.thread, NULL);       /* stopped, it is killed when its time is up */
     CHECK(r.status == DIM_FILE_FORMAT && strstr(r.message, "not read within 3.0 s") != NULL);
-    MUST(dim_set_untrusted_timeout(0));
     close(other);
 }
 
 static void killed_from_outside(void) {
-    reading r;
+    reading r = {.seconds = 60};
     pthread_create(&r.thread, NULL, read_weights, &r);
     pid_t reader = stop_reader(getpid());
     CHECK(reader != 0 && kill(reader, SIGKILL) == 0);
@@ -285,7 +288,7 @@ static void reader_dies_with_its_host(void) {
     pid_t host = fork();
     if (host == 0) {
         dim_model *model = NULL;
-        dim_model_open_untrusted(weights(), &model);
+        open_untrusted(weights(), &model);
         _exit(0);
     }
     pid_t reader = stop_reader(host);
@@ -314,7 +317,7 @@ static void no_signal_and_no_child(void) {
         dim_model *model = NULL;
         struct sigaction action = {.sa_handler = ignored[i] ? SIG_IGN : child_ended}, before;
         sigaction(SIGCHLD, &action, &before);
-        CHECK_STATUS(DIM_OK, dim_model_open_untrusted(weights(), &model));
+        CHECK_STATUS(DIM_OK, open_untrusted(weights(), &model));
         CHECK(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD);
         CHECK(waitpid(-1, NULL, WNOHANG | __WALL) == -1 && errno == ECHILD);
         sigaction(SIGCHLD, &before, NULL);
@@ -325,7 +328,7 @@ static void no_signal_and_no_child(void) {
 
 static void host_waits_for_any_child(void) {
     /* A thread that reaps whatever ends, as some hosts have, takes nothing of ours. */
-    reading r;
+    reading r = {.seconds = 60};
     pthread_create(&r.thread, NULL, read_weights, &r);
     for (int i = 0; i < 1000; i++) {
         CHECK(waitpid(-1, NULL, WNOHANG) == -1);
@@ -339,10 +342,10 @@ static void nothing_leaks(void) {
     dim_model *model = NULL;
     int highest, before = count_descriptors(getpid(), &highest);
     for (int i = 0; i < 20; i++) {
-        CHECK_STATUS(DIM_IO, dim_model_open_untrusted(scratch_path("missing.h5"), &model));
-        CHECK_STATUS(DIM_FILE_FORMAT, dim_model_open_untrusted(scratch_path("text.h5"), &model));
+        CHECK_STATUS(DIM_IO, open_untrusted(scratch_path("missing.h5"), &model));
+        CHECK_STATUS(DIM_FILE_FORMAT, open_untrusted(scratch_path("text.h5"), &model));
     }
-    CHECK_STATUS(DIM_OK, dim_model_open_untrusted(weights(), &model));
+    CHECK_STATUS(DIM_OK, open_untrusted(weights(), &model));
     dim_model_free(model);
     CHECK(count_descriptors(getpid(), &highest) == before);
 }
@@ -353,7 +356,7 @@ static void signals_are_as_they_were(void) {
     sigemptyset(&some);
     sigaddset(&some, SIGUSR2);
     pthread_sigmask(SIG_BLOCK, &some, &before);
-    MUST(dim_model_open_untrusted(weights(), &model));
+    MUST(open_untrusted(weights(), &model));
     dim_model_free(model);
     pthread_sigmask(SIG_SETMASK, &before, &after);
     CHECK(sigismember(&after, SIGUSR2) == 1 && sigismember(&after, SIGUSR1) == 0 && sigismember(&after, SIGINT) == 0);
@@ -376,7 +379,7 @@ static bool in_child(bool (*function)(void)) {
 
 static bool opens(void) {
     dim_model *model = NULL;
-    bool is_right = dim_model_open_untrusted(weights(), &model) == DIM_OK && dim_model_networks(model) == DIM_NETWORK_ALL;
+    bool is_right = open_untrusted(weights(), &model) == DIM_OK && dim_model_networks(model) == DIM_NETWORK_ALL;
     dim_model_free(model);
     return is_right;
 }
@@ -404,7 +407,7 @@ static bool limited(int resource, rlim_t value) {
 /* Where no child can be had, an error that says so. */
 static bool fails_to_start(dim_status expected) {
     dim_model *model = NULL;
-    dim_status status = dim_model_open_untrusted(weights(), &model);
+    dim_status status = open_untrusted(weights(), &model);
     return status == expected && model == NULL && strstr(dim_last_error(), "in a process of its own") != NULL;
 }
 
@@ -412,7 +415,7 @@ static bool without_files_of_size(void) { return limited(RLIMIT_FSIZE, 1000) && 
 
 static bool without_descriptors(void) {
     dim_model *model = NULL;
-    return limited(RLIMIT_NOFILE, 3) && dim_model_open_untrusted(weights(), &model) == DIM_IO && model == NULL;
+    return limited(RLIMIT_NOFILE, 3) && open_untrusted(weights(), &model) == DIM_IO && model == NULL;
 }
 
 static bool without_processes(void) {
@@ -452,7 +455,7 @@ static void *open_several(void *raw) {
 
 static void *compute(void *raw) {
     worker *w = raw;
-    float y[DIM_ENCODED_SIZE], first[DIM_ENCODED_SIZE], *images = new_images(1, 1);
+    float y[DIM_NOTEBOOK_ENCODED_SIZE], first[DIM_NOTEBOOK_ENCODED_SIZE], *images = new_images(1, 1);
     w->is_right = dim_encode(shared_model(), images, 1, first, NULL) == DIM_OK;
     while (!stopped()) {
         w->is_right = w->is_right && dim_encode(shared_model(), images, 1, y, NULL) == DIM_OK;

@@ -39,7 +39,7 @@ template <class Body> void throws(dim_status status, const char *text, int line,
 #define THROWS(status, text, ...) throws(status, text, __LINE__, [&] { __VA_ARGS__; })
 
 std::vector<float> some_images(std::size_t n, unsigned seed = 1) {
-    std::vector<float> images(n * DIM_IMAGE_SIZE);
+    std::vector<float> images(n * DIM_NOTEBOOK_IMAGE_SIZE);
     for (float &value : images) {
         seed = seed * 1664525u + 1013904223u;
         value = static_cast<float>(seed >> 8) / 16777216.0f;
@@ -131,13 +131,13 @@ void forward() {
     const std::size_t n = 3;
     dim::Model model(7);
     const auto images = some_images(n);
-    std::vector<float> encoded(n * DIM_ENCODED_SIZE), features(n * DIM_FEATURES_SIZE), expected(n * DIM_LOCAL_SIZE);
+    std::vector<float> encoded(n * DIM_NOTEBOOK_ENCODED_SIZE), features(n * DIM_NOTEBOOK_FEATURES_SIZE), expected(n * DIM_NOTEBOOK_LOCAL_SIZE);
     model.encode(images, encoded, features);
     std::vector<float> y(encoded.size()), m(features.size());
     CHECK(dim_encode(model.get(), images.data(), n, y.data(), m.data()) == DIM_OK);
     CHECK(y == encoded && m == features);
     CHECK(model.encode(images) == encoded);
-    CHECK(model.encode(dim::span<const float>(images.data(), DIM_IMAGE_SIZE)).size() == DIM_ENCODED_SIZE);
+    CHECK(model.encode(dim::span<const float>(images.data(), DIM_NOTEBOOK_IMAGE_SIZE)).size() == DIM_NOTEBOOK_ENCODED_SIZE);
 
     CHECK(dim_score_local(model.get(), y.data(), m.data(), n, expected.data()) == DIM_OK);
     CHECK(model.score_local(encoded, features) == expected);
@@ -146,7 +146,7 @@ void forward() {
     CHECK(model.score_global(encoded, features) == expected);
     CHECK(dim_score_prior(model.get(), y.data(), n, expected.data()) == DIM_OK);
     CHECK(model.score_prior(encoded) == expected);
-    expected.resize(n * DIM_CLASSES);
+    expected.resize(n * DIM_NOTEBOOK_CLASSES);
     CHECK(dim_classify(model.get(), y.data(), n, expected.data()) == DIM_OK);
     CHECK(model.classify(encoded) == expected);
 
@@ -161,8 +161,8 @@ void forward() {
 void shapes() {
     dim::Model model(7);
     const auto images = some_images(2);
-    std::vector<float> encoded(2 * DIM_ENCODED_SIZE, -1), features(2 * DIM_FEATURES_SIZE, -1), one(1);
-    const dim::span<const float> torn(images.data(), images.size() - 1), first(encoded.data(), DIM_ENCODED_SIZE);
+    std::vector<float> encoded(2 * DIM_NOTEBOOK_ENCODED_SIZE, -1), features(2 * DIM_NOTEBOOK_FEATURES_SIZE, -1), one(1);
+    const dim::span<const float> torn(images.data(), images.size() - 1), first(encoded.data(), DIM_NOTEBOOK_ENCODED_SIZE);
     THROWS(DIM_SIZE_MISMATCH, "images has 6143 elements; expected n times 3072", model.encode(torn));
     THROWS(DIM_SIZE_MISMATCH, "images has 0 elements", model.encode(dim::span<const float>()));
     THROWS(DIM_SIZE_MISMATCH, "encoded has 1 elements; expected 2 times 64", model.encode(images, one));
@@ -174,7 +174,7 @@ void shapes() {
     THROWS(DIM_SIZE_MISMATCH, "probabilities has 1 elements; expected 2 times 10", model.classify(encoded, one));
     THROWS(DIM_SIZE_MISMATCH, "encoded has 1 elements", model.classify(one));
     CHECK(encoded == std::vector<float>(encoded.size(), -1) && one[0] == 0);
-    const std::size_t huge = (dim::max_images() + 1) * DIM_IMAGE_SIZE;
+    const std::size_t huge = (dim::max_images() + 1) * DIM_NOTEBOOK_IMAGE_SIZE;
     THROWS(DIM_TOO_LARGE, "expected at most", model.encode(dim::span<const float>(images.data(), huge)));
 }
 
@@ -212,11 +212,63 @@ void files() {
     CHECK(other.parameter("encoder.c0.weight") == model.parameter("encoder.c0.weight"));
     std::ofstream(scratch("text.h5")) << "no weights";
     THROWS(DIM_FILE_FORMAT, "text.h5", dim::Model::open(scratch("text.h5")));
-    dim::Model stranger = dim::Model::open_untrusted(scratch("weights.h5"));
+    dim::OpenOptions untrusted;
+    untrusted.untrusted = true;
+    dim::Model stranger = dim::Model::open(scratch("weights.h5"), untrusted);
     CHECK(stranger.parameter("encoder.c0.weight") == model.parameter("encoder.c0.weight"));
-    stranger.load_untrusted(scratch("weights.h5"));
-    THROWS(DIM_FILE_FORMAT, "text.h5", dim::Model::open_untrusted(scratch("text.h5")));
+    stranger.load(scratch("weights.h5"), untrusted);
+    THROWS(DIM_FILE_FORMAT, "text.h5", dim::Model::open(scratch("text.h5"), untrusted));
     THROWS(DIM_IO, "", model.save(scratch("no/such/folder.h5")));
+}
+
+/* Arrays have the model's sizes, whatever its architecture; files keep it. */
+void architectures() {
+    const char json[] = R"({"preset":"basic32","image":{"channels":1,"height":12,"width":16},"encoder":{"layers":[
+        {"op":"conv","name":"c0","out":8,"kernel":4,"stride":2,"norm":"batch","activation":"relu"},{"op":"flatten"},
+        {"op":"linear","name":"l0","out":6}],"features":"c0","conv":"c0","fc":null},
+        "local":{"score":"dot","net":"light","units":8},"prior":{"hidden":[7]},"classifier":{"hidden":[5],"classes":3}})";
+    const dim::Architecture small = dim::Architecture::parse(json);
+    CHECK(dim::Architecture::parse(small.json()).json() == small.json() && small.summary().find("c0_norm") == std::string::npos);
+    THROWS(DIM_UNKNOWN_NAME, "basic32", dim::Architecture::preset("basic33"));
+    THROWS(DIM_INVALID_ARGUMENT, "image.heigth", dim::Architecture::parse(R"({"preset":"basic32","image":{"heigth":3}})"));
+
+    dim::Model model(small, 3);
+    CHECK(model.image_size() == 12 * 16 && model.encoded_size() == 6 && model.features_size() == 8 * 5 * 7);
+    CHECK(model.local_size() == 35 && model.global_map_size() == 0 && model.classes() == 3);
+    const std::vector<float> images(2 * 12 * 16, 0.5F);
+    std::vector<float> features(2 * model.features_size()), encoded = model.encode(images);
+    model.encode(images, encoded, features);
+    CHECK(encoded.size() == 12 && model.score_local(encoded, features).size() == 70 && model.classify(encoded).size() == 6);
+    THROWS(DIM_SIZE_MISMATCH, "images has 100", model.encode(std::vector<float>(100)));
+    THROWS(DIM_SIZE_MISMATCH, "features", model.encode(images, encoded, encoded));
+    THROWS(DIM_MISSING_NETWORK, "", model.score_global(encoded, features));
+
+    const std::vector<std::string> names = {"cat", "dog", "\xc3\xa9l\xc3\xa9phant"};
+    CHECK(model.class_names().empty());
+    model.set_class_names(names);
+    model.save(scratch("small.h5"));
+    dim::Model opened = dim::Model::open(scratch("small.h5"));
+    CHECK(opened.class_names() == names && opened.architecture().json() == small.json() && opened.encode(images) == model.encode(images));
+
+    // What dim_model_open does: the notebook's alone.
+    dim::OpenOptions strict;
+    strict.any_architecture = false;
+    THROWS(DIM_FILE_CONTENT, "dim_model_open_with", dim::Model::open(scratch("small.h5"), strict));
+    const dim::Architecture basic = dim::Architecture::preset("basic32");
+    dim::OpenOptions another;
+    another.architecture = &basic;
+    THROWS(DIM_FILE_CONTENT, "differ in", dim::Model::open(scratch("small.h5"), another));
+    dim::OpenOptions part;
+    part.networks = DIM_NETWORK_ENCODER;
+    CHECK(dim::Model::open(scratch("small.h5"), part).networks() == DIM_NETWORK_ENCODER);
+
+    dim::Trainer trainer(model);
+    trainer.step(images);
+    trainer.save(scratch("small-run.h5"));
+    dim::Trainer resumed = dim::Trainer::resume(scratch("small-run.h5"));
+    CHECK(resumed.options().measure == DIM_MEASURE_NCE && resumed.step(images).total == trainer.step(images).total);
+    THROWS(DIM_FILE_CONTENT, "notebook", dim::Trainer::resume(scratch("small-run.h5"), strict));
+    CHECK(dim::trainer_options(model).measure == DIM_MEASURE_NCE && dim::trainer_options().measure == DIM_MEASURE_GAN);
 }
 
 void training() {
@@ -241,10 +293,12 @@ void training() {
 
     trainer.save(scratch("run.h5"));
     dim::Trainer resumed = dim::Trainer::resume(scratch("run.h5"));
-    CHECK(dim::Trainer::resume_untrusted(scratch("run.h5")).step_count() == resumed.step_count());
+    dim::OpenOptions untrusted;
+    untrusted.untrusted = true;
+    CHECK(dim::Trainer::resume(scratch("run.h5"), untrusted).step_count() == resumed.step_count());
     CHECK(resumed.step(images).total == trainer.step(images).total && resumed.step_count() == 2);
 
-    THROWS(DIM_INVALID_ARGUMENT, "", trainer.step(dim::span<const float>(images.data(), DIM_IMAGE_SIZE)));
+    THROWS(DIM_INVALID_ARGUMENT, "", trainer.step(dim::span<const float>(images.data(), DIM_NOTEBOOK_IMAGE_SIZE)));
     THROWS(DIM_SIZE_MISMATCH, "images has 1", trainer.step(dim::span<const float>(images.data(), 1)));
     THROWS(DIM_INVALID_ARGUMENT, "", trainer.update());
     options.adam_beta1 = 2;
@@ -286,21 +340,25 @@ void classifier() {
     const auto result = trainer.step(images, labels);
     CHECK(result.count == 4 && result.loss > 0 && trainer.step_count() == 1);
     CHECK(trainer.step_encoded(model.encode(images), labels).loss != result.loss);
-    dim::Confusion confusion{};
-    const auto scored = trainer.evaluate(images, labels, &confusion);
+    std::vector<std::uint64_t> confusion(DIM_NOTEBOOK_CLASSES * DIM_NOTEBOOK_CLASSES);
+    std::vector<std::uint64_t> small(3);
+    const auto scored = trainer.evaluate(images, labels, confusion);
+    THROWS(DIM_SIZE_MISMATCH, "confusion", trainer.evaluate(images, labels, small));
     std::uint64_t sum = 0, diagonal = 0, threes = 0;
-    for (std::size_t row = 0; row < DIM_CLASSES; ++row) {
-        diagonal += confusion[row][row];
-        for (std::size_t column = 0; column < DIM_CLASSES; ++column) sum += confusion[row][column];
+    for (std::size_t row = 0; row < DIM_NOTEBOOK_CLASSES; ++row) {
+        diagonal += confusion[row * DIM_NOTEBOOK_CLASSES + row];
+        for (std::size_t column = 0; column < DIM_NOTEBOOK_CLASSES; ++column) sum += confusion[row * DIM_NOTEBOOK_CLASSES + column];
     }
-    for (std::uint64_t count : confusion[3]) threes += count;
+    for (std::size_t column = 0; column < DIM_NOTEBOOK_CLASSES; ++column) threes += confusion[3 * DIM_NOTEBOOK_CLASSES + column];
     CHECK(sum == 4 && threes == 2 && diagonal == scored.correct);
     CHECK(trainer.evaluate(images, labels).loss == scored.loss);
     trainer.set_learning_rate(0.5);
     CHECK(trainer.options().learning_rate == 0.5 && trainer.model().networks() == DIM_NETWORK_ALL);
     trainer.save(scratch("classifier.h5"));
     CHECK(dim::ClassifierTrainer::resume(scratch("classifier.h5")).step_count() == 2);
-    CHECK(dim::ClassifierTrainer::resume_untrusted(scratch("classifier.h5")).step_count() == 2);
+    dim::OpenOptions untrusted;
+    untrusted.untrusted = true;
+    CHECK(dim::ClassifierTrainer::resume(scratch("classifier.h5"), untrusted).step_count() == 2);
     THROWS(DIM_SIZE_MISMATCH, "labels has 3 elements; expected 4 times 1",
            trainer.step(images, dim::span<const std::int64_t>(labels.data(), 3)));
     const std::vector<std::int64_t> wrong{0, 3, 10, 3};
@@ -317,6 +375,7 @@ int main() {
     shapes();
     parameters();
     files();
+    architectures();
     training();
     callbacks();
     classifier();

@@ -91,14 +91,14 @@ arrays *new_arrays(void) {
     for (size_t i = 0; i < sizeof a->images / sizeof(float); i++)
         a->strange_images[i] = a->images[i] = (float)below(&g, 1001) / 1000;
     a->strange_images[77] = (float)1e38 * 100;       /* infinity, in the first image */
-    a->strange_images[DIM_IMAGE_SIZE + 5] = a->strange_images[77] - a->strange_images[77];
+    a->strange_images[DIM_NOTEBOOK_IMAGE_SIZE + 5] = a->strange_images[77] - a->strange_images[77];
     for (size_t i = 0; i < sizeof a->encoded / sizeof(float); i++)
         a->encoded[i] = (float)below(&g, 2001) / 1000 - 1;
     for (size_t i = 0; i < sizeof a->features / sizeof(float); i++)
         a->features[i] = (float)below(&g, 1001) / 1000;
     for (int i = 0; i < MOST_IMAGES; i++)
-        a->wrong_labels[i] = a->labels[i] = (int64_t)below(&g, DIM_CLASSES);
-    a->wrong_labels[1] = DIM_CLASSES;
+        a->wrong_labels[i] = a->labels[i] = (int64_t)below(&g, DIM_NOTEBOOK_CLASSES);
+    a->wrong_labels[1] = DIM_NOTEBOOK_CLASSES;
     paint(a->out, sizeof a->out);
     paint(a->more_out, sizeof a->more_out);
     return a;
@@ -207,7 +207,7 @@ bool dear(context *c, size_t times) { return once_in(&c->random, times); }
 
 size_t wrong_count(context *c, size_t least) {
     const size_t counts_that_fail[] = {0, SIZE_MAX, SIZE_MAX / 2 + 1, SIZE_MAX / 2, dim_max_images() + 1,
-                                       SIZE_MAX / (DIM_IMAGE_SIZE * sizeof(float)) + 1, least - 1};
+                                       SIZE_MAX / (DIM_NOTEBOOK_IMAGE_SIZE * sizeof(float)) + 1, least - 1};
     c->wrong = true;
     return ONE_OF(&c->random, counts_that_fail);
 }

@@ -46,10 +46,10 @@ typedef struct foundation {
 /* Everything is read from and written to here: large enough for the largest n of a call that computes. */
 enum { MOST_IMAGES = 4, LARGE_PARAMETER = 1 << 16 };
 typedef struct arrays {
-    float images[MOST_IMAGES * DIM_IMAGE_SIZE], strange_images[MOST_IMAGES * DIM_IMAGE_SIZE];
-    float encoded[MOST_IMAGES * DIM_ENCODED_SIZE], features[MOST_IMAGES * DIM_FEATURES_SIZE];
+    float images[MOST_IMAGES * DIM_NOTEBOOK_IMAGE_SIZE], strange_images[MOST_IMAGES * DIM_NOTEBOOK_IMAGE_SIZE];
+    float encoded[MOST_IMAGES * DIM_NOTEBOOK_ENCODED_SIZE], features[MOST_IMAGES * DIM_NOTEBOOK_FEATURES_SIZE];
     int64_t labels[MOST_IMAGES], wrong_labels[MOST_IMAGES];
-    float out[MOST_IMAGES * DIM_FEATURES_SIZE], more_out[MOST_IMAGES * DIM_FEATURES_SIZE];
+    float out[MOST_IMAGES * DIM_NOTEBOOK_FEATURES_SIZE], more_out[MOST_IMAGES * DIM_NOTEBOOK_FEATURES_SIZE];
 } arrays;
 
 /* One thread of one sequence. */
@@ -117,6 +117,8 @@ size_t parameter_total(void);
 const char *path_to_read(context *c, bool *sound);
 const char *large_file(int index);
 const char *path_to_write(context *c);
+/* In *given, or NULL, or wrong ones. */
+dim_open_options *open_options(context *c, dim_open_options *given, bool untrusted);
 
 /* ---- Outcomes */
 

@@ -58,15 +58,6 @@ static void max_images(context *c) {
     finish_plain(c, dim_max_images() >= 1, "at least one image");
 }
 
-static void set_untrusted_timeout(context *c) {
-    static const double good[] = {0, 30, 60, 86400}, bad[] = {-1, 86401, 1e308 * 10};
-    c->wrong = once_in(&c->random, 2);
-    double seconds = c->wrong ? ONE_OF(&c->random, bad) : ONE_OF(&c->random, good);
-    begin(c, "%g", seconds);
-    c->must_work = true;
-    finish(c, dim_set_untrusted_timeout(seconds), S(INVALID_ARGUMENT));
-}
-
 /* ---- Models */
 
 static void create(context *c) {
@@ -81,6 +72,30 @@ static void create(context *c) {
     c->must_work = true;
     if (finish(c, dim_model_create(seed, out), S(INVALID_ARGUMENT) | S(OUT_OF_MEMORY)))
         keep_handle(c, model, MODEL, true);
+}
+
+/* Options, or NULL, or wrong ones; mostly such as change nothing. Reading as untrusted starts a process: where it may. */
+dim_open_options *open_options(context *c, dim_open_options *given, bool untrusted) {
+    static const double times[] = {30, 60, 86400}, no_times[] = {-1, 86401, 1e308 * 10};
+    memset(given, 0, sizeof *given);
+    given->struct_size = sizeof *given;
+    given->untrusted = untrusted;
+    given->any_architecture = once_in(&c->random, 2);
+    if (once_in(&c->random, 3))
+        given->timeout = ONE_OF(&c->random, times);
+    if (once_in(&c->random, 4))
+        given->networks = DIM_NETWORK_CLASSIFIER;
+    if (!untrusted && once_in(&c->random, 8))
+        return NULL;
+    if (once_in(&c->random, 4)) {
+        c->wrong = true;
+        switch (below(&c->random, 3)) {
+        case 0: given->struct_size = sizeof *given + 1 + below(&c->random, 100); break;
+        case 1: given->timeout = ONE_OF(&c->random, no_times); break;
+        default: given->networks = 64u << below(&c->random, 26);
+        }
+    }
+    return given;
 }
 
 typedef dim_status open_function(const char *, dim_model **);
@@ -102,9 +117,20 @@ static void open_with(context *c, open_function *function, bool large) {
 static void open_model(context *c) { open_with(c, dim_model_open, dear(c, 3000)); }
 
 /* Starts a process of its own: seldom; the library's file by itself, which no sanitizer's runtime is in. */
-static void open_untrusted(context *c) {
-    if (!SANITIZED && dear(c, 300))
-        open_with(c, dim_model_open_untrusted, false);
+static void open_with_options(context *c) {
+    dim_model *model;
+    bool sound;
+    const char *path = path_to_read(c, &sound);
+    dim_open_options given, *options = open_options(c, &given, !SANITIZED && dear(c, 300));
+    dim_model **out = or_null(c, &model);
+    paint(&model, sizeof model);
+    begin(c, "%.100s, %d %d %g %#x, %s", path ? path : "NULL", given.untrusted, given.any_architecture, given.timeout,
+          given.networks, out ? "out" : "NULL");
+    c->must_work = sound && given.networks == 0;
+    if (finish(c, dim_model_open_with(path, options, out), OPENING))
+        keep_handle(c, model, MODEL, false);
+    else
+        check_untouched(c, &model, sizeof model);
 }
 
 static void load_with(context *c, dim_status (*function)(dim_model *, const char *)) {
@@ -117,9 +143,14 @@ static void load_with(context *c, dim_status (*function)(dim_model *, const char
 
 static void load(context *c) { load_with(c, dim_model_load); }
 
-static void load_untrusted(context *c) {
-    if (!SANITIZED && dear(c, 300))
-        load_with(c, dim_model_load_untrusted);
+static void load_with_options(context *c) {
+    slot s = handle_of(c, MODEL);
+    bool sound;
+    const char *path = path_to_read(c, &sound);
+    dim_open_options given, *options = open_options(c, &given, !SANITIZED && dear(c, 300));
+    begin(c, "%p, %.100s, %d %d %g %#x", s.handle, path ? path : "NULL", given.untrusted, given.any_architecture,
+          given.timeout, given.networks);
+    finish(c, dim_model_load_with(s.handle, path, options), OPENING | S(INVALID_HANDLE) | S(MISSING_NETWORK));
 }
 
 static void save(context *c) {
@@ -130,6 +161,28 @@ static void save(context *c) {
     begin(c, "%p, %.100s", s.handle, path ? path : "NULL");
     c->must_work = s.handle == c->base->small;      /* others may have met an image that is not finite, in training mode */
     finish(c, dim_model_save(s.handle, path),
+           S(INVALID_HANDLE) | S(INVALID_ARGUMENT) | S(IO) | S(NOT_FINITE) | S(OUT_OF_MEMORY));
+}
+
+static void save_with(context *c) {
+    slot s = handle_of(c, MODEL);
+    const char *path = path_to_write(c);
+    if (s.live && s.large && !c->wrong_handle && !dear(c, 2000))
+        s.handle = c->base->small;
+    dim_save_options given = {sizeof given, once_in(&c->random, 2) ? DIM_FORMAT_SAFETENSORS : DIM_FORMAT_HDF5};
+    const dim_save_options *options = once_in(&c->random, 8) ? NULL : &given;
+    if (options != NULL && once_in(&c->random, 4)) {
+        c->wrong = true;
+        if (once_in(&c->random, 2))
+            given.struct_size = below(&c->random, 2 * sizeof given + 1) ^ sizeof given;
+        else
+            given.format = (dim_format)(2 + below(&c->random, 1000));
+        if (given.struct_size == sizeof given && given.format <= DIM_FORMAT_SAFETENSORS)
+            given.format = (dim_format)2;
+    }
+    begin(c, "%p, %.100s, %zu %d", s.handle, path ? path : "NULL", given.struct_size, (int)given.format);
+    c->must_work = s.handle == c->base->small;
+    finish(c, dim_model_save_with(s.handle, path, options),
            S(INVALID_HANDLE) | S(INVALID_ARGUMENT) | S(IO) | S(NOT_FINITE) | S(OUT_OF_MEMORY));
 }
 
@@ -165,7 +218,7 @@ static void networks(context *c) {
     slot s = handle_of(c, MODEL);
     begin(c, "%p", s.handle);
     uint32_t found = dim_model_networks(s.handle);
-    bool sound = c->wrong_handle ? found == 0 : found <= DIM_NETWORK_ALL && (found != 0 || !c->world->alone);
+    bool sound = c->wrong_handle ? found == 0 : found <= (DIM_NETWORK_ALL | DIM_NETWORK_COORDINATES_D) && (found != 0 || !c->world->alone);
     finish_plain(c, sound, "0 for no handle, else some networks");
 }
 
@@ -375,13 +428,13 @@ const call model_calls[] = {
     {"dim_set_num_threads", set_num_threads, 5},
     {"dim_num_threads", num_threads, 2},
     {"dim_max_images", max_images, 2},
-    {"dim_set_untrusted_timeout", set_untrusted_timeout, 2},
     {"dim_model_create", create, 5},
     {"dim_model_open", open_model, 4},
-    {"dim_model_open_untrusted", open_untrusted, 2},
+    {"dim_model_open_with", open_with_options, 4},
     {"dim_model_load", load, 4},
-    {"dim_model_load_untrusted", load_untrusted, 2},
+    {"dim_model_load_with", load_with_options, 4},
     {"dim_model_save", save, 3},
+    {"dim_model_save_with", save_with, 3},
     {"dim_model_free", free_model, 20},
     {"dim_model_set_training", set_training, 10},
     {"dim_model_is_training", is_training, 10},

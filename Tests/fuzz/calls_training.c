@@ -251,31 +251,35 @@ static void trainer_save(context *c) {
     finish(c, dim_trainer_save(s.handle, path), SAVING);
 }
 
-static void resume_with(context *c, dim_status (*function)(const char *, dim_trainer **), size_t times) {
+/* with: by the function that takes options. */
+static void resume(context *c, bool with, size_t times) {
     bool sound;
     dim_trainer *trainer;
     const char *path = path_to_read(c, &sound);
-    c->wrong = true;            /* weights, no checkpoint */
+    bool is_weights = true;
     if (dear(c, times)) {
         path = large_file(0);
-        c->wrong = false;
+        is_weights = false;
     }
+    c->wrong = false;
+    dim_open_options given, *options = with ? open_options(c, &given, true) : NULL;
+    c->wrong |= is_weights || (options != NULL && options->networks != 0);
     dim_trainer **out = or_null(c, &trainer);
     paint(&trainer, sizeof trainer);
-    begin(c, "%.100s, %s", path ? path : "NULL", out ? "out" : "NULL");
+    begin(c, "%.100s, %s, %s", path ? path : "NULL", with ? "options" : "-", out ? "out" : "NULL");
     c->must_work = true;
-    if (finish(c, function(path, out), RESUMING))
+    if (finish(c, with ? dim_trainer_resume_with(path, options, out) : dim_trainer_resume(path, out), RESUMING))
         keep_handle(c, trainer, TRAINER, true);
     else
         check_untouched(c, &trainer, sizeof trainer);
 }
 
-static void trainer_resume(context *c) { resume_with(c, dim_trainer_resume, 10000); }
+static void trainer_resume(context *c) { resume(c, false, 10000); }
 
 /* Starts a process of its own: seldom. */
-static void trainer_resume_untrusted(context *c) {
+static void trainer_resume_with(context *c) {
     if (!SANITIZED && dear(c, 300))
-        resume_with(c, dim_trainer_resume_untrusted, 50);
+        resume(c, true, 50);
 }
 
 /* ---- The classifier */
@@ -306,7 +310,7 @@ enum { CT_STEP, CT_ENCODED, CT_EVALUATE };
 static void ct_batch(context *c, int which, size_t times) {
     arrays *m = c->arrays;
     dim_classifier_result result, *out = once_in(&c->random, 4) ? NULL : &result;
-    uint64_t table[DIM_CLASSES * DIM_CLASSES], *confusion = once_in(&c->random, 4) ? NULL : table;
+    uint64_t table[DIM_NOTEBOOK_CLASSES * DIM_NOTEBOOK_CLASSES], *confusion = once_in(&c->random, 4) ? NULL : table;
     const float *input = which == CT_ENCODED ? m->encoded : m->images;
     const int64_t *labels = m->labels;
     size_t n = 2 + below(&c->random, 3);
@@ -398,30 +402,34 @@ static void ct_save(context *c) {
     finish(c, dim_classifier_trainer_save(s.handle, path), SAVING);
 }
 
-static void ct_resume_with(context *c, dim_status (*function)(const char *, dim_classifier_trainer **), size_t times) {
+/* with: by the function that takes options. */
+static void resume_classifier(context *c, bool with, size_t times) {
     bool sound;
     dim_classifier_trainer *trainer;
     const char *path = path_to_read(c, &sound);
-    c->wrong = true;
+    bool is_weights = true;
     if (dear(c, times)) {
         path = large_file(1);
-        c->wrong = false;
+        is_weights = false;
     }
+    c->wrong = false;
+    dim_open_options given, *options = with ? open_options(c, &given, true) : NULL;
+    c->wrong |= is_weights || (options != NULL && options->networks != 0);
     dim_classifier_trainer **out = or_null(c, &trainer);
     paint(&trainer, sizeof trainer);
-    begin(c, "%.100s, %s", path ? path : "NULL", out ? "out" : "NULL");
+    begin(c, "%.100s, %s, %s", path ? path : "NULL", with ? "options" : "-", out ? "out" : "NULL");
     c->must_work = true;
-    if (finish(c, function(path, out), RESUMING))
+    if (finish(c, with ? dim_classifier_trainer_resume_with(path, options, out) : dim_classifier_trainer_resume(path, out), RESUMING))
         keep_handle(c, trainer, CLASSIFIER_TRAINER, true);
     else
         check_untouched(c, &trainer, sizeof trainer);
 }
 
-static void ct_resume(context *c) { ct_resume_with(c, dim_classifier_trainer_resume, 3000); }
+static void ct_resume(context *c) { resume_classifier(c, false, 3000); }
 
-static void ct_resume_untrusted(context *c) {
+static void ct_resume_with(context *c) {
     if (!SANITIZED && dear(c, 300))
-        ct_resume_with(c, dim_classifier_trainer_resume_untrusted, 20);
+        resume_classifier(c, true, 20);
 }
 
 const call training_calls[] = {
@@ -440,7 +448,7 @@ const call training_calls[] = {
     {"dim_trainer_model", trainer_model, 5},
     {"dim_trainer_save", trainer_save, 10},
     {"dim_trainer_resume", trainer_resume, 4},
-    {"dim_trainer_resume_untrusted", trainer_resume_untrusted, 2},
+    {"dim_trainer_resume_with", trainer_resume_with, 2},
     {"dim_classifier_options_init", classifier_options_init, 10},
     {"dim_classifier_trainer_create", ct_create, 10},
     {"dim_classifier_trainer_free", ct_free, 5},
@@ -453,6 +461,6 @@ const call training_calls[] = {
     {"dim_classifier_trainer_model", ct_model, 5},
     {"dim_classifier_trainer_save", ct_save, 10},
     {"dim_classifier_trainer_resume", ct_resume, 4},
-    {"dim_classifier_trainer_resume_untrusted", ct_resume_untrusted, 2},
+    {"dim_classifier_trainer_resume_with", ct_resume_with, 2},
 };
 const size_t training_call_count = sizeof training_calls / sizeof training_calls[0];

@@ -20,8 +20,8 @@
 
 enum { N = 2, MOST_CYCLES = 1 << 16 };
 
-static float images[N * DIM_IMAGE_SIZE], encoded[N * DIM_ENCODED_SIZE], features[N * DIM_FEATURES_SIZE];
-static float logits[N * DIM_LOCAL_SIZE];
+static float images[N * DIM_NOTEBOOK_IMAGE_SIZE], encoded[N * DIM_NOTEBOOK_ENCODED_SIZE], features[N * DIM_NOTEBOOK_FEATURES_SIZE];
+static float logits[N * DIM_NOTEBOOK_LOCAL_SIZE];
 static int64_t labels[N] = {3, 8};
 
 #define MUST(call) must((call), #call)

@@ -1,9 +1,10 @@
 /*
- * files.c - damaged HDF5 files through what reads them.
+ * files.c - damaged HDF5 and safetensors files through what reads them.
  *
  *     files --function dim_model_open --count 10000 --seed 1 [--corpus FOLDER] [--mend 50]
  *     files --function dim_model_open --seed 1 --first 4711 --count 1 --keep FILE     one mutant again, and as a file
  *     files --function dim_model_open --replay FILE                                   a file as it is
+ *     files --function dim_model_open_with --untrusted [...]                          of any architecture, isolated
  *
  * Mutant i depends on the seed, on i and on the corpus. Children open them, so that a crash is counted, not suffered. What
  * opens a file must come to DIM_OK or to one of the statuses for files, with a message, and take its time. The exit status
@@ -35,6 +36,8 @@
 typedef struct target {
     void *function;
     bool loads;                 /* f(model, path); else f(path, &out) */
+    bool has_options;           /* dim_..._with: of any architecture */
+    dim_open_options options;
     void (*release)(void *);
     dim_model *model;           /* for what loads */
 } target;
@@ -43,8 +46,12 @@ static void free_model(void *p) { dim_model_free(p); }
 static void free_trainer(void *p) { dim_trainer_free(p); }
 static void free_classifier_trainer(void *p) { dim_classifier_trainer_free(p); }
 
-static target find_target(const char *name) {
-    target t = {dlsym(RTLD_DEFAULT, name), strstr(name, "_load") != NULL, free_model, NULL};
+static target find_target(const char *name, bool untrusted) {
+    target t = {.function = dlsym(RTLD_DEFAULT, name), .loads = strstr(name, "_load") != NULL, .release = free_model};
+    t.has_options = strstr(name, "_with") != NULL;
+    t.options = (dim_open_options){sizeof t.options, untrusted, true, 0, NULL, 0};
+    if (untrusted && !t.has_options)
+        give_up("%s takes no options: --untrusted goes with dim_..._with", name);
     if (t.function == NULL)
         give_up("the library has no function %s", name);
     if (strstr(name, "classifier_trainer") != NULL)
@@ -59,6 +66,19 @@ static target find_target(const char *name) {
 static dim_status call(const target *t, const char *path) {
     void *out = NULL;
     dim_status status;
+    if (t->has_options) {
+        if (t->loads) {
+            dim_status (*load)(dim_model *, const char *, const dim_open_options *);
+            memcpy(&load, &t->function, sizeof load);
+            return load(t->model, path, &t->options);
+        }
+        dim_status (*open)(const char *, const dim_open_options *, void **);
+        memcpy(&open, &t->function, sizeof open);
+        status = open(path, &t->options, &out);
+        if (status == DIM_OK)
+            t->release(out);
+        return status;
+    }
     if (t->loads) {
         dim_status (*load)(dim_model *, const char *);
         memcpy(&load, &t->function, sizeof load);       /* ISO C has no cast between the two kinds of pointers */
@@ -101,7 +121,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static target t;
     if (t.function == NULL) {
         const char *name = getenv("DIM_FUZZ_FUNCTION");
-        t = find_target(name ? name : "dim_model_open");
+        t = find_target(name ? name : "dim_model_open", false);
         dim_set_num_threads(1);
     }
     const char *wrong = complaint(call(&t, make_path(data, size)));
@@ -136,6 +156,8 @@ static size_t source_count, largest_source;
 static void read_corpus(const char *folder, const char *function) {
     static file_list list;
     list = list_files(folder, ".h5");
+    if (list.count == 0)
+        list = list_files(folder, ".safetensors");
     bool classifier = strstr(function, "classifier_trainer") != NULL, trainer = strstr(function, "trainer") != NULL;
     for (size_t i = 0; i < list.count && source_count < MOST_SOURCES; i++) {
         bool objective = strstr(list.paths[i], "checkpoint-objective") != NULL;
@@ -225,15 +247,15 @@ static int replay(const target *t, const char *path) {
 
 int main(int argc, char **argv) {
     static const char *const names[] = {"function=", "count=", "first=", "seed=", "corpus=", "mend=", "keep=", "replay=",
-                                        "seconds=", "strict", "verbose", NULL};
+                                        "seconds=", "strict", "untrusted", "verbose", NULL};
     check_options(argc, argv, names,
                   "files [--function NAME] [--count N] [--first I] [--seed S] [--corpus FOLDER] [--mend PERCENT]"
-                  " [--seconds T] [--keep FILE] [--replay FILE] [--strict] [--verbose]");
+                  " [--seconds T] [--keep FILE] [--replay FILE] [--strict] [--untrusted] [--verbose]");
     const char *function = option(argc, argv, "function", "dim_model_open"), *keep = option(argc, argv, "keep", NULL);
     uint64_t first = number_option(argc, argv, "first", 0), count = number_option(argc, argv, "count", 2000);
     uint64_t seed = number_option(argc, argv, "seed", 1), mend = number_option(argc, argv, "mend", 50);
     double start = seconds_now(), seconds = (double)number_option(argc, argv, "seconds", 1000000);
-    target t = find_target(function);
+    target t = find_target(function, flag(argc, argv, "untrusted"));
     const char *path = option(argc, argv, "replay", NULL);
     if (path != NULL)
         return replay(&t, path);

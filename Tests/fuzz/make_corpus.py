@@ -6,6 +6,7 @@ It needs h5py and build/libdim.so. What is in git was written with h5py 3.16 (li
 bytes, which is no harm: the drivers take whatever valid files they find.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -14,7 +15,8 @@ sys.path[:0] = [str(HERE.parents[1] / "bindings" / "python"), str(HERE.parent / 
 
 import h5py  # noqa: E402
 import numpy as np  # noqa: E402
-from deepinfomax import Model  # noqa: E402
+from deepinfomax import ClassifierTrainer, Model, Trainer  # noqa: E402
+from safetensors_fixtures import as_bfloat16, write_safetensors  # noqa: E402
 from weights_fixtures import SHAPES, state_of, write  # noqa: E402
 
 CORPUS = HERE / "corpus"
@@ -62,6 +64,14 @@ def classifiers():
     Model.open(str(CORPUS / "classifier-earliest-plain.h5")).save(str(CORPUS / "classifier-libdim.h5"))
 
 
+ADAM = {"adam_beta1": 0.9, "adam_beta2": 0.999, "epsilon": 1e-8, "weight_decay": 0}
+SETTINGS = {
+    "objective": {"measure": "gan", "negatives": "rotation", "prior": "monolithic", "alpha": 0.5, "beta": 1, "gamma": 0.1,
+                  "encoder_learning_rate": 1e-4, "discriminator_learning_rate": 1e-4, "seed": "7", **ADAM},
+    "classifier": {"encoder": "frozen", "loss": "logits", "learning_rate": 1e-4, **ADAM},
+}  # fmt: skip
+
+
 def checkpoints():
     """Of both trainers. Opening inflates 55 MB and 300 MB: the drivers take them less often."""
     trained = {"checkpoint-classifier.h5": (["encoder", "classifier"], ["classifier"], "classifier"),
@@ -75,18 +85,72 @@ def checkpoints():
                 if not key.endswith(("running_mean", "running_var", "num_batches_tracked")))
             group = file.create_group("checkpoint")
             compact_text(group, "kind", kind)
-            group["version"] = np.int64(1)
+            compact_text(group, "settings", json.dumps(SETTINGS[kind]))
+            group["version"] = np.int64(2)
+            group["noise_state"] = np.random.RandomState(7).get_state()[1].astype(np.uint32)
+            group["noise_position"] = np.int64(624)
             group["step"] = np.int64(3)
             for moment in ("first_moment", "second_moment"):
                 zeros = np.zeros(moments, np.float32)
                 group.create_dataset(moment, data=zeros, **large_chunks(zeros))
-            if kind == "objective":
-                group["options"] = np.array([0, 0.5, 1, 0.1, 1e-4, 1e-4, 0.9, 0.999, 1e-8, 0])
-                group["seed"] = np.int64(7)
-                group["noise_state"] = np.random.RandomState(7).get_state()[1].astype(np.uint32)
-                group["noise_position"] = np.int64(624)
-            else:
-                group["options"] = np.array([0, 0, 1e-4, 0.9, 0.999, 1e-8, 0])
+
+
+def safetensors():
+    """The smallest network in every type and order of the format."""
+    folder = CORPUS / "safetensors"
+    folder.mkdir(exist_ok=True)
+    state = state_of("classifier")
+    kinds = {"f64": np.float64, "f16": np.float16, "f32": np.float32}
+    for name, kind in kinds.items():
+        converted = {key: array.astype(kind) if array.dtype.kind == "f" else array for key, array in state.items()}
+        write_safetensors(folder / f"classifier-{name}.safetensors", converted, metadata={"format": "pt"})
+    brain = {key: as_bfloat16(array) if array.dtype.kind == "f" else array for key, array in state.items()}
+    write_safetensors(folder / "classifier-bf16.safetensors", brain)
+    bare = {"epoch": np.array(3, np.uint8), "nothing": np.zeros((0, 3), np.int16)}
+    bare.update({"module." + key.split(".", 1)[1]: array for key, array in reversed(state.items())})
+    write_safetensors(folder / "classifier-bare.safetensors", bare, metadata={"note": "\u00e9 \"quoted\""})
+    Model.open(str(folder / "classifier-f32.safetensors")).save(str(folder / "classifier-libdim.safetensors"))
+
+
+#: A few thousand parameters, of every kind that has its own names.
+TINY = {
+    "image": {"channels": 1, "height": 9, "width": 8, "mean": 0.5, "std": 0.5},
+    "encoder": {
+        "layers": [
+            {"op": "conv", "name": "c0", "out": 4, "kernel": 3, "norm": "batch", "activation": "relu"},
+            {"op": "residual", "name": "r0", "shortcut": None, "activation": "relu", "layers": [
+                {"op": "conv", "name": "c0", "out": 4, "kernel": 3, "padding": 1, "bias": False, "norm": "layer"}]},
+            {"op": "flatten"}, {"op": "linear", "name": "l0", "out": 6}],
+        "features": "r0"},
+    "local": {"score": "dot", "net": "authors", "units": 5},
+    "global": {"score": "concat", "layers": [], "hidden": [4]},
+    "prior": {"hidden": [5], "squash": "sigmoid"},
+    "classifier": {"hidden": [4], "dropout": 0.5, "classes": 3},
+    "coordinates": None,
+}  # fmt: skip
+
+
+def architectures():
+    """Another architecture than the notebook's, in the ways in which a file names it; checkpoints of both trainers."""
+    folder = CORPUS / "architectures"
+    folder.mkdir(exist_ok=True)
+    model = Model(seed=1, architecture=TINY)
+    model.class_names = ["a", "b\u00e9", 'c "quoted"']
+    model.save(folder / "tiny-libdim.h5")
+    model.save(folder / "tiny-libdim.safetensors")
+    for libver in ("earliest", "v110"):
+        with h5py.File(folder / f"tiny-{libver}.h5", "w", libver=libver) as file:
+            for key, array in model.state_dict().items():
+                file[key] = array
+            file.attrs["architecture"] = model.architecture.json()  # of variable length
+            file.attrs["class_names"] = json.dumps(model.class_names)
+    images = np.random.default_rng(0).random((6, 1, 9, 8), np.float32)
+    trainer = Trainer(model, measure="jsd", negatives=2, prior="adversarial", gradient_penalty=1, alpha=0.5, gamma=0.1)
+    trainer.step(images)
+    trainer.save(folder / "checkpoint-objective-tiny.h5")
+    classifier = ClassifierTrainer(model, encoder="trained")
+    classifier.step(images, np.arange(6) % 3)
+    classifier.save(folder / "checkpoint-classifier-tiny.h5")
 
 
 if __name__ == "__main__":
@@ -94,5 +158,7 @@ if __name__ == "__main__":
     classifiers()
     write(CORPUS / "prior.h5", flat("prior_d"), **SMALL)
     checkpoints()
-    for path in sorted(CORPUS.glob("*.h5")):
+    safetensors()
+    architectures()
+    for path in sorted([*CORPUS.glob("**/*.h5"), *CORPUS.glob("*/*.safetensors")]):
         print(f"{path.stat().st_size:8} {path.name}")

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "checksums.h"
+#include "safetensors_mutation.h"
 
 /* ---- Where the checksums stand, by a file's size and a sum over its first bytes: the corpus is small */
 
@@ -91,6 +92,10 @@ static void change_at(unsigned char *bytes, size_t size, size_t at, generator *g
 
 void mutate(unsigned char *bytes, size_t *size, generator *g, bool mend) {
     static const size_t numbers[] = {1, 1, 1, 2, 3, 5, 8};
+    if (is_safetensors(bytes, *size)) {
+        mutate_safetensors(bytes, size, g, mend);
+        return;
+    }
     const block *blocks = NULL;
     size_t count = *size ? blocks_of(bytes, *size, &blocks) : 0;
     for (size_t changes = ONE_OF(g, numbers); changes > 0 && *size > 0; changes--) {

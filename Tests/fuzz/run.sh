@@ -25,6 +25,14 @@ readers() { # FOLDER SEED FILES
     run "$1/files" --function dim_model_load --count $(($3 / 2)) --seed "$2"
     run "$1/files" --function dim_trainer_resume --count $(($3 / 50)) --seed "$2"
     run "$1/files" --function dim_classifier_trainer_resume --count $(($3 / 20)) --seed "$2"
+    # Files of other architectures.
+    run "$1/files" --function dim_model_open_with --corpus Tests/fuzz/corpus/architectures --count "$3" --seed "$2"
+    run "$1/files" --function dim_trainer_resume_with --corpus Tests/fuzz/corpus/architectures --count $(($3 / 10)) --seed "$2"
+    run "$1/files" --function dim_classifier_trainer_resume_with --corpus Tests/fuzz/corpus/architectures \
+        --count $(($3 / 10)) --seed "$2"
+    for function in dim_model_open dim_model_load; do
+        run "$1/files" --function $function --corpus Tests/fuzz/corpus/safetensors --count "$3" --seed "$2" --strict
+    done
 }
 
 case $mode in
@@ -33,6 +41,8 @@ short)
     run "$2/descriptions" --count 20000 --seed "$3"
     run "$2/sequences" --count 10000 --seed "$3"
     readers "$2" "$3" 2000
+    run "$2/files" --function dim_model_open_with --untrusted --corpus Tests/fuzz/corpus/architectures --count 100 \
+        --seed "$3" --strict
     run "$2/cycles" --count 4
     ;;
 long)
@@ -40,8 +50,12 @@ long)
     run "$2/descriptions" --count $((10 * $5)) --seed "$3"
     run "$2/sequences" --count "$4" --seed "$3" --verbose
     readers "$2" "$3" "$5"
-    for function in dim_model_open_untrusted dim_model_load_untrusted; do
-        run "$2/files" --function $function --count $(($5 / 20)) --seed "$3" --strict
+    for function in dim_model_open_with dim_model_load_with; do
+        run "$2/files" --function $function --untrusted --count $(($5 / 20)) --seed "$3" --strict
+    done
+    for function in dim_model_open_with dim_trainer_resume_with dim_classifier_trainer_resume_with; do
+        run "$2/files" --function $function --untrusted --corpus Tests/fuzz/corpus/architectures --count $(($5 / 6)) \
+            --seed "$3" --strict
     done
     run "$2/cycles" --count 40
     ;;
@@ -85,6 +99,7 @@ sanitize-short)
     run "$2/descriptions" --count 2000 --seed "$3"
     run "$2/sequences" --count 2000 --seed "$3"
     run "$2/files" --function dim_model_open --count 500 --mend 0 --seed "$3"
+    run "$2/files" --function dim_model_open --corpus Tests/fuzz/corpus/safetensors --count 2000 --seed "$3" --strict
     ;;
 sanitize-address | sanitize-thread)
     # Not `untrusted` and `fork`: the reader of strangers' files is the library's file by itself, without the runtime of a
@@ -97,6 +112,7 @@ sanitize-address | sanitize-thread)
     run "$3/descriptions" --count 20000 --seed "$4"
     run "$3/sequences" --count "$5" --seed "$4"
     run "$3/files" --function dim_model_open --count 2000 --seed "$4"
+    run "$3/files" --function dim_model_open --corpus Tests/fuzz/corpus/safetensors --count 20000 --seed "$4" --strict
     run "$3/cycles" --count 3
     ;;
 esac

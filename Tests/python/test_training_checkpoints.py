@@ -122,6 +122,22 @@ def test_of_another_kind(saved, tmp_path):
             kind.resume(tmp_path / "missing.h5")
 
 
+def settings(file, text=None, **changes):
+    """Another text, or other values in the settings; None for one to leave out."""
+    import json
+
+    values = {**json.loads(file["checkpoint/settings"][()]), **changes}
+    text = json.dumps({name: value for name, value in values.items() if value is not None}) if text is None else text
+    del file["checkpoint/settings"]
+    kind = h5py.h5t.C_S1.copy()
+    kind.set_size(len(text))
+    layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    layout.set_layout(h5py.h5d.COMPACT)
+    space = h5py.h5s.create(h5py.h5s.SCALAR)
+    dataset = h5py.h5d.create(file["checkpoint"].id, b"settings", kind, space, layout)
+    dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, np.array(np.bytes_(text)))
+
+
 def replaced(file, name, value):
     attributes = dict(file[name].attrs)
     del file[name]
@@ -131,7 +147,8 @@ def replaced(file, name, value):
 
 # What somebody or something did to the file -> words of the error.
 DAMAGE = {
-    "a newer version": (lambda f: replaced(f, "checkpoint/version", np.int64(2)), "newer libdim"),
+    "a newer version": (lambda f: replaced(f, "checkpoint/version", np.int64(3)), "newer libdim"),
+    "an older version": (lambda f: replaced(f, "checkpoint/version", np.int64(1)), "before libdim's first release"),
     "version 0": (lambda f: replaced(f, "checkpoint/version", np.int64(0)), "version 0"),
     "moments of another model": (
         lambda f: replaced(f, "checkpoint/first_moment", np.zeros(10, np.float32)), "first_moment"),
@@ -146,9 +163,16 @@ DAMAGE = {
         "first_moment"),
     "no step": (lambda f: f.__delitem__("checkpoint/step"), "step"),
     "a step below 0": (lambda f: replaced(f, "checkpoint/step", np.int64(-1)), "step is -1"),
-    "options out of range": (lambda f: replaced(f, "checkpoint/options", np.full(7, 5.0)), "options"),
-    "options that are not finite": (
-        lambda f: replaced(f, "checkpoint/options", np.array([0, 0, np.nan, 0.9, 0.999, 1e-8, 0])), "options"),
+    "a setting out of range": (lambda f: settings(f, adam_beta1=5), "settings: adam_beta1 is 5.0"),
+    "a setting that is not finite": (lambda f: settings(f, '{"epsilon":1e999}'), "settings: byte 11: expected a number"),
+    "a setting of another type": (lambda f: settings(f, epsilon="small"), "settings: epsilon: expected a number"),
+    "a setting that there is not": (lambda f: settings(f, momentum=0.9), '"momentum" is no setting that this version knows'),
+    "no learning rate": (lambda f: settings(f, learning_rate=None), "settings: learning_rate is missing"),
+    "settings that are no object": (lambda f: settings(f, "[1]"), "settings: expected a JSON object"),
+    "settings within settings": (lambda f: settings(f, '{"epsilon":{"x":1}}'), "settings: byte 11"),
+    "settings that are too long": (lambda f: settings(f, " " * 9000), "a string of at most 8192 bytes"),
+    "another use of the encoder than the kind's": (lambda f: settings(f, encoder="trained"), "the encoder is trained"),
+    "no settings": (lambda f: f.__delitem__("checkpoint/settings"), "checkpoint/settings: missing"),
     "weights of another shape": (
         lambda f: replaced(f, "classifier.l1.weight", np.zeros((15, 63), np.float32)), "classifier.l1.weight"),
     "no weights of the encoder": (
@@ -173,8 +197,6 @@ def test_damage_is_named(saved, tmp_path, damage):
         ("noise_position", np.int64(-1)),
         ("noise_state", np.zeros(623, np.uint32)),
         ("noise_state", np.zeros(624, np.float32)),
-        ("options", np.array([2, 0.5, 1, 0.1, 1e-4, 1e-4, 0.9, 0.999, 1e-8, 0])),
-        ("options", np.array([0, 0.5, 1, 0.1, 1e-4, np.inf, 0.9, 0.999, 1e-8, 0])),
     ],
 )
 def test_damage_of_an_objectives_run_is_named(saved, tmp_path, name, value):
@@ -183,6 +205,39 @@ def test_damage_of_an_objectives_run_is_named(saved, tmp_path, name, value):
         replaced(file, f"checkpoint/{name}", value)
     with pytest.raises(dim.FileContentError, match=name):
         Trainer.resume(tmp_path / "c.h5")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"prior": "some"}, 'settings: prior: expected one of "monolithic"'),
+        ({"measure": 3}, "settings: measure: expected one of"),
+        ({"negatives": 0}, "settings: negatives: expected"),
+        ({"negatives": 1 << 40}, "settings: negatives: expected"),
+        ({"seed": 7}, "settings: seed: expected"),
+        ({"seed": "-1"}, "settings: seed: expected"),
+        ({"alpha": -1}, "settings: alpha is -1.0"),
+        ({"alpha": None, "beta": None}, "settings: alpha is missing; beta is missing"),
+        ({"alpha": 0, "beta": 0, "gamma": 0, "measure": "nce"}, "leave no term to train"),
+        ({"gradient_penalty": 1, "prior": "monolithic"}, "settings: gradient_penalty"),
+    ],
+)
+def test_settings_of_an_objectives_run(saved, tmp_path, changes, words):
+    shutil.copy(saved / "objective.h5", tmp_path / "c.h5")
+    with h5py.File(tmp_path / "c.h5", "r+") as file:
+        settings(file, **changes)
+    for untrusted in (False, True):
+        with pytest.raises(dim.FileContentError, match=re.escape(words)):
+            Trainer.resume(tmp_path / "c.h5", untrusted=untrusted)
+
+
+def test_settings_that_may_be_absent(saved, tmp_path):
+    """Those whose absence means what they are by default."""
+    shutil.copy(saved / "objective.h5", tmp_path / "c.h5")
+    with h5py.File(tmp_path / "c.h5", "r+") as file:
+        settings(file, gradient_penalty=None, gradient_clip=None)
+    with Trainer.resume(tmp_path / "c.h5") as here, Trainer.resume(saved / "objective.h5") as whole:
+        assert here.options == whole.options
 
 
 # ---- Killed while it saves

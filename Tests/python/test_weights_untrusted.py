@@ -74,20 +74,16 @@ def test_resume(tmp_path):
         Trainer.resume(tmp_path / "w.h5", untrusted=True)
 
 
-@pytest.mark.parametrize("seconds", [-1, 1e9, float("nan")])
-def test_timeout_out_of_range(seconds):
-    with pytest.raises(ValueError):
-        deepinfomax.set_untrusted_timeout(seconds)
+@pytest.mark.parametrize("seconds", [-1, 0, 1e9, float("nan")])
+def test_timeout_out_of_range(tmp_path, seconds):
+    with pytest.raises(ValueError, match="timeout: expected more than 0"):
+        Model.open(tmp_path / "w.h5", untrusted=True, timeout=seconds)
 
 
 def test_timeout(tmp_path):
     path = write(tmp_path / "w.h5", state_of("prior_d"))
-    deepinfomax.set_untrusted_timeout(0.0005)
-    try:
-        with pytest.raises(FileFormatError, match="not read within 0.0005 s"):
-            Model.open(path, untrusted=True)
-    finally:
-        deepinfomax.set_untrusted_timeout(0)
+    with pytest.raises(FileFormatError, match="not read within 0.0005 s"):
+        Model.open(path, untrusted=True, timeout=0.0005)
     Model.open(path, untrusted=True)
 
 

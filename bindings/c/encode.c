@@ -1,7 +1,7 @@
 /*
  * encode - turns images into vectors with a trained Deep InfoMax encoder.
  *
- * Shows: opening weights, encoding in blocks so that memory stays bounded, handling every error.
+ * Shows: opening weights of any architecture, arrays of the model's sizes, encoding in blocks so that memory stays bounded, handling every error.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -15,15 +15,15 @@
 static const char usage[] =
     "usage: encode [options] WEIGHTS IMAGES...\n"
     "\n"
-    "Reads 32x32 colour images and prints the vector of each: one line of 64 numbers.\n"
+    "Reads images of the size that the weights are for and prints the vector of each, one a line.\n"
     "\n"
     "  WEIGHTS      HDF5 file with an encoder's weights\n"
     "  IMAGES       files of images, - for standard input\n"
-    "  -f FORMAT    ppm      binary PPM (P6), 32x32; several pictures may follow one another\n"
+    "  -f FORMAT    ppm      binary PPM (P6), or PGM (P5) for one channel; several pictures may follow one another\n"
     "               cifar10  CIFAR-10's binary version: a label byte and 3072 bytes an image\n"
-    "               f32      raw float32, 3x32x32 an image, no header\n"
+    "               f32      raw float32, channels x height x width an image, no header\n"
     "               auto     by the file's first byte and name (default)\n"
-    "  -o FILE      write raw float32, 64 an image, instead of text\n"
+    "  -o FILE      write raw float32 instead of text\n"
     "  -b N         images in one call (default 64)\n"
     "  -t N         threads (default: all cores)\n"
     "  -h, --help   this text\n"
@@ -48,27 +48,27 @@ static long parse_number(const char *text, long most) {
     return errno == 0 && end != text && *end == '\0' && value >= 1 && value <= most ? value : -1;
 }
 
-static int write_vectors(FILE *out, int text, const float *encoded, size_t n) {
+static int write_vectors(FILE *out, int text, const float *encoded, size_t n, size_t size) {
     if (!text)
-        return fwrite(encoded, sizeof(float) * DIM_ENCODED_SIZE, n, out) == n ? 0 : -1;
-    for (size_t i = 0; i < n * DIM_ENCODED_SIZE; i++)       /* 9 digits tell any two floats apart */
-        if (fprintf(out, "%.9g%c", (double)encoded[i], (i + 1) % DIM_ENCODED_SIZE == 0 ? '\n' : ' ') < 0)
+        return fwrite(encoded, sizeof(float) * size, n, out) == n ? 0 : -1;
+    for (size_t i = 0; i < n * size; i++)       /* 9 digits tell any two floats apart */
+        if (fprintf(out, "%.9g%c", (double)encoded[i], (i + 1) % size == 0 ? '\n' : ' ') < 0)
             return -1;
     return 0;
 }
 
 /* Encodes one file, block by block. */
-static int encode_file(dim_model *model, const char *name, images_format format, size_t block, float *images, float *encoded,
-                       FILE *out, int text) {
+static int encode_file(dim_model *model, const dim_sizes *sizes, const char *name, images_format format, size_t block,
+                       float *images, float *encoded, FILE *out, int text) {
     images_reader reader;
-    if (images_open(&reader, name, format) != 0)
+    if (images_open(&reader, name, format, sizes) != 0)
         return fail(reader.error, "");
     int status = 0;
     size_t n;
     while (status == 0 && (n = images_read(&reader, images, NULL, block)) > 0) {
         if (dim_encode(model, images, n, encoded, NULL) != DIM_OK)
             status = fail(name, dim_last_error());
-        else if (write_vectors(out, text, encoded, n) != 0)
+        else if (write_vectors(out, text, encoded, n, sizes->encoded) != 0)
             status = fail("cannot write", strerror(errno));
     }
     if (status == 0 && reader.error[0] != '\0')
@@ -122,18 +122,24 @@ int main(int argc, char **argv) {
     /* Everything is released at the end, whichever step failed: free() and dim_model_free() accept NULL. */
     int status = 0;
     dim_model *model = NULL;
-    float *images = malloc(sizeof(float) * DIM_IMAGE_SIZE * (size_t)block);
-    float *encoded = malloc(sizeof(float) * DIM_ENCODED_SIZE * (size_t)block);
+    dim_sizes sizes = {.struct_size = sizeof sizes};
+    /* Any architecture will do: the arrays below have the model's sizes. dim_model_open takes the notebook's alone. */
+    const dim_open_options options = {.struct_size = sizeof options, .any_architecture = true};
+    float *images = NULL, *encoded = NULL;
     FILE *out = stdout;
 
-    if (images == NULL || encoded == NULL)
-        status = fail("out of memory", "");
-    if (status == 0 && dim_model_open(argv[next], &model) != DIM_OK)
+    if (dim_model_open_with(argv[next], &options, &model) != DIM_OK || dim_model_sizes(model, &sizes) != DIM_OK)
         status = fail(argv[next], dim_last_error());
+    if (status == 0) {
+        images = malloc(sizeof(float) * sizes.image_channels * sizes.image_height * sizes.image_width * (size_t)block);
+        encoded = malloc(sizeof(float) * sizes.encoded * (size_t)block);
+        if (images == NULL || encoded == NULL)
+            status = fail("out of memory", "");
+    }
     if (status == 0 && out_name != NULL && (out = fopen(out_name, "wb")) == NULL)
         status = fail(out_name, strerror(errno));
     for (int i = next + 1; status == 0 && i < argc; i++)
-        status = encode_file(model, argv[i], format, (size_t)block, images, encoded, out, out_name == NULL);
+        status = encode_file(model, &sizes, argv[i], format, (size_t)block, images, encoded, out, out_name == NULL);
 
     /* A full disk may show only when the last bytes are flushed. */
     if (out != NULL && (out == stdout ? fflush(out) : fclose(out)) != 0 && status == 0)

@@ -1,9 +1,8 @@
 #include "images.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
-
-enum { SIDE = 32, CELLS = SIDE * SIDE, CHANNELS = 3 };
 
 int images_parse_format(const char *name, images_format *format) {
     static const char *const names[] = {"auto", "f32", "ppm", "cifar10"};
@@ -21,14 +20,26 @@ static int ends_with(const char *text, const char *end) {
     return length >= tail && strcmp(text + length - tail, end) == 0;
 }
 
-int images_open(images_reader *reader, const char *name, images_format format) {
+static size_t values(const images_reader *reader) { return reader->channels * reader->height * reader->width; }
+
+int images_open(images_reader *reader, const char *name, images_format format, const dim_sizes *sizes) {
     reader->name = name;
+    reader->channels = sizes->image_channels;
+    reader->height = sizes->image_height;
+    reader->width = sizes->image_width;
+    reader->file = NULL;
+    reader->bytes = malloc(1 + values(reader));
+    if (reader->bytes == NULL) {
+        snprintf(reader->error, sizeof reader->error, "%s: out of memory", name);
+        return -1;
+    }
     reader->done = 0;
     reader->error[0] = '\0';
     errno = 0;
     reader->file = strcmp(name, "-") == 0 ? stdin : fopen(name, "rb");
     if (reader->file == NULL) {
         snprintf(reader->error, sizeof reader->error, "%s: %s", name, strerror(errno));
+        images_close(reader);
         return -1;
     }
     if (format == IMAGES_AUTO) {
@@ -39,6 +50,12 @@ int images_open(images_reader *reader, const char *name, images_format format) {
         format = first == 'P' ? IMAGES_PPM : ends_with(name, ".bin") ? IMAGES_CIFAR10 : IMAGES_F32;
     }
     reader->format = format;
+    if (format == IMAGES_CIFAR10 && (sizes->image_channels != 3 || sizes->image_height != 32 || sizes->image_width != 32)) {
+        snprintf(reader->error, sizeof reader->error, "%s: CIFAR-10's images are 3 x 32 x 32, the model's %lu x %lu x %lu", name,
+                 (unsigned long)sizes->image_channels, (unsigned long)sizes->image_height, (unsigned long)sizes->image_width);
+        images_close(reader);
+        return -1;
+    }
     return 0;
 }
 
@@ -46,6 +63,8 @@ void images_close(images_reader *reader) {
     if (reader->file != NULL && reader->file != stdin)
         fclose(reader->file);
     reader->file = NULL;
+    free(reader->bytes);
+    reader->bytes = NULL;
 }
 
 static void fail(images_reader *reader, const char *what) {
@@ -95,13 +114,21 @@ static int read_ppm_header(images_reader *reader, int *maximum) {
         c = getc(reader->file);
     if (c == EOF && !ferror(reader->file))
         return 0;
-    if (c != 'P' || getc(reader->file) != '6') {
-        fail(reader, "expected a binary PPM picture, which begins with P6");
+    if (reader->channels != 1 && reader->channels != 3) {
+        fail(reader, "pictures have 1 or 3 channels, the model's images another number: write raw floats (-f f32)");
+        return -1;
+    }
+    if (c != 'P' || getc(reader->file) != (reader->channels == 1 ? '5' : '6')) {
+        fail(reader, reader->channels == 1 ? "expected a binary PGM picture, which begins with P5"
+                                           : "expected a binary PPM picture, which begins with P6");
         return -1;
     }
     long width = header_number(reader->file), height = header_number(reader->file), most = header_number(reader->file);
-    if (width != SIDE || height != SIDE || most < 1 || most > 255) {
-        fail(reader, "expected a PPM picture of 32 x 32 pixels with 8 bits a sample");
+    if (width != (long)reader->width || height != (long)reader->height || most < 1 || most > 255) {
+        char what[120];
+        snprintf(what, sizeof what, "expected a picture of %lu x %lu pixels with 8 bits a sample", (unsigned long)reader->width,
+                 (unsigned long)reader->height);
+        fail(reader, what);
         return -1;
     }
     *maximum = (int)most;
@@ -110,42 +137,43 @@ static int read_ppm_header(images_reader *reader, int *maximum) {
 
 /* One image. As read_exactly. */
 static int read_one(images_reader *reader, float *image, int *label) {
-    unsigned char bytes[1 + CHANNELS * CELLS];
+    unsigned char *bytes = reader->bytes;
+    const size_t count = values(reader), cells = reader->height * reader->width;
     int status, maximum = 255;
     *label = -1;
     switch (reader->format) {
     case IMAGES_PPM:
         if ((status = read_ppm_header(reader, &maximum)) != 1)
             return status;
-        if ((status = read_exactly(reader, bytes, CHANNELS * CELLS)) != 1) {
+        if ((status = read_exactly(reader, bytes, count)) != 1) {
             if (status == 0)
                 fail(reader, "the file ends within it");
             return -1;
         }
-        for (int cell = 0; cell < CELLS; cell++)            /* pixel by pixel -> plane by plane */
-            for (int channel = 0; channel < CHANNELS; channel++)
-                image[channel * CELLS + cell] = (float)bytes[cell * CHANNELS + channel] / (float)maximum;
+        for (size_t cell = 0; cell < cells; cell++)         /* pixel by pixel -> plane by plane */
+            for (size_t channel = 0; channel < reader->channels; channel++)
+                image[channel * cells + cell] = (float)bytes[cell * reader->channels + channel] / (float)maximum;
         return 1;
     case IMAGES_CIFAR10:
-        if ((status = read_exactly(reader, bytes, sizeof bytes)) != 1)
+        if ((status = read_exactly(reader, bytes, 1 + count)) != 1)
             return status;
         if (bytes[0] > 9) {
             fail(reader, "its label is over 9: is this CIFAR-10's binary version?");
             return -1;
         }
         *label = bytes[0];
-        for (int i = 0; i < CHANNELS * CELLS; i++)
+        for (size_t i = 0; i < count; i++)
             image[i] = (float)bytes[1 + i] / 255.0f;
         return 1;
     default:
-        return read_exactly(reader, image, sizeof(float) * DIM_IMAGE_SIZE);
+        return read_exactly(reader, image, sizeof(float) * count);
     }
 }
 
 size_t images_read(images_reader *reader, float *images, int *labels, size_t most) {
     size_t n = 0;
     int label;
-    while (n < most && reader->error[0] == '\0' && read_one(reader, images + n * DIM_IMAGE_SIZE, &label) == 1) {
+    while (n < most && reader->error[0] == '\0' && read_one(reader, images + n * values(reader), &label) == 1) {
         if (labels != NULL)
             labels[n] = label;
         n++;

@@ -1,7 +1,7 @@
 /*
  * train - trains Deep InfoMax on unlabelled images and writes checkpoints.
  *
- * Shows: a trainer from a seed, from weights or from a checkpoint; a step at a time; stopping and going on so that the run
+ * Shows: a trainer of any architecture from a seed, from weights or from a checkpoint; a step at a time; stopping and going on so that the run
  * gives the same bytes as one that never stopped.
  */
 #include <errno.h>
@@ -17,34 +17,38 @@
 static const char usage[] =
     "usage: train [options] CHECKPOINT IMAGES...\n"
     "\n"
-    "Trains on 32x32 colour images and writes CHECKPOINT, an HDF5 file that also opens as weights. If CHECKPOINT\n"
+    "Trains on images and writes CHECKPOINT, an HDF5 file that also opens as weights. If CHECKPOINT\n"
     "exists, the run goes on from it. Ctrl-C ends the run after the step that is under way and saves.\n"
     "\n"
-    "  IMAGES       files as encode reads them; all images are held in memory, 12 KB each\n"
+    "  IMAGES       files as encode reads them; all images are held in memory, as float32\n"
     "  -n N         steps to make in this run (default 100)\n"
     "  -b N         images in a step, at least 2 (default 64)\n"
     "  -e N         save every N steps as well as at the end (default 100)\n"
     "  -f FORMAT    auto, f32, ppm or cifar10 (see encode --help)\n"
     "  -t N         threads (default: all cores)\n"
     "For a new run:\n"
+    "  -a NAME      architecture: notebook (default), basic28, basic32, ..., or a file with a description in JSON\n"
     "  -w WEIGHTS   start from an HDF5 weights file instead of fresh weights\n"
     "  -s SEED      of the weights, the order of the images and the prior's noise (default 0)\n"
-    "  -l RATE      learning rate (default 1e-4)\n"
-    "  -p PRIOR     monolithic (the original implementation, default) or adversarial (the paper)\n"
+    "  -l RATE      learning rate\n"
+    "  -p PRIOR     monolithic (the original implementation), adversarial (the paper) or none\n"
+    "               Where they are not given, those of the architecture.\n"
     "  -h, --help   this text\n"
     "\n"
     "Exit status: 0 all is well, 1 something failed (it says what), 2 wrong usage.\n";
 
 typedef struct settings {
-    const char *checkpoint, *weights;
+    const char *checkpoint, *weights, *architecture;
     images_format format;
     long steps, batch, every;
-    dim_trainer_options options;
+    uint64_t seed;
+    double rate;                /* negative: the architecture's */
+    int prior;                  /* a dim_prior; negative: the architecture's */
 } settings;
 
 typedef struct image_set {
     float *images;
-    size_t count;
+    size_t size, count;         /* floats of an image; images */
 } image_set;
 
 static volatile sig_atomic_t interrupted;
@@ -78,7 +82,7 @@ static int parse_arguments(int argc, char **argv, settings *s, int *first_file) 
     char *end;
     for (; next < argc && argv[next][0] == '-' && argv[next][1] != '\0'; next++) {
         const char *option = argv[next];
-        if (option[2] != '\0' || strchr("nbeftwslp", option[1]) == NULL)
+        if (option[2] != '\0' || strchr("nbeftawslp", option[1]) == NULL)
             return wrong_usage("unknown option", option);
         if (++next == argc)
             return wrong_usage("this option needs a value", option);
@@ -104,26 +108,31 @@ static int parse_arguments(int argc, char **argv, settings *s, int *first_file) 
             if (parse_long(value, 1, 1024, &number) != 0 || dim_set_num_threads((int)number) != DIM_OK)
                 return wrong_usage("-t takes a number from 1 to 1024", value);
             break;
+        case 'a':
+            s->architecture = value;
+            break;
         case 'w':
             s->weights = value;
             break;
         case 's':
             if (parse_long(value, 0, 0x7fffffff, &number) != 0)
                 return wrong_usage("-s takes a number from 0 to 2147483647", value);
-            s->options.seed = (uint64_t)number;
+            s->seed = (uint64_t)number;
             break;
         case 'l':
-            s->options.encoder_learning_rate = s->options.discriminator_learning_rate = strtod(value, &end);
-            if (end == value || *end != '\0')
+            s->rate = strtod(value, &end);
+            if (end == value || *end != '\0' || !(s->rate >= 0))
                 return wrong_usage("-l takes a learning rate", value);
             break;
         default:
             if (strcmp(value, "monolithic") == 0)
-                s->options.prior = DIM_PRIOR_MONOLITHIC;
+                s->prior = DIM_PRIOR_MONOLITHIC;
             else if (strcmp(value, "adversarial") == 0)
-                s->options.prior = DIM_PRIOR_ADVERSARIAL;
+                s->prior = DIM_PRIOR_ADVERSARIAL;
+            else if (strcmp(value, "none") == 0)
+                s->prior = DIM_PRIOR_NONE;
             else
-                return wrong_usage("-p takes monolithic or adversarial", value);
+                return wrong_usage("-p takes monolithic, adversarial or none", value);
         }
     }
     if (argc - next < 2)
@@ -134,20 +143,20 @@ static int parse_arguments(int argc, char **argv, settings *s, int *first_file) 
 }
 
 /* Adds all images of a file to the set. */
-static int read_all(image_set *set, const char *name, images_format format) {
+static int read_all(image_set *set, const char *name, images_format format, const dim_sizes *sizes) {
     images_reader reader;
-    if (images_open(&reader, name, format) != 0)
+    if (images_open(&reader, name, format, sizes) != 0)
         return fail(reader.error, "");
     int status = 0;
     size_t block = 256, n;
     do {
-        float *larger = realloc(set->images, sizeof(float) * DIM_IMAGE_SIZE * (set->count + block));
+        float *larger = realloc(set->images, sizeof(float) * set->size * (set->count + block));
         if (larger == NULL) {
             status = fail(name, "out of memory");
             break;
         }
         set->images = larger;
-        n = images_read(&reader, set->images + set->count * DIM_IMAGE_SIZE, NULL, block);
+        n = images_read(&reader, set->images + set->count * set->size, NULL, block);
         set->count += n;
         block += set->count / 2;
     } while (n > 0 && reader.error[0] == '\0');
@@ -178,24 +187,73 @@ static void shuffle(size_t *order, size_t count, uint64_t seed, uint64_t epoch) 
     }
 }
 
-/* A trainer from the checkpoint if that exists, else from weights or a seed. */
+/* A preset, or what a file describes. */
+static dim_status read_architecture(const char *name, dim_architecture **out) {
+    static char text[60000];
+    FILE *file = fopen(name, "rb");
+    if (file == NULL)
+        return dim_architecture_preset(name, out);
+    size_t bytes = fread(text, 1, sizeof text, file);
+    fclose(file);
+    return dim_architecture_parse(text, bytes, out);
+}
+
+/* A new model: from weights of any architecture, or from a seed. */
+static dim_status make_model(const settings *s, dim_model **model) {
+    dim_architecture *architecture = NULL;
+    dim_status status = s->architecture != NULL ? read_architecture(s->architecture, &architecture) : DIM_OK;
+    /* With an architecture the weights must be of it. */
+    const dim_open_options options = {.struct_size = sizeof options, .any_architecture = true, .architecture = architecture};
+    if (status != DIM_OK)
+        return status;
+    if (s->weights != NULL)
+        status = dim_model_open_with(s->weights, &options, model);
+    else if (architecture != NULL)
+        status = dim_model_create_with(architecture, s->seed, model);
+    else
+        status = dim_model_create(s->seed, model);
+    dim_architecture_free(architecture);        /* accepts NULL; the model has its own */
+    return status;
+}
+
+/* A trainer from the checkpoint if that exists, else of a new model. */
 static int start(const settings *s, dim_trainer **trainer) {
     errno = 0;
     FILE *exists = fopen(s->checkpoint, "rb");
     if (exists != NULL || errno != ENOENT) {
         if (exists != NULL)
             fclose(exists);
-        if (dim_trainer_resume(s->checkpoint, trainer) != DIM_OK)
+        const dim_open_options options = {.struct_size = sizeof options, .any_architecture = true};
+        if (dim_trainer_resume_with(s->checkpoint, &options, trainer) != DIM_OK)
             return fail(s->checkpoint, dim_last_error());
         printf("going on from %s, step %llu\n", s->checkpoint, (unsigned long long)dim_trainer_step_count(*trainer));
         return 0;
     }
     dim_model *model = NULL;
-    dim_status status = s->weights != NULL ? dim_model_open(s->weights, &model) : dim_model_create(s->options.seed, &model);
+    dim_trainer_options options;
+    dim_status status = make_model(s, &model);
     if (status == DIM_OK)
-        status = dim_trainer_create(model, &s->options, trainer);
+        status = dim_trainer_options_for(model, &options, sizeof options);
+    if (status == DIM_OK) {
+        options.seed = s->seed;
+        if (s->rate >= 0)
+            options.encoder_learning_rate = options.discriminator_learning_rate = s->rate;
+        if (s->prior >= 0)
+            options.prior = (dim_prior)s->prior;
+        status = dim_trainer_create(model, &options, trainer);
+    }
     dim_model_free(model);      /* the trainer keeps it alive */
     return status == DIM_OK ? 0 : fail("cannot start", dim_last_error());
+}
+
+/* The sizes of the trainer's model. */
+static dim_status sizes_of(const dim_trainer *trainer, dim_sizes *sizes) {
+    dim_model *model = NULL;
+    dim_status status = dim_trainer_model(trainer, &model);
+    if (status == DIM_OK)
+        status = dim_model_sizes(model, sizes);
+    dim_model_free(model);
+    return status;
 }
 
 static int run(const settings *s, const image_set *set, dim_trainer *trainer, float *batch, size_t *order) {
@@ -210,7 +268,7 @@ static int run(const settings *s, const image_set *set, dim_trainer *trainer, fl
             shuffle(order, set->count, options.seed, shuffled = epoch);
         const size_t *chosen = order + step % batches * (uint64_t)s->batch;
         for (long k = 0; k < s->batch; k++)
-            memcpy(batch + k * DIM_IMAGE_SIZE, set->images + chosen[k] * DIM_IMAGE_SIZE, sizeof(float) * DIM_IMAGE_SIZE);
+            memcpy(batch + (size_t)k * set->size, set->images + chosen[k] * set->size, sizeof(float) * set->size);
         dim_losses losses;
         if (dim_trainer_step(trainer, batch, (size_t)s->batch, &losses) != DIM_OK)
             return fail("step", dim_last_error());
@@ -227,28 +285,30 @@ static int run(const settings *s, const image_set *set, dim_trainer *trainer, fl
 }
 
 int main(int argc, char **argv) {
-    settings s = {.format = IMAGES_AUTO, .steps = 100, .batch = 64, .every = 100};
+    settings s = {.format = IMAGES_AUTO, .steps = 100, .batch = 64, .every = 100, .rate = -1, .prior = -1};
     int first_file = 0;
     if (argc == 2 && (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0))
         return fputs(usage, stdout) < 0;
-    if (dim_trainer_options_init(&s.options, sizeof s.options) != DIM_OK)
-        return fail("options", dim_last_error());
     int status = parse_arguments(argc, argv, &s, &first_file);
     if (status != 0)
         return status;
 
-    image_set set = {NULL, 0};
+    image_set set = {NULL, 0, 0};
     dim_trainer *trainer = NULL;
-    float *batch = malloc(sizeof(float) * DIM_IMAGE_SIZE * (size_t)s.batch);
+    dim_sizes sizes = {.struct_size = sizeof sizes};
+    float *batch = NULL;
     size_t *order = NULL;
+    status = start(&s, &trainer);
+    if (status == 0 && sizes_of(trainer, &sizes) != DIM_OK)
+        status = fail("sizes", dim_last_error());
+    set.size = sizes.image_channels * sizes.image_height * sizes.image_width;
     for (int i = first_file; status == 0 && i < argc; i++)
-        status = read_all(&set, argv[i], s.format);
+        status = read_all(&set, argv[i], s.format, &sizes);
     if (status == 0 && set.count < (size_t)s.batch)
         status = fail("the files hold fewer images than one batch takes", "");
-    if (status == 0 && (batch == NULL || (order = malloc(sizeof *order * set.count)) == NULL))
+    if (status == 0 && ((batch = malloc(sizeof(float) * set.size * (size_t)s.batch)) == NULL ||
+                        (order = malloc(sizeof *order * set.count)) == NULL))
         status = fail("out of memory", "");
-    if (status == 0)
-        status = start(&s, &trainer);
     if (status == 0) {
         signal(SIGINT, on_interrupt);
         status = run(&s, &set, trainer, batch, order);

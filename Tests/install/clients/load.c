@@ -4,7 +4,7 @@
 #include <dlfcn.h>
 #include <stdio.h>
 
-static float images[2 * DIM_IMAGE_SIZE], encoded[2 * DIM_ENCODED_SIZE];
+static float images[2 * DIM_NOTEBOOK_IMAGE_SIZE], encoded[2 * DIM_NOTEBOOK_ENCODED_SIZE];
 
 /* POSIX, and not ISO C, makes functions of what dlsym returns. */
 #define FIND(result, name, ...) \
@@ -30,13 +30,13 @@ int main(int argc, char **argv) {
     FIND(dim_status, dim_encode, dim_model *, const float *, size_t, float *, float *)
     FIND(void, dim_model_free, dim_model *)
     dim_model *model = NULL, *read = NULL;
-    for (size_t i = 0; i < 2 * DIM_IMAGE_SIZE; ++i) images[i] = (float)(i % 255) / 255;
+    for (size_t i = 0; i < 2 * DIM_NOTEBOOK_IMAGE_SIZE; ++i) images[i] = (float)(i % 255) / 255;
     if (dim_model_create(3, &model) != DIM_OK || dim_model_save(model, argv[2]) != DIM_OK ||
         dim_model_open(argv[2], &read) != DIM_OK || dim_encode(read, images, 2, encoded, NULL) != DIM_OK) {
         fprintf(stderr, "%s\n", dim_last_error());
         return 1;
     }
-    printf("%s %.6g %.6g\n", dim_version(), encoded[0], encoded[2 * DIM_ENCODED_SIZE - 1]);
+    printf("%s %.6g %.6g\n", dim_version(), encoded[0], encoded[2 * DIM_NOTEBOOK_ENCODED_SIZE - 1]);
     dim_model_free(model);
     dim_model_free(read);
     return dlclose(library);

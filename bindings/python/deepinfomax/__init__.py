@@ -72,7 +72,6 @@ __all__ = [
     "data",
     "num_threads",
     "set_num_threads",
-    "set_untrusted_timeout",
     "version",
 ]
 
@@ -100,11 +99,3 @@ def set_num_threads(n: int) -> None:
     if not 0 <= n <= 1024:  # ctypes would cut a larger int to 32 bits.
         raise ValueError(f"n: expected 0 <= n <= 1024, found {n}")
     _library.check(_library.library().dim_set_num_threads(n))
-
-
-def set_untrusted_timeout(seconds: float) -> None:
-    """How long reading one file with untrusted=True may take from now on, in the whole process; 0 = 60 s.
-
-    Raises ValueError unless 0 <= seconds <= 86400.
-    """
-    _library.check(_library.library().dim_set_untrusted_timeout(seconds))

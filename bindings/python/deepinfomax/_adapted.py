@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 from .architecture import PRESETS, Architecture
@@ -41,15 +42,19 @@ def with_classes(architecture: Architecture, classes: int) -> Architecture:
 
 
 def names_classes(named: Any) -> bool:
-    """Whether the user's own file says how many classes there are, not only the preset that it begins with."""
-    if not isinstance(named, str) or named in PRESETS:
-        return False
+    """Whether the user's own JSON text says how many classes there are, not only the preset that it begins with."""
     try:
-        with open(named, encoding="utf-8") as file:
-            found: Any = json.load(file)
-        return "classes" in (found.get("classifier") or {})
-    except (OSError, ValueError, TypeError, AttributeError):  # What is wrong with it, `described` says.
+        return "classes" in (json.loads(named).get("classifier") or {})
+    except (ValueError, TypeError, AttributeError, RecursionError):  # A preset; or what is wrong with it, `described` says.
         return False
+
+
+def read(named: str) -> str:
+    """A preset's name as it is, the text of a file: read once, since it may be a pipe."""
+    if named in PRESETS or not os.path.exists(named):  # Of a name that is neither, `described` says what is expected.
+        return named
+    with open(named, encoding="utf-8", errors="surrogateescape") as file:
+        return file.read(1 << 20) or " "
 
 
 def is_notebook(architecture: Architecture) -> bool:

@@ -53,6 +53,12 @@ class ParameterInfo(Structure):
     ]
 
 
+class SaveOptions(Structure):
+    """dim_save_options."""
+
+    _fields_ = [("struct_size", c_size_t), ("format", c_int)]
+
+
 class TrainerOptions(Structure):
     """dim_trainer_options."""
 
@@ -99,6 +105,21 @@ class Sizes(Structure):
         ("fc", c_size_t),
         ("classes", c_size_t),
         ("max_images", c_size_t),
+    ]
+
+
+class OpenOptions(Structure):
+    """dim_open_options."""
+
+    #: Whose handle `architecture` is.
+    kept: Any
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("untrusted", c_bool),
+        ("any_architecture", c_bool),
+        ("timeout", c_double),
+        ("architecture", c_void_p),
+        ("networks", c_uint32),
     ]
 
 
@@ -319,21 +340,21 @@ def _declare(lib: ctypes.CDLL) -> None:
     lib.dim_model_load.argtypes = [c_void_p, c_char_p]
     lib.dim_model_load.restype = c_int
 
-    # dim_status dim_model_open_untrusted(const char *path, dim_model **out);
-    lib.dim_model_open_untrusted.argtypes = [c_char_p, POINTER(c_void_p)]
-    lib.dim_model_open_untrusted.restype = c_int
+    # dim_status dim_model_open_with(const char *path, const dim_open_options *options, dim_model **out);
+    lib.dim_model_open_with.argtypes = [c_char_p, POINTER(OpenOptions), POINTER(c_void_p)]
+    lib.dim_model_open_with.restype = c_int
 
-    # dim_status dim_model_load_untrusted(dim_model *model, const char *path);
-    lib.dim_model_load_untrusted.argtypes = [c_void_p, c_char_p]
-    lib.dim_model_load_untrusted.restype = c_int
-
-    # dim_status dim_set_untrusted_timeout(double seconds);
-    lib.dim_set_untrusted_timeout.argtypes = [c_double]
-    lib.dim_set_untrusted_timeout.restype = c_int
+    # dim_status dim_model_load_with(dim_model *model, const char *path, const dim_open_options *options);
+    lib.dim_model_load_with.argtypes = [c_void_p, c_char_p, POINTER(OpenOptions)]
+    lib.dim_model_load_with.restype = c_int
 
     # dim_status dim_model_save(const dim_model *model, const char *path);
     lib.dim_model_save.argtypes = [c_void_p, c_char_p]
     lib.dim_model_save.restype = c_int
+
+    # dim_status dim_model_save_with(const dim_model *model, const char *path, const dim_save_options *options);
+    lib.dim_model_save_with.argtypes = [c_void_p, c_char_p, POINTER(SaveOptions)]
+    lib.dim_model_save_with.restype = c_int
 
     # void dim_model_free(dim_model *model);
     lib.dim_model_free.argtypes = [c_void_p]
@@ -484,9 +505,9 @@ def _declare(lib: ctypes.CDLL) -> None:
     lib.dim_trainer_resume.argtypes = [c_char_p, POINTER(c_void_p)]
     lib.dim_trainer_resume.restype = c_int
 
-    # dim_status dim_trainer_resume_untrusted(const char *path, dim_trainer **out);
-    lib.dim_trainer_resume_untrusted.argtypes = [c_char_p, POINTER(c_void_p)]
-    lib.dim_trainer_resume_untrusted.restype = c_int
+    # dim_status dim_trainer_resume_with(const char *path, const dim_open_options *options, dim_trainer **out);
+    lib.dim_trainer_resume_with.argtypes = [c_char_p, POINTER(OpenOptions), POINTER(c_void_p)]
+    lib.dim_trainer_resume_with.restype = c_int
 
     # ---- Training: the classifier
 
@@ -553,6 +574,7 @@ def _declare(lib: ctypes.CDLL) -> None:
     lib.dim_classifier_trainer_resume.argtypes = [c_char_p, POINTER(c_void_p)]
     lib.dim_classifier_trainer_resume.restype = c_int
 
-    # dim_status dim_classifier_trainer_resume_untrusted(const char *path, dim_classifier_trainer **out);
-    lib.dim_classifier_trainer_resume_untrusted.argtypes = [c_char_p, POINTER(c_void_p)]
-    lib.dim_classifier_trainer_resume_untrusted.restype = c_int
+    # dim_status dim_classifier_trainer_resume_with(const char *path, const dim_open_options *options,
+    #                                               dim_classifier_trainer **out);
+    lib.dim_classifier_trainer_resume_with.argtypes = [c_char_p, POINTER(OpenOptions), POINTER(c_void_p)]
+    lib.dim_classifier_trainer_resume_with.restype = c_int

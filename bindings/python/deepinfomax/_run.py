@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ctypes import byref
 from typing import Any, ClassVar, TypeVar
 
 from ._handles import Handle, model_handle, new_handle
 from ._library import check, library
+from ._opening import options as open_options
 from .model import Model, Path, path_bytes
 
 Self = TypeVar("Self", bound="Run")
@@ -20,16 +22,16 @@ class Run:
     _model: Model | None
 
     @classmethod
-    def resume(cls: type[Self], path: Path, untrusted: bool = False) -> Self:
+    def resume(cls: type[Self], path: Path, untrusted: bool = False, timeout: float | None = None) -> Self:
         """Goes on where the checkpoint of such a trainer stopped, with a model of its own.
 
-        What follows is bit for bit what a run that never stopped would have given. untrusted: for a file of unknown origin,
-        as `Model.open` has it. Raises FileAccessError (an
-        OSError), FileFormatError or FileContentError (ValueErrors): no checkpoint, or one of another kind, of other
-        shapes, or by a newer version.
+        What follows is bit for bit what a run that never stopped would have given. Of any architecture. untrusted and
+        timeout: as `Model.open` has them. Raises FileAccessError (an OSError), FileFormatError or FileContentError
+        (ValueErrors): no checkpoint, or one of another kind, of other shapes, or by a newer version.
         """
         run = cls.__new__(cls)
-        run._start(None, cls._function("resume_untrusted" if untrusted else "resume"), path_bytes(path))
+        chosen = open_options(untrusted=untrusted, timeout=timeout)
+        run._start(None, cls._function("resume_with"), path_bytes(path), byref(chosen))
         return run
 
     def _start(self, model: Model | None, make: Callable[..., int], *arguments: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Mapping, Sequence
-from ctypes import byref, c_bool, c_char_p, c_size_t, c_void_p
+from ctypes import byref, c_bool, c_char_p, c_size_t, c_void_p, sizeof
 from dataclasses import dataclass
 from typing import Any, Literal, overload
 
@@ -15,16 +15,18 @@ from numpy.typing import NDArray
 from . import _arrays, _library
 from ._handles import Handle, model_handle, new_handle
 from ._library import ParameterInfo as _CParameterInfo
-from ._library import check, library, text
+from ._library import SaveOptions, check, library, text
+from ._opening import NETWORKS
+from ._opening import options as open_options
 from .architecture import Architecture
-
-#: The networks' prefixes in a state_dict, in its order; number i is bit i of dim.h's mask.
-NETWORKS = ("encoder", "global_d", "local_d", "prior_d", "classifier", "coordinates_d")
 
 #: What `Model.encode` can give.
 OUTPUTS = ("encoded", "features", "conv", "fc")
 
 _DTYPES: dict[int, np.dtype[Any]] = {0: np.dtype(np.float32), 1: np.dtype(np.int64)}  # dim_dtype
+
+#: What a file is saved as; the index is dim_format.
+FORMATS = ("hdf5", "safetensors")
 
 Floats = NDArray[np.float32]
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
@@ -93,16 +95,28 @@ class Model:
         self._handle = model_handle(library().dim_model_create_with, made._handle.pointer, seed)
 
     @classmethod
-    def open(cls, path: Path, untrusted: bool = False) -> Model:
-        """A model of the networks in an HDF5 file: one by `save`, or a state_dict as people write them with h5py.
+    def open(
+        cls,
+        path: Path,
+        architecture: Any = None,
+        networks: str | Sequence[str] | None = None,
+        untrusted: bool = False,
+        timeout: float | None = None,
+    ) -> Model:
+        """A model of the networks in a file: one by `save`, or a state_dict as people write them with h5py or safetensors.
 
-        untrusted: for a file from a stranger. A child process without rights reads it, and no file can harm this one;
-        costs 10 ms more, or some 130 for all networks. See `set_untrusted_timeout`.
+        A file by libdim names its architecture. Of others names and shapes tell it where they are a preset's; else
+        `architecture` says it: whatever `Model` takes. Where the file says another one than that, it is refused.
+
+        networks: names of those to read, "encoder" for instance; the others are not compared.
+
+        untrusted: the file may be made to do harm. A child process without rights reads it, and no file can harm this
+        one; costs 20 ms more, or some 140 for all networks. timeout: how long that may take, in seconds; 60 by default.
 
         Raises FileAccessError (an OSError), FileFormatError or FileContentError (ValueErrors).
         """
-        lib = library()
-        return cls._of(model_handle(lib.dim_model_open_untrusted if untrusted else lib.dim_model_open, path_bytes(path)))
+        chosen = open_options(architecture, networks, untrusted, timeout)
+        return cls._of(model_handle(library().dim_model_open_with, path_bytes(path), byref(chosen)))
 
     @classmethod
     def _of(cls, handle: Handle) -> Model:
@@ -110,17 +124,36 @@ class Model:
         model._handle = handle
         return model
 
-    def load(self, path: Path, untrusted: bool = False) -> None:
-        """Replaces the networks that the HDF5 file holds, all or nothing. `untrusted` and what it raises as `open`."""
-        lib = library()
-        check((lib.dim_model_load_untrusted if untrusted else lib.dim_model_load)(self._handle.pointer, path_bytes(path)))
+    def load(
+        self,
+        path: Path,
+        networks: str | Sequence[str] | None = None,
+        untrusted: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Replaces the networks that the file holds, all or nothing; names of classes too, where it has some.
 
-    def save(self, path: Path) -> None:
-        """Writes all networks to an HDF5 file of PyTorch's layout, atomically: one dataset per state_dict entry.
-
-        `{k: torch.from_numpy(f[k][()]) for k in f}` on the opened file f is the state_dict. Raises FileAccessError.
+        The file must be of the model's architecture. networks: names of those to read, the others are not compared, so
+        that "encoder" reads a pretrained encoder into a model with another classifier. untrusted, timeout and what it
+        raises: as `open`.
         """
-        check(library().dim_model_save(self._handle.pointer, path_bytes(path)))
+        chosen = open_options(None, networks, untrusted, timeout)
+        check(library().dim_model_load_with(self._handle.pointer, path_bytes(path), byref(chosen)))
+
+    def save(self, path: Path, format: Literal["hdf5", "safetensors"] | None = None) -> None:
+        """Writes all networks, atomically: in PyTorch's layout, one dataset or tensor per state_dict entry.
+
+        format: "hdf5", in which every bit is under a checksum: `{k: torch.from_numpy(f[k][()]) for k in f}` on the opened
+        file f is the state_dict. "safetensors": `safetensors.torch.load_file(path)` is. Without it the path decides:
+        safetensors where it ends in ".safetensors", else HDF5. Raises FileAccessError.
+        """
+        name = path_bytes(path)
+        if format is None:
+            format = "safetensors" if name.endswith(b".safetensors") else "hdf5"
+        if format not in FORMATS:
+            raise ValueError(f"format is {format!r}; expected {' or '.join(map(repr, FORMATS))}")
+        options = SaveOptions(sizeof(SaveOptions), FORMATS.index(format))
+        check(library().dim_model_save_with(self._handle.pointer, name, byref(options)))
 
     # ---- Forward passes
 

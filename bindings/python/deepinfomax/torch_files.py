@@ -22,7 +22,8 @@ from ._files import write_whole
 from ._text import valid
 from .errors import DimError
 from .architecture import Architecture
-from .model import NETWORKS, Model
+from ._opening import NETWORKS
+from .model import Model
 
 State = dict[str, NDArray[Any]]
 
@@ -145,17 +146,13 @@ def _resolved(
                     except (ValueError, TypeError, RuntimeError) as error:
                         raise TorchFileError(f"{path}: {valid(key)!r} is not the name of a network's entry") from error
             try:
-                with _opened(file, architecture) as model:
+                with Model.open(file, architecture=architecture) as model:
                     found |= model.state_dict()
                     architecture = model.architecture
             except DimError as error:
                 where = f"{path}: {place}" if place else f"{path}"
                 raise TorchFileError(error.message.replace(file, where)) from error
     return found, architecture
-
-
-def _opened(file: str, architecture: Any) -> Model:
-    return Model.open(file) if architecture is None else Model.open(file, architecture=architecture)
 
 
 def _parts(arrays: State) -> list[State]:

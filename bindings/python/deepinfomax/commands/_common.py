@@ -139,8 +139,6 @@ def open_model(arguments: argparse.Namespace) -> Model:
 
 def opened(path: str, architecture: object, untrusted: bool) -> Model:
     """The networks of a file. architecture: what they are of; None for what the file says."""
-    if architecture is None:
-        return Model.open(path, untrusted=untrusted)
     return Model.open(path, architecture=architecture, untrusted=untrusted)
 
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from .. import torch_files
 from .._text import shown
 from ..architecture import Architecture
-from ..model import NETWORKS, Model
+from .._opening import NETWORKS
+from ..model import Model
 from ..torch_files import State, TorchFileError
 from . import UsageError, _output
 from ._common import (

@@ -17,7 +17,8 @@ from .._text import counted, shown, table
 from ..architecture import PRESETS, Architecture
 from ..classifier_trainer import ClassifierTrainer
 from ..errors import DimError, FileContentError
-from ..model import NETWORKS, Model
+from .._opening import NETWORKS
+from ..model import Model
 from ..trainer import Trainer
 from . import _output
 from ._common import add_examples, add_general, add_untrusted, apply_general, opened

@@ -341,6 +341,8 @@ def _model_and_data(arguments: argparse.Namespace, values: dict[str, Any]) -> tu
     named = values["architecture"]
     size, channels = values["image_size"], values["channels"]
     source, count = values["data"], values["validation_images"]
+    if isinstance(named, str):
+        named = _adapted.read(named)
     if named is None and values["weights"] is not None:
         with Model.open(values["weights"], untrusted=arguments.untrusted) as model:
             named = model.architecture
@@ -374,7 +376,7 @@ def _model_and_data(arguments: argparse.Namespace, values: dict[str, Any]) -> tu
         data = _open_data(source, count, replace(reading, image=image, resize=_adapted.resize(architecture)))
     train, validation = data
     names = None if train.labels is None or train.classes is None else [valid(name) for name in train.classes]
-    fixed = _adapted.is_notebook(architecture) or _adapted.names_classes(values["architecture"]) or values["weights"]
+    fixed = _adapted.is_notebook(architecture) or _adapted.names_classes(named) or values["weights"]
     if names is not None and not fixed and 2 <= len(names) <= _adapted.MOST_CLASSES:
         architecture = _adapted.with_classes(architecture, len(names))
     model = Model(values["seed"], architecture=architecture)

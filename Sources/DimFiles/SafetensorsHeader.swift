@@ -1,0 +1,221 @@
+import DimArchitecture
+import DimRuntime
+
+/// The header of a safetensors file: 8 bytes that count the header's, little-endian; the header, JSON; the data. For each
+/// tensor the header has type, shape and place; `__metadata__` has texts. docs/safetensors.md says what is accepted.
+///
+/// What this type says has been checked: every tensor's bytes lie inside the file, are as many as its type and shape need,
+/// and no two tensors share any.
+struct SafetensorsHeader {
+    struct Tensor {
+        let name: String
+        /// nil for one whose size is not known here.
+        let type: SafetensorsType?
+        let typeText: String
+        let shape: [Int]
+        /// In the file.
+        let offset: Int64
+        let bytes: Int
+    }
+
+    /// The tensors of the largest architecture take 30 KB, names of classes may take more. The parsed text takes up to 20
+    /// times as much memory for a moment.
+    static let mostBytes = 4 << 20
+    /// As many names as an HDF5 file may have.
+    static let mostTensors = 10_000
+    private static let mostAxes = 32
+    /// The header's object, a tensor's, its shape.
+    private static let limits = JSON.Limits(bytes: mostBytes, depth: 3)
+    static let metadataKey = "__metadata__"
+
+    let tensors: [Tensor]
+    let metadata: [String: String]
+
+    /// From the first bytes: a count below 2^56, then the header's brace. No HDF5 file begins like that.
+    static func isLikely(_ input: InputFile) -> Bool {
+        var head = [UInt8](repeating: 0, count: 9)
+        guard input.size >= 9, readFully(input.descriptor, &head, count: 9, at: 0) == 0 else { return false }
+        return head[8] == UInt8(ascii: "{") && head[7] == 0
+    }
+
+    init(_ input: InputFile) throws {
+        let path = input.path
+        func damaged(_ why: String) -> DimError {
+            DimError(.fileFormat, "\(path): a damaged safetensors file: \(why); use another copy of the file")
+        }
+        func read(_ count: Int, at offset: Int64) throws -> [UInt8] {
+            try requireMemory(count)
+            var bytes = [UInt8](repeating: 0, count: count)
+            let failure = readFully(input.descriptor, &bytes, count: count, at: offset)
+            guard failure == 0 else { throw ioError("cannot read \(path)", failure) }
+            return bytes
+        }
+        guard input.size >= 8 else { throw damaged("expected 8 bytes and a header, found \(input.size) bytes") }
+        let length = try read(8, at: 0).reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+        guard length <= UInt64(input.size - 8) else {
+            throw damaged("its header should be \(length) bytes long, and \(input.size - 8) follow")
+        }
+        guard length <= UInt64(SafetensorsHeader.mostBytes) else {
+            throw DimError(
+                .fileFormat,
+                "\(path): expected a safetensors header of at most \(SafetensorsHeader.mostBytes) bytes, found \(length); "
+                    + "save the state_dict without metadata")
+        }
+        let text = try read(Int(length), at: 8)
+        let json: JSON
+        do {
+            json = try JSON.parse(text, limits: SafetensorsHeader.limits)
+        } catch let failure as JSON.Failure {
+            throw damaged("its header, \(printable(failure.description, most: 300))")
+        }
+        guard case .object(let members) = json.value else { throw damaged("its header is no JSON object") }
+        guard members.count <= SafetensorsHeader.mostTensors + 1 else {
+            throw DimError(
+                .fileFormat, "\(path): more than \(SafetensorsHeader.mostTensors) tensors; this is no weights file")
+        }
+
+        var problems = Problems()
+        var tensors: [Tensor] = []
+        var metadata: [String: String] = [:]
+        let data = Int64(length) + 8
+        for (name, value) in members {
+            if name == SafetensorsHeader.metadataKey {
+                metadata = SafetensorsHeader.texts(value, problems: &problems)
+            } else if let tensor = SafetensorsHeader.tensor(name, value, data: data, end: input.size, &problems) {
+                tensors.append(tensor)
+            }
+        }
+        try problems.throwIfAny(path: path)
+        SafetensorsHeader.checkPlaces(tensors, data: data, end: input.size, problems: &problems)
+        try problems.throwIfAny(path: path)
+        self.tensors = tensors
+        self.metadata = metadata
+    }
+
+    private static func texts(_ value: JSON, problems: inout Problems) -> [String: String] {
+        guard case .object(let members) = value.value else {
+            problems.format("\(metadataKey): expected an object of strings")
+            return [:]
+        }
+        var texts: [String: String] = [:]
+        for (key, value) in members {
+            if case .string(let text) = value.value {
+                texts[key] = text
+            } else {
+                problems.format("\(metadataKey).\(printable(key)): expected a string")
+            }
+        }
+        return texts
+    }
+
+    /// nil where a problem was noted.
+    private static func tensor(
+        _ name: String, _ value: JSON, data: Int64, end: Int64, _ problems: inout Problems
+    ) -> Tensor? {
+        let label = printable(name)
+        guard case .object(let members) = value.value, Set(members.map(\.key)) == ["dtype", "shape", "data_offsets"]
+        else {
+            problems.format("\(label): expected an object of dtype, shape and data_offsets")
+            return nil
+        }
+        var typeText: String?
+        var shape: [Int]?
+        var places: [Int]?
+        for (key, value) in members {
+            switch (key, value.value) {
+            case ("dtype", .string(let text)): typeText = text
+            case ("shape", .array(let list)) where list.count <= mostAxes: shape = sizes(list)
+            case ("data_offsets", .array(let list)) where list.count == 2: places = sizes(list)
+            default: break
+            }
+        }
+        guard let typeText else {
+            problems.format("\(label): expected a string as dtype")
+            return nil
+        }
+        guard let shape else {
+            problems.format("\(label): expected up to \(mostAxes) whole numbers of 0 and more as shape")
+            return nil
+        }
+        guard let places, places[0] <= places[1], Int64(places[1]) <= end - data else {
+            problems.format("\(label): expected two data_offsets, in order, of at most \(end - data)")
+            return nil
+        }
+        let bytes = places[1] - places[0]
+        let type = SafetensorsType(rawValue: typeText)
+        let text = type?.name ?? printable(typeText, most: 20)
+        if let type {
+            var product = (partialValue: type.size, overflow: false)
+            // A size of 0 makes the product 0, whatever the others are.
+            for size in shape.contains(0) ? [0] : shape {
+                product = product.partialValue.multipliedReportingOverflow(by: size)
+                if product.overflow { break }
+            }
+            guard !product.overflow, product.partialValue == bytes else {
+                problems.format(
+                    "\(label): \(bytes) bytes, expected \(product.overflow ? "more than there are" : "\(product.partialValue)") "
+                        + "for \(text) \(describe(shape: shape))")
+                return nil
+            }
+        }
+        return Tensor(
+            name: name, type: type, typeText: text, shape: shape, offset: data + Int64(places[0]), bytes: bytes)
+    }
+
+    private static func sizes(_ list: [JSON]) -> [Int]? {
+        var sizes: [Int] = []
+        for element in list {
+            guard case .integer(let size) = element.value, size >= 0 else { return nil }
+            sizes.append(size)
+        }
+        return sizes
+    }
+
+    /// The data is the tensors', one behind the other, and nothing else.
+    private static func checkPlaces(_ tensors: [Tensor], data: Int64, end: Int64, problems: inout Problems) {
+        var next = data
+        for tensor in tensors.sorted(by: { ($0.offset, $0.bytes) < ($1.offset, $1.bytes) }) {
+            if tensor.offset != next {
+                problems.format(
+                    "\(printable(tensor.name)): its data begins at \(tensor.offset - data), "
+                        + (tensor.offset < next ? "inside another tensor's" : "behind a hole from \(next - data) on"))
+            }
+            next = max(next, tensor.offset + Int64(tensor.bytes))
+        }
+        if next != end {
+            problems.format("\(end - next) bytes at the end belong to no tensor: cut off, or more was appended")
+        }
+    }
+}
+
+/// The types that the format has, as far as an element takes whole bytes.
+enum SafetensorsType: String {
+    case float64 = "F64"
+    case float32 = "F32"
+    case float16 = "F16"
+    case bfloat16 = "BF16"
+    case int64 = "I64"
+    case int32 = "I32"
+    case int16 = "I16"
+    case int8 = "I8"
+    case uint64 = "U64"
+    case uint32 = "U32"
+    case uint16 = "U16"
+    case uint8 = "U8"
+    case bool = "BOOL"
+    case float8e5m2 = "F8_E5M2"
+    case float8e4m3 = "F8_E4M3"
+    case complex64 = "C64"
+
+    var size: Int {
+        switch self {
+        case .float64, .int64, .uint64, .complex64: 8
+        case .float32, .int32, .uint32: 4
+        case .float16, .bfloat16, .int16, .uint16: 2
+        case .int8, .uint8, .bool, .float8e5m2, .float8e4m3: 1
+        }
+    }
+
+    /// As numpy and PyTorch call it, for messages.
+    var name: String { "\(self)" }
+}
