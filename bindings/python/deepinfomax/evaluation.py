@@ -23,6 +23,8 @@ Labels = NDArray[np.int64]
 
 #: Images a call while encoding: bounds the memory, costs no speed.
 BATCH = 128
+#: Batches until a batch norm's running statistics are the data's: 0.9 to the power of it is 0.001.
+_CALIBRATION = 64
 #: Neighbours that vote.
 K = 5
 
@@ -165,18 +167,22 @@ def nearest_neighbours(train: Floats, train_labels: Labels, test: Floats, test_l
 
 
 def calibrated(model: Model, data: Dataset, batch: int) -> Model:
-    """A copy whose batch norms know the data: one pass over it in training mode. The weights are the same.
+    """A copy whose batch norms know the data: passes over it in training mode. The weights are the same.
 
     A new model's running statistics are those of nothing, and its vectors in evaluation mode worse than they need be: next
-    to it nearly every training would look good.
+    to it nearly every training would look good. Each batch moves them a tenth of the way, so that little data is passed
+    over until they have arrived.
     """
     copy = Model(0, architecture=model.architecture)
     copy.load_state_dict(model.state_dict())
     copy.train()
-    order = randperm(len(data), 0)
-    for start in range(0, len(order), batch):
-        if len(order) - start >= 2:
+    seen = epoch = 0
+    while seen < _CALIBRATION or epoch == 0:
+        order = randperm(len(data), epoch)
+        epoch += 1
+        for start in range(0, max(len(order) - batch, 0) + 1, batch):
             copy.encode(data.read(order[start : start + batch]), features=False)
+            seen += 1
     return copy.eval()
 
 
@@ -207,9 +213,9 @@ class Probe:
 
 
 def is_worse(accuracy: float, untrained: float, images: int) -> bool:
-    """Whether it is below the untrained encoder's by more than one standard error of an accuracy over so many images."""
+    """Whether it is below the untrained encoder's by more than two standard errors of an accuracy over so many images."""
     share = min(max(untrained, 1 / (images + 2)), 1 - 1 / (images + 2))
-    return accuracy < untrained - float(np.sqrt(share * (1 - share) / images))
+    return accuracy < untrained - 2 * float(np.sqrt(share * (1 - share) / images))
 
 
 def prior_distance(y: Floats, squash: str) -> float:
