@@ -39,6 +39,8 @@ from ._training_log import TrainingLog
 
 #: With a prior that the preset does not have: the paper's weight for it beside the local term.
 _GAMMA = 0.1
+#: Images that tell whether data is grey, where its files are of several sizes.
+_LOOKED_AT = 256
 
 __all__ = ["add_arguments", "places", "run"]
 
@@ -350,10 +352,13 @@ def _model_and_data(arguments: argparse.Namespace, values: dict[str, Any]) -> tu
     data: tuple[Dataset, Dataset | None] | None = None
     if named is None:
         if size is None or channels is None:
-            # The data's own size, or with a size named its channels; a DataError where there are several.
-            sampled = replace(reading, image=None if size is None else (3, *size))
-            data = _open_data(source, count, sampled)
-            found = data[0].image_size
+            try:
+                data = _open_data(source, count, reading)
+                found = data[0].image_size
+            except DataError:  # Of several sizes, for instance, none of which is asked for.
+                if size is None:
+                    raise
+                found = (_channels(replace(reading, image=(3, *size)).open(source)), *size)
         else:
             found = (channels, *size)
         image: Size = (channels or found[0], *(size or found[1:]))
@@ -386,6 +391,16 @@ def _model_and_data(arguments: argparse.Namespace, values: dict[str, Any]) -> tu
     if names is not None and model.sizes.classes == len(names) and not _adapted.is_notebook(architecture):
         model.class_names = names
     return model, train, validation
+
+
+def _channels(data: Dataset) -> int:
+    """1 where a few hundred images from all over the data are grey, opened as RGB."""
+    some = np.unique(np.linspace(0, len(data) - 1, _LOOKED_AT).astype(np.int64))
+    for start in range(0, len(some), evaluation.BATCH):
+        images = data.read(some[start : start + evaluation.BATCH])
+        if not (images == images[:, :1]).all():
+            return 3
+    return 1
 
 
 def _trainer(model: Model, values: dict[str, Any]) -> Trainer:
