@@ -48,7 +48,9 @@ let package = Package(
             swiftSettings: kernelSettings("x86-64-v4")),
         .target(
             name: "DimKernels",
-            dependencies: ["CSystem", "DimKernelTypes", "DimKernelsBaseline", "DimKernelsAVX2", "DimKernelsAVX512"],
+            dependencies: [
+                "CSystem", "DimKernelTypes", "DimKernelsBaseline", "DimKernelsAVX2", "DimKernelsAVX512", "DimRuntime",
+            ],
             exclude: ["Sources"], swiftSettings: strict),
         .target(
             name: "DimOperators", dependencies: ["DimArchitecture", "DimKernels", "DimRuntime"], swiftSettings: strict),
@@ -68,9 +70,12 @@ let package = Package(
             swiftSettings: strict),
 
         .testTarget(name: "DimArchitectureTests", dependencies: ["DimArchitecture"]),
+        .testTarget(name: "DimRuntimeTests", dependencies: ["DimRuntime"]),
         .testTarget(name: "DimKernelsTests", dependencies: ["DimKernels", "DimRuntime"]),
         .testTarget(
             name: "DimOperatorsTests", dependencies: ["DimArchitecture", "DimOperators", "DimKernels", "DimRuntime"]),
+        .testTarget(
+            name: "DimModelTests", dependencies: ["DimArchitecture", "DimModel", "DimOperators", "DimRuntime"]),
         .testTarget(name: "DimFilesTests", dependencies: ["DimArchitecture", "DimFiles", "DimRuntime", "CHDF5"]),
     ],
     swiftLanguageModes: [.v5]

@@ -28,8 +28,8 @@
  *   returns, and while it runs a callback. The library may be
  *   used in a child after fork(), and fork() waits less than 0.2 s for other threads' calls, were there 32 of them.
  *   Where the fork cut off a call of another thread, the child goes without what that call was about: a trainer in a
- *   step is DIM_INVALID_HANDLE there, and where a file was read or written, opening and saving are DIM_IO, but for untrusted
- *   files (dim_open_options).
+ *   step is DIM_INVALID_HANDLE there, and where a file was read or written, opening and saving are DIM_IO, but for
+ *   untrusted files (dim_open_options). A thread that calls needs 256 KB of stack; one of PTHREAD_STACK_MIN is too small.
  *
  * Modes. As in PyTorch, batch norm uses running statistics in evaluation mode and the statistics of the batch
  *   in training mode; a forward pass in training mode moves running_mean, running_var and
@@ -37,7 +37,9 @@
  *   .eval(), shows training mode.
  *
  * Environment. DIM_NUM_THREADS sets the number of threads, DIM_ISA=avx512|avx2|baseline forces the kernels and
- *   DIM_CONV=direct|winograd the convolution algorithm. They are read once, at first use.
+ *   DIM_CONV=direct|winograd the convolution algorithm. They are read once, at first use; case and blanks around them
+ *   do not matter, and dim_build_info names those that are not understood. Without DIM_NUM_THREADS, or with 0, there are
+ *   as many threads as cores that the process may run on and that its control group (cgroup) gives it time for.
  *
  * "Since" is the version of this header's first release of the symbol: 0.1 for all that name none.
  */
@@ -95,12 +97,12 @@ const char *dim_last_error(void);
 /* The library's version, "0.1.0" for instance. Static storage. */
 const char *dim_version(void);
 
-/* One line: version, kernels chosen, convolution algorithm, threads, HDF5 version. Valid until this thread's next
- * call of dim_build_info. */
+/* One line: version, kernels chosen, convolution algorithm, threads, HDF5 version, and after "; not understood: " what
+ * is wrong with the environment's values. Valid until this thread's next call of dim_build_info. */
 const char *dim_build_info(void);
 
-/* How many threads one call may use; 0 = as many as there are cores. Holds for the whole process, from the next call
- * on. Errors: DIM_INVALID_ARGUMENT unless 0 <= n <= 1024. */
+/* How many threads one call may use; 0 = as many as there are cores, see "Environment" above. Holds for the whole
+ * process, from the next call on. Errors: DIM_INVALID_ARGUMENT unless 0 <= n <= 1024. */
 dim_status dim_set_num_threads(int n);
 
 /* The number that is in force. */
@@ -498,7 +500,9 @@ dim_status dim_trainer_get_gradient(const dim_trainer *trainer, const char *name
 /* Called once a step before the update, in the thread that steps, with all gradients of the step and the running
  * statistics that the step would set, as one array: processes that train together average it over all of them, in
  * place. The order is the same in every process of one version. Return 0 to go on, anything else to drop the step
- * (DIM_CANCELLED). The callback must not call functions on the same trainer. */
+ * (DIM_CANCELLED). The callback must not call functions on the same trainer, and it must return: where longjmp,
+ * pthread_exit, pthread_cancel or a C++ exception leaves it instead, the trainer's and the model's locks stay held and
+ * their memory is not freed. */
 typedef int (*dim_gradient_callback)(float *values, size_t count, void *context);
 
 /* callback: NULL for none. Errors: DIM_INVALID_HANDLE. */

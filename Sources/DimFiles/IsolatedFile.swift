@@ -91,21 +91,22 @@ struct IsolatedFile {
         }
         let first = try IsolatedFile(input, Order(kind: nil, seconds: seconds, expected, path: path))
         // Deflate makes at most 1,032 bytes of one, and a float of 16 bits two.
-        let bytes = first.architecture.parameters.reduce(0) { $0 + $1.bytes }
+        let found = try first.networks()
+        let bytes = found.flatMap(first.architecture.parameters(of:)).reduce(0) { $0 + $1.bytes }
         guard bytes / (2 * 1032) <= input.size else {
             throw DimError(
                 .fileContent,
-                "\(path): its architecture has \(bytes) bytes of weights, more than a file of \(input.size) bytes can hold"
+                "\(path): its networks have \(bytes) bytes of weights, more than a file of \(input.size) bytes can hold"
             )
         }
-        let second = Expectation(.exactly(first.architecture), networks: expected.networks)
+        let second = Expectation(.exactly(first.architecture), networks: first.report.networks)
         try self.init(input, Order(kind: kind, seconds: seconds, second, path: path))
     }
 
     private init(_ input: InputFile, _ order: Order) throws {
         let path = order.path
         self.path = path
-        layout = SharedLayout(order.layoutArchitecture, isCheckpoint: order.kind != nil)
+        layout = SharedLayout(order.layoutArchitecture, networks: order.expected.networks, isCheckpoint: order.kind != nil)
         let size = layout.size
         let made = withoutSizeSignal { () -> (number: Int32, failure: Int32) in
             let number = dim_isolation_make_shared(size)

@@ -28,7 +28,7 @@ package enum IsolatedReader {
         let checkpoint = order.kind.flatMap { checkpoints($0, order.path) }
         guard (checkpoint == nil) == (order.kind == nil) else { return ExitStatus.otherVersion.rawValue }
 
-        let layout = SharedLayout(order.layoutArchitecture, isCheckpoint: checkpoint != nil)
+        let layout = SharedLayout(order.layoutArchitecture, networks: order.expected.networks, isCheckpoint: checkpoint != nil)
         let mapped = mmap(nil, layout.size, PROT_READ | PROT_WRITE, MAP_SHARED, Int32(DIM_ISOLATION_SHARED), 0)
         guard let memory = mapped, memory != MAP_FAILED else { return ExitStatus.outOfMemory.rawValue }
         // What the filter forbids is done before: libhdf5 and the Swift runtime look around when they start.
@@ -59,11 +59,16 @@ package enum IsolatedReader {
         return ExitStatus.done.rawValue
     }
 
+    private static func mask(_ networks: [Network]) -> UInt32 { networks.reduce(0) { $0 | $1.rawValue } }
+
     private static func read(
         _ input: InputFile, _ expected: Expectation, _ checkpoint: CheckpointArrays?, _ layout: SharedLayout,
         into memory: UnsafeMutableRawPointer
     ) throws -> (Architecture, networks: UInt32) {
-        if case .any = expected.architectures { return (try WeightsReader.describe(input, expected), 0) }
+        if case .any = expected.architectures {
+            let (architecture, networks) = try WeightsReader.describe(input, expected)
+            return (architecture, mask(networks))
+        }
         let place: WeightsReader.Place = { _, specs in
             specs.map { spec in
                 spec.isInteger
@@ -102,7 +107,7 @@ package enum IsolatedReader {
             }
             NamedArray.text(text).store(at: memory + layout.names)
         }
-        return (result.architecture, result.networks.reduce(0) { $0 | $1.rawValue })
+        return (result.architecture, mask(result.networks))
     }
 }
 

@@ -25,9 +25,10 @@ struct SharedLayout {
     private let slots: [String: Int]
     private let arrays: Int
 
-    /// architecture: nil where nothing is read but what the file says of itself.
-    init(_ architecture: Architecture?, isCheckpoint: Bool) {
-        let specs = architecture?.parameters ?? []
+    /// architecture: nil where nothing is read but what the file says of itself. networks: a mask of those that are read, 0
+    /// for all.
+    init(_ architecture: Architecture?, networks: UInt32 = 0, isCheckpoint: Bool) {
+        let specs = architecture.map { ParameterNames($0, networks: networks).specs } ?? []
         var slots: [String: Int] = [:]
         var next = SharedLayout.report
         for spec in specs {

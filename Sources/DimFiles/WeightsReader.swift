@@ -37,16 +37,16 @@ package struct WeightsReader {
         }
     }
 
-    /// The architecture of the file's weights, of which no value is read.
-    package static func describe(_ input: InputFile, _ expected: Expectation) throws -> Architecture {
-        if SafetensorsHeader.isLikely(input) {
-            var reader = try SafetensorsReader(input)
-            return try reader.resolve(path: input.path, expected).0
+    /// The architecture of the file's weights and the networks that it holds; no value is read.
+    package static func describe(_ input: InputFile, _ expected: Expectation) throws -> (Architecture, [Network]) {
+        func found(_ source: some ArraySource) throws -> (Architecture, [Network]) {
+            var source = source
+            let (architecture, matching, _, problems) = try source.resolve(path: input.path, expected)
+            try problems.throwIfAny(path: input.path)
+            return (architecture, matching.networks)
         }
-        return try WeightsReader(input).withFile { file, reader in
-            var source = try reader.arrays(of: file).0
-            return try source.resolve(path: input.path, expected).0
-        }
+        if SafetensorsHeader.isLikely(input) { return try found(SafetensorsReader(input)) }
+        return try WeightsReader(input).withFile { file, reader in try found(reader.arrays(of: file).0) }
     }
 
     private func arrays(of file: Handle) throws -> (StoredArrays, Catalog) {

@@ -3,7 +3,7 @@ import DimKernelTypes
 import DimKernelsAVX2
 import DimKernelsAVX512
 import DimKernelsBaseline
-import Glibc
+import DimRuntime
 
 @_exported import struct DimKernelTypes.AdamStep
 @_exported import struct DimKernelTypes.Combination
@@ -204,6 +204,13 @@ package struct KernelTable: @unchecked Sendable {
 
 package enum DimKernels {
     /// The table the library uses: the one that `DIM_ISA` names if this machine can run it, else the fastest. Chosen once.
-    package static let selected: KernelTable =
-        getenv("DIM_ISA").flatMap { KernelTable.named(String(cString: $0)) } ?? KernelTable.supported[0]
+    package static let selected: KernelTable = setting.value.flatMap(KernelTable.named) ?? KernelTable.supported[0]
+    private static let setting = Setting("DIM_ISA")
+
+    /// What is wrong with what `DIM_ISA` says.
+    package static var complaint: String? {
+        guard let name = setting.value, KernelTable.named(name) == nil else { return nil }
+        let here = KernelTable.supported.map(\.name).joined(separator: ", ")
+        return setting.notUnderstood(expected: "what this processor has: \(here)")
+    }
 }

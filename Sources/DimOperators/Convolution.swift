@@ -1,6 +1,5 @@
 import DimKernels
 import DimRuntime
-import Glibc
 
 /// A convolution of stride 1 without padding, as all of the model's are.
 ///
@@ -178,7 +177,14 @@ package enum Convolution {
     }
 
     /// Read once.
-    package static let isForcedDirect = getenv("DIM_CONV").map { String(cString: $0) == "direct" } ?? false
+    package static let isForcedDirect = setting.value == "direct"
+    private static let setting = Setting("DIM_CONV")
+
+    /// What is wrong with what `DIM_CONV` says.
+    package static var complaint: String? {
+        guard let value = setting.value, value != "direct", value != "winograd" else { return nil }
+        return setting.notUnderstood(expected: "direct or winograd")
+    }
 
     /// Floats of workspace that `forward`, or `dataGradient` where the weights are for that, takes.
     package static func workspace(_ weights: ConvolutionWeights, n: Int) -> Int {

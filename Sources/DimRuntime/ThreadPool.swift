@@ -56,16 +56,24 @@ package final class ThreadPool: @unchecked Sendable {
         }
     }
 
+    private static let setting = Setting("DIM_NUM_THREADS")
+    /// nil where it is no number.
+    private static let wanted = setting.value.flatMap { Int($0) }.flatMap { $0 >= 0 ? $0 : nil }
+
     private static func defaultThreads() -> Int {
-        if let text = getenv("DIM_NUM_THREADS"), let n = Int(String(cString: text)), n >= 1 {
-            return min(n, maximum)
-        }
+        if let wanted, wanted > 0 { return min(wanted, maximum) }
         return cores()
     }
 
-    /// Cores that this process may run on.
+    /// What is wrong with the environment's number of threads.
+    package static var complaint: String? {
+        setting.value == nil || wanted != nil ? nil : setting.notUnderstood(expected: "a number, 0 for all cores")
+    }
+
+    /// Cores that this process may run on, and that its control group gives it time for.
     package static func cores() -> Int {
-        max(1, min(Int(dim_system_allowed_cores()), maximum))
+        let allowed = max(1, min(Int(dim_system_allowed_cores()), maximum))
+        return min(allowed, CPUQuota.cores() ?? allowed)
     }
 
     /// How many threads a loop may use, the caller's own included.

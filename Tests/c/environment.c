@@ -1,5 +1,5 @@
-/* What a thread of the host brings along: rounding, flushed subnormal numbers, exceptions that trap. Results do not depend on
- * it, and it is as it was after each call. */
+/* What a thread of the host brings along: rounding, flushed subnormal numbers, exceptions that trap, a small stack. Results do
+ * not depend on it, and it is as it was after each call. */
 #include "harness.h"
 
 #include <fenv.h>
@@ -125,11 +125,73 @@ static void flushed_subnormals(void) {
 
 static void traps(void) { CHECK(in_child(TRAPS, TRAPS, 2) == expected); }
 
+/* ---- The stack of the calling thread ---- */
+
+/* Everything that a small thread might do; ends the program where the stack is too small. */
+static void *every_call(void *right) {
+    static float y[DIM_ENCODED_SIZE * N], scores[DIM_LOCAL_SIZE * N], p[DIM_CLASSES * N];
+    static const int64_t labels[N] = {1, 2, 3, 4};
+    float *features = take(sizeof(float) * DIM_FEATURES_SIZE * N);
+    dim_model *model = NULL, *opened = NULL, *untrusted = NULL;
+    dim_trainer *trainer = NULL, *resumed = NULL;
+    dim_classifier_trainer *classifier = NULL;
+    dim_classifier_options options;
+    dim_losses losses;
+    char path[512];
+    snprintf(path, sizeof path, "%s", scratch_path("stack.h5"));
+    MUST(dim_model_create(1, &model));
+    for (int training = 0; training < 2; training++) {
+        MUST(dim_model_set_training(model, training));
+        MUST(dim_encode(model, images, N, y, features));
+        MUST(dim_score_local(model, y, features, N, scores));
+        MUST(dim_score_global(model, y, features, N, scores));
+        MUST(dim_score_prior(model, y, N, scores));
+        MUST(dim_classify(model, y, N, p));
+    }
+    MUST(dim_trainer_create(model, NULL, &trainer));
+    MUST(dim_trainer_step(trainer, images, N, &losses));
+    MUST(dim_trainer_evaluate(trainer, images, N, &losses));
+    MUST(dim_classifier_options_init(&options, sizeof options));
+    options.encoder = DIM_ENCODER_TRAINED;
+    MUST(dim_classifier_trainer_create(model, &options, &classifier));
+    MUST(dim_classifier_trainer_step(classifier, images, labels, N, NULL));
+    MUST(dim_trainer_save(trainer, path));
+    MUST(dim_trainer_resume(path, &resumed));
+    MUST(dim_model_open(path, &opened));
+    MUST(dim_model_open_untrusted(path, &untrusted));
+    MUST(dim_model_load(model, path));
+    CHECK_STATUS(DIM_IO, dim_model_load(model, "/no/such/file.h5"));
+    dim_build_info();
+    dim_classifier_trainer_free(classifier);
+    dim_trainer_free(trainer);
+    dim_trainer_free(resumed);
+    dim_model_free(model);
+    dim_model_free(opened);
+    dim_model_free(untrusted);
+    free(features);
+    *(bool *)right = true;
+    return NULL;
+}
+
+/* With half of what dim.h states. */
+static void stack_of_the_caller(void) {
+    pthread_attr_t attributes;
+    pthread_t thread;
+    bool right = false;
+    pthread_attr_init(&attributes);
+    CHECK(pthread_attr_setstacksize(&attributes, 128 << 10) == 0);
+    CHECK(pthread_create(&thread, &attributes, every_call, &right) == 0);
+    pthread_join(thread, NULL);
+    pthread_attr_destroy(&attributes);
+    CHECK(right);
+}
+
 int main(void) {
     fill(images, DIM_NOTEBOOK_IMAGE_SIZE * N, 1);
     RUN(plain);
     RUN(rounding);
     RUN(flushed_subnormals);
     RUN(traps);
+    RUN(stack_of_the_caller);
     return harness_finish();
 }

@@ -84,7 +84,7 @@ static void options_that_are_refused(void) {
     CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_create(shared_model(), &o, &out));
     CHECK_MESSAGE("adam_beta1");
     o = defaults();
-    o.prior = (dim_prior)2;
+    o.prior = (dim_prior)3;
     CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_create(shared_model(), &o, &out));
     static const size_t sizes[] = {0, sizeof o - 1, SIZE_MAX};
     for (int i = 0; i < 3; i++) {

@@ -4,6 +4,16 @@
 
 #include <dim.h>
 
+/* The isolated reader is the library's file by itself, without the runtime of a sanitizer. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
 static inline dim_open_options untrusted_within(double seconds) {
     dim_open_options options = {sizeof options, true, false, seconds, NULL, 0};
     return options;

@@ -27,7 +27,7 @@ static void learn_parameters(void) {
         dim_parameter_info info = {.struct_size = sizeof info};
         if (dim_model_parameter_info(model, i, &info) != DIM_OK)
             give_up("dim_model_parameter_info: %s", dim_last_error());
-        parameters[i].name = info.name;
+        parameters[i].name = strdup(info.name);     /* the model frees its own */
         parameters[i].bytes = info.bytes;
         parameter_count++;
     }

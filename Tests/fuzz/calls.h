@@ -39,7 +39,8 @@ typedef struct foundation {
     dim_model *full, *small;                /* all networks; the classifier alone */
     dim_trainer *trainer;
     dim_classifier_trainer *classifier_trainer;
-    dim_architecture *architecture;
+    dim_architecture *architecture;         /* small, and a model of it */
+    dim_model *tiny;
     void *freed[3];                         /* handles that were freed: a model's and the two trainers' */
 } foundation;
 
@@ -72,6 +73,7 @@ typedef struct call {
     unsigned weight;            /* how often, among all */
 } call;
 
+void make_tiny(dim_architecture **architecture, dim_model **model);
 extern const call model_calls[], training_calls[], architecture_calls[];
 extern const size_t model_call_count, training_call_count, architecture_call_count;
 

@@ -356,7 +356,7 @@ static void set_parameters(context *c) {
 
 enum { ENCODE, GLOBAL, LOCAL, PRIOR, CLASSIFY };
 #define FORWARD                                                                                                       \
-    (S(INVALID_HANDLE) | S(INVALID_ARGUMENT) | S(TOO_LARGE) | S(MISSING_NETWORK) | S(OUT_OF_MEMORY))
+    (S(INVALID_HANDLE) | S(INVALID_ARGUMENT) | S(TOO_LARGE) | S(MISSING_NETWORK) | S(OUT_OF_MEMORY) | S(NOT_FINITE))
 
 static dim_status compute(int which, void *model, const float *a, const float *b, size_t n, float *x, float *y) {
     switch (which) {

@@ -68,13 +68,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
 static const char *const own[] = {
     "{\"preset\":\"basic32\",\"image\":{\"channels\":1,\"height\":48,\"width\":40},\"classifier\":{\"classes\":137}}",
-    "{\"preset\":\"alex64\",\"global\":{\"score\":\"dot\",\"net\":\"copy\",\"units\":99},\"coordinates\":{\"hidden\":[8]}}",
-    "{\"image\":{\"channels\":2,\"height\":7,\"width\":9,\"mean\":[0.1,0.2],\"resize\":\"crop\"},\"encoder\":{\"norms\":\"last\","
-    "\"layers\":[{\"op\":\"conv\",\"name\":\"c0\",\"out\":5,\"kernel\":[3,2],\"norm\":\"layer\","
-    "\"activation\":\"relu\"},{\"op\":\"residual\",\"layers\":[{\"op\":\"conv\",\"name\":\"q0\",\"out\":6,\"kernel\":1,"
-    "\"norm\":\"batch\"}],\"shortcut\":{\"op\":\"conv\",\"name\":\"s1\",\"out\":6,\"kernel\":1}},{\"op\":\"avgpool\",\"kernel\":2,\"padding\":1},{\"op\":\"dropout\",\"dropout\":0.5},{\"op\":\"flatten\"},"
-    "{\"op\":\"linear\",\"name\":\"l0\",\"out\":4},{\"op\":\"linear\",\"name\":\"l1\",\"out\":3}],\"features\":\"c0\"},"
-    "\"local\":{\"score\":\"dot\",\"units\":4},\"global\":{\"score\":\"concat\",\"hidden\":[6]}}",
+    "{\"preset\":\"alex64\",\"global\":{\"score\":\"dot\",\"net\":\"copy\",\"units\":99},"
+    "\"coordinates\":{\"hidden\":[8]}}",
+    "{\"image\":{\"channels\":2,\"height\":7,\"width\":9,\"mean\":[0.1,0.2],\"resize\":\"crop\"},"
+    "\"encoder\":{\"norms\":\"last\",\"layers\":[{\"op\":\"conv\",\"name\":\"c0\",\"out\":5,\"kernel\":[3,2],"
+    "\"norm\":\"layer\",\"activation\":\"relu\"},{\"op\":\"residual\",\"layers\":[{\"op\":\"conv\",\"name\":\"q0\","
+    "\"out\":6,\"kernel\":1,\"norm\":\"batch\"}],\"shortcut\":{\"op\":\"conv\",\"name\":\"s1\",\"out\":6,"
+    "\"kernel\":1}},{\"op\":\"avgpool\",\"kernel\":2,\"padding\":1},{\"op\":\"dropout\",\"dropout\":0.5},"
+    "{\"op\":\"flatten\"},{\"op\":\"linear\",\"name\":\"l0\",\"out\":4},{\"op\":\"linear\",\"name\":\"l1\","
+    "\"out\":3}],\"features\":\"c0\"},\"local\":{\"score\":\"dot\",\"units\":4},\"global\":{\"score\":\"concat\","
+    "\"hidden\":[6]}}",
 };
 enum { OWN = sizeof own / sizeof own[0], PRESETS = 6, SPARE = 256 };
 

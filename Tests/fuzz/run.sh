@@ -104,7 +104,7 @@ sanitize-short)
 sanitize-address | sanitize-thread)
     # Not `untrusted` and `fork`: the reader of strangers' files is the library's file by itself, without the runtime of a
     # sanitizer; nor what lets allocations fail.
-    for program in library architecture model parameters files threads trainer classifier_trainer; do
+    for program in library architecture model parameters files opening threads trainer classifier_trainer; do
         printf '%s, %s: ' "${mode#sanitize-}" $program
         run "$2/$program"
     done

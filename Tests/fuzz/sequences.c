@@ -57,7 +57,7 @@ static foundation lay(void) {
     must(dim_model_open(CORPUS "/classifier-libdim.h5", &f.small), "dim_model_open");
     must(dim_trainer_create(f.full, NULL, &f.trainer), "dim_trainer_create");
     must(dim_classifier_trainer_create(f.full, NULL, &f.classifier_trainer), "dim_classifier_trainer_create");
-    must(dim_architecture_preset("basic28", &f.architecture), "dim_architecture_preset");
+    make_tiny(&f.architecture, &f.tiny);
     must(dim_trainer_model(f.trainer, &model), "dim_trainer_model");
     must(dim_classifier_trainer_create(model, NULL, &classifier_trainer), "dim_classifier_trainer_create");
     dim_model_free(model);
@@ -76,6 +76,7 @@ static void clear(foundation *f) {
     dim_trainer_free(f->trainer);
     dim_classifier_trainer_free(f->classifier_trainer);
     dim_architecture_free(f->architecture);
+    dim_model_free(f->tiny);
 }
 
 /* ---- One sequence */

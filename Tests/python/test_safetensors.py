@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from deepinfomax import DimError, Model
 from deepinfomax._library import SaveOptions, library
+from deepinfomax._opening import options as open_options
 from safetensors_fixtures import as_bfloat16, layout, pack, read_safetensors, write_safetensors
 from weights_fixtures import SHAPES, assert_same, state_of, write
 
@@ -231,9 +232,9 @@ def test_large_headers(tmp_path):
     refused(path, "DIM_FILE_FORMAT", "at most 4194304 bytes")
     path.write_bytes(pack(b'{"a":' + b"[" * 2000000, b""))
     refused(path, "DIM_FILE_FORMAT", "at most 3")
-    names = {f"t{i}": entry(shape=(0,), offsets=(0, 0)) for i in range(2002)}
+    names = {f"t{i}": entry(shape=(0,), offsets=(0, 0)) for i in range(10_002)}
     path.write_bytes(pack(names, b""))
-    refused(path, "DIM_FILE_FORMAT", "more than 2000 tensors")
+    refused(path, "DIM_FILE_FORMAT", "more than 10000 tensors")
 
 
 def test_every_length(tmp_path):
@@ -280,8 +281,9 @@ def test_no_checkpoint(tmp_path):
     path = os.fsencode(write_safetensors(tmp_path / "w.safetensors", state_of(*SMALL)))
     out = ctypes.c_void_p()
     for name in ("trainer", "classifier_trainer"):
-        for resume in (f"dim_{name}_resume", f"dim_{name}_resume_untrusted"):
-            assert getattr(library(), resume)(path, ctypes.byref(out)) == 32
+        for options in (open_options(), open_options(untrusted=True)):
+            resume = getattr(library(), f"dim_{name}_resume_with")
+            assert resume(path, ctypes.byref(options), ctypes.byref(out)) == 32
             assert b"safetensors, which holds weights alone" in library().dim_last_error() and out.value is None
 
 

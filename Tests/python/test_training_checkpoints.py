@@ -130,7 +130,7 @@ def settings(file, text=None, **changes):
     text = json.dumps({name: value for name, value in values.items() if value is not None}) if text is None else text
     del file["checkpoint/settings"]
     kind = h5py.h5t.C_S1.copy()
-    kind.set_size(len(text))
+    kind.set_size(len(text) + 1)  # and a NUL
     layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     layout.set_layout(h5py.h5d.COMPACT)
     space = h5py.h5s.create(h5py.h5s.SCALAR)

@@ -112,7 +112,7 @@ def test_many_names(tmp_path):
     with h5py.File(tmp_path / "w.h5", "w", libver="latest") as file:
         for i in range(20_000):
             file.create_group(f"{i}")
-    refused(tmp_path / "w.h5", "DIM_FILE_FORMAT", "more than 2000 names")
+    refused(tmp_path / "w.h5", "DIM_FILE_FORMAT", "more than 10000 names")
 
 
 # Storage

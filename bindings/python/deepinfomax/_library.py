@@ -12,6 +12,7 @@ import os
 import platform
 import re
 import sys
+import warnings
 from ctypes import (
     CFUNCTYPE,
     POINTER,
@@ -182,6 +183,9 @@ def library() -> ctypes.CDLL:
             f"{path} is libdim {version}; this package, {__version__}, needs a libdim of the "
             f"same major and minor version"
         )
+    _, _, complaints = lib.dim_build_info().decode("ascii", "replace").partition("; not understood: ")
+    if complaints:
+        warnings.warn(f"libdim does not understand its environment: {complaints}", RuntimeWarning, stacklevel=3)
     return lib
 
 

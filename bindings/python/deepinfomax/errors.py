@@ -52,8 +52,8 @@ class MissingNetwork(DimError, LookupError):
 class FileAccessError(DimError, OSError):
     """The operating system refused: no such file, no permission, disk full.
 
-    As of any OSError: `errno`, `strerror` and `filename`; each is None where the message gives none. What is a FileNotFoundError, a PermissionError, an
-    IsADirectoryError... can be caught as that.
+    As of any OSError: `errno`, `strerror` and `filename`; each is None where the message gives none. What is a
+    FileNotFoundError, a PermissionError, an IsADirectoryError... can be caught as that.
     """
 
     def __new__(cls, message: str, status: int, status_name: str) -> FileAccessError:
