@@ -200,7 +200,13 @@ def _enlarged(picture: Picture, scale: int) -> Picture:
 
 
 def _resized(pictures: Picture, side: int) -> Picture:
-    """(n,h,w,3) -> (n,side,side,3), the nearest pixel of each."""
+    """(n,h,w,3) -> (n,side,side,3), the nearest pixel of each; images that are no squares stand in the middle of grey."""
     height, width = pictures.shape[1:3]
+    if height != width:
+        longer = max(height, width)
+        square = np.full((len(pictures), longer, longer, 3), 128, np.uint8)
+        top, left = (longer - height) // 2, (longer - width) // 2
+        square[:, top : top + height, left : left + width] = pictures
+        pictures, height, width = square, longer, longer
     rows, columns = (np.arange(side) + 0.5) * height // side, (np.arange(side) + 0.5) * width // side
     return pictures[:, rows.astype(int)][:, :, columns.astype(int)]

@@ -47,7 +47,7 @@ __all__ = ["add_arguments", "places", "run"]
 
 def places(arguments: argparse.Namespace) -> Places:
     named = [("--data", arguments.data), ("--weights", arguments.weights), ("--resume", arguments.resume)]
-    named += [("--config", arguments.config)]
+    named += [("--config", arguments.config), ("--architecture", arguments.architecture)]
     reads = [(option, path) for option, path in named if path is not None]
     if arguments.resume is not None:
         return Places(reads)  # Its data is named in its folder: `_Training.resumed` looks there.
