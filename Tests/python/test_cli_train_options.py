@@ -204,7 +204,8 @@ def test_worse_is_more_than_chance():
 def test_no_probe_without_labels_or_when_not_wanted(folder):
     np.save(folder / "unlabelled.npy", np.load(folder / "digits.npz")["images"])
     for arguments in (("--data", "unlabelled.npy"), ("--data", "digits.npz", "--probe", 0)):
-        done = dim("train", *arguments, "--architecture", "tiny.json", "--epochs", 1, "--output", "run" + arguments[1], "--no-plot", cwd=folder)
+        done = dim("train", *arguments, "--architecture", "tiny.json", "--epochs", 1, "--output", "run" + arguments[1], "--no-plot",
+                   cwd=folder)  # fmt: skip
         assert done.returncode == 0 and "untrained" not in done.stdout, done
     done = dim("train", "--data", "unlabelled.npy", "--architecture", "tiny.json", "--probe", 1, "--output", "other", cwd=folder)
     assert done.returncode == 2 and "--probe: needs labels" in done.stderr and not (folder / "other").exists()

@@ -42,7 +42,9 @@ class Smoothed(NamedTuple):
 
 def draw(rows: Sequence[Row], title: str, file_format: str = "png") -> bytes:
     """The file's bytes: total, local, global and prior loss over the epochs; thin the batches, thick their running
-    mean, dots the validation; below, where there are probes, their accuracies, dashed the untrained encoder's. Raises ImportError where matplotlib is missing."""
+    mean, dots the validation; below, where there are probes, their accuracies, dashed the untrained encoder's.
+
+    Raises ImportError where matplotlib is missing."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.font_manager import FontProperties

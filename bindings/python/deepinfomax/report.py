@@ -2,8 +2,8 @@
 
     deepinfomax.report.write("dim-run")        # what `dim train --report` does at the end
 
-It says whether training has helped, and shows the curves, a map of the encoded images, some of them with their neighbours, how a classifier does on the
-vectors, and the settings.
+It says whether training has helped, and shows the curves, a map of the encoded images, some of them with their neighbours,
+how a classifier does on the vectors, the architecture and the settings.
 """
 
 from __future__ import annotations

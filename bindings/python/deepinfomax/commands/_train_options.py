@@ -101,7 +101,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--prior", choices=PRIORS,
         help="none; monolithic: minimise the prior term (the notebook's code); adversarial: work against its discriminator (the "
         "paper) (default: none; notebook: monolithic)")  # fmt: skip
-    for name, term, default in (("alpha", "global", "0; notebook: 0.5"), ("beta", "local", "1"), ("gamma", "prior", "0; with --prior and for notebook: 0.1")):
+    for name, term, default in (
+        ("alpha", "global", "0; notebook: 0.5"),
+        ("beta", "local", "1"),
+        ("gamma", "prior", "0; with --prior and for notebook: 0.1"),
+    ):
         add(f"--{name}", type=float, metavar="X", help=f"weight of the {term} term (default: {default})")
     add("--gradient-penalty", type=float, metavar="X", help="of the adversarial prior's discriminator (default: 0)")
     rate = parser.add_argument_group("Adam")
@@ -123,7 +127,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="every K epochs a linear classifier and 5-NN on the vectors of labelled images, beside those of the untrained encoder; "
         "0: never (default: ten a run where the data has labels and scikit-learn is installed)")  # fmt: skip
     add("--early-stopping", type=natural, metavar="N",
-        help="stop after N epochs without a smaller validation loss, and keep the weights of the smallest; 0: do not (default: 0)")  # fmt: skip
+        help="stop after N epochs without a smaller validation loss, and keep the weights of the smallest; 0: do not "
+        "(default: 0)")  # fmt: skip
     files = parser.add_argument_group("what is written, and how often")
     add = files.add_argument
     add("--checkpoint-every", type=positive, metavar="K", help="epochs between two checkpoints (default: 1)")

@@ -21,8 +21,8 @@ from ..evaluation import Epoch, Floats, Labels, Settings
 from ..model import Model
 from . import UsageError, _end_to_end, _output, _vectors
 from ._common import (
-    add_architecture, add_data, add_examples, add_general, add_untrusted, apply_general, check_ending, check_room, check_seed, check_writable,
-    make_folder, natural, need, open_data, open_model, positive,
+    add_architecture, add_data, add_examples, add_general, add_untrusted, apply_general, check_ending, check_room, check_seed,
+    check_writable, make_folder, natural, need, open_data, open_model, positive,
 )  # fmt: skip
 from ._images import reading, tell
 from ._places import Places

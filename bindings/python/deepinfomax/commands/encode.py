@@ -101,7 +101,12 @@ def _outputs(arguments: argparse.Namespace, file_format: str) -> tuple[str, ...]
 def _shapes(model: Model, names: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
     """Of one image's outputs. Raises UsageError for those that the architecture does not have."""
     sizes = model.sizes
-    there: dict[str, tuple[int, ...] | None] = {"encoded": (sizes.encoded,), "features": sizes.features, "conv": sizes.conv, "fc": (sizes.fc,) if sizes.fc else None}
+    there: dict[str, tuple[int, ...] | None] = {
+        "encoded": (sizes.encoded,),
+        "features": sizes.features,
+        "conv": sizes.conv,
+        "fc": (sizes.fc,) if sizes.fc else None,
+    }
     shapes: dict[str, tuple[int, ...]] = {}
     for name in names:
         shape = there[name]
