@@ -116,16 +116,17 @@ class TrainingLog:
         nothing = [math.nan] * 4
         row = self._row("probe", step, per_epoch, nothing, math.nan, images, seconds, found.linear, found.nearest_neighbours)
         untrained = next((row for row in self.rows if row.phase == "probe" and row.step == 0), None)
-        who = "untrained" if step == 0 else "probe"
+        first = "untrained" if self._settings.weights is None else "at the start"
+        who = first if step == 0 else "probe"
         text = f"epoch {row.epoch:<4g} {who}: linear {found.linear:.1%}, {K}-NN {found.nearest_neighbours:.1%}"
         if step and untrained is not None:
-            text += f"; untrained {untrained.linear_probe:.1%}, {untrained.nearest_neighbours:.1%}"
+            text += f"; {first} {untrained.linear_probe:.1%}, {untrained.nearest_neighbours:.1%}"
         self._say(text)
         if step and untrained is not None and is_worse(found.linear, untrained.linear_probe, images) and not self._warned:
             self._warned = True
             message = (
-                f"after epoch {row.epoch:g} a linear classifier does worse on the vectors ({found.linear:.1%}) than on an "
-                f"untrained encoder's ({untrained.linear_probe:.1%}). {advice(self._settings)}"
+                f"after epoch {row.epoch:g} a linear classifier does worse on the vectors ({found.linear:.1%}) than on "
+                f"those of the encoder {first} ({untrained.linear_probe:.1%}). {advice(self._settings)}"
             )
             self._event("warning", step=step, message=message)
             _output.note(self._arguments, message)
