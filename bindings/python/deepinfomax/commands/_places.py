@@ -15,8 +15,8 @@ from . import UsageError
 
 #: Arguments that name what is read, and those that name a file that is written, by their names in argparse. Arguments of
 #: other kinds are told by the command's own `places(arguments)`.
-READS = ("data", "weights", "architecture", "config", "vectors", "predict", "images")
-WRITES = ("output", "coordinates", "picture", "predictions", "save")
+READS = ("data", "weights", "architecture", "config", "vectors", "predict", "images", "index")
+WRITES = ("output", "coordinates", "picture", "predictions", "save", "html")
 
 
 @dataclass
