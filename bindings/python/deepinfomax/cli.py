@@ -28,6 +28,7 @@ COMMANDS = {
     "neighbours": "an image, its nearest and its farthest neighbours, as a picture",
     "map": "a map of the encoded images, drawn with the images",
     "classify": "train and test the classifier on the encoder; predict labels",
+    "evaluate": "how much of the classes the vectors hold, beside an untrained network's, pixels and PCA",
 }
 
 _FIRST = f"""usage: dim COMMAND ...
