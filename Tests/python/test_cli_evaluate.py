@@ -52,16 +52,23 @@ def test_rows_without_weights(small, tmp_path):
     assert (tmp_path / "bars.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_weights_against_the_untrained(tmp_path):
-    """The notebook's network, whose files any version reads: a table, and what is gained."""
-    with deepinfomax.Model(0) as model:
-        model.save(tmp_path / "w.h5")
+def test_weights_against_the_untrained(small, tmp_path):
+    """A table, and what is gained, of files of any architecture."""
+    for seed in range(2):
+        with deepinfomax.Model(seed, small) as model:
+            model.save(tmp_path / f"{seed}.h5")
     few = ("--train-limit", 40, "--limit", 20, "--columns", "Y", "--judges", "knn", "--neighbours", 3)
-    done = dim("evaluate", "--weights", "w.h5", "w.h5", *few, "--rows", "weights,untrained", cwd=tmp_path)
+    done = dim("evaluate", "--weights", "0.h5", "1.h5", *few, "--rows", "weights,untrained", "--seeds", "0,1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "40 training images of scikit-learn's digits, 20 held out of them" in done.stdout and "3-NN" in done.stdout
-    assert "w.h5 and 1 more" in done.stdout and "± 0.0" in done.stdout
-    assert "Y, 3-NN: +0.0 points over the better untrained network (untrained, 0 and 1)" in done.stdout, "the same weights"
+    rows = [line.split() for line in done.stdout.splitlines() if " Y " in line and " 12 " in line]
+    assert rows[0][-3:] == rows[1][-3:] and "±" in rows[0] and rows[0][0] == "0.h5", "the same weights"
+    assert "0.h5 and 1 more" in done.stdout
+    assert "Y, 3-NN: +0.0 points over the better untrained network (untrained, 0 and 1)" in done.stdout
+    with deepinfomax.Model(0, "basic28") as model:
+        model.save(tmp_path / "other.h5")
+    done = dim("evaluate", "--weights", "0.h5", "other.h5", cwd=tmp_path)
+    assert done.returncode == 2 and "other.h5: of another architecture than 0.h5" in done.stderr
 
 
 def test_a_test_set_of_the_datas_own(small, tmp_path):
