@@ -30,6 +30,7 @@ COMMANDS = {
     "search": "the nearest images in a stored index; near-duplicates; a contact sheet",
     "map": "a map of the encoded images, drawn with the images",
     "classify": "train and test the classifier on the encoder; predict labels",
+    "evaluate": "how much of the classes the vectors hold, beside an untrained network's, pixels and PCA",
 }
 
 _FIRST = f"""usage: dim COMMAND ...
