@@ -150,7 +150,7 @@ def _models(arguments: argparse.Namespace) -> list[Model]:
 
 def _data(arguments: argparse.Namespace, model: Model) -> tuple[Dataset, Dataset, bool]:
     """Training and test images, and whether the latter are held out of one set."""
-    how = reading(arguments)
+    how = reading(arguments, model)
     options: dict[str, Any] = {
         "image": model.sizes.image,
         "resize": arguments.resize or model.architecture.as_dict()["image"]["resize"],
@@ -303,7 +303,8 @@ def _text(arguments: argparse.Namespace, found: Comparison, report: dict[str, An
         lines.append(f"left out: {' '.join(filter(None, (shown(rows[one.row]), one.column)))}: {one.reason}")
     for gain in report["gains"]:
         over = ROWS[gain["over"]]
-        lines.append(f"{gain['column']}, {names[gain['judge']]}: {100 * gain['gain']:+.1f} points over the better untrained network ({over})")
+        points = f"{100 * gain['gain']:+.1f} points"
+        lines.append(f"{gain['column']}, {names[gain['judge']]}: {points} over the better untrained network ({over})")
     if len(report["seeds"]) == 1 and any(judge in SEEDED for judge in chosen):
         lines.append("one seed: --seeds 0,1,2 gives deviations")
     if arguments.picture:

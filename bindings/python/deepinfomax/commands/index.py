@@ -32,8 +32,9 @@ def run(arguments: argparse.Namespace) -> int:
     apply_general(arguments)
     check_ending("--output", arguments.output, ["npz"])
     check_writable(arguments.output)
-    data = open_data(arguments)
-    y, weights, _ = _vectors.of(arguments, data)
+    model = _vectors.model_of(arguments)
+    data = open_data(arguments, model)
+    y, weights, _ = _vectors.of(arguments, data, model)
     Index(y, data.ids, arguments.metric).save(arguments.output)
     report = {
         "data": data.name, "images": len(data), "weights": weights, "metric": arguments.metric, "index": arguments.output,

@@ -14,6 +14,7 @@ from .._files import write_whole
 from .._text import counted, shown, table, valid
 from ..data import Dataset
 from ..evaluation import Floats
+from ..model import Model
 from ..search import Found, Index
 from . import UsageError, _output
 from ._common import (
@@ -58,8 +59,9 @@ def run(arguments: argparse.Namespace) -> int:
         return _duplicates(arguments, index)
     if not arguments.images:
         raise UsageError("IMAGE: expected image files or numbers of images in the index, found none")
-    data = _data(arguments, index) if sheets else None
-    vectors, drawn = _queries(arguments, index, data)
+    model = open_model(arguments).eval() if sheets or not all(name.isdecimal() for name in arguments.images) else None
+    data = _data(arguments, index, model) if sheets else None
+    vectors, drawn = _queries(arguments, index, data, model)
     search = index.search_approximately if arguments.approximate else index.search
     found = search(vectors, arguments.count)
     if data is not None:
@@ -90,23 +92,24 @@ def _duplicates(arguments: argparse.Namespace, index: Index) -> int:
     return 0
 
 
-def _data(arguments: argparse.Namespace, index: Index) -> Dataset:
+def _data(arguments: argparse.Namespace, index: Index, model: Model | None) -> Dataset:
     if arguments.data is None:
         raise UsageError("--picture and --html need --data, the images that were indexed")
-    data = open_data(arguments)
+    data = open_data(arguments, model)
     if list(data.ids) != index.ids:
         raise UsageError(f"--data: {data.name} has other images than {arguments.index}; name those that were indexed")
     return data
 
 
-def _queries(arguments: argparse.Namespace, index: Index, data: Dataset | None) -> tuple[Floats, list[Floats]]:
+def _queries(
+    arguments: argparse.Namespace, index: Index, data: Dataset | None, model: Model | None
+) -> tuple[Floats, list[Floats]]:
     """Vectors (m, d) and, where sheets are drawn, images."""
     files = [name for name in arguments.images if not name.isdecimal()]
-    model = open_model(arguments).eval() if files else None
     vectors, drawn = [], []
     for name in arguments.images:
         if model is not None and name in files:
-            image = reading(arguments).open(name).read(slice(0, 1))
+            image = reading(arguments, model).open(name).read(slice(0, 1))
             vectors.append(model.encode(image, features=False))
             drawn.append(image)
             continue
