@@ -27,8 +27,8 @@ public func dim_encode_outputs(
         guard wanted.encoded != nil || wanted.features != nil || wanted.conv != nil || wanted.fc != nil else {
             throw DimError(.invalidArgument, "every output is NULL; expected one of them to be wanted")
         }
-        let optional = [("conv", wanted.conv, model.sizes.conv?.size ?? 0), ("fc", wanted.fc, model.sizes.fc)]
-        for (name, pointer, size) in optional
+        let sizes = model.sizes
+        for (name, pointer, size) in [("conv", wanted.conv, sizes.conv?.size ?? 0), ("fc", wanted.fc, sizes.fc)]
         where pointer != nil && size == 0 {
             throw DimError(.invalidArgument, "outputs->\(name) is wanted, but the model's architecture has no \(name)")
         }

@@ -153,7 +153,7 @@ void make_tiny(dim_architecture **architecture, dim_model **model) {
         dim_model_create_with(*architecture, 3, model) != DIM_OK || dim_model_sizes(*model, &sizes) != DIM_OK)
         give_up("a small model: %s", dim_last_error());
     if (sizes.features_channels * sizes.features_height * sizes.features_width != TINY_FEATURES ||
-        sizes.conv != TINY_CONV || sizes.fc != TINY_FC || sizes.encoded != TINY_ENCODED ||
+        sizes.conv_channels * sizes.conv_height * sizes.conv_width != TINY_CONV || sizes.fc != TINY_FC || sizes.encoded != TINY_ENCODED ||
         sizes.classes != TINY_CLASSES)
         give_up("a small model of other sizes than calls_architecture.c expects");
 }

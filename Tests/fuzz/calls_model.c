@@ -378,7 +378,8 @@ static void forward(context *c, int which, size_t times) {
     size_t n = 1 + below(&c->random, MOST_IMAGES);
     slot s = live_handle(c, MODEL, true);
     if (dear(c, times)) {
-        c->must_work = s.handle == c->base->full && (which != CLASSIFY || n > 1);
+        /* In training mode, in which it may be, images that are not finite are DIM_NOT_FINITE. */
+        c->must_work = s.handle == c->base->full && (which != CLASSIFY || n > 1) && a != m->strange_images;
     } else {
         switch (below(&c->random, 4)) {
         case 0:

@@ -27,10 +27,23 @@ static dim_model *model;
 static bool at_least_zero(double value) { return isfinite(value) && value >= 0; }
 static bool fraction(double value) { return value >= 0 && value < 1; }
 
+/* The notebook's objective as the linked implementation has it, or one with a term that is trained. */
+static bool there_is_something_to_train(const dim_trainer_options *o) {
+    bool linked = o->measure == DIM_MEASURE_GAN && o->negatives == DIM_NEGATIVES_ROTATION && o->prior != DIM_PRIOR_NONE &&
+                  o->gradient_penalty == 0;
+    return linked || o->alpha > 0 || o->beta > 0 || (o->prior != DIM_PRIOR_NONE && o->gamma > 0);
+}
+
 static bool trainer_options_are_right(const dim_trainer_options *o) {
-    uint32_t prior;
+    uint32_t prior, measure;
     memcpy(&prior, &o->prior, sizeof prior);
-    return o->struct_size == sizeof *o && prior <= 1 && at_least_zero(o->alpha) && at_least_zero(o->beta) &&
+    memcpy(&measure, &o->measure, sizeof measure);
+    if (prior > 2 || measure > 6 || o->negatives < -1)
+        return false;
+    if (!at_least_zero(o->gradient_clip) || !at_least_zero(o->gradient_penalty) ||
+        (o->gradient_penalty > 0 && o->prior != DIM_PRIOR_ADVERSARIAL) || !there_is_something_to_train(o))
+        return false;
+    return o->struct_size == sizeof *o && at_least_zero(o->alpha) && at_least_zero(o->beta) &&
            at_least_zero(o->gamma) && at_least_zero(o->encoder_learning_rate) &&
            at_least_zero(o->discriminator_learning_rate) && fraction(o->adam_beta1) && fraction(o->adam_beta2) &&
            at_least_zero(o->epsilon) && at_least_zero(o->weight_decay);
