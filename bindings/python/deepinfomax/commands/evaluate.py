@@ -302,8 +302,8 @@ def _text(arguments: argparse.Namespace, found: Comparison, report: dict[str, An
     for one in found.left_out:
         lines.append(f"left out: {' '.join(filter(None, (shown(rows[one.row]), one.column)))}: {one.reason}")
     for gain in report["gains"]:
-        over = ROWS[gain["over"]]
-        lines.append(f"{gain['column']}, {names[gain['judge']]}: {100 * gain['gain']:+.1f} points over the better untrained network ({over})")
+        points = f"{100 * gain['gain']:+.1f} points over the better untrained network ({ROWS[gain['over']]})"
+        lines.append(f"{gain['column']}, {names[gain['judge']]}: {points}")
     if len(report["seeds"]) == 1 and any(judge in SEEDED for judge in chosen):
         lines.append("one seed: --seeds 0,1,2 gives deviations")
     if arguments.picture:
