@@ -54,6 +54,7 @@ class Data:
         else:
             self.fitted, self.asked = numbers[numbers % 10 != 9], numbers[numbers % 10 == 9]
             self.test = self.train.subset(self.asked)
+        self.fitted = some(self.fitted, options.fit_images)
 
     @staticmethod
     def _open(options: argparse.Namespace, part: str, image: tuple[int, int, int]) -> Dataset:
@@ -62,6 +63,12 @@ class Data:
     @property
     def judged(self) -> tuple[Dataset, Dataset]:
         return self.train.subset(self.fitted), self.test
+
+
+def some(numbers: np.ndarray, count: int) -> np.ndarray:
+    """So many of them, drawn by chance; all where count is 0."""
+    chosen = np.random.default_rng(0).permutation(len(numbers))[: count or None]
+    return numbers[np.sort(chosen)]
 
 
 def architecture(row: Row) -> dim.Architecture:
@@ -144,6 +151,7 @@ def peer(row: Row, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     numbers = np.arange(len(labels))
     final = options.judge_on == "test"
     fitted, asked = (numbers, None) if final else (numbers[numbers % 10 != 9], numbers[numbers % 10 == 9])
+    fitted = some(fitted, options.fit_images)
     expected = arrays["test_labels"].astype(np.int64) if final else labels[asked]
     found = []
     for column, train, test in (("Y", "train", "test"), ("fc", "train_fc", "test_fc")):
@@ -164,7 +172,7 @@ def machine() -> dict[str, Any]:
 def budget(row: Row, options: argparse.Namespace) -> dict[str, Any]:
     """What has to be the same for a result to count as this run's."""
     return {"seconds": options.seconds * row.times, "steps": options.steps, "images": options.images,
-            "judged_on": options.judge_on, "data": Path(options.data).name}  # fmt: skip
+            "fit_images": options.fit_images, "judged_on": options.judge_on, "data": Path(options.data).name}  # fmt: skip
 
 
 def write(path: Path, value: Any) -> None:
@@ -182,6 +190,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=300, help="of training steps; the row default: 4 times as long")
     parser.add_argument("--steps", type=int, default=0, help="at most so many steps (default: as the time allows)")
     parser.add_argument("--images", type=int, default=0, help="the first so many training images (default: all)")
+    parser.add_argument("--fit-images", type=int, default=0, help="fit judges on so many training images (default: all)")
     parser.add_argument("--judge-on", choices=("validation", "test"), default="validation")
     parser.add_argument("--ndm-steps", type=int, default=200, help="of NDM's network; 0 leaves it out (default: 200)")
     parser.add_argument("--ndm-images", type=int, default=12_500, help="whose vectors NDM is of (default: 12500)")
