@@ -8,7 +8,7 @@ import os
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from ._places import Places
 
 HDF5_NAMES = (".h5", ".hdf5", ".hdf")
 TORCH_NAMES = (".pt", ".pth", ".wgt", ".bin", ".ckpt", ".tar")
+SAFETENSORS_NAMES = (".safetensors",)
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -48,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         """
   dim convert weights.pt weights.h5                       PyTorch to HDF5
   dim convert weights.h5 weights.pt                       and back: one state_dict of all networks
+  dim convert weights.h5 weights.safetensors              safetensors, in and out, without further packages
   dim convert weights.h5 encoder.pt --network encoder     for Encoder().load_state_dict(...)
   dim convert encoder860.wgt loss860.wgt weights.h5       the original's two files become one
   dim convert my.pt my.h5 --architecture my.json          of an architecture of your own
@@ -107,13 +109,13 @@ def _read(path: str, untrusted: bool, entry: str | None, architecture: Architect
     """All networks of a file. architecture: what they have to be of; None for what the file says."""
     try:
         with open(path, "rb") as file:
-            start = file.read(len(HDF5_SIGNATURE))
+            start = file.read(9)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
-    if start == HDF5_SIGNATURE:
+    if start[:8] == HDF5_SIGNATURE or start[7:] == b"\0{":  # or safetensors: eight bytes of a length, then JSON
         with opened(path, architecture, untrusted) as model:
             return Contents(model.state_dict(), model.architecture, model.class_names)
-    _need("torch", f"{path}, which is not an HDF5 file")
+    _need("torch", f"{path}, which is neither HDF5 nor safetensors")
     _need("h5py", "reading PyTorch's files")
     try:
         return Contents(*torch_files.read_with(path, entry, architecture), [])
@@ -141,14 +143,15 @@ def _outputs(arguments: argparse.Namespace, output: Path) -> list[tuple[Path, tu
             raise UsageError(f"{output}: cannot be made a folder: {error.strerror}") from error
         encoder, loss = _originals(arguments, output)
         files = [(encoder, ("encoder",), False), (loss, ("global_d", "local_d", "prior_d"), True)]
-    elif output.suffix.lower() in HDF5_NAMES:
+    elif output.suffix.lower() in HDF5_NAMES + SAFETENSORS_NAMES:
         files = [(output, (arguments.network,) if arguments.network else NETWORKS, True)]
     elif output.suffix.lower() in TORCH_NAMES:
         _need("torch", "PyTorch's files")
         files = [(output, (arguments.network,), False) if arguments.network else (output, NETWORKS, True)]
     else:
         raise UsageError(
-            f"{output}: expected a name that ends in {', '.join(HDF5_NAMES)} for HDF5 or {', '.join(TORCH_NAMES)} for PyTorch"
+            f"{output}: expected a name that ends in {', '.join(HDF5_NAMES)} for HDF5, in {SAFETENSORS_NAMES[0]}, "
+            f"or in {', '.join(TORCH_NAMES)} for PyTorch"
         )
     for path, _, _ in files:
         check_writable(path)
@@ -179,8 +182,8 @@ def _of(state: State, networks: tuple[str, ...], prefixed: bool, inputs: list[st
 def _write(path: Path, contents: Contents) -> None:
     """Writes, then reads again what was written: the same bits, or an error."""
     state = contents.state
-    if path.suffix.lower() in HDF5_NAMES:
-        _write_hdf5(path, contents)
+    if path.suffix.lower() in HDF5_NAMES + SAFETENSORS_NAMES:
+        _write_own(path, contents)
         with Model.open(path) as model:
             again = model.state_dict()
     else:
@@ -190,15 +193,15 @@ def _write(path: Path, contents: Contents) -> None:
         raise UsageError(f"{path}: what was written is not what was to be written; is the disk in order?")
 
 
-def _write_hdf5(path: Path, contents: Contents) -> None:
-    """A file by the library itself, which detects damage when it is read."""
+def _write_own(path: Path, contents: Contents) -> None:
+    """A file by the library itself; one in HDF5 detects damage when it is read."""
     state = contents.state
     with Model(0, architecture=contents.architecture) as model:
         if {info.name for info in model.parameters_info()} == state.keys():
             model.load_state_dict(state)
             if contents.class_names:
                 model.class_names = contents.class_names
-            model.save(path)
+            model.save(path, _format(path))
             return
     # A model of some networks comes from a file of some networks.
     _need("h5py", "an HDF5 file of some networks alone")
@@ -210,7 +213,11 @@ def _write_hdf5(path: Path, contents: Contents) -> None:
             for name, value in state.items():
                 file[name] = value
         with Model.open(some, architecture=contents.architecture) as model:
-            model.save(path)
+            model.save(path, _format(path))
+
+
+def _format(path: Path) -> Literal["hdf5", "safetensors"]:
+    return "safetensors" if path.suffix.lower() in SAFETENSORS_NAMES else "hdf5"
 
 
 def _same(a: State, b: State) -> bool:
