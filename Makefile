@@ -41,7 +41,7 @@ product := $(scratch)/release/libdim.so
 
 # With one of these goals, everything that builds waits for `make deps`.
 needs_deps := run check test gate gate-record fuzz sanitize test-swift test-c test-cpp test-fuzz test-sanitize test-python test-install \
-	test-kernels abi-check abi-update bench bench-deps wheel check-wheel deb
+	test-kernels abi-check abi-update bench bench-deps science wheel check-wheel deb
 ifneq ($(filter $(needs_deps),$(MAKECMDGOALS)),)
 after_deps := deps
 endif
@@ -68,6 +68,7 @@ help:
 	@echo "make soak          swap weights under load for SECONDS (3600), memory curve at the end"
 	@echo "make bench         this library beside PyTorch, ONNX Runtime, OpenVINO: 12 minutes; ARGS=--quick: 3"
 	@echo "make bench-deps    install those three into .venv"
+	@echo "make science       trains and judges what docs/science.md shows; SECONDS (300) a row, ARGS of runner.py: hours"
 	@echo "make examples      the C programs of bindings/c, into build/bin"
 	@echo "make lint          formatting, the header as C and C++, the rules of CONTRIBUTING.md"
 	@echo "make format        format the Swift sources"
@@ -199,6 +200,19 @@ bench-deps: | deps
 $(bench_tools): Benchmarks/fma_peak.c
 	@mkdir -p $(@D)
 	@$(CC) $(CFLAGS) -O3 -march=native $(warnings) -pthread $< -o $@
+
+# Trains and judges the rows of docs/science.md: hours. SECONDS: of a row; what is done by the same budget stays. TORCH: a
+# Python that has PyTorch, for the rows beside; DATA: the images; JUDGE=validation while settings are being chosen.
+science_seconds = $(if $(filter command line environment,$(origin SECONDS)),$(SECONDS),300)
+DATA ?= /usr/share/datasets/fashion-mnist
+TORCH ?= $(python)
+JUDGE ?= test
+.PHONY: science
+science: $(library) | deps
+	@[ -d "$(DATA)" ] || { echo "make: $(DATA) is missing; apt-get install dataset-fashion-mnist" >&2; exit 1; }
+	@DIM_LIBRARY=$(CURDIR)/$(library) $(python) Benchmarks/science/runner.py --data "$(DATA)" --seconds $(science_seconds) \
+		--torch $(TORCH) --judge-on $(JUDGE) $(ARGS)
+	@$(python) Benchmarks/science/document.py
 
 .PHONY: clean
 clean:

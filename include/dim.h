@@ -28,8 +28,8 @@
  *   returns, and while it runs a callback. The library may be
  *   used in a child after fork(), and fork() waits less than 0.2 s for other threads' calls, were there 32 of them.
  *   Where the fork cut off a call of another thread, the child goes without what that call was about: a trainer in a
- *   step is DIM_INVALID_HANDLE there, and where a file was read or written, opening and saving are DIM_IO, but for
- *   untrusted files (dim_open_options). A thread that calls needs 256 KB of stack; one of PTHREAD_STACK_MIN is too small.
+ *   step is DIM_INVALID_HANDLE there, and where a file was read or written, opening and saving are DIM_IO, but for untrusted
+ *   files (dim_open_options).
  *
  * Modes. As in PyTorch, batch norm uses running statistics in evaluation mode and the statistics of the batch
  *   in training mode; a forward pass in training mode moves running_mean, running_var and
@@ -503,9 +503,7 @@ dim_status dim_trainer_get_gradient(const dim_trainer *trainer, const char *name
 /* Called once a step before the update, in the thread that steps, with all gradients of the step and the running
  * statistics that the step would set, as one array: processes that train together average it over all of them, in
  * place. The order is the same in every process of one version. Return 0 to go on, anything else to drop the step
- * (DIM_CANCELLED). The callback must not call functions on the same trainer, and it must return: where longjmp,
- * pthread_exit, pthread_cancel or a C++ exception leaves it instead, the trainer's and the model's locks stay held and
- * their memory is not freed. */
+ * (DIM_CANCELLED). The callback must not call functions on the same trainer. */
 typedef int (*dim_gradient_callback)(float *values, size_t count, void *context);
 
 /* callback: NULL for none. Errors: DIM_INVALID_HANDLE. */

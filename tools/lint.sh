@@ -25,6 +25,7 @@ sources=$(files '*.swift' '*.c' '*.h' '*.cpp' '*.hpp' '*.py' '*.sh')
 broken "a source file of more than 600 lines that is neither generated nor a public header" "$(for f in $sources; do
     [[ $f == include/* ]] && continue       # one file each: that is what a program includes
     lines=$(wc -l <"$f")
+    case $f in include/*) continue ;; esac  # a header is a manual as well: one page for all
     [ "$lines" -gt 600 ] && ! head -n 5 "$f" | grep -qiE "generated|written by tools/" && echo "$f: $lines"; done)"
 broken "a line of more than 140 characters" "$(grep -nE '^.{141,}' $sources Makefile | cut -c 1-100)"
 broken "something other than ASCII in the header or a C program" \

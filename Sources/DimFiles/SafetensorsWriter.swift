@@ -22,14 +22,12 @@ enum SafetensorsWriter {
         }
         try head.withUnsafeBytes { try append($0.baseAddress!, $0.count) }
         for index in order {
+            // A file that could not be opened again must not replace one that can.
+            if let fault = ParameterRules.fault(state.specs[index], state.values[index]) {
+                throw DimError(.notFinite, "cannot save to \(path): \(fault)")
+            }
             switch state.values[index] {
             case .floats(let buffer):
-                // A file that could not be opened again must not replace one that can.
-                guard Conversion.areFinite(buffer.pointer, count: buffer.count) else {
-                    throw DimError(
-                        .notFinite,
-                        "cannot save to \(path): \(state.specs[index].name) holds values that are NaN or infinite")
-                }
                 try append(buffer.pointer, 4 * buffer.count)
             case .counter(let count):
                 try withUnsafeBytes(of: count.littleEndian) { try append($0.baseAddress!, $0.count) }

@@ -193,8 +193,9 @@ def objective(library: Library, results: Results, where: str, prior: int, steps:
         library.call("dim_trainer_step", trainer, images_of(6, 10 + step), 6, losses)
         results.add(f"{where}/losses.{step}", losses)
     results.add_parameters(where, library, model)
-    library.call("dim_trainer_evaluate", trainer, images_of(6, 20), 6, losses)
-    results.add(f"{where}/evaluate", losses)
+    for n in (6, 33):  # within a block and over its end
+        library.call("dim_trainer_evaluate", trainer, images_of(n, 20), n, losses)
+        results.add(f"{where}/evaluate.{n}", losses)
     forward(library, model, results, f"{where}.forward", 2, training=False)
     library.free("dim_trainer_free", trainer)
     library.free("dim_model_free", model)

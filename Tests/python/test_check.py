@@ -31,7 +31,7 @@ def test_json():
     done = check("--recorded", "--json", "--threads", 1)
     report = json.loads(done.stdout, parse_constant=pytest.fail)
     assert done.returncode == 0 and report["passed"] and report["threads"] == 1
-    assert {row["output"].split(".")[0] for row in report["rows"]} == set(dim.NETWORKS) - {"coordinates_d"}
+    assert {row["output"].split(".")[0] for row in report["rows"]} == set(dim.Model(0).networks)
     assert {row["mode"] for row in report["rows"]} == {"training", "evaluation"}
     assert all(row["error"] <= report["tolerance"] for row in report["rows"])
     refused = [row for row in report["rows"] if row["shape_here"] is None]

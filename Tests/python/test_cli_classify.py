@@ -9,6 +9,7 @@ import deepinfomax
 import numpy as np
 import pytest
 from cli_fixtures import PATIENCE, dim, start
+from data_fixtures import random_images
 from deepinfomax import _text, evaluation
 from PIL import Image
 
@@ -88,8 +89,18 @@ def test_usage(folder, arguments, message):
 
 def test_too_many_classes(tmp_path):
     np.savez(tmp_path / "a.npz", images=np.zeros((12, 32, 32, 3), np.uint8), labels=np.arange(12))
-    done = dim("classify", "--data", tmp_path / "a.npz")
-    assert done.returncode == 2 and "12 classes; the classifier has 10" in done.stderr
+    deepinfomax.Model(0).save(tmp_path / "ten.h5")
+    done = dim("classify", "--data", tmp_path / "a.npz", "--weights", tmp_path / "ten.h5", "--epochs", 0)
+    assert done.returncode == 2 and "12 classes; the classifier has 10 at most" in done.stderr, done.stderr
+
+
+def test_as_many_classes_as_labels(tmp_path):
+    np.savez(tmp_path / "a.npz", images=random_images(36), labels=np.arange(36) % 12)
+    done = dim("classify", "--data", tmp_path / "a.npz", "--arms", "untrained", "--epochs", 1, "--save", tmp_path / "twelve.h5", "--json")
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["runs"][0]["confusion"]) == 12
+    with deepinfomax.Model.open(tmp_path / "twelve.h5") as model:
+        assert model.sizes.classes == 12 and model.class_names == [str(number) for number in range(12)]
 
 
 # ---- Judges

@@ -77,7 +77,11 @@ def test_split_and_limit(data, tmp_path):
     "output, more, message",
     [
         ("a.txt", [], "--output: expected a name that ends in .npy"),
-        ("a.csv", ["--features"], "hold the vectors alone"),
+        ("a.csv", ["--features"], "hold one output"),
+        ("a.csv", ["--outputs", "conv"], "hold vectors, not maps"),
+        ("a.npz", ["--outputs", "encoded,maps"], "expected some of encoded,features,conv,fc, found 'maps'"),
+        ("a.npz", ["--outputs", "fc"], "the model's architecture has no fc; it has encoded, features, conv"),
+        ("a.npz", ["--outputs", "conv,conv"], "expected each name once"),
         ("nothing/a.npy", [], "there is no folder"),
         ("folder.npy", [], "is a folder"),
         ("a.npy", ["--weights", "nothing.h5"], "nothing.h5"),

@@ -73,6 +73,7 @@ def test_a_run_keeps_how_it_reads(folder, tmp_path):
                "--output", "run", "--json", cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
     settings = events(done.stdout)[0]["settings"]
-    assert settings["resize"] == "stretch" == json.loads((tmp_path / "run" / "settings.json").read_text())["resize"]
+    assert settings == json.loads((tmp_path / "run" / "settings.json").read_text())
+    assert settings["architecture"]["image"]["resize"] == "stretch"
     done = dim("train", "--resume", "run", "--resize", "fit", "--epochs", 2, cwd=tmp_path)
     assert done.returncode == 2 and "--resize: a resumed run keeps what it was started with" in done.stderr

@@ -253,7 +253,7 @@ def test_map_by_tsne(data, tmp_path):
         (["map", "--vectors", "notes.csv"], "notes.csv: not a file by `dim encode`"),
         (["map", "--vectors", "notes.h5"], "notes.h5: not a file by `dim encode`"),
         (["map", "--vectors", "few.npy"], "few.npy: holds 3 vectors; the data has 14 images"),
-        (["map", "--vectors", "narrow.npy"], "expected floats of shape (n,64), found float32 (14, 8)"),
+        (["map", "--vectors", "narrow.npy", "--architecture", "notebook"], "expected floats of shape (n,64), found float32 (14, 8)"),
         (["map", "--vectors", "nan.npy"], "nan.npy: holds values that are NaN"),
         (["neighbours", "--weights", "images.npz"], "not an HDF5 file"),
         (["map", "--limit", "1"], "two images at least"),

@@ -52,9 +52,9 @@ def test_dim_train_writes_it(run):
     assert page.open == [] and "script" not in page.tags and "link" not in page.tags
     assert page.references and all(reference.startswith("data:image/png;base64,") for reference in page.references)
     assert not re.search(r"https?://", text), "no network"
-    for part in ("Curves", "Map", "Neighbours", "Classes", "Settings", "monolithic"):
+    for part in ("Curves", "Map", "Neighbours", "Classes", "Architecture", "Settings", "nce"):
         assert part in text
-    assert text.count("<svg") == 4 and "polyline" in page.tags
+    assert text.count("<svg") == 6 and "polyline" in page.tags
     assert "&lt;cat&gt;" in text and "<cat>" not in text, "names of classes are not markup"
 
 

@@ -27,6 +27,7 @@ def operators(layers):
         yield f"norm {layer.get('norm')}"
         yield f"activation {layer.get('activation')}"
         if layer["op"] == "residual":
+            yield "named block" if "name" in layer else "block without a name"
             yield "shortcut" if "shortcut" in layer else "identity"
             yield from operators(layer["layers"])
 
@@ -46,7 +47,7 @@ def test_every_operator_is_in_twenty_at_least():
     wanted = {"conv", "linear", "maxpool", "avgpool", "flatten", "residual", "dropout", "shortcut", "identity"}
     wanted |= {f"norm {norm}" for norm in (None, "batch", "layer")}
     wanted |= {f"activation {activation}" for activation in (None, "relu", "sigmoid")}
-    wanted |= {"norms None", "norms last"}
+    wanted |= {"named block", "block without a name", "norms None", "norms last"}
     wanted |= {f"local {net}" for net in ("light", "authors", "concat")}
     wanted |= {f"global {net}" for net in (None, "light", "authors", "concat", "copy")}
     wanted |= {f"{key} {there}" for key in ("prior", "classifier", "coordinates") for there in (True, False)}

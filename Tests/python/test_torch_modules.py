@@ -104,7 +104,6 @@ RICH = {
             },
             {
                 "op": "residual",
-                "name": "r1",
                 "layers": [{"op": "conv", "name": "q0", "out": 8, "kernel": 1, "norm": "batch", "activation": "relu"}],
             },
             {"op": "avgpool", "name": "p0", "kernel": 2, "padding": 1},
@@ -131,7 +130,7 @@ HEADS = {
 
 
 def test_order_of_the_rest():
-    """Norms last, blocks with and without a shortcut, the authors' net, a copy, coordinates."""
+    """Norms last, blocks with and without a name, the authors' net, a copy, coordinates."""
     batch = lambda name: [f"{name}.{leaf}" for leaf in NORM]  # noqa: E731
     both = lambda *layers: [f"{layer}.{leaf}" for layer in layers for leaf in ("weight", "bias")]  # noqa: E731
     authors = [
@@ -142,10 +141,10 @@ def test_order_of_the_rest():
     expected = [
         *both("encoder.c0", "encoder.r0.c0", "encoder.r0.s0"),
         *(*batch("encoder.r0.c0_norm"), *batch("encoder.r0.n0")),
-        *(*both("encoder.r1.q0"), *batch("encoder.r1.q0_norm")),
+        *(*both("encoder.q0"), *batch("encoder.q0_norm")),
         *(*both("encoder.l0", "encoder.l1"), *both("encoder.c0_norm"), *batch("encoder.l0_norm")),
         # The copy of what is behind r0, its norms last, then y0.
-        *(*both("global_d.r1.q0"), *batch("global_d.r1.q0_norm")),
+        *(*both("global_d.q0"), *batch("global_d.q0_norm")),
         *(*both("global_d.l0", "global_d.l1"), *batch("global_d.l0_norm"), *both("global_d.y0")),
         *authors,
         *both("prior_d.l0", "prior_d.l1"),

@@ -34,7 +34,8 @@ from .errors import (
     TooLarge,
     UnknownName,
 )
-from .model import NETWORKS, OUTPUTS, Model, ParameterInfo, Sizes
+from ._opening import NETWORKS
+from .model import OUTPUTS, Model, ParameterInfo, Sizes
 from .trainer import Losses, Trainer, TrainerOptions
 
 __all__ = [

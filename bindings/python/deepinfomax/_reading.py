@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from .data import Dataset, Subset, open_dataset
 from .data.options import Size
 
-#: (channels, height, width), which the notebook's networks take.
-IMAGE: Size = (3, 32, 32)
-
 
 @dataclass(frozen=True)
 class Reading:
@@ -18,7 +15,8 @@ class Reading:
     resize: str = "fit"
     max_pixels: int | None = None
     skip_damaged: bool = False
-    image: Size = IMAGE
+    #: (channels, height, width) that the networks take; None: the size that all images have.
+    image: Size | None = None
 
     def open(self, source: str | None, *, labelled: bool = False, split: str = "all") -> Dataset:
         return open_dataset(source, labelled=labelled, split=split, image=self.image, resize=self.resize,

@@ -26,8 +26,11 @@ COMMANDS = {
     "info": "what a weights file or checkpoint holds, and what is wrong with it",
     "convert": "PyTorch's state_dict files to HDF5 and back",
     "neighbours": "an image, its nearest and its farthest neighbours, as a picture",
+    "index": "the vectors of a data set, stored for `dim search`",
+    "search": "the nearest images in a stored index; near-duplicates; a contact sheet",
     "map": "a map of the encoded images, drawn with the images",
     "classify": "train and test the classifier on the encoder; predict labels",
+    "evaluate": "how much of the classes the vectors hold, beside an untrained network's, pixels and PCA",
 }
 
 _FIRST = f"""usage: dim COMMAND ...

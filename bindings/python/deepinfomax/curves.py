@@ -15,6 +15,8 @@ from .run_folder import Row
 
 #: Fields of a Row that are drawn, and their titles.
 TERMS = (("total", "total"), ("local", "local"), ("global_", "global"), ("prior", "prior"))
+#: And of a probe.
+PROBES = (("linear_probe", "linear probe"), ("nearest_neighbours", "5 nearest neighbours"))
 TRAINING, VALIDATION = "#4477aa", "#cc6633"
 
 
@@ -40,12 +42,16 @@ class Smoothed(NamedTuple):
 
 def draw(rows: Sequence[Row], title: str, file_format: str = "png") -> bytes:
     """The file's bytes: total, local, global and prior loss over the epochs; thin the batches, thick their running
-    mean, dots the validation. Raises ImportError where matplotlib is missing."""
+    mean, dots the validation; below, where there are probes, their accuracies, dashed the untrained encoder's.
+
+    Raises ImportError where matplotlib is missing."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.font_manager import FontProperties
 
-    figure = Figure(figsize=(9, 6), layout="constrained")
+    probes = [row for row in rows if row.phase == "probe"]
+    lines = 3 if probes else 2
+    figure = Figure(figsize=(9, 3 * lines), layout="constrained")
     FigureCanvasAgg(figure)  # Not pyplot: no window, no global state.
     path, written = lettering.face(shown(title))
     text = figure.suptitle(written, fontsize=10, parse_math=False)
@@ -53,11 +59,17 @@ def draw(rows: Sequence[Row], title: str, file_format: str = "png") -> bytes:
         text.set_fontproperties(FontProperties(fname=path, size=10))
     train = [row for row in rows if row.phase == "train"]
     validation = [row for row in rows if row.phase == "validation"]
-    for axis, (field, name) in zip(figure.subplots(2, 2, sharex=True).flat, TERMS, strict=True):
-        _term(axis, train, validation, field)
+    panels = figure.subplots(lines, 2, sharex=True).flat
+    for axis, (field, name) in zip(panels, (*TERMS, *(PROBES if probes else ())), strict=True):
+        if (field, name) in PROBES:
+            values = [getattr(row, field) for row in probes]
+            axis.plot([row.epoch for row in probes], values, "o-", color=VALIDATION, markersize=4)
+            axis.axhline(values[0], color=TRAINING, linestyle="--", linewidth=1)
+        else:
+            _term(axis, train, validation, field)
         axis.set_title(name, fontsize=9)
         axis.grid(alpha=0.3)
-    for axis in figure.axes[2:]:
+    for axis in figure.axes[-2:]:
         axis.set_xlabel("epoch")
     if figure.axes[0].get_legend_handles_labels()[0]:
         figure.axes[0].legend(fontsize=8)

@@ -1,8 +1,9 @@
 """Files of encoded images. They are written piece by piece; a file appears whole under its name or not at all.
 
-    .npy   encoded (n,64) float32
-    .npz   encoded (n,64), ids (n); labels (n) int64 and classes where the data has labels; features (n,128,26,26) on demand
-    .csv   a header, then a line an image: id, label and class where there are labels, y0 to y63
+    .npy   one output, float32: encoded (n, numbers), unless another is asked for
+    .npz   encoded, and other outputs on demand (features, conv, fc); ids (n); labels (n) int64 and classes where the data has
+           labels
+    .csv   a header, then a line an image: id, label and class where there are labels, y0, y1 and so on
     .h5    as .npz, and the attributes `data` and `weights`
 
 Names are written as `_text.valid` has them, in CSV as `_text.cell` has them.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import csv
 import errno
 import io
+import math
 import os
 import shutil
 import stat
@@ -20,8 +22,8 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -34,33 +36,36 @@ from ._text import cell, counted, valid
 from .data import Dataset, MissingPackage
 
 FORMATS = (".npy", ".npz", ".csv", ".h5", ".hdf5")
-ENCODED = (64,)
-FEATURES = (128, 26, 26)
+#: Numbers of a vector: what an architecture can have.
+_MOST = 65_536
 Floats = NDArray[np.float32]
+#: Names of outputs and the shapes of one image's, in the order in which they are written.
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 class Writer(Protocol):
-    def write(self, encoded: Floats, features: Floats | None = None) -> None:
-        """The next images: encoded (n,64), features (n,128,26,26) where they were asked for."""
+    def write(self, *outputs: Floats) -> None:
+        """The next images' outputs, each (n, ...), in the order in which they were asked for."""
 
 
 @contextmanager
 def writer(
-    path: Path, file_format: str, data: Dataset, weights: str, *, features: bool = False
+    path: Path, file_format: str, data: Dataset, weights: str, shapes: Shapes
 ) -> Iterator[Writer]:
-    """A file for all images of `data`, one of FORMATS. It takes its name when the block ends well.
+    """A file for all images of `data`, one of FORMATS. It takes its name when the block ends well. Files of .npy and .csv
+    hold one output, those of .csv a vector.
 
     Raises OSError that names `path` where it cannot be written.
     """
     makers = {".npy": _npy, ".npz": _npz, ".csv": _csv, ".h5": _hdf5, ".hdf5": _hdf5}
     with whole(path) as temporary:
-        _check_space(path, len(data), features)
-        with makers[file_format](temporary, data, weights, features) as file:
+        _check_space(path, len(data), shapes)
+        with makers[file_format](temporary, data, weights, shapes) as file:
             yield file
 
 
-def _check_space(path: Path, count: int, features: bool) -> None:
-    floats = ENCODED[0] + (int(np.prod(FEATURES)) if features else 0)
+def _check_space(path: Path, count: int, shapes: Shapes) -> None:
+    floats = sum(math.prod(shape) for shape in shapes.values())
     needed, free = count * floats * 4, shutil.disk_usage(path.parent).free
     if free < needed:
         raise OSError(errno.ENOSPC, f"{size_text(needed)} are needed, {size_text(free)} are free", str(path))
@@ -76,45 +81,50 @@ class _Array:
         self._file = file
         npy.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
 
-    def write(self, values: Floats, features: Floats | None = None) -> None:
+    def write(self, *outputs: Floats) -> None:
+        (values,) = outputs
         self._file.write(np.ascontiguousarray(values, "<f4").tobytes())
 
 
 @contextmanager
-def _npy(path: str, data: Dataset, _weights: str, _features: bool) -> Iterator[Writer]:
+def _npy(path: str, data: Dataset, _weights: str, shapes: Shapes) -> Iterator[Writer]:
+    (shape,) = shapes.values()
     with open(path, "wb") as file:
-        yield _Array(file, (len(data), *ENCODED))
+        yield _Array(file, (len(data), *shape))
 
 
-class _Pair:
-    """encoded into one array, features into another."""
+class _Arrays:
+    """Each output into an array of its own."""
 
-    def __init__(self, encoded: _Array, features: _Array) -> None:
-        self._encoded, self._features = encoded, features
+    def __init__(self, arrays: list[_Array]) -> None:
+        self._arrays = arrays
 
-    def write(self, encoded: Floats, features: Floats | None = None) -> None:
-        assert features is not None
-        self._encoded.write(encoded)
-        self._features.write(features)
+    def write(self, *outputs: Floats) -> None:
+        for array, values in zip(self._arrays, outputs, strict=True):
+            array.write(values)
 
 
 @contextmanager
-def _npz(path: str, data: Dataset, _weights: str, features: bool) -> Iterator[Writer]:
+def _npz(path: str, data: Dataset, _weights: str, shapes: Shapes) -> Iterator[Writer]:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         for name, values in _beside(data).items():
             with archive.open(name + ".npy", "w") as member:
                 npy.write_array(member, values, allow_pickle=False)
-        if not features:
-            with archive.open("encoded.npy", "w", force_zip64=True) as member:
-                yield _Array(member, (len(data), *ENCODED))
-            return
-        # An archive takes one member at a time: the smaller one waits in a file of its own.
-        with tempfile.TemporaryFile(dir=os.path.dirname(path) or ".") as waiting:
-            with archive.open("features.npy", "w", force_zip64=True) as member:
-                yield _Pair(_Array(waiting, (len(data), *ENCODED)), _Array(member, (len(data), *FEATURES)))
-            waiting.seek(0)
-            with archive.open("encoded.npy", "w", force_zip64=True) as member:
-                shutil.copyfileobj(waiting, member)
+        # An archive takes one member at a time: all but the largest output wait in files of their own.
+        largest = max(shapes, key=lambda name: math.prod(shapes[name]))
+        with ExitStack() as stack:
+            waiting = {
+                name: stack.enter_context(tempfile.TemporaryFile(dir=os.path.dirname(path) or "."))
+                for name in shapes
+                if name != largest
+            }
+            with archive.open(f"{largest}.npy", "w", force_zip64=True) as member:
+                files = {**waiting, largest: member}
+                yield _Arrays([_Array(files[name], (len(data), *shape)) for name, shape in shapes.items()])
+            for name, file in waiting.items():
+                file.seek(0)
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    shutil.copyfileobj(file, member)
 
 
 def _beside(data: Dataset) -> dict[str, NDArray[Any]]:
@@ -130,13 +140,14 @@ def _beside(data: Dataset) -> dict[str, NDArray[Any]]:
 
 
 class _Lines:
-    def __init__(self, file: IO[str], data: Dataset) -> None:
+    def __init__(self, file: IO[str], data: Dataset, count: int) -> None:
         self._data, self._lines, self._next = data, csv.writer(file, lineterminator="\n"), 0
         label = [] if data.labels is None else ["label", "class"]
-        self._lines.writerow(["id", *label, *(f"y{i}" for i in range(ENCODED[0]))])
+        self._lines.writerow(["id", *label, *(f"y{i}" for i in range(count))])
 
-    def write(self, encoded: Floats, features: Floats | None = None) -> None:
-        for vector in encoded:
+    def write(self, *outputs: Floats) -> None:
+        (vectors,) = outputs
+        for vector in vectors:
             number = self._next
             labels = self._data.labels
             label = [] if labels is None else [int(labels[number]), cell(self._data.class_name(number))]
@@ -146,23 +157,23 @@ class _Lines:
 
 
 @contextmanager
-def _csv(path: str, data: Dataset, _weights: str, _features: bool) -> Iterator[Writer]:
+def _csv(path: str, data: Dataset, _weights: str, shapes: Shapes) -> Iterator[Writer]:
+    ((count,),) = shapes.values()
     with open(path, "w", newline="", encoding="utf-8") as file:
-        yield _Lines(file, data)
+        yield _Lines(file, data, count)
 
 
 # ---- HDF5
 
 
 class _Datasets:
-    def __init__(self, encoded: Any, features: Any | None, sink: _Sink) -> None:
-        self._encoded, self._features, self._sink, self._next = encoded, features, sink, 0
+    def __init__(self, datasets: list[Any], sink: _Sink) -> None:
+        self._datasets, self._sink, self._next = datasets, sink, 0
 
-    def write(self, encoded: Floats, features: Floats | None = None) -> None:
-        place = slice(self._next, self._next + len(encoded))
-        self._encoded[place] = encoded
-        if self._features is not None:
-            self._features[place] = features
+    def write(self, *outputs: Floats) -> None:
+        place = slice(self._next, self._next + len(outputs[0]))
+        for dataset, values in zip(self._datasets, outputs, strict=True):
+            dataset[place] = values
         self._next = place.stop
         self._sink.check()
 
@@ -195,7 +206,7 @@ class _Sink(io.FileIO):
 
 
 @contextmanager
-def _hdf5(path: str, data: Dataset, weights: str, features: bool) -> Iterator[Writer]:
+def _hdf5(path: str, data: Dataset, weights: str, shapes: Shapes) -> Iterator[Writer]:
     try:
         import h5py
     except ImportError as error:
@@ -207,9 +218,8 @@ def _hdf5(path: str, data: Dataset, weights: str, features: bool) -> Iterator[Wr
                 text = values.dtype.kind == "U"
                 file.create_dataset(name, data=values.astype(object) if text else values,
                                     dtype=h5py.string_dtype() if text else None)  # fmt: skip
-            encoded = file.create_dataset("encoded", (len(data), *ENCODED), np.float32)
-            maps = file.create_dataset("features", (len(data), *FEATURES), np.float32) if features else None
-            yield _Datasets(encoded, maps, sink)
+            datasets = [file.create_dataset(name, (len(data), *shape), np.float32) for name, shape in shapes.items()]
+            yield _Datasets(datasets, sink)
         sink.check()
 
 
@@ -220,8 +230,8 @@ class NotVectors(ValueError):
     """A file of arrays, but not of so many vectors; the message says what it holds."""
 
 
-def read_encoded(path: str | os.PathLike[str], count: int | None = None) -> Floats:
-    """The vectors (n,64) of such a file, all of them finite; `count`: how many there have to be.
+def read_encoded(path: str | os.PathLike[str], count: int | None = None, numbers: int | None = None) -> Floats:
+    """The vectors (n, numbers) of such a file, all of them finite; `count`: how many there have to be; numbers: of each.
 
     Shape and type are checked before the values are read: a small file may promise many. Raises ValueError for one that
     is not such a file, OSError, and MissingPackage for HDF5 without h5py.
@@ -234,7 +244,7 @@ def read_encoded(path: str | os.PathLike[str], count: int | None = None) -> Floa
     if not stat.S_ISREG(os.stat(name).st_mode):  # A pipe would be waited for.
         raise ValueError(f"{name}: not a file")
     try:
-        found = reader(name, lambda shape, dtype: _check(name, shape, dtype, count))
+        found = reader(name, lambda shape, dtype: _check(name, shape, dtype, count, numbers))
     except NotVectors:
         raise
     except (ValueError, KeyError, EOFError, csv.Error, zlib.error, struct.error, NotImplementedError, RuntimeError,
@@ -248,9 +258,11 @@ def read_encoded(path: str | os.PathLike[str], count: int | None = None) -> Floa
 Check = Callable[[tuple[int, ...], np.dtype[Any]], None]
 
 
-def _check(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], count: int | None) -> None:
-    if len(shape) != 2 or shape[1:] != ENCODED or dtype.kind != "f":
-        raise NotVectors(f"{name}: expected floats of shape (n,64), found {dtype} {shape}")
+def _check(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], count: int | None, numbers: int | None) -> None:
+    fits = len(shape) == 2 and (1 <= shape[1] <= _MOST if numbers is None else shape[1] == numbers)
+    if not fits or dtype.kind != "f":
+        width = "numbers" if numbers is None else numbers
+        raise NotVectors(f"{name}: expected floats of shape (n,{width}), found {dtype} {shape}")
     if count is not None and shape[0] != count:
         raise NotVectors(f"{name}: holds {counted(shape[0], 'vector')}; the data has {counted(count, 'image')}")
 
@@ -277,7 +289,7 @@ def _read_csv(path: str, check: Check) -> NDArray[Any]:
         header = next(lines, [])
         first = header.index("y0")
         found = [np.array([float(value) for value in line[first:]], np.float32) for line in lines]
-    vectors = np.stack(found) if found else np.empty((0, *ENCODED), np.float32)
+    vectors = np.stack(found) if found else np.empty((0, len(header) - first), np.float32)
     check(vectors.shape, vectors.dtype)
     return vectors
 

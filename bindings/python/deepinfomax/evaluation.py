@@ -1,6 +1,6 @@
 """How much of the classes an encoder's vectors hold: the linked implementation's classifier, and simpler judges.
 
-Everything here works on encoded vectors y (n,64) or on raw pixels (n,3072); `train_on_images` alone needs the images.
+Everything here works on encoded vectors y (n, encoded) or on raw pixels (n, c h w); `train_on_images` alone needs the images.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ Labels = NDArray[np.int64]
 
 #: Images a call while encoding: bounds the memory, costs no speed.
 BATCH = 128
-CLASSES = 10
+#: Batches until a batch norm's running statistics are the data's: 0.9 to the power of it is 0.001.
+_CALIBRATION = 64
 #: Neighbours that vote.
 K = 5
 
@@ -64,8 +65,8 @@ def split(n: int, seed: int, share: float = 0.1) -> tuple[Labels, Labels]:
 
 
 def encode(model: Model, data: Dataset, on_images: Callable[[int], object] = lambda n: None) -> Floats:
-    """y (n,64) of a whole data set, read piece by piece. `on_images` hears how many have been encoded since."""
-    y = np.empty((len(data), 64), np.float32)
+    """y (n, encoded) of a whole data set, read piece by piece. `on_images` hears how many have been encoded since."""
+    y = np.empty((len(data), model.sizes.encoded), np.float32)
     for start in range(0, len(data), BATCH):
         part = slice(start, min(start + BATCH, len(data)))
         y[part] = model.encode(data.read(part), features=False)
@@ -74,7 +75,7 @@ def encode(model: Model, data: Dataset, on_images: Callable[[int], object] = lam
 
 
 def pixels(data: Dataset) -> Floats:
-    """(n,3072): what a judge sees that has no encoder."""
+    """(n, c h w): what a judge sees that has no encoder."""
     return data.read(slice(None)).reshape(len(data), -1)
 
 
@@ -133,12 +134,12 @@ def test_on_vectors(model: Model, y: Floats, labels: Labels) -> Evaluation:
     # The loss is that of the logits: softmax and its logarithm undo each other.
     own = probabilities[np.arange(len(y)), labels]
     loss = float(-np.log(np.maximum(own, np.finfo(np.float32).tiny), dtype=np.float64).mean())
-    return Evaluation(loss, confusion(labels, probabilities.argmax(axis=1)))
+    return Evaluation(loss, confusion(labels, probabilities.argmax(axis=1), probabilities.shape[1]))
 
 
-def confusion(labels: Labels, predicted: NDArray[Any]) -> NDArray[np.int64]:
-    """(10,10) counts: row = label, column = prediction."""
-    counts = np.zeros((CLASSES, CLASSES), np.int64)
+def confusion(labels: Labels, predicted: NDArray[Any], classes: int) -> NDArray[np.int64]:
+    """(classes, classes) counts: row = label, column = prediction."""
+    counts = np.zeros((classes, classes), np.int64)
     np.add.at(counts, (labels, predicted), 1)
     return counts
 
@@ -160,6 +161,73 @@ def linear_probe(train: Floats, train_labels: Labels, test: Floats, test_labels:
 def nearest_neighbours(train: Floats, train_labels: Labels, test: Floats, test_labels: Labels, k: int = K) -> float:
     """Accuracy of the vote of the k nearest vectors, by L2 distance."""
     return float(np.mean(vote(train, train_labels, test, k) == test_labels))
+
+
+# ---- An encoder while it is trained
+
+
+def calibrated(model: Model, data: Dataset, batch: int) -> Model:
+    """A copy whose batch norms know the data: passes over it in training mode. The weights are the same.
+
+    A new model's running statistics are those of nothing, and its vectors in evaluation mode worse than they need be: next
+    to it nearly every training would look good. Each batch moves them a tenth of the way, so that little data is passed
+    over until they have arrived.
+    """
+    copy = Model(0, architecture=model.architecture)
+    copy.load_state_dict(model.state_dict())
+    copy.train()
+    seen = epoch = 0
+    while seen < _CALIBRATION or epoch == 0:
+        order = randperm(len(data), epoch)
+        epoch += 1
+        for start in range(0, max(len(order) - batch, 0) + 1, batch):
+            copy.encode(data.read(order[start : start + batch]), features=False)
+            seen += 1
+    return copy.eval()
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """Accuracies on the held-out images."""
+
+    linear: float
+    nearest_neighbours: float
+
+
+class Probe:
+    """How much of the classes the vectors hold, fitted on some training images and judged on held-out ones."""
+
+    #: Of the training images at most so many are encoded.
+    MOST = 5000
+
+    def __init__(self, train: Dataset, held_out: Dataset) -> None:
+        assert train.labels is not None and held_out.labels is not None
+        self.train = train if len(train) <= self.MOST else train.subset(np.sort(randperm(len(train), 0)[: self.MOST]))
+        self.held_out = held_out
+
+    def judge(self, model: Model) -> ProbeResult:
+        """In the model's mode. Raises ImportError without scikit-learn."""
+        assert self.train.labels is not None and self.held_out.labels is not None
+        sides = (encode(model, self.train), self.train.labels, encode(model, self.held_out), self.held_out.labels)
+        return ProbeResult(linear_probe(*sides), nearest_neighbours(*sides))
+
+
+def is_worse(accuracy: float, untrained: float, images: int) -> bool:
+    """Whether it is below the untrained encoder's by more than two standard errors of an accuracy over so many images."""
+    share = min(max(untrained, 1 / (images + 2)), 1 - 1 / (images + 2))
+    return accuracy < untrained - 2 * float(np.sqrt(share * (1 - share) / images))
+
+
+def prior_distance(y: Floats, squash: str) -> float:
+    """The mean over y's numbers of the Wasserstein distance between their values and the uniform distribution on [0,1).
+
+    squash: "sigmoid" where the prior's discriminator sees sigmoid(y), "none" where it sees y.
+    """
+    values = np.asarray(y, np.float64)
+    if squash == "sigmoid":
+        values = 0.5 * (1 + np.tanh(values / 2))
+    uniform = (np.arange(len(values)) + 0.5) / len(values)
+    return float(np.abs(np.sort(values, axis=0) - uniform[:, np.newaxis]).mean())
 
 
 # ---- Parts

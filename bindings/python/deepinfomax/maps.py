@@ -1,4 +1,4 @@
-"""Two dimensions for the 64 of an encoded vector."""
+"""Two dimensions for the many of an encoded vector."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class Neighbours(NamedTuple):
 def neighbours(subject: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]], count: int = 10) -> Neighbours:
     """The `count` vectors of y nearest to the subject and the `count` farthest, by L2 distance.
 
-    subject (64,), y (n,64); fewer where n < count. A subject that is one of y is its own nearest neighbour, at
+    subject (d,), y (n,d); fewer where n < count. A subject that is one of y is its own nearest neighbour, at
     distance 0, as in the original's picture. Equal distances keep the order of y.
     """
     distances = np.sqrt(np.square(np.asarray(y, np.float64) - np.asarray(subject, np.float64)).sum(axis=1))

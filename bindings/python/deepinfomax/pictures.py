@@ -116,6 +116,8 @@ def captioned(
 
 def to_pixels(images: NDArray[np.floating[Any]]) -> Picture:
     """(n,3,h,w) in [0,1] -> (n,h,w,3) bytes; what lies outside becomes black or white."""
+    if images.shape[1] != 3:  # Grey, or the first three of many channels; of two the first.
+        images = images[:, :3] if images.shape[1] > 3 else np.repeat(images[:, :1], 3, axis=1)
     pixels: Picture = np.rint(np.clip(np.moveaxis(images, 1, -1), 0, 1) * 255).astype(np.uint8)
     return pixels
 
@@ -198,7 +200,13 @@ def _enlarged(picture: Picture, scale: int) -> Picture:
 
 
 def _resized(pictures: Picture, side: int) -> Picture:
-    """(n,h,w,3) -> (n,side,side,3), the nearest pixel of each."""
+    """(n,h,w,3) -> (n,side,side,3), the nearest pixel of each; images that are no squares stand in the middle of grey."""
     height, width = pictures.shape[1:3]
+    if height != width:
+        longer = max(height, width)
+        square = np.full((len(pictures), longer, longer, 3), 128, np.uint8)
+        top, left = (longer - height) // 2, (longer - width) // 2
+        square[:, top : top + height, left : left + width] = pictures
+        pictures, height, width = square, longer, longer
     rows, columns = (np.arange(side) + 0.5) * height // side, (np.arange(side) + 0.5) * width // side
     return pictures[:, rows.astype(int)][:, :, columns.astype(int)]

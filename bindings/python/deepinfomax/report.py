@@ -2,13 +2,14 @@
 
     deepinfomax.report.write("dim-run")        # what `dim train --report` does at the end
 
-It shows the curves, a map of the encoded images, some of them with their neighbours, how a classifier does on the
-vectors, and the settings.
+It says whether training has helped, and shows the curves, a map of the encoded images, some of them with their neighbours,
+how a classifier does on the vectors, the architecture and the settings.
 """
 
 from __future__ import annotations
 
 import base64
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -19,18 +20,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _svg, build_info, evaluation, maps, pictures
+from . import _adapted, _svg, build_info, evaluation, maps, pictures
 from ._files import write_whole
 from ._reading import Reading
 from ._text import shown
 from ._version import __version__
 from .classifier_trainer import Evaluation
-from .curves import TERMS, TRAINING, VALIDATION, Smoothed
+from .curves import PROBES, TERMS, TRAINING, VALIDATION, Smoothed
 from .data import DataError, Dataset, MissingPackage, randperm
 from .evaluation import Floats
 from .model import Model
 from .neighbours import neighbours
-from .run_folder import Row, RunFolder
+from .run_folder import Row, RunFolder, Settings, advice
 
 #: Enough for a map and for a classifier to show something, and few enough to be encoded in seconds.
 IMAGES = 1000
@@ -69,11 +70,14 @@ def write(
         model = Model.open(run.weights if run.weights.exists() else run.checkpoint)
     shown = _some(settings.reading.open(settings.data), images)
     y = evaluation.encode(model, shown)
+    rows = run.read_metrics()
     parts = [
-        _section("Curves", _curves(run.read_metrics())),
+        _section("Verdict", _verdict(rows, settings)),
+        _section("Curves", _curves(rows, settings.measure)),
         _section("Map", _map(y, shown)),
         _section("Neighbours", _neighbours(y, shown)),
         _section("Classes", _classes(model, settings.data, images, settings.reading)),
+        _section("Architecture", _architecture(model)),
         _section("Settings", _settings(asdict(settings))),
     ]
     target = run.path / NAME if path is None else Path(path)
@@ -84,7 +88,43 @@ def write(
 # ---- Sections
 
 
-def _curves(rows: Sequence[Row]) -> str:
+def _verdict(rows: Sequence[Row], settings: Settings) -> str:
+    """The last probe beside the untrained encoder's."""
+    probes = [row for row in rows if row.phase == "probe"]
+    if len(probes) < 2 or probes[0].step:
+        return _note(
+            "No probe: it needs labels, images that are held out, and scikit-learn. The losses alone do not say whether the "
+            "vectors have become better."
+        )
+    before, after = probes[0], probes[-1]
+    held_out = max(settings.validation_images, 1)
+    if evaluation.is_worse(after.linear_probe, before.linear_probe, held_out):
+        words = f"Training has made the vectors worse than an untrained encoder's. {advice(settings)}"
+    elif evaluation.is_worse(before.linear_probe, after.linear_probe, held_out):
+        words = "Training has made the vectors better than an untrained encoder's."
+    else:
+        words = "The vectors are about as good as an untrained encoder's."
+    head = f"<tr><th></th><th>linear probe</th><th>{evaluation.K}-NN</th></tr>"
+    table = "".join(
+        f"<tr><th>{escape(name)}</th><td>{row.linear_probe:.1%}</td><td>{row.nearest_neighbours:.1%}</td></tr>"
+        for name, row in (("untrained, batch norm calibrated", before), (f"after {after.epoch:.3g} epochs", after))
+    )
+    note = f"Accuracies on {held_out:,} images that were not trained on."
+    return f"<p><b>{escape(words)}</b></p><table>{head}{table}</table>{_note(note)}"
+
+
+def _architecture(model: Model) -> str:
+    summary = model.architecture.summary()
+    rows = [["network", "layer", "kind", "output", "parameters", "multiply-adds"]]
+    for layer in summary["layers"]:
+        counts = [f"{layer[key]:,}" for key in ("parameters", "multiply_adds")]
+        rows.append([layer["network"], layer["name"], layer["op"], " x ".join(map(str, layer["output"])), *counts])
+    rows.append(["together", "", "", "", f"{summary['parameters']:,}", f"{summary['multiply_adds']:,}"])
+    lines = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table>{lines}</table>"
+
+
+def _curves(rows: Sequence[Row], measure: str) -> str:
     train = [row for row in rows if row.phase == "train"]
     validation = [row for row in rows if row.phase == "validation"]
     if not train:
@@ -100,7 +140,22 @@ def _curves(rows: Sequence[Row]) -> str:
         ]
         charts.append(_svg.chart(name, curves, "epoch"))
     seconds = rows[-1].seconds
-    note = f"{len(train):,} steps, {seconds / 60:.1f} minutes. A pair that cannot be told apart costs 1.386 (2 ln 2)."
+    note = f"{len(train):,} steps, {seconds / 60:.1f} minutes."
+    if measure == "gan":
+        note += " A pair that cannot be told apart costs 1.386 (2 ln 2)."
+    probes = [row for row in rows if row.phase == "probe"]
+    for field, name in PROBES:
+        values = [getattr(row, field) for row in probes]
+        if values:
+            untrained = _svg.Curve("untrained", [probes[0].epoch, probes[-1].epoch], [values[0]] * 2, "#bcd", 1.8)
+            trained = _svg.Curve("held-out images", [row.epoch for row in probes], values, VALIDATION, 1.8)
+            charts.append(_svg.chart(name, [untrained, trained], "epoch"))
+    distances = [row for row in validation if not math.isnan(row.prior_distance)]
+    if distances:
+        curve = _svg.Curve(
+            "validation", [row.epoch for row in distances], [row.prior_distance for row in distances], VALIDATION, 1.8
+        )
+        charts.append(_svg.chart("distance from the uniform prior", [curve], "epoch"))
     return "".join(charts) + _note(note)
 
 
@@ -135,15 +190,23 @@ def _classes(model: Model, source: str | None, images: int, reading: Reading) ->
         return _note(f"No classifier: {error}")
     assert data.labels is not None
     classes = int(data.labels.max()) + 1
-    if classes > evaluation.CLASSES or len(data) < 20:
-        return _note(f"No classifier: {len(data)} images of {classes} classes; it needs 20 at least, of 10 at most.")
+    if not 2 <= classes <= LEGEND or len(data) < 20:
+        return _note(f"No classifier: {len(data)} images of {classes} classes; it needs 20 at least, of 2 to {LEGEND}.")
+    architecture = model.architecture
+    if not _adapted.is_notebook(architecture) or classes > model.sizes.classes:
+        architecture = _adapted.with_classes(architecture, classes)
+    untrained = Model(0, architecture=architecture)
+    train_images = data.subset(evaluation.split(len(data), 0)[0])
     train, test = evaluation.split(len(data), 0)
     settings = evaluation.Settings(epochs=200, batch=min(128, len(train)), lr=1e-3)
     table = []
     confusion = None
-    for name, judged in (("this encoder", model), ("untrained", Model(0))):
+    for name, judged in (
+        ("this encoder", model),
+        ("untrained", evaluation.calibrated(untrained, train_images, min(64, len(train_images)))),
+    ):
         y = evaluation.encode(judged, data)
-        head = Model(0)
+        head = Model(0, architecture=architecture)
         evaluation.train_on_vectors(head, y[train], data.labels[train], settings)
         found = evaluation.test_on_vectors(head, y[test], data.labels[test])
         confusion = found if confusion is None else confusion
@@ -156,7 +219,8 @@ def _classes(model: Model, source: str | None, images: int, reading: Reading) ->
         "a row is a label, a column a prediction. `dim classify` does this with more care."
     )
     head_row = f"<tr><th></th><th>classifier</th><th>linear probe</th><th>{evaluation.K}-NN</th></tr>"
-    return f"<table>{head_row}{''.join(table)}</table>{_note(note)}{_matrix(confusion.confusion, names[:classes])}"
+    matrix = _matrix(confusion.confusion[:classes, :classes], names[:classes])
+    return f"<table>{head_row}{''.join(table)}</table>{_note(note)}{matrix}"
 
 
 def _settings(settings: Mapping[str, Any]) -> str:

@@ -1,21 +1,24 @@
 """The folder of a training run: settings, metrics, checkpoint, and in the end weights and curves.
 
-    settings.json     what the run was started with: all that `dim train --resume` needs beside the checkpoint
-    metrics.csv       a row a step and a row a validation
+    settings.json     what the run was started with: all that `dim train --resume` needs beside the checkpoint, and what
+                      `dim train --config` takes
+    metrics.csv       a row a step, a row a validation and a row a probe; what a row does not have is empty
     checkpoint.h5     the newest checkpoint; replaced in one go
-    weights.h5        the weights at the end
-    curves.png        the losses, drawn
+    best.h5           with early stopping: the weights of the smallest validation loss so far
+    weights.h5        the weights at the end, or with early stopping the best ones
+    curves.png        the losses and the probes, drawn
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from ._files import write_whole
 from ._reading import Reading
@@ -36,25 +39,44 @@ class Settings:
     seed: int
     epochs: int
     batch: int
+    #: The description of all networks, complete.
+    architecture: dict[str, Any]
+    measure: str
+    #: "all", "rotation" or a number.
+    negatives: str | int
     prior: str
     alpha: float
     beta: float
     gamma: float
+    gradient_penalty: float
+    gradient_clip: float
     lr: float
+    betas: Sequence[float]
+    weight_decay: float
     schedule: str
+    #: Epochs, or a part of one, in which the rate rises to `lr`.
+    warmup_epochs: float
     #: Of the schedule "step": epochs between two changes, and what the rate is multiplied by.
     step_epochs: int
     step_factor: float
+    #: Epochs without a smaller validation loss after which the run ends; 0: it does not.
+    early_stopping: int
+    #: Epochs between two probes; 0: none.
+    probe: int
     checkpoint_every: int
     keep_all: bool
     #: How images are read: see `open_dataset`.
-    resize: str = "fit"
     max_pixels: int | None = None
     skip_damaged: bool = False
+    #: For reports: the command that started the run, and when, in UTC.
+    command: str = ""
+    started: str = ""
 
     @property
     def reading(self) -> Reading:
-        return Reading(self.resize, self.max_pixels, self.skip_damaged)
+        image = self.architecture["image"]
+        size = (image["channels"], image["height"], image["width"])
+        return Reading(image["resize"], self.max_pixels, self.skip_damaged, size)
 
 
 @dataclass(frozen=True)
@@ -64,7 +86,8 @@ class Row:
     step: int
     #: Epochs that are done, a fraction.
     epoch: float
-    #: "train": the batch's losses before the update that makes `step` complete; "validation".
+    #: "train": the batch's losses before the update that makes `step` complete; "validation"; "probe", at step 0 that of
+    #: the untrained encoder.
     phase: str
     total: float
     local: float
@@ -74,6 +97,11 @@ class Row:
     images_per_second: float
     #: Since the run started, interruptions left out.
     seconds: float
+    #: Of a probe: accuracies on held-out images.
+    linear_probe: float = math.nan
+    nearest_neighbours: float = math.nan
+    #: Of a validation with a prior: how far the vectors are from it (`evaluation.prior_distance`).
+    prior_distance: float = math.nan
 
     @property
     def losses(self) -> Losses:
@@ -81,7 +109,7 @@ class Row:
 
 
 #: Names of what a run writes into its folder, as patterns.
-FILES = ("settings.json", "metrics.csv", "checkpoint*.h5", "weights.h5", "curves.png", "report.html")
+FILES = ("settings.json", "metrics.csv", "checkpoint*.h5", "best.h5", "weights.h5", "curves.png", "report.html")
 _COLUMNS = [field.name.rstrip("_") for field in fields(Row)]
 
 
@@ -93,6 +121,7 @@ class RunFolder:
         self.settings_file = self.path / "settings.json"
         self.metrics_file = self.path / "metrics.csv"
         self.checkpoint = self.path / "checkpoint.h5"
+        self.best = self.path / "best.h5"
         self.weights = self.path / "weights.h5"
         self.curves = self.path / "curves.png"
 
@@ -127,7 +156,9 @@ class RunFolder:
         for line in lines[1:]:
             try:
                 step, epoch, phase, *numbers = line
-                rows.append(Row(int(step), float(epoch), phase, *map(float, numbers)))
+                if len(line) != len(_COLUMNS):
+                    break
+                rows.append(Row(int(step), float(epoch), phase, *(float(number or "nan") for number in numbers)))
             except (TypeError, ValueError):
                 break  # The row that was being written when the machine stopped.
         return rows
@@ -139,6 +170,15 @@ class RunFolder:
         return open(self.metrics_file, "a", newline="", encoding="utf-8", buffering=1)
 
 
+def advice(settings: Settings) -> str:
+    """What to try where training makes the vectors worse."""
+    tries = []
+    if settings.measure != "nce" or settings.prior == "monolithic":
+        tries.append("train without --architecture notebook, --measure and --prior: nce over all pairs and no prior are the defaults")
+    tries.append(f"a smaller --lr than {settings.lr:g}, a larger --batch than {settings.batch}, or more epochs")
+    return f"Try {'; or '.join(tries)}."
+
+
 def append(metrics: TextIO, row: Row) -> None:
     """Writes a row, at once."""
     metrics.write(_line(row))
@@ -146,5 +186,11 @@ def append(metrics: TextIO, row: Row) -> None:
 
 def _line(row: Row) -> str:
     """repr keeps every bit of a loss."""
-    losses = ",".join(repr(float(value)) for value in (*row.losses, row.learning_rate))
-    return f"{row.step},{row.epoch:.6f},{row.phase},{losses},{row.images_per_second:.3f},{row.seconds:.3f}\n"
+    losses = ",".join(map(_number, (*row.losses, row.learning_rate)))
+    speed = f"{row.images_per_second:.3f},{row.seconds:.3f}"
+    judged = ",".join(map(_number, (row.linear_probe, row.nearest_neighbours, row.prior_distance)))
+    return f"{row.step},{row.epoch:.6f},{row.phase},{losses},{speed},{judged}\n"
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else repr(float(value))

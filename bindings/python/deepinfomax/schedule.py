@@ -13,7 +13,7 @@ class Schedule:
     """The learning rate of each step of a run of `steps` steps.
 
     constant: `rate`. cosine: from `rate` down to 0 after the last step, along half a cosine. step: times `factor`
-    each `every` steps.
+    each `every` steps. In the first `warmup` steps the rate rises to `rate` in equal parts; the cosine begins behind them.
     """
 
     kind: str
@@ -21,6 +21,7 @@ class Schedule:
     steps: int
     every: int = 1
     factor: float = 0.1
+    warmup: int = 0
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -28,8 +29,11 @@ class Schedule:
 
     def at(self, step: int) -> float:
         """Of step number `step`, the first being 0."""
+        if step < self.warmup:
+            return self.rate * (step + 1) / self.warmup
         if self.kind == "cosine":
-            return self.rate * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+            done = (step - self.warmup) / max(self.steps - self.warmup, 1)
+            return self.rate * 0.5 * (1 + math.cos(math.pi * done))
         if self.kind == "step":
             return self.rate * self.factor ** (step // self.every)
         return self.rate

@@ -21,7 +21,9 @@ from . import _arrays
 from ._files import write_whole
 from ._text import valid
 from .errors import DimError
-from .model import NETWORKS, Model
+from .architecture import Architecture
+from ._opening import NETWORKS
+from .model import Model
 
 State = dict[str, NDArray[Any]]
 
@@ -30,12 +32,21 @@ class TorchFileError(ValueError):
     """A file that torch cannot read without running code, or without a state_dict of ours; the message says which."""
 
 
-def read(path: str | os.PathLike[str], entry: str | None = None) -> State:
+def read(path: str | os.PathLike[str], entry: str | None = None, architecture: Any = None) -> State:
+    """`read_with`, the entries alone."""
+    return read_with(path, entry, architecture)[0]
+
+
+def read_with(
+    path: str | os.PathLike[str], entry: str | None = None, architecture: Any = None
+) -> tuple[State, Architecture]:
     """The networks in a file by torch.save: entries by their canonical names ("encoder.c0.weight").
 
     The file may hold the state_dict of one network or of several, or dictionaries of them (a checkpoint with its
     optimiser, whose state is passed over); prefixes that wrappers leave ("module.") are taken off. Loading is
     weights-only: no code of the file runs.
+
+    architecture: what they are of, where names and shapes are not a preset's; the second that is returned.
 
     entry: of a file with several, "ema" for instance, the one to take; dotted where it is within another.
 
@@ -63,9 +74,10 @@ def read(path: str | os.PathLike[str], entry: str | None = None) -> State:
     if states and not chosen:
         raise TorchFileError(f"{path}: no entry {entry!r} with a state_dict; there are {', '.join(map(_named, states))}")
     found: State = {}
+    of: Architecture | None = None
     places: dict[str, str] = {}
     for place, state in chosen.items():
-        named_entries = _resolved(path, place, state)
+        named_entries, of = _resolved(path, place, state, architecture if of is None else of)
         twice = found.keys() & named_entries.keys()
         if twice:
             first = min(twice)
@@ -74,9 +86,9 @@ def read(path: str | os.PathLike[str], entry: str | None = None) -> State:
             )
         found |= named_entries
         places |= dict.fromkeys(named_entries, place)
-    if not found:
+    if of is None or not found:
         raise TorchFileError(f"{path}: no state_dict in it: {_contents(content, torch.Tensor)}")
-    return found
+    return found, of
 
 
 def raw(path: str | os.PathLike[str]) -> State:
@@ -114,7 +126,9 @@ def _state_dicts(content: Mapping[Any, Any], place: str, tensor: type) -> Iterat
             yield from _state_dicts(value, f"{place}.{key}" if place else key, tensor)
 
 
-def _resolved(path: str | os.PathLike[str], place: str, state: Mapping[str, Any]) -> State:
+def _resolved(
+    path: str | os.PathLike[str], place: str, state: Mapping[str, Any], architecture: Any
+) -> tuple[State, Architecture]:
     """Canonical names for one state_dict. `place`: where it stood; its last key may name the network."""
     import h5py
 
@@ -132,12 +146,13 @@ def _resolved(path: str | os.PathLike[str], place: str, state: Mapping[str, Any]
                     except (ValueError, TypeError, RuntimeError) as error:
                         raise TorchFileError(f"{path}: {valid(key)!r} is not the name of a network's entry") from error
             try:
-                with Model.open(file) as model:
+                with Model.open(file, architecture=architecture) as model:
                     found |= model.state_dict()
+                    architecture = model.architecture
             except DimError as error:
                 where = f"{path}: {place}" if place else f"{path}"
                 raise TorchFileError(error.message.replace(file, where)) from error
-    return found
+    return found, architecture
 
 
 def _parts(arrays: State) -> list[State]:

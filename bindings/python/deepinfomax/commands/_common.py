@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from .. import set_num_threads
 from ..data.errors import MissingPackage
+from ..architecture import PRESETS
 from ..model import Model
 from . import UsageError
 
@@ -51,7 +52,17 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", metavar="FILE", help="weights file or checkpoint (default: the seed's weights, untrained)"
     )
+    add_architecture(parser)
     add_untrusted(parser)
+
+
+def add_architecture(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--architecture",
+        metavar="NAME|FILE",
+        help=f"a preset ({', '.join(PRESETS)}) or a JSON file: of the weights where their file does not tell, or of untrained "
+        "ones (default: what --weights says; notebook)",
+    )
 
 
 def add_untrusted(parser: argparse.ArgumentParser) -> None:
@@ -117,13 +128,18 @@ def check_seed(seed: int) -> None:
 
 
 def open_model(arguments: argparse.Namespace) -> Model:
-    """The networks of --weights, or all five of --seed. The command needs an encoder."""
+    """The networks of --weights, or all of --seed. The command needs an encoder."""
     if arguments.weights is None:
-        return Model(arguments.seed)
-    model = Model.open(arguments.weights, untrusted=arguments.untrusted)
+        return Model(arguments.seed, architecture=arguments.architecture or "notebook")
+    model = opened(arguments.weights, arguments.architecture, arguments.untrusted)
     if "encoder" not in model.networks:
         raise UsageError(f"{arguments.weights}: holds {', '.join(model.networks)}; an encoder is needed")
     return model
+
+
+def opened(path: str, architecture: object, untrusted: bool) -> Model:
+    """The networks of a file. architecture: what they are of; None for what the file says."""
+    return Model.open(path, architecture=architecture, untrusted=untrusted)
 
 
 def weights_name(arguments: argparse.Namespace) -> str:
@@ -131,13 +147,13 @@ def weights_name(arguments: argparse.Namespace) -> str:
     return f"seed {arguments.seed}, untrained" if arguments.weights is None else str(arguments.weights)
 
 
-def open_data(arguments: argparse.Namespace, labelled: bool = False) -> Dataset:
-    """The images of --data, --split and --limit."""
+def open_data(arguments: argparse.Namespace, model: Model | None, labelled: bool = False) -> Dataset:
+    """The images of --data, --split and --limit, as the model takes them; None: as the notebook's does."""
     import numpy as np
 
     from ._images import reading, tell
 
-    data = tell(arguments, reading(arguments).open(arguments.data, labelled=labelled, split=arguments.split))
+    data = tell(arguments, reading(arguments, model).open(arguments.data, labelled=labelled, split=arguments.split))
     if arguments.limit is not None and arguments.limit < len(data):
         data = data.subset(np.arange(arguments.limit))
     return data

@@ -14,6 +14,7 @@ from typing import Any
 
 from .. import evaluation
 from .._files import write_whole
+from ..architecture import Architecture
 from ..classifier_trainer import ClassifierTrainer
 from ..data import Dataset
 from ..evaluation import Epoch, Settings
@@ -31,16 +32,16 @@ class Stopped(Exception):
         self.step, self.exit_code = step, exit_code
 
 
-def needed() -> int:
+def needed(architecture: Architecture) -> int:
     """Bytes of two checkpoints: all weights, and two values of Adam beside each that is trained."""
-    with Model(0) as model:
+    with Model(0, architecture=architecture) as model:
         entries = model.parameters_info()
     trained = [info for info in entries if info.trainable and info.name.split(".")[0] in ("encoder", "classifier")]
     return 2 * (sum(info.nbytes for info in entries) + 2 * sum(info.nbytes for info in trained))
 
 
 def train(
-    images: Dataset, settings: Settings, folder: Path | None, *, every: int, shown: bool
+    images: Dataset, architecture: Architecture, settings: Settings, folder: Path | None, *, every: int, shown: bool
 ) -> tuple[Model, list[Epoch]]:
     """Trains from the weights of the seed, or goes on where `folder` has a checkpoint of it. Returns the model, in
     evaluation mode, and its history.
@@ -50,9 +51,11 @@ def train(
     """
     if folder is None:
         with _progress(images, settings, 0, shown) as progress:
-            with ClassifierTrainer(Model(settings.seed), "trained", settings.loss, settings.lr) as trainer:
+            with ClassifierTrainer(
+                Model(settings.seed, architecture=architecture), "trained", settings.loss, settings.lr
+            ) as trainer:
                 return trainer.model, evaluation.train_on_images(trainer, images, settings, on_images=progress.advance)
-    kept = Kept(folder, images, settings)
+    kept = Kept(folder, images, architecture, settings)
     trainer, history = kept.opened()
 
     def on_epoch(epoch: Epoch) -> None:
@@ -86,6 +89,7 @@ class Kept:
 
     folder: Path
     images: Dataset
+    architecture: Architecture
     settings: Settings
 
     @property
@@ -99,7 +103,7 @@ class Kept:
     def opened(self) -> tuple[ClassifierTrainer, list[Epoch]]:
         """A trainer, and the epochs that it has done."""
         if not self._checkpoint.exists():
-            model = Model(self.settings.seed)
+            model = Model(self.settings.seed, architecture=self.architecture)
             return ClassifierTrainer(model, "trained", self.settings.loss, self.settings.lr), []
         try:
             about = json.loads(self._about.read_text("utf-8"))
@@ -123,4 +127,5 @@ class Kept:
         """What must not change; the number of epochs may."""
         settings = asdict(self.settings)
         del settings["epochs"]
-        return {"data": self.images.name, "images": len(self.images), **settings}
+        about = {"data": self.images.name, "images": len(self.images), "architecture": self.architecture.as_dict()}
+        return {**about, **settings}

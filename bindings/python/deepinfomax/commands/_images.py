@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+from .. import _adapted
 from .._reading import Reading
+from ..architecture import Architecture
 from ..data import Dataset
 from ..data.options import RESIZES
+from ..model import Model
 from . import _output
 from ._common import positive
 
@@ -16,8 +19,8 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resize",
         choices=RESIZES,
-        help="how images of another size become 32x32: fit inside, with black beside; crop the middle; stretch; none: refuse "
-        "them (default: fit)",
+        help="how images of another size become those that the networks take: fit inside, with black beside; crop the middle; "
+        "stretch; none: refuse them (default: as the architecture says, fit in all presets)",
     )
     parser.add_argument(
         "--max-pixels", type=positive, metavar="N", help="refuse larger images before they are decoded (default: 67,108,864)"
@@ -27,8 +30,11 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def reading(arguments: argparse.Namespace) -> Reading:
-    return Reading(arguments.resize or "fit", arguments.max_pixels, bool(arguments.skip_damaged))
+def reading(arguments: argparse.Namespace, model: Model | None) -> Reading:
+    """For the model's images, or the notebook's where there is none."""
+    architecture = Architecture("notebook") if model is None else model.architecture
+    way = arguments.resize or _adapted.resize(architecture)
+    return Reading(way, arguments.max_pixels, bool(arguments.skip_damaged), _adapted.image_size(architecture))
 
 
 def tell(arguments: argparse.Namespace, data: Dataset) -> Dataset:

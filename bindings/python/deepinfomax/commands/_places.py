@@ -8,14 +8,15 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ..architecture import PRESETS
 from ..data.pictures import SUFFIXES
 from ..data.opening import is_sample
 from . import UsageError
 
 #: Arguments that name what is read, and those that name a file that is written, by their names in argparse. Arguments of
 #: other kinds are told by the command's own `places(arguments)`.
-READS = ("data", "weights", "vectors", "predict", "images")
-WRITES = ("output", "coordinates", "picture", "predictions", "save")
+READS = ("data", "weights", "architecture", "config", "vectors", "predict", "images", "index")
+WRITES = ("output", "coordinates", "picture", "predictions", "save", "html")
 
 
 @dataclass
@@ -45,7 +46,7 @@ class Places:
         for option, path, *_ in (*self.reads, *self.files, *self.folders):
             if not path:
                 raise UsageError(f"{option}: expected a name, found an empty one")
-        reads = [(option, path) for option, path in self.reads if os.path.exists(path) and not is_sample(path)]
+        reads = [(option, path) for option, path in self.reads if os.path.exists(path) and not _is_name(option, path)]
         # `open_dataset` takes the labels of NAME.npy from this file.
         reads += [(option, path[:-4] + "_labels.npy") for option, path in reads if path.endswith(".npy")]
         for number, (option, path) in enumerate(self.files):
@@ -70,6 +71,11 @@ class Places:
                 replaced = any(fnmatch.fnmatchcase(os.path.basename(os.path.realpath(read)), name) for name in names)
                 if replaced and _same(os.path.dirname(os.path.realpath(read)), folder):
                     raise UsageError(f"{option}: {read}, which {other} reads, would be written over; name another folder")
+
+
+def _is_name(option: str, path: str) -> bool:
+    """Of sample data or of a preset, whatever file has it."""
+    return path in PRESETS if option == "--architecture" else is_sample(path)
 
 
 def _option(name: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +14,8 @@ from typing import Any, TextIO
 from .. import build_info
 from .._files import write_whole
 from .._text import counted, lines, valid
-from ..run_folder import Row, RunFolder, Settings, append
+from ..evaluation import K, ProbeResult, is_worse
+from ..run_folder import Row, RunFolder, Settings, advice, append
 from ..trainer import Losses
 from . import _output
 from ._progress import Progress, duration
@@ -22,14 +25,23 @@ class TrainingLog:
     """To be entered; `rows` are those of before, of a run that goes on."""
 
     def __init__(
-        self, folder: RunFolder, arguments: argparse.Namespace, rows: list[Row], step: int, steps: int, batch: int
+        self,
+        folder: RunFolder,
+        arguments: argparse.Namespace,
+        settings: Settings,
+        rows: list[Row],
+        step: int,
+        steps: int,
+        batch: int,
     ) -> None:
-        self._folder, self._arguments, self._rows = folder, arguments, rows
+        self._folder, self._arguments, self._settings, self.rows = folder, arguments, settings, rows
+        self._began, self._first = time.monotonic(), step
+        self._warned = False
         self._seconds = rows[-1].seconds if rows else 0.0
         self._step, self._steps, self._batch = step, steps, batch
 
     def __enter__(self) -> TrainingLog:
-        self._metrics: TextIO = self._folder.write_metrics(self._rows)
+        self._metrics: TextIO = self._folder.write_metrics(self.rows)
         self._progress = Progress(self._steps * self._batch, self._step * self._batch, shown=_output.speaks(self._arguments))
         self._board = None
         if self._arguments.tensorboard:
@@ -49,7 +61,8 @@ class TrainingLog:
 
     # ---- Events
 
-    def begin(self, settings: Settings, data: str, steps_per_epoch: int) -> None:
+    def begin(self, data: str, steps_per_epoch: int) -> None:
+        settings = self._settings
         self._event("start", step=self._step, steps=self._steps, output=str(self._folder.path), data_name=data,
                     steps_per_epoch=steps_per_epoch, settings=asdict(settings), libdim=build_info())  # fmt: skip
         validation = f", {settings.validation_images:,} for validation" if settings.validation_images else ""
@@ -62,6 +75,7 @@ class TrainingLog:
             batch = str(settings.batch) if self._batch == settings.batch else f"{self._batch}, which is all images"
             epochs = counted(settings.epochs, "epoch")
             self._say(f"{self._folder.path}: {epochs}, batch {batch}, prior {settings.prior}")
+            self._say(f"{_architecture(settings)}; {_objective(settings)}")
         if not (self._arguments.no_plot or _has_matplotlib()):
             self._say('no curves will be drawn: matplotlib is not installed (pip install "deepinfomax[plot]")')
 
@@ -72,14 +86,56 @@ class TrainingLog:
         self._progress.advance(self._batch, f"epoch {row.epoch:.2f}, total {row.total:.4f}")
 
     def validation(
-        self, step: int, per_epoch: int, losses: Sequence[float], rate: float, images: int, seconds: float
-    ) -> None:
-        row = self._row("validation", step, per_epoch, losses, rate, images, seconds)
-        epoch = step / per_epoch
+        self,
+        step: int,
+        per_epoch: int,
+        losses: Sequence[float],
+        rate: float,
+        images: int,
+        seconds: float,
+        prior_distance: float,
+    ) -> Row:
+        """prior_distance: NaN where there is no prior."""
+        row = self._row("validation", step, per_epoch, losses, rate, images, seconds, prior_distance=prior_distance)
+        distance = "" if math.isnan(prior_distance) else f", {prior_distance:.3f} from uniform"
         self._say(
-            f"epoch {epoch:<4g} validation: total {row.total:.4f}, local {row.local:.4f}, global {row.global_:.4f}, "
-            f"prior {row.prior:.4f}; {duration(row.seconds)}"
+            f"epoch {row.epoch:<4g} validation: total {row.total:.4f}, local {row.local:.4f}, global {row.global_:.4f}, "
+            f"prior {row.prior:.4f}{distance}; {duration(row.seconds)}{self._left(step)}"
         )
+        return row
+
+    def _left(self, step: int) -> str:
+        """Of the time, by the speed since the command began."""
+        done = step - self._first
+        if done <= 0 or step >= self._steps:
+            return ""
+        return f", {duration((time.monotonic() - self._began) / done * (self._steps - step))} left"
+
+    def probe(self, step: int, per_epoch: int, found: ProbeResult, images: int, seconds: float) -> None:
+        """At step 0 that of the untrained encoder; of a later one, whether it is worse than that."""
+        nothing = [math.nan] * 4
+        row = self._row("probe", step, per_epoch, nothing, math.nan, images, seconds, found.linear, found.nearest_neighbours)
+        untrained = next((row for row in self.rows if row.phase == "probe" and row.step == 0), None)
+        first = "untrained" if self._settings.weights is None else "at the start"
+        who = first if step == 0 else "probe"
+        text = f"epoch {row.epoch:<4g} {who}: linear {found.linear:.1%}, {K}-NN {found.nearest_neighbours:.1%}"
+        if step and untrained is not None:
+            text += f"; {first} {untrained.linear_probe:.1%}, {untrained.nearest_neighbours:.1%}"
+        self._say(text)
+        if step and untrained is not None and is_worse(found.linear, untrained.linear_probe, images) and not self._warned:
+            self._warned = True
+            message = (
+                f"after epoch {row.epoch:g} a linear classifier does worse on the vectors ({found.linear:.1%}) than on "
+                f"those of the encoder {first} ({untrained.linear_probe:.1%}). {advice(self._settings)}"
+            )
+            self._event("warning", step=step, message=message)
+            _output.note(self._arguments, message)
+
+    def best(self, row: Row, *, stopped: bool) -> None:
+        """Of early stopping: the weights that are kept."""
+        self._event("best", step=row.step, total=row.total, stopped=stopped)
+        text = f"weights of epoch {row.epoch:g}, validation total {row.total:.4f}"
+        self._say(f"stopped early: {text}, are the best" if stopped else f"{text}, are the best")
 
     def checkpoint(self, step: int) -> None:
         self._event("checkpoint", step=step, path=str(self._folder.checkpoint))
@@ -108,9 +164,9 @@ class TrainingLog:
         _output.error("train", message)
         return 1
 
-    def has_validation(self, step: int) -> bool:
-        """Whether the run had its validation after this step before it was interrupted."""
-        return any(row.phase == "validation" and row.step == step for row in self._rows)
+    def has(self, phase: str, step: int) -> bool:
+        """Whether the run had its validation or probe after this step before it was interrupted."""
+        return any(row.phase == phase and row.step == step for row in self.rows)
 
     def flush(self) -> None:
         self._metrics.flush()
@@ -118,16 +174,28 @@ class TrainingLog:
     # ---- Where they go
 
     def _row(
-        self, phase: str, step: int, per_epoch: int, losses: Sequence[float], rate: float, images: int, seconds: float
+        self,
+        phase: str,
+        step: int,
+        per_epoch: int,
+        losses: Sequence[float],
+        rate: float,
+        images: int,
+        seconds: float,
+        linear: float = math.nan,
+        nearest: float = math.nan,
+        prior_distance: float = math.nan,
     ) -> Row:
         self._seconds += seconds
         total, local, global_, prior = map(float, losses)
-        row = Row(step, step / per_epoch, phase, total, local, global_, prior, rate, images / seconds, self._seconds)
+        row = Row(step, step / per_epoch, phase, total, local, global_, prior, rate, images / seconds, self._seconds,
+                  linear, nearest, prior_distance)  # fmt: skip
         append(self._metrics, row)
-        self._rows.append(row)
+        self.rows.append(row)
         if self._board is not None:
             self._board.add(row)
-        values = {name.rstrip("_"): value for name, value in asdict(row).items() if name != "phase"}
+        known = {name: value for name, value in asdict(row).items() if not (isinstance(value, float) and math.isnan(value))}
+        values = {name.rstrip("_"): value for name, value in known.items() if name != "phase"}
         self._event("step" if phase == "train" else phase, **values)
         return row
 
@@ -152,9 +220,22 @@ class TrainingLog:
             return None
         from .. import curves
 
-        content = curves.draw(self._rows, valid(str(self._folder.path)))
+        content = curves.draw(self.rows, valid(str(self._folder.path)))
         write_whole(self._folder.curves, content)
         return str(self._folder.curves)
+
+
+def _architecture(settings: Settings) -> str:
+    described = settings.architecture
+    image = described["image"]
+    size = f"{image['channels']}x{image['height']}x{image['width']}"
+    return f"architecture {described.get('preset') or 'of its own'}, images {size}"
+
+
+def _objective(settings: Settings) -> str:
+    weights = zip(("local", "global", "prior"), (settings.beta, settings.alpha, settings.gamma), strict=True)
+    terms = " + ".join(f"{weight:g} {term}" for term, weight in weights if weight)
+    return f"{settings.measure}, negatives {settings.negatives}: {terms or 'nothing'}; Adam {settings.lr:g}"
 
 
 def _has_matplotlib() -> bool:

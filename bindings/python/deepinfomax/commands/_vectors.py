@@ -29,24 +29,33 @@ def add_vectors(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def of(arguments: argparse.Namespace, data: Dataset, queries: str | None = None) -> tuple[Floats, str, Model | None]:
-    """y (n,64) of the data, what made them, and the model that encodes other images.
+def model_of(arguments: argparse.Namespace) -> Model | None:
+    """The model that the arguments name; None where there are vectors and no weights beside them."""
+    if arguments.vectors is not None and arguments.weights is None and arguments.architecture is None:
+        return None
+    return open_model(arguments)
+
+
+def of(
+    arguments: argparse.Namespace, data: Dataset, model: Model | None, queries: str | None = None
+) -> tuple[Floats, str, Model | None]:
+    """y (n, encoded) of the data, what made them, and the model that encodes other images.
 
     queries: an image that is not of the data, which has to be encoded as the data was; None where there is none, and a
     file of vectors needs no model.
     """
     if arguments.vectors is not None:
-        y = read_encoded(arguments.vectors, len(data))
+        y = read_encoded(arguments.vectors, len(data), None if model is None else model.sizes.encoded)
         if queries is None:
             return y, str(arguments.vectors), None
-        model = open_model(arguments)
-        if not _made(model, data, y):
+        model = open_model(arguments) if model is None else model
+        if model.sizes.encoded != y.shape[1] or not _made(model, data, y):
             raise UsageError(
                 f"{arguments.vectors}: not made by {weights_name(arguments)}, which would encode {queries}; give the "
                 "--weights that made them"
             )
         return y, str(arguments.vectors), model
-    model = open_model(arguments)
+    model = open_model(arguments) if model is None else model
     model.train(arguments.batch_statistics)
     return encoded(model, data, shown=_output.speaks(arguments)), weights_name(arguments), model
 
@@ -59,6 +68,6 @@ def _made(model: Model, data: Dataset, y: Floats) -> bool:
 
 
 def encoded(model: Model, data: Dataset, *, shown: bool) -> Floats:
-    """y (n,64), with a progress bar."""
+    """y (n, encoded), with a progress bar."""
     with Progress(len(data), shown=shown) as progress:
         return evaluation.encode(model, data, progress.advance)

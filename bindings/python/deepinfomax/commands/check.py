@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import importlib.util
+import io
 import os
 import tempfile
 import zlib
@@ -17,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _recorded, _training, _walk, build_info, num_threads, photographs
+from ..architecture import PRESETS, Architecture
 from ..model import Model
 from . import UsageError, _output
 from ._common import add_examples, add_general, apply_general
@@ -31,6 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", metavar="FILE", help="an HDF5 file whose networks replace the seed's")
     parser.add_argument("--train", action="store_true", help="compare training: gradients, losses, weights after some steps")
     parser.add_argument("--steps", type=int, metavar="N", help="with --train, how many (default: 5)")
+    parser.add_argument(
+        "--architecture",
+        metavar="NAME|FILE|random",
+        help="compare this architecture with PyTorch, which must be installed: a preset, a JSON file, or a random one of "
+        "--seed; with --train every measure, head, choice of negatives and prior (default: the notebook, cell by cell)",
+    )
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--live", action="store_true", help="compare with PyTorch, which must be installed")
     choice.add_argument("--recorded", action="store_true", help="compare with the numbers recorded from PyTorch")
@@ -42,6 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   dim check --recorded --seed 1         beside the numbers that PyTorch gave once
   dim check --weights weights.h5        with weights of your own, which need PyTorch at work
   dim check --train --steps 2           two steps of each training run
+  dim check --architecture basic32      weights, outputs, gradients and ten steps of a preset, beside PyTorch's
+  dim check --architecture random --seed 7
 
 exit code: 0 all within the tolerance, 1 something is not
 """,
@@ -50,6 +61,8 @@ exit code: 0 all within the tolerance, 1 something is not
 
 def run(arguments: argparse.Namespace) -> int:
     apply_general(arguments)
+    if arguments.architecture is not None:
+        return _architecture(arguments)
     if arguments.train:
         return _train(arguments)
     if arguments.steps is not None:
@@ -86,6 +99,29 @@ def run(arguments: argparse.Namespace) -> int:
     show("")
     _output.result(arguments, asdict(report), report.conclusion())
     return 0 if report.passed else 1
+
+
+def _architecture(arguments: argparse.Namespace) -> int:
+    for option, given in (("--weights", arguments.weights is not None), ("--recorded", arguments.recorded)):
+        if given:
+            raise UsageError(f"{option} is of the notebook's check; --architecture compares the seed's weights with PyTorch's")
+    if arguments.steps is not None and arguments.steps < 1:
+        raise UsageError(f"--steps: expected 1 or more, found {arguments.steps}")
+    if importlib.util.find_spec("torch") is None:
+        raise UsageError("--architecture: PyTorch is not installed, which it compares with: pip install torch")
+    if arguments.architecture != "random":
+        Architecture(arguments.architecture)  # Faults are the library's to tell, all at once.
+    from ..torch import check
+
+    steps = check.STEPS if arguments.steps is None else arguments.steps
+    shown = contextlib.nullcontext() if arguments.json or not arguments.quiet else contextlib.redirect_stdout(io.StringIO())
+    named: object = arguments.architecture
+    if isinstance(named, str) and named != "random" and named not in PRESETS:
+        named = Architecture(named).json()
+    with shown:
+        return check.run(
+            named, arguments.seed, steps=steps, objectives_table=arguments.train, as_json=arguments.json
+        )
 
 
 def _train(arguments: argparse.Namespace) -> int:

@@ -11,22 +11,25 @@ from typing import Any
 
 import numpy as np
 
-from .. import charts, evaluation
+from .. import _adapted, charts, evaluation
 from .._files import write_whole
-from .._text import counted, csv_text, shown, table
+from .._text import counted, csv_text, shown, table, valid
+from ..architecture import Architecture
 from ..classifier_trainer import Evaluation
 from ..data import Dataset
 from ..evaluation import Epoch, Floats, Labels, Settings
 from ..model import Model
 from . import UsageError, _end_to_end, _output, _vectors
 from ._common import (
-    add_data, add_examples, add_general, add_untrusted, apply_general, check_ending, check_room, check_seed, check_writable,
-    make_folder, natural, need, open_data, open_model, positive,
+    add_architecture, add_data, add_examples, add_general, add_untrusted, apply_general, check_ending, check_room, check_seed,
+    check_writable, make_folder, natural, need, open_data, open_model, positive,
 )  # fmt: skip
 from ._images import reading, tell
 from ._places import Places
 from ._progress import Progress
 
+#: Labels below it are classes as they are; larger numbers only where there are nearly as many classes.
+_FEW = 10
 ARMS = ("frozen", "untrained", "end-to-end", "pixels")
 
 
@@ -34,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add_data(parser, "scikit-learn's digits")
     add("--weights", metavar="FILE", help="the encoder to judge: weights file or checkpoint (default: none, untrained alone)")
+    add_architecture(parser)
     add_untrusted(parser)
     add("--arms", default=",".join(ARMS), metavar="LIST", help=f"what to compare (default: {','.join(ARMS)})")
     add("--seeds", metavar="LIST", help="repeat for each of these, 0,1,2 for instance, and give the mean")
@@ -80,18 +84,25 @@ def places(arguments: argparse.Namespace) -> Places:
 def run(arguments: argparse.Namespace) -> int:
     apply_general(arguments)
     arms, seeds = _checked(arguments)
-    unlabelled = None if arguments.predict is None else tell(arguments, reading(arguments).open(arguments.predict))
+    judged = None if arguments.weights is None else open_model(arguments)
+    base = Model(0, architecture=arguments.architecture or "notebook") if judged is None else judged
+    unlabelled = None if arguments.predict is None else tell(arguments, reading(arguments, base).open(arguments.predict))
     if arguments.epochs == 0 and unlabelled is not None and arguments.data is None:
-        return _predict_alone(arguments, unlabelled)
-    data = _with_classes(open_data(arguments, labelled=True))
+        return _predict_alone(arguments, base, unlabelled)
+    data = _with_classes(open_data(arguments, base, labelled=True), base, kept=arguments.epochs == 0)
     assert data.classes is not None
     names = data.classes
-    judged = None if arguments.weights is None else open_model(arguments)
+    architecture = _architecture(base, len(names), kept=arguments.epochs == 0)
+    if arguments.checkpoint is not None:
+        make_folder(arguments.checkpoint)
+        check_room(
+            arguments.checkpoint, _end_to_end.needed(architecture), "a checkpoint, and the next one while it is written"
+        )
 
     runs: list[Run] = []
     try:
         for seed in seeds:
-            runs += Comparison(arguments, data, judged, seed).runs(arms)
+            runs += Comparison(arguments, data, architecture, judged, seed).runs(arms)
     except _end_to_end.Stopped as stopped:
         return _stopped(arguments, stopped)
     models = [run for run in runs if run.model is not None]
@@ -101,7 +112,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.picture:
         _draw(arguments.picture, [run for run in models if run.seed == seeds[0]], names)
     if arguments.save:
-        _model(models[0]).save(arguments.save)
+        saved = _model(models[0])
+        rest = map(str, range(len(names), saved.sizes.classes))  # The notebook's ten, where there are fewer.
+        saved.class_names = [*map(valid, names), *rest]
+        saved.save(arguments.save)
     if unlabelled is not None:
         report["predictions"] = _predict(_model(models[0]), unlabelled, names, _output.speaks(arguments))
     _write_predictions(arguments, report)
@@ -109,15 +123,15 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _predict_alone(arguments: argparse.Namespace, images: Dataset) -> int:
-    """`--epochs 0 --predict` without --data: no labelled images, so nothing is compared and no class has a name."""
-    model = open_model(arguments)
+def _predict_alone(arguments: argparse.Namespace, model: Model, images: Dataset) -> int:
+    """`--epochs 0 --predict` without --data: no labelled images, so nothing is compared; the weights may name classes."""
     _needs(arguments, model, ("classifier",))
-    names = tuple(map(str, range(evaluation.CLASSES)))
+    names = tuple(model.class_names or map(str, range(model.sizes.classes)))
     report = {"data": None, "classes": names, "weights": arguments.weights,
               "predictions": _predict(model, images, names, _output.speaks(arguments))}  # fmt: skip
-    text = [f"{counted(len(images), 'image')} of {shown(images.name)}, weights {shown(arguments.weights)}; classes by number: "
-            "--data names them", *_prediction_lines(report)]  # fmt: skip
+    unnamed = "" if model.class_names else "; classes by number: --data names them"
+    text = [f"{counted(len(images), 'image')} of {shown(images.name)}, weights {shown(arguments.weights)}{unnamed}",
+            *_prediction_lines(report)]  # fmt: skip
     _write_predictions(arguments, report)
     _output.result(arguments, report, "\n".join(text))
     return 0
@@ -173,19 +187,20 @@ def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[int]]:
     for path in (arguments.picture, arguments.predictions, arguments.save):
         if path is not None:
             check_writable(path)
-    if arguments.checkpoint is not None:
-        make_folder(arguments.checkpoint)
-        check_room(arguments.checkpoint, _end_to_end.needed(), "a checkpoint, and the next one while it is written")
     return arms, seeds
 
 
-def _with_classes(data: Dataset) -> Dataset:
-    """The data with labels that the classifier takes, 0 to 9, and a name for each."""
+def _with_classes(data: Dataset, model: Model, *, kept: bool) -> Dataset:
+    """The data with labels that a classifier takes, from 0 on, and a name for each.
+
+    kept: the model's classifier stays as it is: labels become its classes, by their names where it has some.
+    """
     assert data.labels is not None
     known = np.unique(data.labels)
     names = [data.class_name(int(np.argmax(data.labels == label))) for label in known]
-    if len(known) > evaluation.CLASSES:
-        raise UsageError(f"{data.name}: {len(known)} classes; the classifier has {evaluation.CLASSES}")
+    most = model.sizes.classes if kept else _adapted.MOST_CLASSES
+    if len(known) > most:
+        raise UsageError(f"{data.name}: {len(known):,} classes; the classifier has {most:,} at most")
     if len(known) < 2:
         raise UsageError(f"{data.name}: one class, {names[0]}; two at least are needed to tell apart")
     if len(data) < 10:
@@ -193,13 +208,33 @@ def _with_classes(data: Dataset) -> Dataset:
             f"{data.name}: {counted(len(data), 'image')}; ten at least are needed to train on some and test on others"
         )
     found = data.subset(np.arange(len(data)))
-    if known[0] >= 0 and known[-1] < evaluation.CLASSES:  # As they are, so that a saved classifier's classes stay.
+    there = model.class_names if kept else []
+    if there and data.classes is not None and there[: len(data.classes)] != list(map(valid, data.classes)):
+        missing = [name for name in names if valid(name) not in there]
+        if missing:
+            raise UsageError(
+                f"{data.name}: has the class {shown(missing[0])}, which the weights' classifier has not: "
+                f"{', '.join(map(shown, there[:20]))}"
+            )
+        numbers = np.array([there.index(valid(name)) for name in names], np.int64)
+        found.labels = numbers[np.searchsorted(known, data.labels)]
+        found.classes = tuple(there)
+    elif known[0] >= 0 and known[-1] < (most if kept else max(_FEW, 2 * len(known))):
+        # As they are, so that a saved classifier's classes stay.
         count = int(known[-1]) + 1
         found.classes = tuple(map(str, range(count))) if data.classes is None else data.classes[:count]
     else:
         found.labels = np.searchsorted(known, data.labels).astype(np.int64)
         found.classes = tuple(names)
     return found
+
+
+def _architecture(base: Model, classes: int, *, kept: bool) -> Architecture:
+    """The base's, with a classifier of so many classes. The notebook's has ten, and keeps them where they suffice."""
+    architecture = base.architecture
+    if kept or (_adapted.is_notebook(architecture) and classes <= base.sizes.classes):
+        return architecture
+    return _adapted.with_classes(architecture, classes)
 
 
 # ---- The comparison
@@ -223,8 +258,11 @@ class Run:
 class Comparison:
     """The arms on one split of the data."""
 
-    def __init__(self, arguments: argparse.Namespace, data: Dataset, judged: Model | None, seed: int) -> None:
+    def __init__(
+        self, arguments: argparse.Namespace, data: Dataset, architecture: Architecture, judged: Model | None, seed: int
+    ) -> None:
         assert data.labels is not None
+        self.architecture = architecture
         self.arguments, self.data, self.judged, self.seed = arguments, data, judged, seed
         self.labels = data.labels
         self.train, self.test = evaluation.split(len(data), seed)
@@ -239,7 +277,7 @@ class Comparison:
 
     def _frozen(self) -> Run:
         assert self.judged is not None
-        model = Model(self.seed)
+        model = self._new()
         kept = ("encoder",) if self.arguments.epochs else ("encoder", "classifier")
         _needs(self.arguments, self.judged, kept)
         state = self.judged.state_dict()
@@ -247,7 +285,10 @@ class Comparison:
         return self._on_vectors("frozen", model)
 
     def _untrained(self) -> Run:
-        return self._on_vectors("untrained", Model(self.seed))
+        return self._on_vectors("untrained", self._new())
+
+    def _new(self) -> Model:
+        return Model(self.seed, architecture=self.architecture)
 
     def _on_vectors(self, arm: str, model: Model) -> Run:
         self._say(f"{arm}: encoding {counted(len(self.data), 'image')}")
@@ -267,6 +308,7 @@ class Comparison:
         folder = None if self.arguments.checkpoint is None else Path(self.arguments.checkpoint)
         model, history = _end_to_end.train(
             self.data.subset(self.train),
+            self.architecture,
             replace(self.settings, epochs=epochs),
             folder,
             every=self.arguments.checkpoint_every,

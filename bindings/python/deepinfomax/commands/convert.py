@@ -6,22 +6,28 @@ import argparse
 import importlib.util
 import os
 import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import torch_files
 from .._text import shown
-from ..model import NETWORKS, Model
+from ..architecture import Architecture
+from .._opening import NETWORKS
+from ..model import Model
 from ..torch_files import State, TorchFileError
 from . import UsageError, _output
-from ._common import add_examples, add_general, add_untrusted, apply_general, check_writable, natural
+from ._common import (
+    add_architecture, add_examples, add_general, add_untrusted, apply_general, check_writable, natural, opened,
+)  # fmt: skip
 from ._places import Places
 
 HDF5_NAMES = (".h5", ".hdf5", ".hdf")
 TORCH_NAMES = (".pt", ".pth", ".wgt", ".bin", ".ckpt", ".tar")
+SAFETENSORS_NAMES = (".safetensors",)
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -35,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the output is a folder: write encoder<N>.wgt and loss<N>.wgt, N of --epoch, as the original's train.py does",
     )
     parser.add_argument("--epoch", type=natural, default=0, metavar="N", help="with --original, the number in the names (default: 0)")
+    add_architecture(parser)
     add_untrusted(parser)
     add_general(parser, None)
     add_examples(
@@ -42,8 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         """
   dim convert weights.pt weights.h5                       PyTorch to HDF5
   dim convert weights.h5 weights.pt                       and back: one state_dict of all networks
+  dim convert weights.h5 weights.safetensors              safetensors, in and out, without further packages
   dim convert weights.h5 encoder.pt --network encoder     for Encoder().load_state_dict(...)
   dim convert encoder860.wgt loss860.wgt weights.h5       the original's two files become one
+  dim convert my.pt my.h5 --architecture my.json          of an architecture of your own
   dim convert weights.h5 run5 --original --epoch 860      and two again, for the original's train.py
 
 What an input is, its content tells; the output's ending tells what to write. Loading never runs code of a file.
@@ -65,15 +74,19 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"expected one input or several, then the output; found {output} alone")
     outputs = _outputs(arguments, Path(output))
     state: State = {}
+    named = None if arguments.architecture is None else Architecture(arguments.architecture)
+    whole: Contents | None = None
     for path in inputs:
-        found = _read(path, arguments.untrusted, arguments.entry)
+        whole = _read(path, arguments.untrusted, arguments.entry, named if whole is None else whole.architecture)
+        found = whole.state
         twice = state.keys() & found.keys()
         if twice:
             raise UsageError(f"{path}: {min(twice).split('.')[0]} is in an earlier input, too")
         state |= found
+    assert whole is not None
     written = []
     for path, networks, prefixed in outputs:
-        _write(path, _of(state, networks, prefixed, inputs))
+        _write(path, replace(whole, state=_of(state, networks, prefixed, inputs)))
         written.append({"file": str(path), "networks": [name for name in networks if _holds(state, name)]})
     entries = {"inputs": inputs, "outputs": written, "entries": len(state)}
     _output.result(arguments, entries, "\n".join(map(_line, written)))
@@ -83,20 +96,29 @@ def run(arguments: argparse.Namespace) -> int:
 # ---- Inputs
 
 
-def _read(path: str, untrusted: bool, entry: str | None) -> State:
-    """All networks of a file, by their canonical names."""
+@dataclass(frozen=True)
+class Contents:
+    """Entries of networks by their canonical names, what they are of, and the names of the classes."""
+
+    state: State
+    architecture: Architecture
+    class_names: list[str]
+
+
+def _read(path: str, untrusted: bool, entry: str | None, architecture: Architecture | None) -> Contents:
+    """All networks of a file. architecture: what they have to be of; None for what the file says."""
     try:
         with open(path, "rb") as file:
-            start = file.read(len(HDF5_SIGNATURE))
+            start = file.read(9)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
-    if start == HDF5_SIGNATURE:
-        with Model.open(path, untrusted=untrusted) as model:
-            return model.state_dict()
-    _need("torch", f"{path}, which is not an HDF5 file")
+    if start[:8] == HDF5_SIGNATURE or start[7:] == b"\0{":  # or safetensors: eight bytes of a length, then JSON
+        with opened(path, architecture, untrusted) as model:
+            return Contents(model.state_dict(), model.architecture, model.class_names)
+    _need("torch", f"{path}, which is neither HDF5 nor safetensors")
     _need("h5py", "reading PyTorch's files")
     try:
-        return torch_files.read(path, entry)
+        return Contents(*torch_files.read_with(path, entry, architecture), [])
     except TorchFileError as error:
         raise UsageError(str(error)) from error
 
@@ -121,14 +143,15 @@ def _outputs(arguments: argparse.Namespace, output: Path) -> list[tuple[Path, tu
             raise UsageError(f"{output}: cannot be made a folder: {error.strerror}") from error
         encoder, loss = _originals(arguments, output)
         files = [(encoder, ("encoder",), False), (loss, ("global_d", "local_d", "prior_d"), True)]
-    elif output.suffix.lower() in HDF5_NAMES:
+    elif output.suffix.lower() in HDF5_NAMES + SAFETENSORS_NAMES:
         files = [(output, (arguments.network,) if arguments.network else NETWORKS, True)]
     elif output.suffix.lower() in TORCH_NAMES:
         _need("torch", "PyTorch's files")
         files = [(output, (arguments.network,), False) if arguments.network else (output, NETWORKS, True)]
     else:
         raise UsageError(
-            f"{output}: expected a name that ends in {', '.join(HDF5_NAMES)} for HDF5 or {', '.join(TORCH_NAMES)} for PyTorch"
+            f"{output}: expected a name that ends in {', '.join(HDF5_NAMES)} for HDF5, in {SAFETENSORS_NAMES[0]}, "
+            f"or in {', '.join(TORCH_NAMES)} for PyTorch"
         )
     for path, _, _ in files:
         check_writable(path)
@@ -156,10 +179,11 @@ def _of(state: State, networks: tuple[str, ...], prefixed: bool, inputs: list[st
     }
 
 
-def _write(path: Path, state: State) -> None:
+def _write(path: Path, contents: Contents) -> None:
     """Writes, then reads again what was written: the same bits, or an error."""
-    if path.suffix.lower() in HDF5_NAMES:
-        _write_hdf5(path, state)
+    state = contents.state
+    if path.suffix.lower() in HDF5_NAMES + SAFETENSORS_NAMES:
+        _write_own(path, contents)
         with Model.open(path) as model:
             again = model.state_dict()
     else:
@@ -169,12 +193,15 @@ def _write(path: Path, state: State) -> None:
         raise UsageError(f"{path}: what was written is not what was to be written; is the disk in order?")
 
 
-def _write_hdf5(path: Path, state: State) -> None:
-    """A file by the library itself, which detects damage when it is read."""
-    with Model(0) as model:
+def _write_own(path: Path, contents: Contents) -> None:
+    """A file by the library itself; one in HDF5 detects damage when it is read."""
+    state = contents.state
+    with Model(0, architecture=contents.architecture) as model:
         if {info.name for info in model.parameters_info()} == state.keys():
             model.load_state_dict(state)
-            model.save(path)
+            if contents.class_names:
+                model.class_names = contents.class_names
+            model.save(path, _format(path))
             return
     # A model of some networks comes from a file of some networks.
     _need("h5py", "an HDF5 file of some networks alone")
@@ -185,8 +212,12 @@ def _write_hdf5(path: Path, state: State) -> None:
         with h5py.File(some, "w") as file:
             for name, value in state.items():
                 file[name] = value
-        with Model.open(some) as model:
-            model.save(path)
+        with Model.open(some, architecture=contents.architecture) as model:
+            model.save(path, _format(path))
+
+
+def _format(path: Path) -> Literal["hdf5", "safetensors"]:
+    return "safetensors" if path.suffix.lower() in SAFETENSORS_NAMES else "hdf5"
 
 
 def _same(a: State, b: State) -> bool:

@@ -1,4 +1,4 @@
-"""`dim info`: what a weights file or checkpoint holds, and what is wrong with it."""
+"""`dim info`: what a weights file, checkpoint or architecture holds, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ import numpy as np
 from .. import __version__, _library, build_info
 from .._files import size_text
 from .._text import counted, shown, table
+from ..architecture import PRESETS, Architecture
 from ..classifier_trainer import ClassifierTrainer
 from ..errors import DimError, FileContentError
-from ..model import NETWORKS, Model
+from .._opening import NETWORKS
+from ..model import Model
 from ..trainer import Trainer
 from . import _output
-from ._common import add_examples, add_general, add_untrusted, apply_general
+from ._common import add_examples, add_general, add_untrusted, apply_general, opened
 
 #: The packages that commands use where they are there, for a report of a defect.
 PACKAGES = ("numpy", "h5py", "Pillow", "scikit-learn", "matplotlib", "torch")
@@ -27,6 +29,12 @@ PACKAGES = ("numpy", "h5py", "Pillow", "scikit-learn", "matplotlib", "torch")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="*", metavar="FILE", help="weights file or checkpoint (none: about the library)")
+    parser.add_argument(
+        "--architecture",
+        metavar="NAME|FILE",
+        help=f"draw this architecture: a preset ({', '.join(PRESETS)}) or a JSON file; with files: what they are of, where "
+        "they do not tell",
+    )
     parser.add_argument("--shapes", action="store_true", help="list every entry of the state_dict, not only the networks")
     add_untrusted(parser)
     add_general(parser, None)
@@ -34,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         """
   dim info                              the library and the packages beside it
-  dim info weights.h5                   networks, parameters, batches seen
+  dim info weights.h5                   architecture, networks, parameters, batches seen
+  dim info --architecture basic32       a preset's layers: shapes, parameters, multiply-adds
+  dim info --architecture my.json --json | jq .description     what a description means, complete
   dim info checkpoint.h5 --shapes       every entry; step, learning rates and seed of the run
   dim info *.h5 --json | jq '.files[] | select(.problem)'
 
@@ -45,11 +55,16 @@ exit code: 0 all files are sound, 1 something is wrong with one
 
 def run(arguments: argparse.Namespace) -> int:
     apply_general(arguments)
+    if not arguments.files and arguments.architecture is not None:
+        architecture = Architecture(arguments.architecture)
+        drawn = {"architecture": architecture.summary(), "description": architecture.as_dict()}
+        _output.result(arguments, drawn, "\n".join(_drawn(architecture)))
+        return 0
     if not arguments.files:
         about = library()
         _output.result(arguments, about, _library_text(about))
         return 0
-    files = [describe(path, arguments.untrusted) for path in arguments.files]
+    files = [describe(path, arguments.untrusted, arguments.architecture) for path in arguments.files]
     _output.result(arguments, {"files": files}, "\n\n".join(_text(file, arguments.shapes) for file in files))
     return 1 if any(file["problem"] for file in files) else 0
 
@@ -74,13 +89,17 @@ def library() -> dict[str, Any]:
     }
 
 
-def describe(path: str, untrusted: bool = False) -> dict[str, Any]:
+def describe(path: str, untrusted: bool = False, architecture: str | None = None) -> dict[str, Any]:
     """What a file holds, as `--json` gives it; `problem` is the library's message, None for a sound file."""
     found: dict[str, Any] = {"file": path, "bytes": None, "problem": None, "networks": {}, "training": None}
+    found |= {"architecture": None, "description": None, "classes": []}
     try:
         found["bytes"] = os.path.getsize(path)
-        with Model.open(path, untrusted=untrusted) as model:
+        with opened(path, architecture, untrusted) as model:
             found["networks"] = _networks(model)
+            found["architecture"] = model.architecture.summary()
+            found["description"] = model.architecture.as_dict()
+            found["classes"] = model.class_names
         found["training"] = _training(path, untrusted)
     except (DimError, OSError) as error:
         found["problem"] = error.message if isinstance(error, DimError) else f"{path}: {error.strerror}"
@@ -139,10 +158,37 @@ def _library_text(about: dict[str, Any]) -> str:
     )
 
 
+def _drawn(architecture: Architecture) -> list[str]:
+    return _layers(architecture.summary(), architecture.as_dict())
+
+
+def _layers(summary: dict[str, Any], description: dict[str, Any]) -> list[str]:
+    """The architecture as a table."""
+    image = description["image"]
+    size = f"{image['channels']}x{image['height']}x{image['width']}"
+    name = description.get("preset") or "own layers"
+    networks: dict[str, list[dict[str, Any]]] = {}
+    for layer in summary["layers"]:
+        networks.setdefault(layer["network"], []).append(layer)
+    rows = [["layer", "", "output", "parameters", "multiply-adds"]]
+    for network, layers in networks.items():
+        rows.append([network, "", "", *(f"{sum(layer[key] for layer in layers):,}" for key in ("parameters", "multiply_adds"))])
+        for layer in layers:
+            counts = [f"{layer[key]:,}" if layer[key] else "" for key in ("parameters", "multiply_adds")]
+            rows.append([f"  {layer['name']}", layer["op"], "x".join(map(str, layer["output"])), *counts])
+    rows.append(["together", "", "", f"{summary['parameters']:,}", f"{summary['multiply_adds']:,}"])
+    return [f"{shown(name)}, images {size} (channels, height, width), resized by {image['resize']}", "", *table(rows, left=2)]
+
+
 def _text(file: dict[str, Any], shapes: bool) -> str:
     size = "" if file["bytes"] is None else f", {size_text(file['bytes'])}"
     lines = [f"{shown(file['file'])}{size}"]
     networks = file["networks"]
+    if file["architecture"] is not None:
+        lines += ["", *(f"  {line}".rstrip() for line in _layers(file["architecture"], file["description"]))]
+    if file["classes"]:
+        names = ", ".join(map(shown, file["classes"][:20])) + (", ..." if len(file["classes"]) > 20 else "")
+        lines += ["", f"  {len(file['classes']):,} classes: {names}"]
     if networks:
         lines += ["", f"  {'network':<12}{'parameters':>12}  batches seen"]
         for name, network in networks.items():
@@ -150,7 +196,8 @@ def _text(file: dict[str, Any], shapes: bool) -> str:
             lines.append(f"  {name:<12}{network['parameters']:>12,}  {batches}".rstrip())
         total = sum(network["parameters"] for network in networks.values())
         lines.append(f"  {'together':<12}{total:>12,}")
-        missing = [name for name in NETWORKS if name not in networks]
+        wanted = {layer["network"] for layer in file["architecture"]["layers"]}
+        missing = [name for name in NETWORKS if name in wanted and name not in networks]
         if missing:
             lines.append(f"  not in it: {', '.join(missing)}")
     if file["training"] is not None:

@@ -52,10 +52,11 @@ def run(arguments: argparse.Namespace) -> int:
     check_writable(arguments.output)
     if arguments.coordinates:
         check_writable(arguments.coordinates)
-    data = open_data(arguments, arguments.labelled)
+    model = _vectors.model_of(arguments)
+    data = open_data(arguments, model, arguments.labelled)
     if len(data) < 2:
         raise UsageError(f"{data.name}: a map needs two images at least")
-    y, weights, _ = _vectors.of(arguments, data)
+    y, weights, _ = _vectors.of(arguments, data, model)
     chosen = np.sort(randperm(len(data), arguments.seed)[: arguments.images])
     projection = _project(arguments, y[chosen])
     drawn = data.subset(chosen)

@@ -61,13 +61,14 @@ def run(arguments: argparse.Namespace) -> int:
         need("Pillow", "--captions needs")
     check_ending("--output", arguments.output, ["png"])
     check_writable(arguments.output)
-    data = open_data(arguments)
+    model = _vectors.model_of(arguments)
+    data = open_data(arguments, model)
     panels, beside = len(arguments.images) or arguments.grid or 1, min(arguments.count, len(data))
-    side = (32 * arguments.scale + arguments.gap) * (1 if not arguments.captions else 2)
+    side = (max(data.image_size[1:]) * arguments.scale + arguments.gap) * (1 if not arguments.captions else 2)
     pictures.check_size(3 * side * -(-panels // arguments.columns), side * beside * min(panels, arguments.columns))
-    chosen = _subjects(arguments, data)  # Before the long part: a name may be wrong.
+    chosen = _subjects(arguments, data, model)  # Before the long part: a name may be wrong.
     queries = next((name for name, number, _ in chosen if number is None), None)
-    y, weights, model = _vectors.of(arguments, data, queries)
+    y, weights, model = _vectors.of(arguments, data, model, queries)
     drawn, subjects = [], []
     for name, number, image in chosen:
         vector = y[number] if number is not None else _encode(model, image, name)
@@ -109,8 +110,8 @@ def _evened(panels: list[pictures.Picture]) -> list[pictures.Picture]:
 # ---- Subjects
 
 
-def _subjects(arguments: argparse.Namespace, data: Dataset) -> list[tuple[str, int | None, Floats]]:
-    """Name, number in the data if it is one of it, and pixels (1,3,32,32), of each image that was asked for."""
+def _subjects(arguments: argparse.Namespace, data: Dataset, model: Model | None) -> list[tuple[str, int | None, Floats]]:
+    """Name, number in the data if it is one of it, and pixels (1,c,h,w), of each image that was asked for."""
     if arguments.images and arguments.grid:
         raise UsageError("--grid draws images; it does not go with images that are named")
     names = arguments.images or [str(n) for n in randperm(len(data), arguments.seed)[: arguments.grid or 1]]
@@ -122,7 +123,7 @@ def _subjects(arguments: argparse.Namespace, data: Dataset) -> list[tuple[str, i
                 raise UsageError(f"image {number}: {data.name} has images 0 to {len(data) - 1}")
             chosen.append((data.ids[number], number, data.read([number])))
         else:
-            chosen.append((name, None, reading(arguments).open(name).read(slice(0, 1))))
+            chosen.append((name, None, reading(arguments, model).open(name).read(slice(0, 1))))
     return chosen
 
 

@@ -6,103 +6,48 @@ import argparse
 import importlib.util
 import math
 import os
+import shlex
 import shutil
+import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .. import report
+from .. import _adapted, evaluation, report
 from .._reading import Reading, has_test_set
-from .._text import counted, shell
+from .._text import counted, shell, valid
 from ..data import DataError, Dataset, Loader
 from ..data.opening import is_sample
-from ..errors import FileAccessError, NotFinite
+from ..data.options import Size
+from ..errors import FileAccessError, InvalidArgument, NotFinite
 from ..model import Model
-from ..run_folder import FILES, RunFolder, Settings
-from ..schedule import KINDS, Schedule
+from ..run_folder import FILES, Row, RunFolder, Settings
+from ..schedule import Schedule
 from ..trainer import Trainer
 from . import UsageError
-from ._common import (
-    DATA, add_examples, add_general, add_untrusted, apply_general, check_folder, check_room, make_folder, natural, positive,
-)  # fmt: skip
-from ._images import add_reading, tell
+from ._common import apply_general, check_folder, check_room, make_folder
+from ._images import tell
 from ._interrupts import Interrupts
 from ._places import Places
+from ._train_options import DEFAULTS, add_arguments, chosen, probe_every
 from ._training_log import TrainingLog
 
-#: What --resume takes from the run's settings, and what is used when a new run does not name it.
-_DEFAULTS: dict[str, Any] = {
-    "data": None,
-    "weights": None,
-    "seed": 0,
-    "batch": 64,
-    "prior": "monolithic",
-    "alpha": 0.5,
-    "beta": 1.0,
-    "gamma": 0.1,
-    "lr": 1e-4,
-    "schedule": "constant",
-    "step_epochs": 10,
-    "step_factor": 0.1,
-    "validation_images": 1024,
-    "checkpoint_every": 1,
-    "keep_all": False,
-    "resize": "fit",
-    "max_pixels": None,
-    "skip_damaged": False,
-}
-_EPOCHS = 10
+#: With a prior that the preset does not have: the paper's weight for it beside the local term.
+_GAMMA = 0.1
+#: Images that tell whether data is grey, where its files are of several sizes.
+_LOOKED_AT = 256
 
-_EXAMPLES = """
-  dim train --epochs 20                            the sample photographs that scikit-learn ships
-  dim train --data cifar-10-binary.tar.gz --prior adversarial --schedule cosine --output cifar
-  dim train --resume cifar                         after Ctrl-C, bit for bit as if nothing had been
-  dim train --resume cifar --epochs 40             longer than it was started for
-"""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--data", metavar="PATH", help=f"{DATA} (default: scikit-learn's sample photographs)")
-    add_reading(parser)
-    add("--output", metavar="FOLDER", help="the run's folder (default: dim-run, or dim-run-2 and so on)")
-    add("--resume", metavar="FOLDER", help="go on with the run of this folder, as it was started")
-    add("--epochs", type=positive, metavar="N", help=f"passes over the data, in all (default: {_EPOCHS})")
-    add("--batch", type=positive, metavar="N", help="images a step, 2 at least (default: 64)")
-    add("--weights", metavar="FILE", help="weights to start from (default: those of the seed)")
-    add_untrusted(parser)
-    objective = parser.add_argument_group("objective: beta local + alpha global + gamma prior")
-    objective.add_argument("--prior", choices=("monolithic", "adversarial"),
-                           help="what the encoder does about the prior term: minimise it (the original), or work "
-                           "against the discriminator (the paper) (default: monolithic)")  # fmt: skip
-    for name, term in (("alpha", "global"), ("beta", "local"), ("gamma", "prior")):
-        objective.add_argument(
-            f"--{name}", type=float, metavar="X", help=f"weight of the {term} term (default: {_DEFAULTS[name]})"
-        )
-    rate = parser.add_argument_group("learning rate")
-    rate.add_argument("--lr", type=float, metavar="X", help="of both Adams, at the start (default: 1e-4)")
-    rate.add_argument("--schedule", choices=KINDS, help="how it changes; cosine ends at 0 (default: constant)")
-    rate.add_argument("--step-epochs", type=positive, metavar="N", help="of schedule step: epochs between two changes (default: 10)")
-    rate.add_argument("--step-factor", type=float, metavar="X", help="of schedule step: what the rate is multiplied by (default: 0.1)")
-    files = parser.add_argument_group("what is written, and how often")
-    files.add_argument("--validation-images", type=natural, metavar="N",
-                       help="how many of the held-out images the validation losses are of; 0 = none, and nothing is held out "
-                       "(default: 1024)")  # fmt: skip
-    files.add_argument("--checkpoint-every", type=positive, metavar="K", help="epochs between two checkpoints (default: 1)")
-    files.add_argument("--keep-all", action="store_true", default=None, help="keep each epoch's checkpoint, too")
-    files.add_argument("--tensorboard", action="store_true", help="also write TensorBoard's event files (needs tensorboard)")
-    files.add_argument("--no-plot", action="store_true", help="do not draw the curves")
-    files.add_argument("--report", action="store_true", help="write report.html at the end: the run on one page")
-    add_general(parser, "weights, order of the images and prior noise", "print a JSON object a line instead of text")
-    parser.set_defaults(seed=None)
-    add_examples(parser, _EXAMPLES)
+__all__ = ["add_arguments", "places", "run"]
 
 
 def places(arguments: argparse.Namespace) -> Places:
     named = [("--data", arguments.data), ("--weights", arguments.weights), ("--resume", arguments.resume)]
+    named += [("--config", arguments.config), ("--architecture", arguments.architecture)]
     reads = [(option, path) for option, path in named if path is not None]
     if arguments.resume is not None:
         return Places(reads)  # Its data is named in its folder: `_Training.resumed` looks there.
@@ -113,21 +58,10 @@ def places(arguments: argparse.Namespace) -> Places:
 
 def run(arguments: argparse.Namespace) -> int:
     apply_general(arguments)
-    _check(arguments)
-    training = _Training.resumed(arguments) if arguments.resume else _Training.started(arguments)
-    return training.run()
-
-
-def _check(arguments: argparse.Namespace) -> None:
-    """What can be known to be wrong before any file is opened."""
-    if arguments.batch == 1:
-        raise UsageError("--batch: expected 2 at least: an image's negative is the next image of its batch")
-    for name in ("alpha", "beta", "gamma", "lr", "step_factor"):
-        value = getattr(arguments, name)
-        if value is not None and not (math.isfinite(value) and value >= 0):
-            raise UsageError(f"--{name.replace('_', '-')}: expected a number that is not negative, found {value}")
     if arguments.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise UsageError("--tensorboard: the package tensorboard is not installed; metrics.csv is written in any case")
+    training = _Training.resumed(arguments) if arguments.resume else _Training.started(arguments)
+    return training.run()
 
 
 class _Training:
@@ -146,6 +80,7 @@ class _Training:
         self.loader = Loader(train, settings.batch, settings.seed)
         # Always in the same order, which is not the data's: neighbours there may look alike, and they are the negatives.
         self.validation = None if validation is None else Loader(validation, settings.batch, 0, drop_last=False)
+        self.probe = _probe(settings, train, validation)
         self.steps = settings.epochs * len(self.loader)
         self.schedule = Schedule(
             settings.schedule,
@@ -153,6 +88,7 @@ class _Training:
             self.steps,
             settings.step_epochs * len(self.loader),
             settings.step_factor,
+            round(settings.warmup_epochs * len(self.loader)),
         )
         #: Where the newest checkpoint stands; None before the first.
         self.saved: int | None = trainer.steps if arguments.resume else None
@@ -161,46 +97,52 @@ class _Training:
 
     @classmethod
     def started(cls, arguments: argparse.Namespace) -> _Training:
-        given = {name: getattr(arguments, name) for name in _DEFAULTS}
-        chosen = {name: _DEFAULTS[name] if value is None else value for name, value in given.items()}
+        values = chosen(arguments)
         folder = RunFolder(arguments.output)
         if folder.in_use:
             raise UsageError(
                 f"{folder.path}: holds a run already; go on with it by --resume {shell(str(folder.path))}, or name "
                 "another folder"
             )
-        model = Model(chosen["seed"])
+        check_folder(folder.path)
+        model, train, validation = _model_and_data(arguments, values)
         _check_room(folder, model)
-        if chosen["weights"] is not None:
-            model.load(chosen["weights"], untrusted=arguments.untrusted)
-        reading = Reading(chosen["resize"], chosen["max_pixels"], chosen["skip_damaged"])
-        train, validation = _open_data(chosen["data"], chosen["validation_images"], reading)
         tell(arguments, train)
+        trainer = _trainer(model, values)
+        options = trainer.options
+        kept = {name: values[name] for name in _AS_GIVEN}
         settings = Settings(
-            **{
-                **chosen,
-                "data": _lasting(chosen["data"]),
-                "weights": chosen["weights"] and os.path.abspath(chosen["weights"]),
-                "epochs": arguments.epochs or _EPOCHS,
-                "images": len(train),
-                "validation_images": 0 if validation is None else len(validation),
-            }
+            **kept,
+            data=_lasting(values["data"]),
+            weights=values["weights"] and os.path.abspath(values["weights"]),
+            images=len(train),
+            validation_images=0 if validation is None else len(validation),
+            architecture=model.architecture.as_dict(),
+            measure=options.measure,
+            negatives=options.negatives,
+            prior=options.prior,
+            alpha=options.alpha,
+            beta=options.beta,
+            gamma=options.gamma,
+            gradient_penalty=options.gradient_penalty,
+            gradient_clip=options.gradient_clip,
+            lr=options.encoder_lr,
+            betas=list(options.betas),
+            weight_decay=options.weight_decay,
+            probe=probe_every(values["probe"], values["epochs"]) if _can_probe(train, validation) else 0,
+            command=shlex.join(["dim", *map(valid, sys.argv[1:])]),
+            started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         )
-        trainer = Trainer(
-            model,
-            settings.prior,  # type: ignore[arg-type]  # argparse has checked it.
-            settings.seed,
-            settings.lr,
-            alpha=settings.alpha,
-            beta=settings.beta,
-            gamma=settings.gamma,
-        )
+        if values["probe"] and not settings.probe:
+            raise UsageError("--probe: needs labels of two classes at least, and images that are held out")
+        if settings.early_stopping and validation is None:
+            raise UsageError("--early-stopping: looks at the validation loss; there are too few images to hold some out")
         _prepare(folder, settings)
         return cls(arguments, folder, settings, trainer, train, validation)
 
     @classmethod
     def resumed(cls, arguments: argparse.Namespace) -> _Training:
-        changed = [name for name in (*_DEFAULTS, "output") if getattr(arguments, name) is not None and name != "data"]
+        changed = [name for name in (*DEFAULTS, "output", "config") if getattr(arguments, name) is not None and name != "data"]
         if changed:
             raise UsageError(
                 f"--{changed[0].replace('_', '-')}: a resumed run keeps what it was started with; --epochs, --threads, "
@@ -239,6 +181,12 @@ class _Training:
                 f"{folder.path}: the run is complete, {counted(settings.epochs, 'epoch')}; --epochs takes it further, "
                 f"to {settings.epochs + 1} in all or more"
             )
+        rows = [row for row in folder.read_metrics() if row.step <= trainer.steps]
+        if _has_stalled(rows, settings.early_stopping):
+            raise UsageError(
+                f"{folder.path}: the run has stopped early: {counted(settings.early_stopping, 'epoch')} brought no smaller "
+                "validation loss; its weights are in weights.h5"
+            )
         _check_room(folder, trainer.model)
         _prepare(folder, settings)
         return cls(arguments, folder, settings, trainer, train, validation)
@@ -250,20 +198,23 @@ class _Training:
         before = self.folder.read_metrics() if self.arguments.resume else []
         rows = [row for row in before if row.step <= self.trainer.steps]
         batch = min(self.settings.batch, len(self.loader.dataset))
-        log = TrainingLog(self.folder, self.arguments, rows, self.trainer.steps, self.steps, batch)
+        log = TrainingLog(self.folder, self.arguments, self.settings, rows, self.trainer.steps, self.steps, batch)
         with Interrupts(notice) as interrupts, log:
-            log.begin(self.settings, self.loader.dataset.name, len(self.loader))
+            log.begin(self.loader.dataset.name, len(self.loader))
             try:
-                if self.trainer.steps % len(self.loader) == 0 and not log.has_validation(self.trainer.steps):
+                if self.probe is not None and self.trainer.steps == 0:
+                    untrained = evaluation.calibrated(self.trainer.model, self.probe.train, self.settings.batch)
+                    self._judge(log, untrained)
+                if self.trainer.steps % len(self.loader) == 0 and not log.has("validation", self.trainer.steps):
                     self._validate(log)
-                while self.trainer.steps < self.steps and interrupts.wanted is None:
+                while self.trainer.steps < self.steps and interrupts.wanted is None and not self._stalled(log):
                     self._epoch(log, interrupts)
                 if interrupts.wanted is None:
-                    self.trainer.model.save(self.folder.weights)
+                    self._finish(log)
                 elif self.saved != self.trainer.steps:
                     self._save(log)
             except NotFinite as error:
-                return log.failed(f"{error}\nTry a smaller --lr. {self._what_is_kept()}")
+                return log.failed(f"{error}\nTry a smaller --lr or --gradient-clip 1. {self._what_is_kept()}")
             except DataError as error:  # The file may be mended, and the run gone on with.
                 if self.saved != self.trainer.steps:
                     self._save(log)
@@ -299,6 +250,8 @@ class _Training:
         if interrupts.wanted is not None:
             return
         self._validate(log)
+        if self.probe is not None and ((epoch + 1) % self.settings.probe == 0 or self.trainer.steps >= self.steps):
+            self._judge(log, self.trainer.model)
         if (epoch + 1) % self.settings.checkpoint_every == 0 or self.trainer.steps >= self.steps:
             if self.saved != self.trainer.steps:
                 self._save(log)
@@ -316,7 +269,37 @@ class _Training:
                 weights.append(len(batch.images))
         mean = np.average(np.array(losses), axis=0, weights=weights).tolist()
         seconds = time.monotonic() - began
-        log.validation(self.trainer.steps, len(self.loader), mean, self.trainer.encoder_lr, sum(weights), seconds)
+        distance = math.nan
+        if self.settings.prior != "none":
+            y = evaluation.encode(self.trainer.model, self.validation.dataset)
+            distance = evaluation.prior_distance(y, self.settings.architecture["prior"]["squash"])
+        rate = self.trainer.encoder_lr
+        row = log.validation(self.trainer.steps, len(self.loader), mean, rate, sum(weights), seconds, distance)
+        if self.settings.early_stopping and row is _best(log.rows):
+            self.trainer.model.save(self.folder.best)
+
+    def _judge(self, log: TrainingLog, model: Model) -> None:
+        assert self.probe is not None
+        began = time.monotonic()
+        found = self.probe.judge(model)
+        log.probe(self.trainer.steps, len(self.loader), found, len(self.probe.held_out), time.monotonic() - began)
+
+    def _stalled(self, log: TrainingLog) -> bool:
+        return _has_stalled(log.rows, self.settings.early_stopping)
+
+    def _finish(self, log: TrainingLog) -> None:
+        if not self.settings.early_stopping:
+            return self.trainer.model.save(self.folder.weights)
+        best = _best(log.rows)
+        assert best is not None
+        if self.saved != self.trainer.steps:
+            self._save(log)
+        log.best(best, stopped=self.trainer.steps < self.steps)
+        if self.folder.best.exists():
+            with Model.open(self.folder.best) as model:
+                model.save(self.folder.weights)
+        else:
+            self.trainer.model.save(self.folder.weights)
 
     def _save(self, log: TrainingLog) -> None:
         """Checkpoint and metrics agree: rows that come after the checkpoint are dropped when a run resumes."""
@@ -334,7 +317,125 @@ class _Training:
         return f"dim train --resume {shell(str(self.folder.path))}"
 
 
-# ---- Data and folders
+def _best(rows: Sequence[Row]) -> Row | None:
+    """The validation of the smallest total; of equals the first."""
+    return min((row for row in rows if row.phase == "validation"), key=lambda row: row.total, default=None)
+
+
+def _has_stalled(rows: Sequence[Row], patience: int) -> bool:
+    """Whether so many validations have passed since the best one; never with 0."""
+    validations = [row for row in rows if row.phase == "validation"]
+    best = _best(rows)
+    return bool(patience) and best is not None and len(validations) - 1 - validations.index(best) >= patience
+
+
+# ---- Model, data and folders
+
+#: Settings that are kept as they were chosen; others follow from the data and the preset.
+_AS_GIVEN = (
+    "seed", "epochs", "batch", "schedule", "warmup_epochs", "step_epochs", "step_factor", "early_stopping",
+    "checkpoint_every", "keep_all", "max_pixels", "skip_damaged",
+)  # fmt: skip
+
+
+def _model_and_data(arguments: argparse.Namespace, values: dict[str, Any]) -> tuple[Model, Dataset, Dataset | None]:
+    """The model that the settings ask for and the data as it takes it: what neither says the other does."""
+    named = values["architecture"]
+    size, channels = values["image_size"], values["channels"]
+    source, count = values["data"], values["validation_images"]
+    if isinstance(named, str):
+        named = _adapted.read(named)
+    if named is None and values["weights"] is not None:
+        with Model.open(values["weights"], untrusted=arguments.untrusted) as model:
+            named = model.architecture
+    reading = Reading(values["resize"] or "fit", values["max_pixels"], bool(values["skip_damaged"]))
+    data: tuple[Dataset, Dataset | None] | None = None
+    if named is None:
+        if size is None or channels is None:
+            try:
+                data = _open_data(source, count, reading)
+                found = data[0].image_size
+            except DataError:  # Of several sizes, for instance, none of which is asked for.
+                if size is None:
+                    raise
+                found = (_channels(replace(reading, image=(3, *size)).open(source)), *size)
+        else:
+            found = (channels, *size)
+        image: Size = (channels or found[0], *(size or found[1:]))
+        if data is not None and image != found:
+            data = None
+        named = _adapted.DEFAULT
+    else:
+        image = _adapted.image_size(_adapted.described(named))
+        image = (channels or image[0], *(size or image[1:]))
+    try:
+        architecture = _adapted.described(named, image=image, resize=values["resize"])
+    except InvalidArgument as error:
+        if values["architecture"] is not None:
+            raise
+        raise UsageError(
+            f"{error.message}\n{_adapted.DEFAULT}'s layers do not fit images of {image[2]}x{image[1]}; make them another size "
+            "with --image-size 64 for instance, or name another --architecture"
+        ) from error
+    if data is None or reading.resize != _adapted.resize(architecture):
+        data = _open_data(source, count, replace(reading, image=image, resize=_adapted.resize(architecture)))
+    train, validation = data
+    names = None if train.labels is None or train.classes is None else [valid(name) for name in train.classes]
+    fixed = _adapted.is_notebook(architecture) or _adapted.names_classes(named) or values["weights"]
+    if names is not None and not fixed and 2 <= len(names) <= _adapted.MOST_CLASSES:
+        architecture = _adapted.with_classes(architecture, len(names))
+    model = Model(values["seed"], architecture=architecture)
+    if values["weights"] is not None:
+        model.load(values["weights"], untrusted=arguments.untrusted)
+    # The notebook's files stay what they were: its ten classes have no names.
+    if names is not None and model.sizes.classes == len(names) and not _adapted.is_notebook(architecture):
+        model.class_names = names
+    return model, train, validation
+
+
+def _channels(data: Dataset) -> int:
+    """1 where a few hundred images from all over the data are grey, opened as RGB."""
+    some = np.unique(np.linspace(0, len(data) - 1, _LOOKED_AT).astype(np.int64))
+    for start in range(0, len(some), evaluation.BATCH):
+        images = data.read(some[start : start + evaluation.BATCH])
+        if not (images == images[:, :1]).all():
+            return 3
+    return 1
+
+
+def _trainer(model: Model, values: dict[str, Any]) -> Trainer:
+    """What is None is as the preset of the model's architecture has it."""
+    gamma = values["gamma"]
+    if gamma is None and values["prior"] not in (None, "none") and not _adapted.is_notebook(model.architecture):
+        gamma = _GAMMA
+    return Trainer(
+        model,
+        values["prior"],
+        values["seed"],
+        values["lr"],
+        measure=values["measure"],
+        negatives=values["negatives"],
+        alpha=values["alpha"],
+        beta=values["beta"],
+        gamma=gamma,
+        gradient_penalty=values["gradient_penalty"],
+        gradient_clip=values["gradient_clip"],
+        betas=None if values["betas"] is None else tuple(values["betas"]),
+        weight_decay=values["weight_decay"],
+    )
+
+
+def _can_probe(train: Dataset, validation: Dataset | None) -> bool:
+    """Whether there are labels of two classes on one side and labels on the other."""
+    if validation is None or train.labels is None or validation.labels is None:
+        return False
+    return len(np.unique(train.labels)) >= 2
+
+
+def _probe(settings: Settings, train: Dataset, validation: Dataset | None) -> evaluation.Probe | None:
+    if not settings.probe or validation is None or importlib.util.find_spec("sklearn") is None:
+        return None
+    return evaluation.Probe(train, validation)
 
 
 def _open_data(source: str | None, validation_images: int, reading: Reading) -> tuple[Dataset, Dataset | None]:

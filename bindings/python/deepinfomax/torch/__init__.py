@@ -17,12 +17,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .encoder import Encoder
     from .networks import Encoded, Networks, modules
     from .objectives import Losses, Settings, losses, train
 
-__all__ = ["Encoded", "Losses", "Networks", "Settings", "losses", "modules", "train"]
+__all__ = ["Encoded", "Encoder", "Losses", "Networks", "Settings", "losses", "modules", "train"]
 
-_HOME = {"Encoded": "networks", "Networks": "networks", "modules": "networks"}
+_HOME = {"Encoded": "networks", "Encoder": "encoder", "Networks": "networks", "modules": "networks"}
 
 
 def __getattr__(name: str) -> Any:

@@ -292,7 +292,7 @@ def _layer(given: Description, place: str) -> Description:
     _only(given, place, f"op {_LAYER_KEYS[op]} norm norm_name activation")
     name = given.get("name")
     has_norm = given.get("norm") is not None and given.get("norm_name") is None
-    if name is None and (op in ("conv", "linear", "residual") or has_norm):
+    if name is None and (op in ("conv", "linear") or has_norm):
         raise ValueError(f"{place}.name: expected a name, since the layer has parameters")
     layer: Description = {"op": op, "name": name}
     if op in ("conv", "linear"):
@@ -427,9 +427,18 @@ def _only(given: Description, place: str, keys: str) -> None:
 
 
 def _unique(layers: list[Description], place: str) -> None:
-    names = [name for layer in layers for name in (layer["name"], layer["norm_name"]) if name is not None]
+    names = [name for layer in layers for name in _names(layer)]
     for name in names:
         if not _NAME.fullmatch(name):
             raise ValueError(f"{place}: expected names such as c0 or c0_norm, found {name!r}")
         if names.count(name) > 1:
             raise ValueError(f"{place}: the name {name!r} is listed twice")
+
+
+def _names(layer: Description) -> list[str]:
+    """A layer's, its norm's and, of a block without a name, those of its layers, which stand beside it."""
+    found = [name for name in (layer["name"], layer["norm_name"]) if name is not None]
+    if layer["op"] == "residual" and layer["name"] is None:
+        inner = [*layer["layers"], *([layer["shortcut"]] if layer["shortcut"] is not None else [])]
+        found += [name for one in inner for name in _names(one)]
+    return found

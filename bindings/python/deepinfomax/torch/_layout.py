@@ -120,7 +120,8 @@ def _residual(found: Stack, layer: Description, place: str, norms_last: bool) ->
     if norms_last and shortcut is not None:
         norms = [name for one in (*layer["layers"], shortcut) for name, _ in _norm(one, 0)]
         entries.sort(key=lambda entry: entry[0] in norms)  # Stable: only behind the others.
-    found.entries += [(f"{layer['name']}.{name}", s) for name, s in entries]
+    prefix = "" if layer["name"] is None else f"{layer['name']}."
+    found.entries += [(prefix + name, s) for name, s in entries]
     found.multiply_adds += inner.multiply_adds + by.multiply_adds
     found.shape = inner.shape
 

@@ -92,31 +92,40 @@ class Stack(nn.Module):
         #: Shapes behind the named layers, without n; of the last map; and at the end.
         self.outputs: dict[str, Shape] = {}
         self.last_map: Shape = shape
+        self.shape = self._register(layers, shape, norms_last, shortcut)
+
+    def _register(
+        self, layers: list[Description], shape: Shape, norms_last: bool, shortcut: Description | None
+    ) -> Shape:
+        """Makes the modules of layers, then of a shortcut; returns the shape behind the layers."""
         late: list[tuple[str, nn.Module]] = []
         start = shape
         for layer in layers:
-            shape = self._register(layer, shape, late if norms_last else None)
+            shape = self._register_one(layer, shape, norms_last, late)
             if layer["name"] is not None:
                 self.outputs[layer["name"]] = shape
             if len(shape) == 3:
                 self.last_map = shape
         if shortcut is not None:
-            self._register(shortcut, start, late if norms_last else None)
+            self._register_one(shortcut, start, norms_last, late)
         for name, norm in late:
             self.add_module(name, norm)
-        self.shape = shape
+        return shape
 
-    def _register(self, layer: Description, shape: Shape, late: list[tuple[str, nn.Module]] | None) -> Shape:
-        """Makes a layer's modules; returns the shape behind it. late: takes its norm instead of the module itself."""
-        if layer["op"] in ("conv", "linear", "residual"):
-            self.add_module(layer["name"], _operator(layer, shape, late is not None))
+    def _register_one(
+        self, layer: Description, shape: Shape, norms_last: bool, late: list[tuple[str, nn.Module]]
+    ) -> Shape:
+        if layer["op"] == "residual" and layer["name"] is None:  # Its layers are registered beside it.
+            self._register(layer["layers"], shape, norms_last, layer["shortcut"])
+        elif layer["op"] in ("conv", "linear", "residual"):
+            self.add_module(layer["name"], _operator(layer, shape, norms_last))
         shape = stack([layer], shape, layer["name"] or layer["op"]).shape
         if layer["norm"] is not None:
             norm = layer["norm_name"], _norm(layer["norm"], shape)
-            if late is None:
-                self.add_module(*norm)
-            else:
+            if norms_last:
                 late.append(norm)
+            else:
+                self.add_module(*norm)
         return shape
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -126,6 +135,8 @@ class Stack(nn.Module):
 
     def _layer(self, layer: Description, x: torch.Tensor) -> torch.Tensor:
         match layer["op"]:
+            case "residual" if layer["name"] is None:
+                x = self._sum(layer, x)
             case "conv" | "linear" | "residual":
                 x = self._modules[layer["name"]](x)
             case "maxpool":
@@ -135,7 +146,8 @@ class Stack(nn.Module):
             case "flatten":
                 x = x.flatten(1)
             case "dropout":
-                x = F.dropout(x, layer["dropout"], self.training)
+                # Contiguous: masks are drawn in memory's order, which is to be (n, c, h, w).
+                x = F.dropout(x.contiguous(), layer["dropout"], self.training)
         if layer["norm"] is not None:
             x = self._modules[layer["norm_name"]](x)
         match layer["activation"]:
@@ -145,16 +157,23 @@ class Stack(nn.Module):
                 x = torch.sigmoid(x)
         return x
 
+    def _sum(self, residual: Description, x: torch.Tensor) -> torch.Tensor:
+        """layers(x) + shortcut(x)"""
+        h = x
+        for layer in residual["layers"]:
+            h = self._layer(layer, h)
+        return h + (x if residual["shortcut"] is None else self._layer(residual["shortcut"], x))
+
 
 class Residual(Stack):
     """layers(x) + shortcut(x). What follows the sum, norm and activation, is the layer's own and stands outside."""
 
     def __init__(self, layer: Description, shape: Shape, norms_last: bool) -> None:
         super().__init__(layer["layers"], shape, norms_last, layer["shortcut"])
-        self.shortcut: Description | None = layer["shortcut"]
+        self.residual = layer
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(x) + (x if self.shortcut is None else self._layer(self.shortcut, x))
+        return self._sum(self.residual, x)
 
 
 def _operator(layer: Description, shape: Shape, norms_last: bool) -> nn.Module:

@@ -173,7 +173,8 @@ def _pool(draw: _Draw, names: _Names, shape: list[int], op: str) -> Description:
 
 def _residual(draw: _Draw, names: _Names, shape: list[int]) -> Description:
     """Its convolutions keep the map's size, or one of them halves it and the shortcut, too."""
-    own = _Names()
+    named = draw.chance(0.7)
+    own = _Names() if named else names
     changes = draw.chance(0.5)
     stride = draw.number(1, 2) if changes else 1
     out = draw.number(4, 24) if changes else shape[0]
@@ -188,13 +189,15 @@ def _residual(draw: _Draw, names: _Names, shape: list[int]) -> Description:
         layers.append(_finish(draw, layer, channels))
         if draw.chance(0.1):
             layers.append({"op": "dropout", "dropout": 0.1})
-    block: Description = {"op": "residual", "name": names.take("r"), "layers": layers}
+    block: Description = {"op": "residual", "layers": layers}
+    if named:
+        block["name"] = names.take("r")
     if changes:
-        block["shortcut"] = {"op": "conv", "name": "s0", "out": out, "kernel": 1, "stride": stride}
+        block["shortcut"] = {"op": "conv", "name": own.take("s"), "out": out, "kernel": 1, "stride": stride}
         if draw.chance(0.6):
             block["shortcut"] |= {"bias": False, "norm": "batch"}
     shape[:] = [out, (shape[1] - 1) // stride + 1, (shape[2] - 1) // stride + 1]
-    if draw.chance(0.3):
+    if named and draw.chance(0.3):
         block["norm"] = "batch"
     if draw.chance(0.7):
         block["activation"] = "relu"

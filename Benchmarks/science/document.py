@@ -1,0 +1,158 @@
+"""Writes docs/science.md from the JSONs that runner.py left: Benchmarks/science/document.py"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rows import ROWS
+
+HERE = Path(__file__).resolve().parent
+STILL = {
+    "calibrated": "untrained, batch norm calibrated",
+    "untrained": "untrained, running statistics 0 and 1",
+    "pixels": "pixels",
+    "pca": "PCA",
+    "projection": "random projection",
+}
+COLUMNS = [("Y", "logistic"), ("Y", "knn"), ("fc", "logistic"), ("fc", "knn")]
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+
+
+def spread(values: list[float], factor: float = 100, digits: int = 1) -> str:
+    if not values:
+        return ""
+    mean = f"{factor * np.mean(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ± {factor * np.std(values, ddof=1):.{digits}f}"
+
+
+def cells(results: list[dict[str, Any]], row: str) -> list[str]:
+    found = []
+    for column, judge in COLUMNS:
+        values = [
+            one["accuracy"]
+            for result in results
+            for one in result["figures"]
+            if one["row"] == row and one["judge"] == judge and one["column"] in (column, "")
+        ]
+        found.append(spread(values))
+    return found
+
+
+def line(words: list[str]) -> str:
+    return "| " + " | ".join(words) + " |"
+
+
+def table(results: list[dict[str, Any]]) -> list[str]:
+    head = ["", "seeds", "seconds", "steps", "epochs", "Y linear", "Y 5-NN", "fc linear", "fc 5-NN", "NDM (sigmoid)"]
+    lines = [line(head), line(["---"] * len(head))]
+    for name, row in ROWS.items():
+        these = [result for result in results if result["row"] == name]
+        if not these:
+            continue
+        seeds = str(len(these))
+        if row.kind == "none":
+            lines += [line([title, seeds, "", "", "", *cells(these, still), ""]) for still, title in STILL.items()]
+            continue
+        ndm = spread([one["ndm"] for one in these if "ndm" in one], 1, 2)
+        sigmoid = spread([one["ndm_sigmoid"] for one in these if "ndm_sigmoid" in one], 1, 2)
+        means = [np.mean([one[key] for one in these]) for key in ("seconds", "steps", "epochs")]
+        told = [f"{means[0]:,.0f}", f"{means[1]:,.0f}", f"{means[2]:.2f}"]
+        lines.append(line([row.title, seeds, *told, *cells(these, "weights"), f"{ndm} ({sigmoid})" if ndm else ""]))
+    return lines
+
+
+def gains(results: list[dict[str, Any]]) -> list[str]:
+    """How far each trained row is above the better untrained network, where that was judged on as many images."""
+    still = [result for result in results if result["row"] == "still"]
+    lines = []
+    for name, row in ROWS.items():
+        these = [result for result in results if result["row"] == name and row.kind != "none"]
+        if not these or not still:
+            continue
+        said = []
+        for column, judge in COLUMNS:
+            mean = {
+                key: np.mean(
+                    [
+                        one["accuracy"]
+                        for result in chosen
+                        for one in result["figures"]
+                        if (one["row"], one["column"], one["judge"]) == (key, column, judge)
+                    ]
+                    or [np.nan]
+                )
+                for key, chosen in (("weights", these), ("calibrated", still), ("untrained", still))
+            }
+            gain = 100 * (mean["weights"] - max(mean["calibrated"], mean["untrained"]))
+            if np.isfinite(gain):
+                said.append(f"{column} {'linear' if judge == 'logistic' else '5-NN'} {gain:+.1f}")
+        lines.append(f"- {row.title}: {', '.join(said)}")
+    return lines
+
+
+def text(results: list[dict[str, Any]], judged_on: str) -> str:
+    if not results:
+        raise SystemExit(f"no results of {judged_on} images; run runner.py --judge-on {judged_on} first")
+    machines = sorted({f"{one['machine']['processor']}, {one['machine']['cores']} cores, {one['machine']['library']}" for one in results})
+    load = max(one["machine"]["load"] for one in results)
+    budgets = {json.dumps(one["budget"], sort_keys=True) for one in results}
+    asked = "the test images" if judged_on == "test" else "every tenth training image; the test images have not been read"
+    lines = [
+        f"## Asked about {asked}",
+        "",
+        "Accuracy in %; mean and standard deviation over seeds. Linear: logistic regression. Vectors standardised.",
+        "",
+        *table(results),
+        "",
+        "Points over the better untrained network:",
+        "",
+        *gains(results),
+        "",
+        f"Machine: {'; '.join(machines)}. Load when a row ended: up to {load:.1f}. Budgets:",
+        "",
+        *(f"    {budget}" for budget in sorted(budgets)),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+HEAD = """# Does it learn?
+
+Made by `make science`, which trains and judges the rows of `Benchmarks/science/rows.py` on Fashion-MNIST (Debian's
+dataset-fashion-mnist: 60,000 + 10,000 grey images, 28x28 with a border to 32x32), one JSON for each row and seed in
+`Benchmarks/science/results`. This page is written from these by `Benchmarks/science/document.py`.
+
+- Settings are chosen on the tenth of the training images that judges do not see (`--judge-on validation`); test images are
+  looked at once, with all settings fixed (`--judge-on test`). Encoders see all training images and no label.
+- The baseline is the better of two untrained networks with the same seed: batch norm's running statistics from a pass over
+  the training images, or 0 and 1.
+- Times are those of training steps alone.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, default=HERE / "results")
+    parser.add_argument("--out", type=Path, default=HERE.parents[1] / "docs" / "science.md")
+    options = parser.parse_args()
+    notes = options.results / "notes.md"
+    parts = [HEAD]
+    if notes.exists():  # What a reader has to know about these very results.
+        parts.append(notes.read_text())
+    folders = [name for name in ("test", "validation") if (options.results / name).is_dir()]
+    parts += [text(read(options.results / name), name) for name in folders]
+    if not folders:
+        raise SystemExit(f"{options.results}: no results; run runner.py first")
+    options.out.write_text("\n".join(parts))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""The rows of docs/science.md: what is trained, how, and for how long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+LIGHT = {"score": "dot", "net": "light", "units": 512}
+AUTHORS = {"score": "dot", "net": "authors", "units": 512}
+CONCAT = {"score": "concat", "hidden": [512, 512]}
+GLOBAL = {"score": "dot", "net": "copy", "units": 512}
+
+
+@dataclass(frozen=True)
+class Row:
+    title: str
+    #: "dim": this library's Trainer; "supervised": its ClassifierTrainer, end to end; "peer": peers.py, in PyTorch;
+    #: "none": nothing is trained.
+    kind: str = "dim"
+    preset: str = "basic32"
+    #: What the architecture has beside the preset's.
+    description: dict[str, Any] = field(default_factory=dict)
+    #: Of Trainer; the preset's where absent.
+    options: dict[str, Any] = field(default_factory=dict)
+    peer: str = ""
+    batch: int = 64
+    #: Of the budget of the other rows.
+    times: int = 1
+
+
+ROWS = {
+    "default": Row("DIM(L), nce, light dot head: the default", times=4),
+    "nce": Row("DIM(L), nce"),
+    "jsd": Row("DIM(L), jsd", options={"measure": "jsd"}),
+    "dv": Row("DIM(L), dv", options={"measure": "dv"}),
+    "nce-authors": Row("DIM(L), nce, the authors' dot head", description={"local": AUTHORS}),
+    "jsd-concat": Row(
+        "DIM(L), jsd, concat head, one negative",
+        description={"local": CONCAT},
+        options={"measure": "jsd", "negatives": "rotation"},
+    ),
+    "global": Row(
+        "DIM(G), jsd",
+        description={"local": None, "global": GLOBAL},
+        options={"measure": "jsd", "alpha": 1.0, "beta": 0.0},
+    ),
+    "both": Row("DIM(L+G), jsd", description={"global": GLOBAL}, options={"measure": "jsd", "alpha": 0.5, "beta": 0.1}),
+    "prior": Row("DIM(L), nce, adversarial prior", options={"prior": "adversarial", "gamma": 0.1}),
+    "notebook": Row("the notebook's network and objective", preset="notebook"),
+    "pytorch": Row("DIM(L), nce, by PyTorch", kind="peer", peer="dim"),
+    "autoencoder": Row("autoencoder, by PyTorch", kind="peer", peer="autoencoder"),
+    "vae": Row("VAE, by PyTorch", kind="peer", peer="vae"),
+    "supervised": Row("supervised, end to end", kind="supervised"),
+    "still": Row("what needs no training", kind="none"),
+}

@@ -1,0 +1,227 @@
+"""Trains and judges the rows of docs/science.md, one JSON for each (row, seed).
+
+    Benchmarks/science/runner.py                              rows of rows.py, 3 seeds of 5 minutes; the default: 20
+    Benchmarks/science/runner.py --seconds 30 --seeds 0 --rows nce,jsd,still
+    Benchmarks/science/runner.py --judge-on test              the last step: what document.py shows
+
+Settings are chosen with --judge-on validation, the default: judges are fitted on nine tenths of the training images and
+asked about the tenth; the test images are not read. Encoders see all training images, none of their labels. What is done
+already, by the same budget, is not done again: a run that was cut off continues, on another machine, too. The clock runs
+during training steps alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1] / "bindings" / "python"))
+
+import deepinfomax as dim  # noqa: E402
+from deepinfomax import judges  # noqa: E402
+from deepinfomax.judges import vectors  # noqa: E402
+from deepinfomax.data import Dataset, Loader, open_dataset  # noqa: E402
+from rows import ROWS, Row  # noqa: E402
+
+DATA = "/usr/share/datasets/fashion-mnist"
+JUDGES = ("logistic", "knn")
+COLUMNS = ("Y", "fc")
+
+
+class Data:
+    """Training images, and the images that judges are asked about."""
+
+    def __init__(self, options: argparse.Namespace, image: tuple[int, int, int]) -> None:
+        self.train = self._open(options, "train", image)
+        if options.images:
+            self.train = self.train.subset(np.arange(min(options.images, len(self.train))))
+        numbers = np.arange(len(self.train))
+        if options.judge_on == "test":
+            self.fitted, self.asked = numbers, None
+            self.test = self._open(options, "test", image)
+        else:
+            self.fitted, self.asked = numbers[numbers % 10 != 9], numbers[numbers % 10 == 9]
+            self.test = self.train.subset(self.asked)
+        self.fitted = some(self.fitted, options.fit_images)
+
+    @staticmethod
+    def _open(options: argparse.Namespace, part: str, image: tuple[int, int, int]) -> Dataset:
+        return open_dataset(options.data, labelled=True, part=part, image=image)
+
+    @property
+    def judged(self) -> tuple[Dataset, Dataset]:
+        return self.train.subset(self.fitted), self.test
+
+
+def some(numbers: np.ndarray, count: int) -> np.ndarray:
+    """So many of them, drawn by chance; all where count is 0."""
+    chosen = np.random.default_rng(0).permutation(len(numbers))[: count or None]
+    return numbers[np.sort(chosen)]
+
+
+def architecture(row: Row) -> dim.Architecture:
+    channels = {} if row.preset == "notebook" else {"image": {"channels": 1}}
+    return dim.Architecture({"preset": row.preset} | channels | row.description)
+
+
+def timed(steps: Callable[[Any], float], data: Dataset, row: Row, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Steps until the budget is spent. Returns seconds, steps, epochs, and the loss now and then."""
+    budget = options.seconds * row.times
+    loader = Loader(data, row.batch, seed)
+    spent, count, epoch, losses = 0.0, 0, 0, []
+    while True:
+        for batch in loader.epoch(epoch):
+            start = time.perf_counter()
+            loss = steps(batch)
+            spent += time.perf_counter() - start
+            count += 1
+            if count == 1 or count % 50 == 0:
+                losses.append([count, round(spent, 1), round(loss, 4)])
+            if spent >= budget or count == options.steps:
+                losses.append([count, round(spent, 1), round(loss, 4)])
+                return {"seconds": spent, "steps": count, "epochs": count / len(loader), "losses": losses}
+        epoch += 1
+
+
+def figures(found: judges.Comparison) -> list[dict[str, Any]]:
+    return [
+        {"row": one.row, "column": one.column, "numbers": one.numbers, "judge": one.judge, "accuracy": one.accuracies[0]}
+        for one in found.figures
+    ]
+
+
+def dependency(y: np.ndarray, options: argparse.Namespace) -> dict[str, float]:
+    """NDM of y and of its sigmoid."""
+    if not options.ndm_steps:
+        return {}
+    y = y[: options.ndm_images]
+    with np.errstate(over="ignore"):
+        views = {"ndm": y, "ndm_sigmoid": 1 / (1 + np.exp(-y))}
+    return {name: judges.neural_dependency(view, steps=options.ndm_steps).value for name, view in views.items()}
+
+
+def run(row: Row, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    if row.kind == "peer":
+        return peer(row, seed, options)
+    with dim.Model(seed, architecture(row)) as model:
+        data = Data(options, model.sizes.image)
+        about: dict[str, Any] = {"architecture": model.architecture.as_dict()}
+        if row.kind == "none":
+            rows = ("calibrated", "untrained", "pixels", "pca", "projection")
+            found = judges.evaluate([model], *data.judged, columns=COLUMNS, judges=JUDGES, rows=rows, seeds=[seed])
+            return about | {"figures": figures(found)}
+        if row.kind == "dim":
+            with dim.Trainer(model, seed=seed, **row.options) as trainer:
+                about["options"] = {key: value for key, value in vars(trainer.options).items()}
+                about |= timed(lambda batch: trainer.step(batch.images).total, data.train, row, seed, options)
+        else:
+            # It sees labels: those of the images that it is asked about never.
+            with dim.ClassifierTrainer(model, "trained", lr=3e-4) as classifier:
+                fitted, _ = data.judged
+                about |= timed(lambda batch: classifier.step(batch.images, batch.labels).loss, fitted, row, seed, options)
+        columns = [column for column in COLUMNS if column == "Y" or model.sizes.fc]
+        found = judges.evaluate([model], *data.judged, columns=columns, judges=JUDGES, rows=("weights",), seeds=[seed])
+        y = vectors.encoded(model, data.train.subset(np.arange(min(12_500, len(data.train)))), ["Y"])["Y"]
+        return about | {"figures": figures(found)} | dependency(y, options)
+
+
+def peer(row: Row, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    """The same in PyTorch, which its own process and environment have."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "peer.npz"
+        limits = ["--seconds", options.seconds * row.times, "--steps", options.steps, "--images", options.images]
+        command = [options.torch, HERE / "peers.py", row.peer, "--data", options.data, "--seed", seed, *limits, "--out", out]
+        subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
+        with np.load(out) as file:
+            arrays = dict(file)
+    about = json.loads(str(arrays["about"]))
+    labels = arrays["train_labels"].astype(np.int64)
+    numbers = np.arange(len(labels))
+    final = options.judge_on == "test"
+    fitted, asked = (numbers, None) if final else (numbers[numbers % 10 != 9], numbers[numbers % 10 == 9])
+    fitted = some(fitted, options.fit_images)
+    expected = arrays["test_labels"].astype(np.int64) if final else labels[asked]
+    found = []
+    for column, train, test in (("Y", "train", "test"), ("fc", "train_fc", "test_fc")):
+        for name in JUDGES:
+            queries = arrays[test] if final else arrays[train][asked]
+            accuracy = float(np.mean(judges.judge(name, arrays[train][fitted], labels[fitted], queries, seed) == expected))
+            numbers_of = int(arrays[train].shape[1])
+            found.append({"row": "weights", "column": column, "numbers": numbers_of, "judge": name, "accuracy": accuracy})
+    return about | {"figures": found} | dependency(arrays["train"][:12_500], options)
+
+
+def machine() -> dict[str, Any]:
+    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "")
+    return {"processor": model, "cores": os.cpu_count(), "load": os.getloadavg()[0], "system": platform.platform(),
+            "library": dim.build_info()}  # fmt: skip
+
+
+def budget(row: Row, options: argparse.Namespace) -> dict[str, Any]:
+    """What has to be the same for a result to count as this run's."""
+    return {"seconds": options.seconds * row.times, "steps": options.steps, "images": options.images,
+            "fit_images": options.fit_images, "judged_on": options.judge_on, "data": Path(options.data).name}  # fmt: skip
+
+
+def write(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".new")
+    temporary.write_text(json.dumps(value, indent=1) + "\n")
+    temporary.replace(path)
+
+
+def main(words: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default=DATA, help=f"labelled images with a part train and a part test (default: {DATA})")
+    parser.add_argument("--rows", default=",".join(ROWS), help=f"default: {','.join(ROWS)}")
+    parser.add_argument("--seeds", default="0,1,2", help="default: 0,1,2")
+    parser.add_argument("--seconds", type=float, default=300, help="of training steps; the row default: 4 times as long")
+    parser.add_argument("--steps", type=int, default=0, help="at most so many steps (default: as the time allows)")
+    parser.add_argument("--images", type=int, default=0, help="the first so many training images (default: all)")
+    parser.add_argument("--fit-images", type=int, default=0, help="fit judges on so many training images (default: all)")
+    parser.add_argument("--judge-on", choices=("validation", "test"), default="validation")
+    parser.add_argument("--ndm-steps", type=int, default=200, help="of NDM's network; 0 leaves it out (default: 200)")
+    parser.add_argument("--ndm-images", type=int, default=12_500, help="whose vectors NDM is of (default: 12500)")
+    parser.add_argument("--torch", default=sys.executable, help="a Python that has PyTorch (default: this one)")
+    parser.add_argument("--results", type=Path, default=HERE / "results")
+    options = parser.parse_args(words)
+    names = options.rows.split(",")
+    if unknown := [name for name in names if name not in ROWS]:
+        parser.error(f"--rows: expected some of {','.join(ROWS)}, found {unknown[0]}")
+    failed = 0
+    for seed in map(int, options.seeds.split(",")):  # All rows of a seed before the next: early looks are fair.
+        for name in names:
+            path = options.results / options.judge_on / f"{name}-{seed}.json"
+            wanted = budget(ROWS[name], options)
+            if path.exists() and json.loads(path.read_text())["budget"] == wanted:
+                print(f"{name} {seed}: done before", flush=True)
+                continue
+            start = time.monotonic()
+            try:
+                found = run(ROWS[name], seed, options)
+            except (dim.DimError, OSError, ValueError, subprocess.CalledProcessError) as error:
+                print(f"{name} {seed}: failed: {error}", file=sys.stderr, flush=True)
+                failed += 1
+                continue
+            about = {"row": name, "title": ROWS[name].title, "seed": seed, "budget": wanted, "machine": machine(),
+                     "wall_seconds": round(time.monotonic() - start, 1)}  # fmt: skip
+            write(path, about | found)
+            shown = " ".join(f"{one['column']} {one['judge']} {100 * one['accuracy']:.1f}" for one in found["figures"][:4])
+            print(f"{name} {seed}: {shown}", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

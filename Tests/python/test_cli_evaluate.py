@@ -1,0 +1,110 @@
+"""`dim evaluate`, end to end on the digits."""
+
+import json
+
+import deepinfomax
+import numpy as np
+import pytest
+from cli_fixtures import dim
+
+pytest.importorskip("sklearn")
+#: A small network, quick to encode with.
+SMALL = {
+    "version": 1,
+    "image": {"channels": 1, "height": 16, "width": 16},
+    "encoder": {
+        "layers": [
+            {"op": "conv", "name": "c0", "out": 8, "kernel": 4, "stride": 2, "padding": 1, "norm": "batch", "activation": "relu"},
+            {"op": "flatten"},
+            {"op": "linear", "name": "l0", "out": 32, "norm": "batch", "activation": "relu"},
+            {"op": "linear", "name": "l1", "out": 12},
+        ],
+        "features": "c0",
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    path = tmp_path_factory.mktemp("evaluate") / "small.json"
+    path.write_text(json.dumps(SMALL))
+    return path
+
+
+def test_rows_without_weights(small, tmp_path):
+    pytest.importorskip("matplotlib")
+    done = dim("evaluate", "--architecture", small, "--columns", "Y,fc,conv", "--seeds", "0,1", "--json", "--train-limit", 600,
+               "--picture", "bars.png", cwd=tmp_path)  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    report = json.loads(done.stdout)
+    assert (report["training_images"], report["test_images"], report["held_out"]) == (600, 179, True)
+    assert report["classes"] == list("0123456789") and report["weights"] == [] and report["gains"] == []
+    figures = {(one["row"], one["column"], one["judge"]): one for one in report["figures"]}
+    assert {one["numbers"] for key, one in figures.items() if key[1] == "fc"} == {32}
+    conv = figures["calibrated", "conv", "knn"]
+    assert conv["numbers"] == 8 * 8 * 8 and len(conv["accuracies"]) == 2 and conv["deviation"] is not None
+    assert conv["accuracy"] == pytest.approx(np.mean(conv["accuracies"])) and np.sum(conv["confusion"]) == 2 * 179
+    pixels = figures["pixels", None, "logistic"]
+    assert pixels["accuracy"] > 0.85 and pixels["deviation"] is None and pixels["numbers"] == 256
+    assert figures["pca", "Y", "logistic"]["numbers"] == 12 and figures["projection", "Y", "knn"]["accuracy"] > 0.5
+    left = {(one["row"], one["column"]) for one in report["left_out"]}
+    assert left == {("pca", "conv"), ("projection", "conv")}, "512 numbers of 256 pixels"
+    assert (tmp_path / "bars.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_weights_against_the_untrained(small, tmp_path):
+    """A table, and what is gained, of files of any architecture."""
+    for seed in range(2):
+        with deepinfomax.Model(seed, small) as model:
+            model.save(tmp_path / f"{seed}.h5")
+    few = ("--train-limit", 40, "--limit", 20, "--columns", "Y", "--judges", "knn", "--neighbours", 3)
+    done = dim("evaluate", "--weights", "0.h5", "1.h5", *few, "--rows", "weights,untrained", "--seeds", "0,1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "40 training images of scikit-learn's digits, 20 held out of them" in done.stdout and "3-NN" in done.stdout
+    rows = [line.split() for line in done.stdout.splitlines() if " Y " in line and " 12 " in line]
+    assert rows[0][-3:] == rows[1][-3:] and "±" in rows[0] and rows[0][0] == "0.h5", "the same weights"
+    assert "0.h5 and 1 more" in done.stdout
+    assert "Y, 3-NN: +0.0 points over the better untrained network (untrained, 0 and 1)" in done.stdout
+    with deepinfomax.Model(0, "basic28") as model:
+        model.save(tmp_path / "other.h5")
+    done = dim("evaluate", "--weights", "0.h5", "other.h5", cwd=tmp_path)
+    assert done.returncode == 2 and "other.h5: of another architecture than 0.h5" in done.stderr
+
+
+def test_a_test_set_of_the_datas_own(small, tmp_path):
+    """It is used, unless --validation asks for a tenth of the training images."""
+    chance = np.random.default_rng(0)
+    arrays = {}
+    for name, count in ("train", 60), ("test", 20):
+        arrays[f"y_{name}"] = np.arange(count) % 2
+        arrays[f"x_{name}"] = chance.integers(0, 99, (count, 16, 16, 1)).astype(np.uint8)
+        arrays[f"x_{name}"][arrays[f"y_{name}"] == 1, :8] += 100
+    np.savez(tmp_path / "own.npz", **arrays)
+    found = []
+    for more in ([], ["--validation"]):
+        done = dim("evaluate", "--architecture", small, "--data", "own.npz", "--rows", "pixels", "--json", *more, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        report = json.loads(done.stdout)
+        found.append((report["training_images"], report["test_images"], report["held_out"]))
+        assert report["figures"][0]["accuracy"] == 1
+    assert found == [(60, 20, False), (54, 6, True)]
+
+
+@pytest.mark.parametrize(
+    "arguments, text",
+    [
+        (["--judges", "oracle"], "--judges: expected some of logistic,knn,knn-cosine,svm,mlp, found 'oracle'"),
+        (["--columns", "Y,Y"], "--columns: expected each once"),
+        (["--rows", "weights"], "weights needs --weights"),
+        (["--seeds", "1,1"], "--seeds: expected different ones"),
+        (["--seeds", "one"], "--seeds: expected numbers between commas"),
+        (["--picture", "a.jpg"], "--picture: expected a name that ends in png, svg, pdf"),
+        (["--weights", "none.h5", "--architecture", "basic32"], "--architecture: the files of --weights say theirs"),
+        (["--weights", "none.h5"], "none.h5"),
+        (["--architecture", "basic33"], "expected one of notebook"),
+        (["--data", "none.npz"], "no such file or folder"),
+    ],
+)
+def test_refusals(arguments, text, tmp_path):
+    done = dim("evaluate", *arguments, cwd=tmp_path)
+    assert done.returncode == 2 and text in done.stderr and done.stdout == "", done.stderr

@@ -1,0 +1,54 @@
+"""`dim index` and `dim search`."""
+
+import json
+
+import numpy as np
+import pytest
+from cli_fixtures import dim
+from deepinfomax.search import Index
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """40 images, the last of which is the fourth again; their index, of untrained weights."""
+    folder = tmp_path_factory.mktemp("search")
+    images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3)).astype(np.uint8)
+    images[39] = images[3]
+    np.savez(folder / "data.npz", images=images)
+    np.save(folder / "one.npy", images[7:8])
+    done = dim("index", "--data", "data.npz", "--output", "i.npz", cwd=folder)
+    assert done.returncode == 0 and "40 images" in done.stdout, done.stderr
+    return folder
+
+
+def test_numbers_and_files_find_themselves(folder):
+    done = dim("search", "5", "one.npy", "--index", "i.npz", "--count", "3", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    index = Index.open(folder / "i.npz")
+    expected = index.search(index.vectors[[5, 7]], 3)
+    for subject, numbers in zip(report["subjects"], expected.numbers, strict=True):
+        assert [one["number"] for one in subject["nearest"]] == numbers.tolist()
+    assert report["recall"] == 1 and report["subjects"][1]["nearest"][0]["number"] == 7
+
+
+def test_near_duplicates(folder):
+    done = dim("search", "--duplicates", "0.0001", "--index", "i.npz", "--json", cwd=folder)
+    assert [pair["numbers"] for pair in json.loads(done.stdout)["pairs"]] == [[3, 39]], done.stderr
+
+
+def test_contact_sheets(folder):
+    done = dim("search", "3", "--index", "i.npz", "--data", "data.npz", "--picture", "s.png", "--html", "s.html", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    page = (folder / "s.html").read_text()
+    assert page.count("<figure>") == 11 and page.count("data:image/png") == 11
+    assert (folder / "s.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--index", "i.npz"], "IMAGE"), (["99", "--index", "i.npz"], "0 to 39"), (["1", "--index", "data.npz"], "index"),
+    (["1", "--index", "i.npz", "--html", "a.html"], "--data"), (["1", "--index", "i.npz", "--html", "a.txt"], "--html"),
+])  # fmt: skip
+def test_what_is_wrong_is_said(folder, arguments, message):
+    done = dim("search", *arguments, cwd=folder)
+    assert done.returncode == 2 and message in done.stderr, done

@@ -1,0 +1,231 @@
+"""deepinfomax.judges: the judges on vectors whose answer is known, the intrinsic measures beside independent numbers."""
+
+import json
+
+import deepinfomax as dim
+import ms_ssim as recorded
+import numpy as np
+import pytest
+from deepinfomax import judges
+from deepinfomax.data.dataset import InMemory
+from deepinfomax.judges import comparison, fitted, vectors
+from deepinfomax.judges.dependence import Network
+
+SETTINGS = judges.Settings(mlp_steps=400, mlp_lr=3e-3)
+
+
+def clouds(n, seed, spread=0.3, length=12):
+    """Vectors (n, length) around the corners of a simplex, and which: three classes, numbered 2, 5 and 9."""
+    chance = np.random.default_rng(seed)
+    labels = np.arange(n) % 3
+    places = 3 + 2 * np.eye(3, length, dtype=np.float32)
+    return places[labels] + spread * chance.standard_normal((n, length), np.float32), np.array([2, 5, 9])[labels]
+
+
+# ---- Judges
+
+
+@pytest.mark.parametrize("name", judges.JUDGES)
+def test_a_judge_tells_clouds_apart(name):
+    pytest.importorskip("sklearn")
+    (train, labels), (test, expected) = clouds(300, 0), clouds(90, 1)
+    assert np.mean(judges.judge(name, train, labels, test, 0, SETTINGS) == expected) >= 0.98
+    nonsense = np.random.default_rng(2).permutation(labels)
+    assert np.mean(judges.judge(name, train, nonsense, test, 0, SETTINGS) == expected) < 0.7
+
+
+@pytest.mark.parametrize("name", judges.JUDGES)
+def test_the_seed_and_only_the_seed(name):
+    pytest.importorskip("sklearn")
+    (train, labels), (test, _) = clouds(120, 0, spread=2), clouds(300, 1, spread=2)
+    few = judges.Settings(mlp_steps=20, mlp_lr=1e-3)
+    found = [judges.judge(name, train, labels, test, seed, few) for seed in (0, 0, 1)]
+    assert np.array_equal(found[0], found[1])
+    if name == "mlp":
+        assert not np.array_equal(found[0], found[2])
+    if name not in fitted.SEEDED:
+        assert np.array_equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("name", judges.JUDGES)
+def test_one_class_has_one_answer(name):
+    train, _ = clouds(20, 0)
+    assert judges.judge(name, train, np.full(20, 7), train[:3]).tolist() == [7, 7, 7]
+
+
+def test_neighbours_by_length_and_by_angle():
+    """A far vector of the same direction: the nearest by angle alone."""
+    train = np.array([[9, 1], [8, 0], [0, 9], [0.5, 0.6], [0.6, 0.5]], np.float32)
+    labels = np.array([0, 0, 1, 2, 2])
+    queries = np.array([[1, 0.1]], np.float32)
+    assert fitted._vote(train, labels, queries, 1).tolist() == [2]
+    assert fitted._vote(fitted._unit(train), labels, fitted._unit(queries), 1).tolist() == [0]
+    assert fitted._vote(train, labels, queries, 99).tolist() == [2], "a tie goes to the nearest"
+
+
+def test_numbers_that_do_not_vary_are_no_information():
+    train, labels = clouds(30, 0)
+    train[:, 4] = 1e6
+    test = train.copy()
+    test[:, 4] = -1e6
+    found = fitted.Standardised(train, labels, test)
+    assert not found.train[:, 4].any() and not found.test[:, 4].any()
+    assert np.allclose(found.train.mean(0), 0, atol=1e-5) and np.allclose(np.delete(found.train.std(0), 4), 1, atol=1e-4)
+
+
+def test_what_a_judge_refuses():
+    train, labels = clouds(30, 0)
+    with pytest.raises(ValueError, match="judge: expected one of logistic"):
+        judges.judge("oracle", train, labels, train)
+    with pytest.raises(ValueError, match="labels: expected one for each of 30"):
+        judges.judge("knn", train, labels[:-1], train)
+    with pytest.raises(ValueError, match="finite"):
+        judges.judge("knn", np.full_like(train, np.nan), labels, train)
+    with pytest.raises(ValueError, match="expected .n, d. and .m, d."):
+        judges.judge("knn", train, labels, train[:, 1:])
+
+
+# ---- The comparison
+
+
+def pictures(n, seed, side=16):
+    """Grey images of two classes: bright above or below."""
+    chance = np.random.default_rng(seed)
+    labels = np.arange(n) % 2
+    images = chance.integers(0, 90, (n, 1, side, side)).astype(np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        half = slice(side // 2, None) if label else slice(0, side // 2)
+        image[0, half] += 40
+    return InMemory("halves", images, labels.astype(np.int64), ("above", "below"))
+
+
+@pytest.fixture(scope="module")
+def architecture():
+    return dim.Architecture.preset("basic32", channels=1, height=16, width=16)
+
+
+def test_rows_columns_and_seeds(architecture):
+    pytest.importorskip("sklearn")
+    train, test = pictures(80, 0), pictures(40, 1)
+    with dim.Model(0, architecture) as model:
+        found = judges.evaluate([model], train, test, columns=("Y", "fc"), judges=("logistic", "svm"), seeds=(0, 1))
+        assert not model.training
+    runs = {(one.row, one.column, one.judge): len(one.accuracies) for one in found.figures}
+    for row in ("weights", "calibrated", "untrained"):
+        for column, numbers in (("Y", 64), ("fc", 1024)):
+            assert found.figure(row, column, "logistic").numbers == numbers
+    assert runs["weights", "Y", "logistic"] == 1, "no seed in it"
+    assert runs["weights", "Y", "svm"] == runs["calibrated", "fc", "logistic"] == runs["projection", "Y", "logistic"] == 2
+    # The seed's weights are what is judged, in both rows.
+    assert found.figure("weights", "Y", "logistic").mean == found.figure("untrained", "Y", "logistic").accuracies[0]
+    assert {(one.row, one.column) for one in found.left_out} == {("pca", "fc"), ("projection", "fc")}, "of 256 pixels"
+    pixels = found.figure("pixels", "", "logistic")
+    assert pixels.mean >= 0.9 and pixels.deviation is None and pixels.numbers == 256
+    assert pixels.confusion.sum(axis=1).tolist() == [20, 20] and pixels.confusion.trace() == round(40 * pixels.mean)
+    better = max(("calibrated", "untrained"), key=lambda row: found.figure(row, "Y", "svm").mean)
+    assert found.baseline("Y", "svm") is found.figure(better, "Y", "svm")
+
+
+def test_calibration_is_a_pass_in_training_mode(architecture):
+    data = pictures(256, 0)
+    with dim.Model(0, architecture) as model, dim.Model(0, architecture) as other:
+        before = model.state_dict()
+        vectors.calibrate(model, data)
+        other.train()
+        for number in range(2):
+            other.encode(data.read(np.arange(number, 256, 2)), features=False)
+        found, expected = model.state_dict(), other.state_dict()
+        assert all(np.array_equal(found[name], expected[name]) for name in found)
+        changed = {name for name in found if not np.array_equal(found[name], before[name])}
+        assert changed and all("running" in name or "num_batches" in name for name in changed)
+        assert not model.training
+
+
+def test_what_is_long_is_fitted_on_fewer_images(monkeypatch, architecture):
+    pytest.importorskip("sklearn")
+    monkeypatch.setattr(comparison, "LONG", 100)
+    monkeypatch.setattr(comparison, "LONG_IMAGES", 30)
+    monkeypatch.setattr(comparison, "LONGEST", 1000)
+    with dim.Model(0, architecture) as model:
+        found = judges.evaluate(
+            [model], pictures(60, 0), pictures(20, 1), columns=("Y", "fc"), judges=("knn",), rows=("weights", "pixels")
+        )
+    assert {(one.row, one.column, one.images) for one in found.figures} == {("weights", "Y", 60), ("pixels", "", 30)}
+    (left,) = found.left_out
+    assert (left.column, left.numbers, left.reason) == ("fc", 1024, "more than 1,000 numbers")
+
+
+def test_what_the_comparison_refuses(architecture):
+    train, test = pictures(20, 0), pictures(10, 1)
+    with dim.Model(0, architecture) as model, dim.Model(0, "basic28") as other:
+        for arguments, options, text in (
+            (([], train, test), {}, "models"),
+            (([model, other], train, test), {}, "one architecture"),
+            (([other], train, test), {}, "expected images of .1, 28, 28."),
+            (([model], train, test), {"columns": ("Z",)}, "columns: expected some of Y, fc, conv"),
+            (([model], train, test), {"judges": ()}, "judges: expected some of"),
+            (([model], train, test), {"seeds": (1, 1)}, "seeds: expected different"),
+            (([model], train, InMemory("bare", test.pixels(np.arange(3)))), {}, "test: expected labelled"),
+        ):
+            with pytest.raises(ValueError, match=text):
+                judges.evaluate(*arguments, **options)
+
+
+# ---- Dependence
+
+
+def test_the_gradients_are_the_losses():
+    """Central differences in float64 through the same network."""
+    chance = np.random.default_rng(0)
+    network = Network((3, 5, 4, 1), chance)
+    network.parameters = [value.astype(np.float64) for value in network.parameters]
+    joint, apart = chance.standard_normal((7, 3)), chance.standard_normal((6, 3))
+    _, gradients = network.gradients(joint, apart)
+    for value, gradient in zip(network.parameters, gradients, strict=True):
+        for index in np.ndindex(value.shape):
+            kept, losses = value[index], []
+            for offset in (1e-5, -1e-5):
+                value[index] = kept + offset
+                losses.append(network.gradients(joint, apart)[0])
+            value[index] = kept
+            assert (losses[0] - losses[1]) / 2e-5 == pytest.approx(gradient[index], abs=1e-6)
+
+
+def test_dependence_of_two_normal_numbers():
+    """Their total correlation is -log(1 - r^2) / 2: 0.83 for r = 0.9, and none for r = 0."""
+    chance = np.random.default_rng(0)
+    for r, least, most in ((0.9, 0.65, 0.95), (0.0, -0.05, 0.05)):
+        x = chance.standard_normal((4000, 2))
+        y = np.stack([x[:, 0], r * x[:, 0] + np.sqrt(1 - r * r) * x[:, 1]], axis=1)
+        found = judges.neural_dependency(100 + 50 * y, steps=150, batch=300, lr=3e-3, hidden=(64, 32))
+        assert least < found.value < most, (r, found)
+
+
+def test_what_dependence_refuses():
+    for y, text in ((np.zeros((5, 3)), "n of 20"), (np.zeros((50, 1)), "d of 2"), (np.full((50, 2), np.inf), "finite")):
+        with pytest.raises(ValueError, match=text):
+            judges.neural_dependency(y)
+
+
+# ---- Similarity
+
+
+def test_ms_ssim_is_torchmetrics():
+    found = json.loads(recorded.RECORDED.read_text())["cases"]
+    assert len(found) == len(recorded.CASES)
+    for (shape, noise), scales, case in zip(recorded.CASES, recorded.SCALES, found, strict=True):
+        assert tuple(case["shape"]) == shape and judges.scales_of(*shape[1:]) == scales
+        x, y = recorded.pair(shape, noise)
+        assert np.allclose(judges.ms_ssim(x, y), case["ms_ssim"], rtol=0, atol=1e-4), shape
+        assert np.allclose(judges.ssim(x, y), case["ssim"], rtol=0, atol=1e-4), shape
+        assert np.allclose(judges.ms_ssim(2 * x - 1, 2 * y - 1, 2), judges.ms_ssim(255 * x - 127.5, 255 * y - 127.5, 255))
+
+
+def test_ms_ssim_of_the_same_and_of_opposites():
+    x, _ = recorded.pair((1, 32, 32), 0.1)
+    assert np.allclose(judges.ms_ssim(x, x), 1)
+    assert np.all(judges.ms_ssim(x, 1 - x) == 0), "negative similarity counts as none"
+    with pytest.raises(ValueError, match="sides of 11"):
+        judges.ms_ssim(x[:, :, :10], x[:, :, :10])
+    with pytest.raises(ValueError, match="one shape"):
+        judges.ms_ssim(x, x[:2])

@@ -1,0 +1,60 @@
+"""Benchmarks/science: rows that are done are not done again, and the document is made from what is there."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+SCIENCE = Path(__file__).resolve().parents[2] / "Benchmarks" / "science"
+sys.path.insert(0, str(SCIENCE))
+import document  # noqa: E402
+import rows  # noqa: E402
+import runner  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """MNIST's four files with a few small images: bright above or below."""
+    folder = tmp_path_factory.mktemp("mnist")
+    chance = np.random.default_rng(0)
+    for name, count in ("train", 200), ("t10k", 30):
+        labels = (np.arange(count) // 3 % 2).astype(np.uint8)
+        images = chance.integers(0, 120, (count, 28, 28)).astype(np.uint8)
+        images[labels == 1, :14] += 100
+        header = b"\0\0\x08\x03" + np.array([count, 28, 28], ">u4").tobytes()
+        (folder / f"{name}-images-idx3-ubyte").write_bytes(header + images.tobytes())
+        (folder / f"{name}-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01" + np.array([count], ">u4").tobytes() + labels.tobytes())
+    return folder
+
+
+def test_a_run_continues_and_is_told(data, tmp_path, capsys):
+    words = ["--data", data, "--results", tmp_path, "--rows", "nce,still", "--seeds", "0", "--steps", "2", "--ndm-steps", "0"]
+    words = list(map(str, words))
+    assert runner.main(words) == 0
+    path = tmp_path / "validation" / "nce-0.json"
+    found = json.loads(path.read_text())
+    assert found["steps"] == 2 and found["budget"]["judged_on"] == "validation" and len(found["figures"]) == 4
+    assert found["options"]["measure"] == "nce" and found["architecture"]["preset"] == "basic32"
+    before = path.stat().st_mtime_ns
+    capsys.readouterr()
+    assert runner.main(words) == 0
+    assert capsys.readouterr().out == "nce 0: done before\nstill 0: done before\n" and path.stat().st_mtime_ns == before
+    text = document.text(document.read(tmp_path / "validation"), "validation")
+    assert "| DIM(L), nce | 1 |" in text and "| pixels | 1 |" in text and "the test images have not been read" in text
+    assert runner.main([*words[:-4], "--steps", "1", "--ndm-steps", "0"]) == 0
+    assert json.loads(path.read_text())["steps"] == 1, "another budget is another result"
+
+
+def test_every_row_is_a_network():
+    """Each description and its options are accepted."""
+    import deepinfomax as dim
+
+    for name, row in rows.ROWS.items():
+        made = runner.architecture(row)
+        if row.kind == "dim":
+            with dim.Model(0, made) as model, dim.Trainer(model, **row.options):
+                pass
+        assert name in rows.ROWS and row.title

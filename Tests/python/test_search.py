@@ -1,0 +1,123 @@
+"""deepinfomax.search: exact search against brute force in float64, the stored index, near-duplicates, hnswlib."""
+
+import importlib.util
+import time
+
+import numpy as np
+import pytest
+from deepinfomax.data import MissingPackage
+from deepinfomax.search import Index
+
+METRICS = ("l2", "cosine")
+
+
+def vectors(n, d=64, seed=0):
+    return np.random.default_rng(seed).normal(3, 1, (n, d)).astype(np.float32)
+
+
+def brute(y, queries, metric):
+    """All distances, (m, n), in float64."""
+    y, queries = y.astype(np.float64), queries.astype(np.float64)
+    if metric == "cosine":
+        unit = [a / np.linalg.norm(a, axis=1, keepdims=True) for a in (queries, y)]
+        return np.maximum(1 - unit[0] @ unit[1].T, 0)
+    return np.stack([np.sqrt(np.square(y - query).sum(axis=1)) for query in queries])
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("n, k", [(1, 1), (5, 10), (300, 7), (33_000, 20)])
+def test_search_is_exact(metric, n, k):
+    y, queries = vectors(n, 16), vectors(260 if n < 1000 else 20, 16, seed=1)
+    found = Index(y, metric=metric).search(queries, k)
+    distances = brute(y, queries, metric)
+    np.testing.assert_array_equal(found.numbers, np.argsort(distances, axis=1, kind="stable")[:, :k])
+    np.testing.assert_allclose(found.distances, np.sort(distances, axis=1)[:, :k], rtol=1e-9, atol=1e-12)
+    assert found.recall == 1
+
+
+def test_vectors_far_from_the_origin_lose_no_precision():
+    """Squares of 1e6 leave float32 nothing of differences of 1e-2, but for the mean's subtraction and float64."""
+    y = (np.random.default_rng(0).normal(0, 1, (2000, 8)) + 1000).astype(np.float32)
+    queries = y[:50] + np.float32(0.01)
+    np.testing.assert_array_equal(Index(y).search(queries, 5).numbers, np.argsort(brute(y, queries, "l2"), axis=1)[:, :5])
+
+
+def test_equal_distances_keep_the_order():
+    y = np.repeat(vectors(3, 4), 4, axis=0)
+    np.testing.assert_array_equal(Index(y).search(y[4:5], 4).numbers, [[4, 5, 6, 7]])
+
+
+def test_a_thousand_queries_in_a_hundred_thousand_take_seconds():
+    y = vectors(100_000)
+    index = Index(y)
+    start = time.process_time()
+    found = index.search(y[:1000], 10)
+    assert time.process_time() - start < 60  # Measured: two.
+    np.testing.assert_array_equal(found.numbers[:, 0], np.arange(1000))
+    assert (found.distances[:, 0] == 0).all()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_stored_index_is_the_same(metric, tmp_path):
+    y, names = vectors(50), [f"bild {i}ä" for i in range(50)]
+    Index(y, names, metric).save(tmp_path / "a.npz")
+    again = Index.open(tmp_path / "a.npz")
+    assert again.ids == names and again.metric == metric
+    np.testing.assert_array_equal(again.vectors, y)
+    np.testing.assert_array_equal(again.search(y, 3).numbers, Index(y, metric=metric).search(y, 3).numbers)
+
+
+@pytest.mark.parametrize("metric, threshold", [("l2", 0.02), ("cosine", 1e-5)])
+def test_near_duplicates(metric, threshold):
+    y = vectors(600)
+    y[500], y[17], y[599] = y[3], y[400] * np.float32(1.0001), y[0] + np.float32(1)
+    found = Index(y, metric=metric).duplicates(threshold)
+    np.testing.assert_array_equal(found.pairs, [[3, 500], [17, 400]])
+    assert found.distances[0] <= 1e-12 and found.distances[1] <= threshold
+    with pytest.raises(ValueError, match="more than 10 pairs"):
+        Index(y, metric=metric).duplicates(1000.0, most=10)
+    assert len(Index(y, metric=metric).duplicates(0.0 if metric == "l2" else 1e-12).pairs) >= 1
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_hnswlib_tells_its_recall(metric):
+    index = Index(vectors(3000, 16), metric=metric)
+    queries = vectors(200, 16, seed=1)
+    if importlib.util.find_spec("hnswlib") is None:
+        with pytest.raises(MissingPackage, match="hnswlib"):
+            index.search_approximately(queries)
+        return
+    found, exact = index.search_approximately(queries, 10, sample=200), index.search(queries, 10)
+    same = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found.numbers, exact.numbers, strict=True)])
+    assert found.recall == pytest.approx(same, abs=1e-6) and same >= 0.95
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ((np.zeros((0, 4), np.float32),), "one vector at least"),
+        ((np.zeros(4, np.float32),), "expected .n, d."),
+        ((np.full((2, 2), np.nan, np.float32),), "finite"),
+        ((np.zeros((2, 2), np.float32), ["a"]), "ids"),
+        ((np.zeros((2, 2), np.float32), None, "l1"), "metric"),
+    ],
+)
+def test_what_is_wrong_is_said(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Index(*arguments)
+
+
+def test_queries_and_files_that_are_wrong(tmp_path):
+    index = Index(vectors(5, 4))
+    for queries, k in (np.zeros((1, 5), np.float32), 1), (np.full((1, 4), np.inf, np.float32), 1), (vectors(1, 4), 0):
+        with pytest.raises(ValueError, match="expected"):
+            index.search(queries, k)
+    np.savez(tmp_path / "a.npz", encoded=vectors(2))
+    (tmp_path / "b.npz").write_bytes(b"no archive")
+    np.savez(tmp_path / "c.npz", vectors=np.array([{}], object), ids=["a"], metric="l2", version=1)
+    np.savez(tmp_path / "d.npz", vectors=vectors(1), ids=["a"], metric="l2", version=99)
+    Index(vectors(50)).save(tmp_path / "whole.npz")
+    (tmp_path / "e.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:5000])
+    for name in "abcde":
+        with pytest.raises(ValueError, match="index"):
+            Index.open(tmp_path / f"{name}.npz")

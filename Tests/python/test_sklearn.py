@@ -1,0 +1,221 @@
+"""deepinfomax.sklearn: scikit-learn's own checks, the layouts of images, and what a user's cell does."""
+
+import copy
+import json
+import pickle
+import subprocess
+import sys
+import warnings
+
+import deepinfomax as dim
+import numpy as np
+import pytest
+
+sklearn = pytest.importorskip("sklearn", minversion="1.6")
+
+from deepinfomax.sklearn import DeepInfoMax  # noqa: E402
+from sklearn.base import clone  # noqa: E402
+from sklearn.datasets import load_digits  # noqa: E402
+from sklearn.exceptions import NotFittedError  # noqa: E402
+from sklearn.linear_model import LogisticRegression  # noqa: E402
+from sklearn.model_selection import GridSearchCV  # noqa: E402
+from sklearn.pipeline import Pipeline, make_pipeline  # noqa: E402
+from sklearn.utils.estimator_checks import check_estimator  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """(n,8,8) of 0 to 16, labels."""
+    data = load_digits()
+    return data.images, data.target
+
+
+def small(**other):
+    return DeepInfoMax(**{"epochs": 1, "random_state": 0} | other)
+
+
+def images(shape, seed=0):
+    return np.random.default_rng(seed).random(shape, np.float32)
+
+
+def test_scikit_learns_own_checks_pass():
+    failed = [
+        f"{result['check_name']}: {result['exception']!r}"
+        for result in check_estimator(DeepInfoMax(epochs=2), on_fail=None)
+        if result["status"] not in ("passed", "skipped")
+    ]
+    assert not failed, "\n".join(failed)
+
+
+def test_importing_the_package_does_not_import_scikit_learn():
+    code = "import deepinfomax, sys; assert 'sklearn' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_one_cell_fits_two_thousand_images_without_a_warning():
+    """Stripes of ten directions and random phases and brightness, 28 x 28: no pixel says anything by itself."""
+    chance = np.random.default_rng(0)
+    labels = chance.integers(0, 10, 2000)
+    row, column = np.mgrid[:28, :28]
+    angle = (labels * np.pi / 10)[:, None, None]
+    wave = np.sin((np.cos(angle) * row + np.sin(angle) * column) * 0.8 + chance.uniform(0, 6.28, (2000, 1, 1)))
+    pictures = (127 + wave * chance.uniform(40, 120, (2000, 1, 1))).astype(np.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        probe = Pipeline([
+            ("encode", DeepInfoMax(epochs=2, random_state=0)), ("classify", LogisticRegression(max_iter=5000))
+        ])
+        probe.fit(pictures[:1800], labels[:1800])
+        again = pickle.loads(pickle.dumps(probe))
+        assert probe.score(pictures[1800:], labels[1800:]) > 0.6  # A tenth by chance.
+    np.testing.assert_array_equal(again.predict(pictures[1800:]), probe.predict(pictures[1800:]))
+    assert clone(probe).get_params()["encode__epochs"] == 2
+
+
+def test_a_grid_search_in_two_processes(digits):
+    pictures, labels = digits
+    probe = make_pipeline(small(), LogisticRegression(max_iter=2000))
+    grid = {"deepinfomax__lr": [1e-3, 1e-4], "deepinfomax__measure": ["jsd", "nce"]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        search = GridSearchCV(probe, grid, cv=2, n_jobs=2).fit(pictures[:200], list(labels[:200]))
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert search.best_score_ > 0.3
+
+
+def test_training_lowers_the_loss_and_tells_of_each_epoch(digits, capsys):
+    encoder = small(epochs=4, verbose=1).fit(digits[0][:256])
+    assert len(encoder.losses_) == 4 and encoder.losses_[-1] < encoder.losses_[0]
+    assert encoder.n_steps_ == 16
+    assert capsys.readouterr().out.count("epoch") == 4
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_all_layouts_are_the_same_images(channels):
+    first = images((12, channels, 8, 10))
+    last = np.ascontiguousarray(np.moveaxis(first, 1, 3))
+    expected = small().fit_transform(first)
+    for array, shape in (
+        (last, None), (first.reshape(12, -1), (channels, 8, 10)), (last.reshape(12, -1), (8, 10, channels)),
+        (last, (8, 10, channels)), (first, (channels, 8, 10)), (first, (8, 10, channels)), (last, (channels, 8, 10)),
+        *([(first[:, 0], None), (first[:, 0], (8, 10))] if channels == 1 else []),
+    ):  # fmt: skip
+        encoder = small(image_shape=shape)
+        np.testing.assert_array_equal(encoder.fit_transform(array), expected)
+        assert encoder.image_shape_ == (channels, 8, 10)
+        for other in first, last:  # transform takes the other order, too.
+            np.testing.assert_array_equal(encoder.transform(other), expected)
+
+
+def test_pixels_of_bytes_floats_and_other_ranges_agree():
+    pixels = np.random.default_rng(1).integers(0, 256, (10, 8, 8)).astype(np.uint8)
+    pixels[0, 0, :2] = 0, 255
+    expected = small().fit_transform(pixels)
+    np.testing.assert_allclose(small().fit_transform(pixels / 255), expected, atol=1e-5)
+    np.testing.assert_allclose(small().fit_transform(pixels.astype(np.int64)), expected, atol=1e-5)
+    np.testing.assert_allclose(small(data_range=(0, 510)).fit_transform(pixels.astype(float) * 2), expected, atol=1e-5)
+    assert small().fit(pixels).data_range_ == (0, 255)
+
+
+@pytest.mark.parametrize(
+    "shape, layers",
+    [((8, 8), 3), ((28, 28), 3), ((3, 32, 32), 3), ((64, 64), 4), ((48, 40), 4), ((1, 20), 2), ((4, 5), 2), ((3, 8, 100), 3)],
+)
+def test_the_network_fits_the_images(shape, layers):
+    encoder = small().fit(images((4, *shape)).reshape(4, -1) if shape[0] == 1 else images((4, *shape)))
+    description = encoder.model_.architecture.as_dict()
+    assert sum(layer["op"] == "conv" for layer in description["encoder"]["layers"]) == layers
+    assert encoder.model_.architecture.as_dict()["encoder"]["layers"][-1]["out"] == 64
+
+
+def test_at_32_x_32_it_is_basic32_itself():
+    assert small(epochs=0).fit(images((2, 3, 32, 32))).model_.architecture == dim.Architecture("basic32")
+
+
+def test_architectures_by_name_by_dict_and_with_another_length():
+    x = images((4, 3, 32, 32))
+    named = small(architecture="basic28", n_components=5, epochs=0).fit(x)
+    assert named.transform(x).shape == (4, 5) and named.model_.sizes.image == (3, 32, 32)
+    assert list(named.get_feature_names_out())[:2] == ["deepinfomax0", "deepinfomax1"]
+    assert small(architecture={"preset": "basic32"}, epochs=0).fit(x[:, :1]).model_.sizes.image == (1, 32, 32)
+    with pytest.raises(ValueError, match="3x32x32, the data's are 1x8x8"):
+        small(architecture=dim.Architecture("basic32")).fit(images((4, 8, 8)))
+
+
+@pytest.mark.parametrize("output, length", [("encoded", 64), ("fc", 1024), ("conv", 256), ("features", 512)])
+def test_outputs(output, length):
+    x = images((4, 8, 8))
+    encoder = small(output=output).fit(x)
+    expected = encoder.model_.encode(x, outputs=(output,))[0].reshape(4, -1)
+    np.testing.assert_array_equal(encoder.transform(x), expected)
+    assert expected.shape == (4, length) and len(encoder.get_feature_names_out()) == length
+
+
+def test_pickles_and_copies_are_the_same_encoder_and_go_on():
+    x = images((10, 8, 8))
+    encoder = small().fit(x)
+    for other in pickle.loads(pickle.dumps(encoder)), copy.deepcopy(encoder):
+        np.testing.assert_array_equal(other.transform(x), encoder.transform(x))
+        assert other.model_ is not encoder.model_
+        before = other.transform(x)
+        other.partial_fit(x)
+        assert np.abs(other.transform(x) - before).max() > 0
+    assert small().fit(x).__getstate__()["_weights"][0] == json.dumps(
+        encoder.model_.architecture.as_dict(), separators=(",", ":")
+    )
+
+
+def test_partial_fit_is_fit_epoch_by_epoch():
+    x = images((10, 8, 8))
+    by_parts = small()
+    for _ in range(3):
+        by_parts.partial_fit(x)
+    np.testing.assert_array_equal(by_parts.transform(x), small(epochs=3).fit_transform(x))
+    with pytest.raises(ValueError, match="as fit had"):
+        by_parts.partial_fit(images((10, 9, 9)))
+
+
+def test_threads_change_no_number_and_are_put_back():
+    x, before = images((70, 16, 16)), dim.num_threads()
+    one = small(n_jobs=1).fit_transform(x)
+    np.testing.assert_array_equal(small(n_jobs=-1).fit_transform(x), one)
+    assert dim.num_threads() == before
+    with pytest.raises(ValueError, match="n_jobs"):
+        small(n_jobs=0).fit(x)
+
+
+def test_a_single_image_left_over_joins_the_last_batch():
+    assert small(batch_size=4).fit(images((9, 8, 8))).n_steps_ == 2
+    assert small(batch_size=4).fit(images((10, 8, 8))).n_steps_ == 3
+
+
+@pytest.mark.parametrize(
+    "parameters, x, message",
+    [
+        ({}, images((4, 192)), "image_shape=.3, 8, 8."),
+        ({}, images((4, 3, 8, 3)), "both be the channels"),
+        ({}, images((4, 7, 8, 9)), "neither the first nor the last"),
+        ({"image_shape": (8, 8)}, images((4, 9, 9)), "image_shape"),
+        ({"image_shape": (8,)}, images((4, 64)), "image_shape"),
+        ({"image_shape": (8, 9)}, images((4, 64)), "image_shape"),
+        ({"epochs": -1}, images((4, 8, 8)), "epochs"),
+        ({"batch_size": 1}, images((4, 8, 8)), "batch_size"),
+        ({"n_components": 0}, images((4, 8, 8)), "n_components"),
+        ({"output": "y"}, images((4, 8, 8)), "output"),
+        ({"data_range": (1, 1)}, images((4, 8, 8)), "data_range"),
+        ({"measure": "mse"}, images((4, 8, 8)), "measure"),
+        ({"architecture": "basic"}, images((4, 8, 8)), "architecture"),
+        ({}, images((4, 2, 8, 8, 3)), "found shape"),
+        ({}, np.full((4, 8, 8), np.nan), "NaN"),
+    ],
+)
+def test_what_is_wrong_is_said(parameters, x, message):
+    with pytest.raises(ValueError, match=message):
+        small(**parameters).fit(x)
+
+
+def test_transform_needs_fit_and_the_same_images():
+    with pytest.raises(NotFittedError):
+        small().transform(images((2, 8, 8)))
+    with pytest.raises(ValueError, match="as fit had"):
+        small(epochs=0).fit(images((2, 8, 8))).transform(images((2, 3, 8, 8)))

@@ -1,0 +1,284 @@
+"""What `dim train` takes: its options, a file of settings, and what is used where neither names a value."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..architecture import PRESETS
+from ..data.options import RESIZES
+from ..schedule import KINDS
+from ..trainer import MEASURES, PRIORS
+from . import UsageError
+from ._common import DATA, add_examples, add_general, add_untrusted, natural, positive
+from ._images import add_reading
+
+EPOCHS = 10
+#: Epochs between two probes are such that a run has so many.
+_PROBES = 10
+
+#: What a run is made of, and what is used when neither the command line nor --config names it. None: it follows from the
+#: architecture's preset, from the data or from the rest.
+DEFAULTS: dict[str, Any] = {
+    "data": None,
+    "weights": None,
+    "architecture": None,
+    "image_size": None,
+    "channels": None,
+    "resize": None,
+    "seed": 0,
+    "batch": 64,
+    "measure": None,
+    "negatives": None,
+    "prior": None,
+    "alpha": None,
+    "beta": None,
+    "gamma": None,
+    "gradient_penalty": None,
+    "gradient_clip": None,
+    "lr": None,
+    "betas": None,
+    "weight_decay": None,
+    "schedule": "constant",
+    "warmup_epochs": 0.0,
+    "step_epochs": 10,
+    "step_factor": 0.1,
+    "early_stopping": 0,
+    "probe": None,
+    "validation_images": 1024,
+    "checkpoint_every": 1,
+    "keep_all": False,
+    "max_pixels": None,
+    "skip_damaged": False,
+}
+#: In a run's settings.json, and of no use to another run.
+_OF_A_RUN = ("images", "command", "started")
+
+_EXAMPLES = """
+  dim train --epochs 20                            the sample photographs that scikit-learn ships
+  dim train --data photos --image-size 48          your own images, made 48x48
+  dim train --data cifar-10-binary.tar.gz --schedule cosine --warmup-epochs 1 --output cifar
+  dim train --data cifar-10-binary.tar.gz --architecture notebook     as the original notebook and its code
+  dim train --data other --config cifar/settings.json --lr 1e-3       as that run, but for the data and the rate
+  dim train --resume cifar                         after Ctrl-C, bit for bit as if nothing had been
+  dim train --resume cifar --epochs 40             longer than it was started for
+
+Without options: basic32's layers at the size and channels that the data has, and an objective that learns: nce over all
+pairs of the batch, local term alone, no prior. --architecture notebook is for comparison with the notebook: its networks
+for 32x32 images in RGB, its measure, prior and rates; of its vectors an untrained encoder's are often better.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--data", metavar="PATH", help=f"{DATA} (default: scikit-learn's sample photographs)")
+    add_reading(parser)
+    add("--image-size", type=_size, metavar="N|WxH", help="make all images so large (default: as they are, or what --architecture takes)")
+    add("--channels", type=positive, metavar="N", help="1 for grey, 3 for RGB (default: as the data has it, or what --architecture takes)")
+    add("--output", metavar="FOLDER", help="the run's folder (default: dim-run, or dim-run-2 and so on)")
+    add("--resume", metavar="FOLDER", help="go on with the run of this folder, as it was started")
+    add("--config", metavar="FILE", help="settings.json of another run: what the command line does not say is as there")
+    add("--epochs", type=positive, metavar="N", help=f"passes over the data, in all (default: {EPOCHS})")
+    add("--batch", type=positive, metavar="N", help="images a step, 2 at least; what does not fill one is left out (default: 64)")
+    add("--weights", metavar="FILE", help="weights to start from (default: those of the seed)")
+    add("--architecture", metavar="NAME|FILE",
+        help=f"the networks: a preset ({', '.join(PRESETS)}) or a JSON file (docs/architecture.md) (default: basic32's layers at "
+        "the data's own size)")  # fmt: skip
+    add_untrusted(parser)
+    objective = parser.add_argument_group(
+        "objective: beta local + alpha global + gamma prior", "defaults are the preset's; those shown are of all but notebook"
+    )
+    add = objective.add_argument
+    add("--measure", choices=MEASURES, help="how scores become a loss (default: nce; notebook: gan)")
+    add("--negatives", type=_negatives, metavar="all|rotation|K",
+        help="what each image is told from: all others of the batch, the next one, or K that are drawn (default: all; notebook: "
+        "rotation)")  # fmt: skip
+    add("--prior", choices=PRIORS,
+        help="none; monolithic: minimise the prior term (the notebook's code); adversarial: work against its discriminator (the "
+        "paper) (default: none; notebook: monolithic)")  # fmt: skip
+    for name, term, default in (
+        ("alpha", "global", "0; notebook: 0.5"),
+        ("beta", "local", "1"),
+        ("gamma", "prior", "0; with --prior and for notebook: 0.1"),
+    ):
+        add(f"--{name}", type=float, metavar="X", help=f"weight of the {term} term (default: {default})")
+    add("--gradient-penalty", type=float, metavar="X", help="of the adversarial prior's discriminator (default: 0)")
+    rate = parser.add_argument_group("Adam")
+    add = rate.add_argument
+    add("--lr", type=float, metavar="X", help="learning rate, at the start (default: 3e-4; notebook: 1e-4)")
+    add("--betas", type=_pair, metavar="A,B", help="decay of Adam's means (default: 0.9,0.999)")
+    add("--weight-decay", type=float, metavar="X", help="as of torch.optim.Adam (default: 0)")
+    add("--gradient-clip", type=float, metavar="X", help="the most that the norm of all gradients may be; 0: no bound (default: 0)")
+    add("--schedule", choices=KINDS, help="how the rate changes; cosine ends at 0 (default: constant)")
+    add("--warmup-epochs", type=float, metavar="X", help="in so many epochs it rises to --lr first (default: 0)")
+    add("--step-epochs", type=positive, metavar="N", help="of schedule step: epochs between two changes (default: 10)")
+    add("--step-factor", type=float, metavar="X", help="of schedule step: what the rate is multiplied by (default: 0.1)")
+    judged = parser.add_argument_group("how it is judged on the way")
+    add = judged.add_argument
+    add("--validation-images", type=natural, metavar="N",
+        help="how many of the held-out images the validation losses and probes are of; 0 = none, and nothing is held out "
+        "(default: 1024)")  # fmt: skip
+    add("--probe", type=natural, metavar="K",
+        help="every K epochs a linear classifier and 5-NN on the vectors of labelled images, beside those of the untrained encoder; "
+        "0: never (default: ten a run where the data has labels and scikit-learn is installed)")  # fmt: skip
+    add("--early-stopping", type=natural, metavar="N",
+        help="stop after N epochs without a smaller validation loss, and keep the weights of the smallest; 0: do not "
+        "(default: 0)")  # fmt: skip
+    files = parser.add_argument_group("what is written, and how often")
+    add = files.add_argument
+    add("--checkpoint-every", type=positive, metavar="K", help="epochs between two checkpoints (default: 1)")
+    add("--keep-all", action="store_true", default=None, help="keep each epoch's checkpoint, too")
+    add("--tensorboard", action="store_true", help="also write TensorBoard's event files (needs tensorboard)")
+    add("--no-plot", action="store_true", help="do not draw the curves")
+    add("--report", action="store_true", help="write report.html at the end: the run on one page")
+    add_general(parser, "weights, order of the images, prior noise and drawn negatives", "print a JSON object a line instead of text")
+    parser.set_defaults(seed=None)
+    add_examples(parser, _EXAMPLES)
+
+
+def _size(text: str) -> tuple[int, int]:
+    """(height, width) of "48" or "64x48", the width first as in names of sizes everywhere."""
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isascii() and part.isdecimal() and 1 <= int(part) <= 1024 for part in parts):
+        raise argparse.ArgumentTypeError(f"expected N or WIDTHxHEIGHT, each from 1 to 1024, found {text!r}")
+    return int(parts[-1]), int(parts[0])
+
+
+def _negatives(text: str) -> str | int:
+    if text in ("all", "rotation"):
+        return text
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) < 2**31):
+        raise argparse.ArgumentTypeError(f"expected all, rotation or a number from 1 on, found {text!r}")
+    return int(text)
+
+
+def _pair(text: str) -> tuple[float, float]:
+    try:
+        first, second = map(float, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected two numbers with a comma between, 0.9,0.999 for instance, found {text!r}") from None
+    return first, second
+
+
+# ---- From all places
+
+
+def chosen(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Every setting and `epochs`: the command line's, then --config's, then the default. Checked."""
+    found = {**DEFAULTS, "epochs": EPOCHS}
+    names = tuple(found)
+    if arguments.config is not None:
+        found |= _read(arguments.config)
+    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    if "architecture" in given:  # Its own images; those of --config are of --config's.
+        found |= {"resize": None}
+    found |= given
+    check(found)
+    return found
+
+
+def check(values: dict[str, Any]) -> None:
+    """What can be known to be wrong before any file is opened."""
+    if values["batch"] < 2:
+        raise UsageError("--batch: expected 2 at least: an image's negatives are the other images of its batch")
+    for name in ("alpha", "beta", "gamma", "lr", "step_factor", "warmup_epochs", "gradient_penalty", "gradient_clip", "weight_decay"):
+        value = values[name]
+        if value is not None and not (math.isfinite(value) and value >= 0):
+            raise UsageError(f"--{name.replace('_', '-')}: expected a number that is not negative, found {value}")
+    if values["betas"] is not None and not all(0 <= beta < 1 for beta in values["betas"]):
+        raise UsageError(f"--betas: expected two numbers from 0 to below 1, found {','.join(map(str, values['betas']))}")
+    negatives = values["negatives"]
+    if isinstance(negatives, int) and negatives >= values["batch"]:
+        raise UsageError(f"--negatives {negatives}: a batch of {values['batch']} images has {values['batch'] - 1} others")
+    if values["early_stopping"] and not values["validation_images"]:
+        raise UsageError("--early-stopping: looks at the validation loss, and --validation-images 0 leaves none")
+    if values["probe"] and not values["validation_images"]:
+        raise UsageError("--probe: is judged on held-out images, and --validation-images 0 leaves none")
+    if values["probe"] and importlib.util.find_spec("sklearn") is None:
+        raise UsageError('--probe: needs scikit-learn, which is not installed: pip install "deepinfomax[data]"')
+
+
+def probe_every(probe: int | None, epochs: int) -> int:
+    """Epochs between two probes; None for the default."""
+    if probe is not None:
+        return probe
+    return 0 if importlib.util.find_spec("sklearn") is None else max(1, epochs // _PROBES)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    expected: str
+    fits: Callable[[Any], bool]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_natural(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**64
+
+
+def _is_positive(value: Any) -> bool:
+    return _is_natural(value) and value >= 1
+
+
+_TEXT = _Kind("a text", lambda value: isinstance(value, str))
+_NUMBER = _Kind("a number", _is_number)
+_NATURAL = _Kind("a whole number from 0 on", _is_natural)
+_POSITIVE = _Kind("a whole number from 1 on", _is_positive)
+_FLAG = _Kind("true or false", lambda value: isinstance(value, bool))
+_KINDS = {
+    "data": _TEXT,
+    "weights": _TEXT,
+    "architecture": _Kind("a preset's name, a file or a description", lambda value: isinstance(value, (str, dict))),
+    "image_size": _Kind("[height, width]", lambda value: isinstance(value, list) and len(value) == 2 and all(map(_is_positive, value))),
+    "channels": _POSITIVE,
+    "resize": _Kind(f"one of {', '.join(RESIZES)}", lambda value: value in RESIZES),
+    "seed": _NATURAL,
+    "epochs": _POSITIVE,
+    "batch": _POSITIVE,
+    "measure": _Kind(f"one of {', '.join(MEASURES)}", lambda value: value in MEASURES),
+    "negatives": _Kind("all, rotation or a number from 1 on", lambda value: value in ("all", "rotation") or _is_positive(value)),
+    "prior": _Kind(f"one of {', '.join(PRIORS)}", lambda value: value in PRIORS),
+    "betas": _Kind("[number, number]", lambda value: isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))),
+    "schedule": _Kind(f"one of {', '.join(KINDS)}", lambda value: value in KINDS),
+    "step_epochs": _POSITIVE,
+    "checkpoint_every": _POSITIVE,
+    "max_pixels": _POSITIVE,
+    **dict.fromkeys(("early_stopping", "probe", "validation_images"), _NATURAL),
+    **dict.fromkeys(("keep_all", "skip_damaged"), _FLAG),
+    **dict.fromkeys(
+        ("alpha", "beta", "gamma", "gradient_penalty", "gradient_clip", "lr", "weight_decay", "warmup_epochs", "step_factor"),
+        _NUMBER,
+    ),
+}
+
+
+def _read(path: str) -> dict[str, Any]:
+    """The settings of a file; null is as if it were not there."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.loads(file.read(1 << 20))
+    except OSError as error:
+        raise UsageError(f"--config: {path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"--config: {path}: expected JSON as a run's settings.json has it: {error}") from error
+    if not isinstance(found, dict):
+        raise UsageError(f"--config: {path}: expected an object of settings, found {type(found).__name__}")
+    faults = []
+    for name, value in found.items():
+        if name in _OF_A_RUN or value is None:
+            continue
+        if name not in _KINDS:
+            faults.append(f"{name}: there is no such setting")
+        elif not _KINDS[name].fits(value):
+            faults.append(f"{name}: expected {_KINDS[name].expected}, found {json.dumps(value)[:80]}")
+    if faults:
+        raise UsageError("\n  ".join([f"--config: {path}:", *faults]))
+    return {name: value for name, value in found.items() if name in _KINDS and value is not None}

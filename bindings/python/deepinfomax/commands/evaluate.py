@@ -1,0 +1,324 @@
+"""`dim evaluate`: the paper's evaluation of any weights on any labelled data."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import charts, judges
+from .._files import write_whole
+from .._text import counted, cut, shown, table
+from ..data import DataError, Dataset, open_dataset
+from ..judges import Comparison, Figure, Settings, drawing
+from ..judges import comparison as _comparison
+from ..judges.fitted import SEEDED
+from ..model import Model
+from . import UsageError, _output
+from ._common import (
+    DATA, add_examples, add_general, add_untrusted, apply_general, check_ending, check_seed, check_writable, need, positive,
+)  # fmt: skip
+from ._images import add_reading, reading, tell
+from ._places import Places
+from ._progress import Progress
+
+JUDGES = {"logistic": "logistic regression", "knn": "{k}-NN", "knn-cosine": "{k}-NN cosine", "svm": "linear SVM", "mlp": "MLP 200"}
+ROWS = {
+    "weights": "these weights",
+    "calibrated": "untrained, calibrated",
+    "untrained": "untrained, 0 and 1",
+    "pixels": "pixels",
+    "pca": "PCA",
+    "projection": "random projection",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--weights", nargs="+", metavar="FILE", default=[],
+        help="what to judge; several files of one architecture, trained from different seeds, give mean and deviation "
+        "(default: none, the rest alone)")  # fmt: skip
+    add("--architecture", metavar="NAME|FILE",
+        help="without --weights: whose untrained vectors; a preset or a JSON file (default: notebook)")  # fmt: skip
+    add_untrusted(parser)
+    add("--data", metavar="PATH", help=f"labelled images: {DATA} (default: scikit-learn's digits)")
+    add("--validation", action="store_true",
+        help="ask about every tenth training image instead of the data's test images: for choosing settings")  # fmt: skip
+    add("--train-limit", type=positive, metavar="N", help="fit the judges on N images, drawn by chance, alone")
+    add("--limit", type=positive, metavar="N", help="ask about the first N images alone")
+    add_reading(parser)
+    add("--columns", default="Y,fc", metavar="LIST", help="of Y, fc (last hidden layer), conv (last map) (default: Y,fc)")
+    add("--judges", default="logistic,knn", metavar="LIST",
+        help=f"of {', '.join(JUDGES)} (default: logistic,knn)")  # fmt: skip
+    add("--rows", default=",".join(ROWS), metavar="LIST", help=f"what to compare (default: {','.join(ROWS)})")
+    add("--seeds", metavar="LIST",
+        help="of untrained networks, projections, SVM and MLP: 0,1,2 for instance gives mean and deviation (default: --seed)")  # fmt: skip
+    add("--neighbours", type=positive, default=5, metavar="K", help="that vote (default: 5)")
+    add("--mlp-steps", type=positive, default=10_000, metavar="N", help="of the MLP's training, 128 images each (default: 10000)")
+    add("--picture", metavar="FILE", help="bars and a confusion matrix: .png, .svg or .pdf (needs matplotlib)")
+    add_general(parser, "the one seed, where --seeds names none")
+    add_examples(
+        parser,
+        """
+  dim evaluate --weights weights.h5                            the digits: Y and fc, logistic regression and 5-NN
+  dim evaluate --weights run/weights.h5 --data /usr/share/datasets/fashion-mnist --seeds 0,1,2 --picture bars.png
+  dim evaluate --weights a.h5 b.h5 c.h5 --data photos --columns Y,fc,conv --judges logistic,knn,knn-cosine,svm,mlp
+  dim evaluate --weights weights.h5 --data photos --validation --rows weights --judges knn --json
+""",
+    )
+
+
+def places(arguments: argparse.Namespace) -> Places:
+    found = Places.of(arguments)
+    if arguments.architecture is not None and arguments.architecture.endswith(".json"):
+        found.reads.append(("--architecture", arguments.architecture))
+    return found
+
+
+def run(arguments: argparse.Namespace) -> int:
+    apply_general(arguments)
+    need("scikit-learn", "dim evaluate needs")
+    columns, chosen, rows = (
+        _listed(arguments, name, known)
+        for name, known in (("columns", judges.COLUMNS), ("judges", tuple(JUDGES)), ("rows", tuple(ROWS)))
+    )
+    seeds = _seeds(arguments)
+    if arguments.picture:
+        check_ending("--picture", arguments.picture, charts.FORMATS)
+        need("matplotlib", "--picture needs", extra="plot")
+        check_writable(arguments.picture)
+    models = _models(arguments)
+    if not arguments.weights:
+        rows = [row for row in rows if row != "weights"]
+        if not rows:
+            raise UsageError("--rows: nothing is left to compare; weights needs --weights")
+    train, test, held_out = _data(arguments, models[0])
+    settings = Settings(neighbours=arguments.neighbours, mlp_steps=arguments.mlp_steps)
+    passes = _passes(rows, len(models), len(seeds), len(train), len(test))
+    with Progress(passes, shown=_output.speaks(arguments)) as bar:
+        found = judges.evaluate(models, train, test, columns=columns, judges=chosen, rows=rows, seeds=seeds,
+                                settings=settings, progress=_Told(bar))  # fmt: skip
+    report = _report(arguments, found, train, test, held_out, seeds, settings)
+    if arguments.picture and found.figures:
+        write_whole(arguments.picture, _picture(arguments, found, train, test))
+    _output.result(arguments, report, _text(arguments, found, report))
+    return 0
+
+
+# ---- Arguments
+
+
+def _listed(arguments: argparse.Namespace, name: str, known: Sequence[str]) -> list[str]:
+    given: list[str] = getattr(arguments, name).split(",")
+    for value in given:
+        if value not in known:
+            raise UsageError(f"--{name}: expected some of {','.join(known)}, found {value!r}")
+    if len(set(given)) != len(given):
+        raise UsageError(f"--{name}: expected each once, found {','.join(given)}")
+    return given
+
+
+def _seeds(arguments: argparse.Namespace) -> list[int]:
+    try:
+        seeds = [arguments.seed] if arguments.seeds is None else [int(seed) for seed in arguments.seeds.split(",")]
+    except ValueError:
+        raise UsageError(f"--seeds: expected numbers between commas, found {arguments.seeds}") from None
+    for seed in seeds:
+        check_seed(seed)
+    if len(set(seeds)) != len(seeds):
+        raise UsageError(f"--seeds: expected different ones, found {arguments.seeds}")
+    return seeds
+
+
+def _models(arguments: argparse.Namespace) -> list[Model]:
+    if not arguments.weights:
+        return [Model(0, arguments.architecture or "notebook")]
+    if arguments.architecture is not None:
+        raise UsageError("--architecture: the files of --weights say theirs; it is for untrained networks alone")
+    models: list[Model] = []
+    for path in arguments.weights:
+        model = Model.open(path, untrusted=arguments.untrusted)
+        if "encoder" not in model.networks:
+            raise UsageError(f"{path}: holds {', '.join(model.networks)}; an encoder is needed")
+        if models and model.architecture != models[0].architecture:
+            raise UsageError(f"{path}: of another architecture than {arguments.weights[0]}; evaluate them one by one")
+        models.append(model)
+    return models
+
+
+def _data(arguments: argparse.Namespace, model: Model) -> tuple[Dataset, Dataset, bool]:
+    """Training and test images, and whether the latter are held out of one set."""
+    how = reading(arguments, model)
+    options: dict[str, Any] = {
+        "image": model.sizes.image,
+        "resize": arguments.resize or model.architecture.as_dict()["image"]["resize"],
+        "max_pixels": how.max_pixels,
+        "skip_damaged": how.skip_damaged,
+    }
+    source = arguments.data
+    test = None if arguments.validation else _test_set(source, options)
+    if test is not None:
+        train = open_dataset(source, labelled=True, part="train", **options)
+    else:
+        part = "train" if arguments.validation and _test_set(source, options) is not None else None
+        train = open_dataset(source, labelled=True, split="train", part=part, **options)
+        test = open_dataset(source, labelled=True, split="validation", part=part, **options)
+    for data in (train, test):
+        tell(arguments, data)
+    held_out = test.name == train.name and type(test).__name__ == "Subset"
+    if arguments.train_limit is not None and arguments.train_limit < len(train):
+        order = np.random.default_rng(arguments.seed).permutation(len(train))
+        train = train.subset(np.sort(order[: arguments.train_limit]))
+    if arguments.limit is not None and arguments.limit < len(test):
+        test = test.subset(np.arange(arguments.limit))
+    assert train.labels is not None
+    if len(train) < 2 or len(test) < 2:
+        raise UsageError(f"{train.name}: {len(train)} images to fit the judges and {len(test)} to ask about; two at least are needed")
+    if len(np.unique(train.labels)) < 2:
+        raise UsageError(f"{train.name}: one class, {train.class_name(0)}; two at least are needed to tell apart")
+    return train, test, held_out
+
+
+def _test_set(source: str | None, options: dict[str, Any]) -> Dataset | None:
+    """The data's own, or None where it has none."""
+    try:
+        return open_dataset(source, labelled=True, part="test", **options)
+    except DataError as error:
+        if "no images of the part 'test'" in str(error):
+            return None
+        raise
+
+
+# ---- Progress
+
+
+def _passes(rows: Sequence[str], models: int, seeds: int, train: int, test: int) -> int:
+    """Images that are encoded, all together."""
+    passes = models * (train + test) if "weights" in rows else 0
+    passes += seeds * (2 * train + test) if "calibrated" in rows else 0
+    return passes + (seeds * (train + test) if "untrained" in rows else 0)
+
+
+class _Told(_comparison.Progress):
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._note = ""
+
+    def images(self, count: int) -> None:
+        self._bar.advance(count, self._note)
+
+    def judged(self, figure: Figure) -> None:
+        self._note = f"{figure.row} {figure.column} {figure.judge}: {100 * figure.accuracies[-1]:.1f}%"
+        self._bar.advance(0, self._note)
+
+
+# ---- Results
+
+
+def _report(
+    arguments: argparse.Namespace,
+    found: Comparison,
+    train: Dataset,
+    test: Dataset,
+    held_out: bool,
+    seeds: Sequence[int],
+    settings: Settings,
+) -> dict[str, Any]:
+    return {
+        "data": train.name,
+        "training_images": len(train),
+        "test_images": len(test),
+        "held_out": held_out,
+        "classes": _classes(train, test),
+        "weights": [str(path) for path in arguments.weights],
+        "seeds": list(seeds),
+        "settings": vars(settings),
+        "figures": [
+            {
+                "row": one.row,
+                "column": one.column or None,
+                "numbers": one.numbers,
+                "judge": one.judge,
+                "images": one.images,
+                "accuracy": one.mean,
+                "deviation": one.deviation,
+                "accuracies": one.accuracies,
+                "seconds": round(one.seconds, 2),
+                "confusion": one.confusion.tolist(),
+            }
+            for one in found.figures
+        ],
+        "left_out": [vars(one) | {"column": one.column or None} for one in found.left_out],
+        "gains": _gains(found),
+        "picture": arguments.picture,
+    }
+
+
+def _gains(found: Comparison) -> list[dict[str, Any]]:
+    """How far the weights are above the better untrained network."""
+    gains = []
+    for one in found.figures:
+        baseline = found.baseline(one.column, one.judge)
+        if one.row == "weights" and baseline is not None:
+            gains.append({"column": one.column, "judge": one.judge, "over": baseline.row, "gain": one.mean - baseline.mean})
+    return gains
+
+
+def _classes(train: Dataset, test: Dataset) -> list[str]:
+    """Names of all classes that occur, in the order of the confusion matrices."""
+    assert train.labels is not None and test.labels is not None
+    names: dict[int, str] = {}
+    for data, labels in ((test, test.labels), (train, train.labels)):
+        values, first = np.unique(labels, return_index=True)
+        names |= {int(value): data.class_name(int(at)) for value, at in zip(values, first, strict=True)}
+    return [names[label] for label in sorted(names)]
+
+
+def _judge_names(arguments: argparse.Namespace) -> dict[str, str]:
+    return {name: text.format(k=arguments.neighbours) for name, text in JUDGES.items()}
+
+
+def _row_names(arguments: argparse.Namespace) -> dict[str, str]:
+    paths = arguments.weights
+    named = paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more" if paths else ""
+    return ROWS | ({"weights": named} if named else {})
+
+
+def _text(arguments: argparse.Namespace, found: Comparison, report: dict[str, Any]) -> str:
+    names, rows = _judge_names(arguments), _row_names(arguments)
+    chosen = list(dict.fromkeys(one.judge for one in found.figures))
+    cells = [["", "", "numbers", *(names[judge] for judge in chosen)]]
+    for row, column in dict.fromkeys((one.row, one.column) for one in found.figures):
+        figures = [found.figure(row, column, judge) for judge in chosen]
+        cells.append([shown(rows[row]), column, f"{figures[0].numbers:,}", *map(_accuracy, figures)])
+    kind = "held out of them" if report["held_out"] else "of the test set"
+    lines = [f"{counted(report['training_images'], 'training image')} of {shown(report['data'])}, {report['test_images']:,} {kind}; "
+             f"accuracy in %", *table(cells, left=2)]  # fmt: skip
+    fewer = {one.images for one in found.figures} - {report["training_images"]}
+    if fewer:
+        lines.append(f"of more than {_comparison.LONG:,} numbers: judges fitted on {max(fewer):,} images")
+    for one in found.left_out:
+        lines.append(f"left out: {' '.join(filter(None, (shown(rows[one.row]), one.column)))}: {one.reason}")
+    for gain in report["gains"]:
+        over = ROWS[gain["over"]]
+        points = f"{100 * gain['gain']:+.1f} points"
+        lines.append(f"{gain['column']}, {names[gain['judge']]}: {points} over the better untrained network ({over})")
+    if len(report["seeds"]) == 1 and any(judge in SEEDED for judge in chosen):
+        lines.append("one seed: --seeds 0,1,2 gives deviations")
+    if arguments.picture:
+        lines.append(f"picture: {shown(arguments.picture)}")
+    return "\n".join(lines)
+
+
+def _accuracy(figure: Figure) -> str:
+    deviation = "" if figure.deviation is None else f" ± {100 * figure.deviation:.1f}"
+    return f"{100 * figure.mean:.1f}{deviation}"
+
+
+def _picture(arguments: argparse.Namespace, found: Comparison, train: Dataset, test: Dataset) -> bytes:
+    rows = _row_names(arguments)
+    rows["weights"] = cut(rows["weights"], 24)
+    file_format = arguments.picture.lower().rpartition(".")[2]
+    return drawing.picture(found, rows, _judge_names(arguments), _classes(train, test), file_format)

@@ -1,0 +1,46 @@
+"""`dim index`: the vectors of a data set, stored with their images' names, for `dim search`."""
+
+from __future__ import annotations
+
+import argparse
+
+from .._text import counted, shown
+from ..search import METRICS, Index
+from . import _output, _vectors
+from ._common import (
+    add_data, add_examples, add_general, add_weights, apply_general, check_ending, check_writable, open_data,
+)  # fmt: skip
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_data(parser, "scikit-learn's sample photographs")
+    add_weights(parser)
+    _vectors.add_vectors(parser)
+    parser.add_argument("--metric", choices=METRICS, default="l2", help="distance that searches go by (default: l2)")
+    parser.add_argument("--output", default="index.npz", metavar="FILE", help="the index, an .npz (default: index.npz)")
+    add_general(parser, "untrained weights, where --weights names none")
+    add_examples(
+        parser,
+        """
+  dim index --data photos --weights weights.h5 --output photos.npz
+  dim index --data photos --vectors vectors.npz --metric cosine       encodes nothing again
+""",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    apply_general(arguments)
+    check_ending("--output", arguments.output, ["npz"])
+    check_writable(arguments.output)
+    model = _vectors.model_of(arguments)
+    data = open_data(arguments, model)
+    y, weights, _ = _vectors.of(arguments, data, model)
+    Index(y, data.ids, arguments.metric).save(arguments.output)
+    report = {
+        "data": data.name, "images": len(data), "weights": weights, "metric": arguments.metric, "index": arguments.output,
+    }  # fmt: skip
+    _output.result(
+        arguments, report,
+        f"{counted(len(data), 'image')} of {shown(data.name)}, weights {shown(weights)}: {shown(arguments.output)}",
+    )  # fmt: skip
+    return 0

@@ -1,0 +1,160 @@
+"""`dim search`: the images of a stored index that are nearest to others, and those that are nearly the same."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import html
+from typing import Any
+
+import numpy as np
+
+from .. import pictures
+from .._files import write_whole
+from .._text import counted, shown, table, valid
+from ..data import Dataset
+from ..evaluation import Floats
+from ..model import Model
+from ..search import Found, Index
+from . import UsageError, _output
+from ._common import (
+    add_data, add_examples, add_general, add_weights, apply_general, check_ending, check_writable, open_data, open_model,
+    positive,
+)  # fmt: skip
+from ._images import reading
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help="image files, or numbers of images in the index")
+    parser.add_argument("--index", default="index.npz", metavar="FILE", help="as `dim index` wrote it (default: index.npz)")
+    parser.add_argument("--count", type=positive, default=10, metavar="N", help="how many nearest (default: 10)")
+    parser.add_argument("--approximate", action="store_true", help="by hnswlib; says how many of the nearest it finds")
+    parser.add_argument("--duplicates", type=float, metavar="D", help="instead: all pairs of the index at most D apart")
+    add_data(parser, "none: --picture and --html need the images that were indexed")
+    add_weights(parser)
+    parser.add_argument("--picture", metavar="FILE", help="a contact sheet, a PNG: a row an image, itself first")
+    parser.add_argument("--html", metavar="FILE", help="the same as a page with names and distances")
+    add_general(parser, "untrained weights, where --weights names none")
+    add_examples(
+        parser,
+        """
+  dim search cat.png dog.png --index photos.npz --weights weights.h5
+  dim search 17 --index photos.npz --data photos --html sheet.html --picture sheet.png
+  dim search --duplicates 0.05 --index photos.npz
+""",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    apply_general(arguments)
+    sheets = arguments.picture is not None or arguments.html is not None
+    for option, path, endings in ("--picture", arguments.picture, ["png"]), ("--html", arguments.html, ["html", "htm"]):
+        if path is not None:
+            check_ending(option, path, endings)
+            check_writable(path)
+    index = Index.open(arguments.index)
+    if arguments.duplicates is not None:
+        if arguments.images or sheets:
+            raise UsageError("--duplicates lists pairs of the index; it takes no images, --picture or --html")
+        return _duplicates(arguments, index)
+    if not arguments.images:
+        raise UsageError("IMAGE: expected image files or numbers of images in the index, found none")
+    model = open_model(arguments).eval() if sheets or not all(name.isdecimal() for name in arguments.images) else None
+    data = _data(arguments, index, model) if sheets else None
+    vectors, drawn = _queries(arguments, index, data, model)
+    search = index.search_approximately if arguments.approximate else index.search
+    found = search(vectors, arguments.count)
+    if data is not None:
+        _draw(arguments, index, found, np.concatenate(drawn), data)
+    report = {
+        "index": arguments.index, "images": len(index), "metric": index.metric, "recall": found.recall,
+        "subjects": [
+            {"image": name, "nearest": [
+                {"image": index.ids[number], "number": int(number), "distance": float(distance)}
+                for number, distance in zip(numbers, distances, strict=True)
+            ]}
+            for name, numbers, distances in zip(arguments.images, found.numbers, found.distances, strict=True)
+        ],
+    }  # fmt: skip
+    _output.result(arguments, report, _text(report))
+    return 0
+
+
+def _duplicates(arguments: argparse.Namespace, index: Index) -> int:
+    found = index.duplicates(arguments.duplicates)
+    pairs: list[dict[str, Any]] = [
+        {"images": [index.ids[a], index.ids[b]], "numbers": [int(a), int(b)], "distance": float(distance)}
+        for (a, b), distance in zip(found.pairs, found.distances, strict=True)
+    ]
+    rows = [[*map(shown, pair["images"]), f"{pair['distance']:.3g}"] for pair in pairs]
+    text = "\n".join([f"{counted(len(pairs), 'pair')} at most {arguments.duplicates:g} apart", *(table(rows, left=2) if rows else [])])
+    _output.result(arguments, {"index": arguments.index, "pairs": pairs}, text)
+    return 0
+
+
+def _data(arguments: argparse.Namespace, index: Index, model: Model | None) -> Dataset:
+    if arguments.data is None:
+        raise UsageError("--picture and --html need --data, the images that were indexed")
+    data = open_data(arguments, model)
+    if list(data.ids) != index.ids:
+        raise UsageError(f"--data: {data.name} has other images than {arguments.index}; name those that were indexed")
+    return data
+
+
+def _queries(
+    arguments: argparse.Namespace, index: Index, data: Dataset | None, model: Model | None
+) -> tuple[Floats, list[Floats]]:
+    """Vectors (m, d) and, where sheets are drawn, images."""
+    files = [name for name in arguments.images if not name.isdecimal()]
+    vectors, drawn = [], []
+    for name in arguments.images:
+        if model is not None and name in files:
+            image = reading(arguments, model).open(name).read(slice(0, 1))
+            vectors.append(model.encode(image, features=False))
+            drawn.append(image)
+            continue
+        number = int(name)
+        if number >= len(index):
+            raise UsageError(f"image {number}: {arguments.index} has images 0 to {len(index) - 1}")
+        vectors.append(index.vectors[number : number + 1])
+        if data is not None:
+            drawn.append(data.read([number]))
+    return np.concatenate(vectors), drawn
+
+
+def _draw(arguments: argparse.Namespace, index: Index, found: Found, drawn: Floats, data: Dataset) -> None:
+    rows = [np.concatenate((image[np.newaxis], data.read(near))) for image, near in zip(drawn, found.numbers, strict=True)]
+    if arguments.picture is not None:
+        write_whole(arguments.picture, pictures.png(pictures.panel(rows, 2, 4)))
+    if arguments.html is not None:
+        write_whole(arguments.html, _page(arguments.images, index, found, rows).encode())
+
+
+def _page(names: list[str], index: Index, found: Found, rows: list[Any]) -> str:
+    """One file with all that it shows; names are text, whatever they hold."""
+    lines = []
+    for name, images, numbers, distances in zip(names, rows, found.numbers, found.distances, strict=True):
+        captions = [name, *(f"{index.ids[n]}\n{d:.3g}" for n, d in zip(numbers, distances, strict=True))]
+        cells = [
+            f'<figure><img alt="" src="data:image/png;base64,{base64.b64encode(pictures.png(image)).decode()}">'
+            f"<figcaption>{html.escape(valid(caption))}</figcaption></figure>"
+            for image, caption in zip(pictures.to_pixels(images), captions, strict=True)
+        ]
+        lines.append("<section>" + "\n".join(cells) + "</section>")
+    style = (
+        "section{display:flex;flex-wrap:wrap;border-bottom:1px solid #ccc}figure{margin:8px;width:100px}"
+        "img{width:96px;image-rendering:pixelated}figcaption{font:12px sans-serif;white-space:pre-wrap;overflow-wrap:anywhere}"
+        "figure:first-child{font-weight:bold;margin-right:32px}"
+    )
+    head = f'<!doctype html><meta charset="utf-8"><title>Nearest images</title><style>{style}</style>'
+    return head + "\n" + "\n".join(lines) + "\n"
+
+
+def _text(report: dict[str, Any]) -> str:
+    lines = [f"{counted(report['images'], 'image')} in {shown(report['index'])}, {report['metric']} distance"]
+    if report["recall"] < 1:
+        lines.append(f"approximate: {report['recall']:.1%} of the nearest were found")
+    for subject in report["subjects"]:
+        rows = [[shown(one["image"]), str(one["number"]), f"{one['distance']:.3g}"] for one in subject["nearest"]]
+        lines += ["", shown(subject["image"]), *(f"  {line}" for line in table(rows, left=1))]
+    return "\n".join(lines)

@@ -1,0 +1,32 @@
+"""The paper's evaluation: how much of the classes, and of the images, vectors hold (docs/evaluate.md).
+
+    from deepinfomax import judges
+
+    found = judges.evaluate([model], train, test, columns=("Y", "fc"), judges=("logistic", "knn"), seeds=(0, 1, 2))
+    found.figure("weights", "Y", "logistic").mean
+
+    judges.neural_dependency(y)          # NDM: how far the numbers of a vector are from independent
+    judges.ms_ssim(images, others)       # multi-scale structural similarity
+"""
+
+from .comparison import COLUMNS, ROWS, Comparison, Figure, LeftOut, evaluate
+from .dependence import Dependency, neural_dependency
+from .fitted import JUDGES, Settings, judge
+from .similarity import ms_ssim, scales_of, ssim
+
+__all__ = [
+    "COLUMNS",
+    "JUDGES",
+    "ROWS",
+    "Comparison",
+    "Dependency",
+    "Figure",
+    "LeftOut",
+    "Settings",
+    "evaluate",
+    "judge",
+    "ms_ssim",
+    "neural_dependency",
+    "scales_of",
+    "ssim",
+]

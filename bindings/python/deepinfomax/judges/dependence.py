@@ -1,0 +1,137 @@
+"""The neural dependency measure, NDM: how far the numbers of a vector are from independent.
+
+A network learns to tell vectors from such whose numbers are each shuffled over the batch, which have the same marginals and
+are independent. It is trained on the KL form of the f-divergence bound, E[t] - E'[exp(t - 1)], and its figure is the
+Donsker-Varadhan one, E[t] - log E'[exp(t)], on vectors that it was not trained on: a lower bound of the total correlation,
+in nats. 64 - 1000 - 200 - 1 with ReLU, Adam at 1e-4, a tenth of it after half and after three quarters of the steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+HIDDEN = (1000, 200)
+
+
+@dataclass(frozen=True)
+class Dependency:
+    """In nats; 0 for independent numbers."""
+
+    #: Donsker-Varadhan, on held-out vectors. A weak network can make it negative by chance.
+    value: float
+    #: The same on the training vectors, where a network that learns by heart finds more.
+    training: float
+    steps: int
+
+
+def neural_dependency(
+    y: Any,
+    seed: int = 0,
+    *,
+    steps: int = 1000,
+    batch: int = 10_000,
+    lr: float = 1e-4,
+    held_out: float = 0.2,
+    hidden: tuple[int, ...] = HIDDEN,
+    on_step: Callable[[int], object] = lambda step: None,
+) -> Dependency:
+    """Of vectors y (n, d), as they are: apply the sigmoid before, if it is the prior's view that is asked for.
+
+    Standardised, which changes no dependency and suits the network. held_out: the share that the figure is from.
+    hidden: of the network, for quick looks.
+    Raises ValueError for fewer than 20 vectors or NaN, FloatingPointError where training diverges.
+    """
+    values = np.asarray(y, np.float32)
+    if values.ndim != 2 or len(values) < 20 or values.shape[1] < 2:
+        raise ValueError(f"y: expected (n, d) with n of 20 and d of 2 at least, found {values.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError("y: expected finite numbers, found NaN or infinite ones")
+    if steps < 1 or batch < 2 or not 0 < held_out < 1:
+        raise ValueError(f"expected steps >= 1, batch >= 2, 0 < held_out < 1, found {steps}, {batch}, {held_out}")
+    generator = np.random.default_rng(seed)
+    values = values[generator.permutation(len(values))]
+    tested = max(2, round(len(values) * held_out))
+    train, test = values[tested:], values[:tested]
+    mean, deviation = train.mean(0), train.std(0)
+    scale = np.divide(1, deviation, out=np.zeros_like(deviation), where=deviation > 1e-12)
+    train, test = (train - mean) * scale, (test - mean) * scale
+
+    network = Network((values.shape[1], *hidden, 1), generator)
+    for step in range(steps):
+        rate = lr * (0.1 if step >= steps // 2 else 1) * (0.1 if step >= steps * 3 // 4 else 1)
+        chosen = generator.choice(len(train), min(batch, len(train)), replace=False)
+        network.step(train[chosen], _shuffled(train[chosen], generator), rate)
+        on_step(step)
+    return Dependency(_bound(network, test, generator), _bound(network, train, generator), steps)
+
+
+def _shuffled(y: Floats, generator: np.random.Generator) -> Floats:
+    """Each column in an order of its own."""
+    return np.asarray(generator.permuted(y, axis=0))
+
+
+def _bound(network: Network, y: Floats, generator: np.random.Generator) -> float:
+    """Donsker-Varadhan; the mean over ten shufflings of the exponentials."""
+    joint = float(np.mean(network.scores(y), dtype=np.float64))
+    apart = np.concatenate([network.scores(_shuffled(y, generator)) for _ in range(10)]).astype(np.float64)
+    top = float(apart.max())
+    return joint - top - float(np.log(np.mean(np.exp(apart - top))))
+
+
+class Network:
+    """Linear layers with ReLU between them, PyTorch's initial distribution, Adam; forward and backward by hand."""
+
+    def __init__(self, sizes: tuple[int, ...], generator: np.random.Generator) -> None:
+        self.parameters: list[Floats] = []  # Weight (out, in), bias (out), layer by layer.
+        for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+            bound = 1 / np.sqrt(inputs)
+            self.parameters.append(generator.uniform(-bound, bound, (outputs, inputs)).astype(np.float32))
+            self.parameters.append(generator.uniform(-bound, bound, outputs).astype(np.float32))
+        self._moments = [(np.zeros_like(value), np.zeros_like(value)) for value in self.parameters]
+        self._steps = 0
+
+    def scores(self, x: Floats) -> Floats:
+        """(n, d) -> (n,)"""
+        return self._forward(x)[-1][:, 0]
+
+    def _forward(self, x: Floats) -> list[Floats]:
+        """The input of every layer, then the output."""
+        found = [x]
+        for at in range(0, len(self.parameters), 2):
+            out = found[-1] @ self.parameters[at].T + self.parameters[at + 1]
+            found.append(np.maximum(out, 0) if at + 2 < len(self.parameters) else out)
+        return found
+
+    def gradients(self, joint: Floats, apart: Floats) -> tuple[float, list[Floats]]:
+        """Loss E'[exp(t - 1)] - E[t], and its gradients in the order of `parameters`."""
+        inputs = self._forward(np.concatenate([joint, apart]))
+        t = inputs[-1][:, 0]
+        with np.errstate(over="ignore"):
+            weights = np.exp(t[len(joint) :] - 1)
+        loss = float(weights.mean() - t[: len(joint)].mean())
+        if not np.isfinite(loss):
+            raise FloatingPointError("the network's scores overflow: take a smaller lr")
+        up: Floats = np.concatenate([np.full(len(joint), -1 / len(joint), np.float32), weights / len(apart)])[:, np.newaxis]
+        found: list[Floats] = []
+        for at in range(len(self.parameters) - 2, -1, -2):
+            found[:0] = [up.T @ inputs[at // 2], up.sum(0)]
+            if at:
+                up = (up @ self.parameters[at]) * (inputs[at // 2] > 0)
+        return loss, found
+
+    def step(self, joint: Floats, apart: Floats, lr: float) -> float:
+        """One of Adam, betas 0.9 and 0.999. Returns the loss."""
+        loss, gradients = self.gradients(joint, apart)
+        self._steps += 1
+        first, second = 1 - 0.9**self._steps, 1 - 0.999**self._steps
+        for value, gradient, (mean, square) in zip(self.parameters, gradients, self._moments, strict=True):
+            mean += np.float32(0.1) * (gradient - mean)
+            square += np.float32(0.001) * (gradient * gradient - square)
+            value -= np.float32(lr / first) * mean / (np.sqrt(square / np.float32(second)) + np.float32(1e-8))
+        return loss

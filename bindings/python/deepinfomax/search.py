@@ -1,0 +1,246 @@
+"""Search among encoded images: a stored index, exact search, near-duplicates, hnswlib where it is installed.
+
+    index = Index(y, ids=names)                  # y (n, d)
+    index.save("photos.index.npz")
+    found = Index.open("photos.index.npz").search(model.encode(images, features=False), 10)
+    found.numbers, found.distances               # (m, 10), nearest first
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _arrays
+from ._files import whole
+from .data import MissingPackage
+
+Floats = NDArray[np.float32]
+Metric = Literal["l2", "cosine"]
+METRICS: tuple[Metric, ...] = ("l2", "cosine")
+
+#: Queries and vectors whose distances are held at once: 32 MB of float32.
+_QUERIES, _VECTORS = 256, 32_768
+#: Candidates beyond those asked for, by float32's distances, whose order float64 decides.
+_SPARE = 16
+_VERSION = 1
+
+
+class Found(NamedTuple):
+    """Of m queries the k nearest each, nearest first; equal distances in the index's order."""
+
+    numbers: NDArray[np.int64]
+    distances: NDArray[np.float64]
+    #: The share of the exact nearest that were found: 1 for exact search, measured on a sample of queries for another.
+    recall: float
+
+
+class Duplicates(NamedTuple):
+    """Pairs of vectors (p, 2), first < second, in ascending order of distance (p)."""
+
+    pairs: NDArray[np.int64]
+    distances: NDArray[np.float64]
+
+
+class Index:
+    """Vectors (n, d) with names, to be searched by "l2" distance or by "cosine" distance, 1 - cos of the angle.
+
+    A vector of zeros has no direction: its cosine distance to all others is 1.
+    """
+
+    def __init__(self, vectors: Any, ids: Sequence[str] | None = None, metric: Metric = "l2") -> None:
+        array = _arrays.to_float32(_arrays.as_numpy(vectors, "vectors"), "vectors")
+        if array.ndim != 2 or 0 in array.shape:
+            raise ValueError(f"vectors: expected (n, d), one vector at least, found shape {array.shape}")
+        if not np.isfinite(array).all():
+            raise ValueError("vectors: expected finite numbers, found NaN or infinity")
+        if metric not in METRICS:
+            raise ValueError(f"metric: expected one of {', '.join(METRICS)}, found {metric!r}")
+        names = [str(number) for number in range(len(array))] if ids is None else [str(name) for name in ids]
+        if len(names) != len(array):
+            raise ValueError(f"ids: expected {len(array)}, one a vector, found {len(names)}")
+        self.vectors, self.ids, self.metric = array, names, metric
+        self._mean = array.mean(axis=0, dtype=np.float64) if metric == "l2" else np.zeros(array.shape[1])
+        self._prepared = self._prepare(array)
+        self._squares = np.square(self._prepared).sum(axis=1)
+        self._graph: Any = None
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def __repr__(self) -> str:
+        return f"<deepinfomax.search.Index, {len(self)} vectors of {self.vectors.shape[1]} numbers, {self.metric}>"
+
+    # ---- The file
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """An .npz of vectors, ids, metric and version; it appears whole or not at all."""
+        with whole(Path(path)) as temporary, open(temporary, "wb") as file:
+            np.savez(
+                file, vectors=self.vectors, ids=np.array(self.ids, np.str_), metric=np.array(self.metric),
+                version=np.array(_VERSION),
+            )  # fmt: skip
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Index:
+        """Raises ValueError where the file is no index of this version. Nothing in it is unpickled."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                parts = {name: file[name] for name in ("vectors", "ids", "metric", "version")}
+        except (KeyError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path}: expected an index as Index.save writes it: {error}") from error
+        if parts["version"].shape != () or parts["version"] != _VERSION:
+            raise ValueError(f"{path}: expected an index of version {_VERSION}, found {parts['version']}")
+        metric: Any = str(parts["metric"])
+        try:
+            return cls(parts["vectors"], parts["ids"].reshape(-1).tolist(), metric)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    # ---- Search
+
+    def search(self, queries: Any, k: int = 10) -> Found:
+        """The k nearest of each query (m, d), exactly; fewer where the index holds fewer. In blocks of bounded memory."""
+        given = self._queries(queries)
+        k = self._count(k)
+        wide = min(k + _SPARE, len(self))
+        numbers, distances = np.empty((len(given), k), np.int64), np.empty((len(given), k), np.float64)
+        for start in range(0, len(given), _QUERIES):
+            block = given[start : start + _QUERIES]
+            here = slice(start, start + len(block))
+            numbers[here], distances[here] = self._refined(block, self._candidates(self._prepare(block), wide), k)
+        return Found(numbers, distances, 1.0)
+
+    def search_approximately(self, queries: Any, k: int = 10, *, ef: int = 200, sample: int = 100, seed: int = 0) -> Found:
+        """By hnswlib's graph, which the first call builds; recall is measured on `sample` of the queries.
+
+        ef: how many candidates hnswlib keeps; more find more and take longer. Raises MissingPackage without hnswlib.
+        """
+        given = self._queries(queries)
+        k = self._count(k)
+        graph = self._hnsw(seed)
+        graph.set_ef(max(ef, k + _SPARE))
+        labels, _ = graph.knn_query(self._prepare(given), k=min(k + _SPARE, len(self)))
+        numbers, distances = self._refined(given, labels.astype(np.int64), k)
+        chosen = np.random.default_rng(seed).permutation(len(given))[:sample]
+        exact = self.search(given[chosen], k).distances[:, -1:]
+        # By distance: of equally near ones any will do.
+        recall = float((distances[chosen] <= exact * (1 + 1e-9) + 1e-12).mean()) if len(chosen) else 1.0
+        return Found(numbers, distances, recall)
+
+    def duplicates(self, threshold: float, *, most: int = 100_000) -> Duplicates:
+        """Pairs at a distance of at most `threshold`. Raises ValueError where there are more than `most`."""
+        if not 0 <= threshold < np.inf:
+            raise ValueError(f"threshold: expected a finite number of at least 0, found {threshold}")
+        # float32's distances choose generously, float64's decide.
+        largest = float(self._squares.max())
+        bound = (threshold**2 if self.metric == "l2" else 2 * threshold) + 1e-5 * max(largest, 1e-30)
+        pairs: list[NDArray[np.int64]] = []
+        count = 0
+        for start in range(0, len(self), _QUERIES):
+            block = self._prepared[start : start + _QUERIES]
+            for at in range(start, len(self), _VECTORS):
+                near = self._block(block, at) <= bound
+                first, second = np.nonzero(near)
+                first, second = first + start, second + at
+                ordered = np.stack((first, second), axis=1)[first < second].astype(np.int64)
+                kept = ordered[self._distances(self.vectors[ordered[:, 0]], ordered[:, 1:])[:, 0] <= threshold]
+                count += len(kept)
+                if count > most:
+                    raise ValueError(f"threshold: more than {most} pairs are within {threshold}; give a smaller one")
+                pairs.append(kept)
+        together = np.concatenate(pairs)
+        distances = self._distances(self.vectors[together[:, 0]], together[:, 1:])[:, 0]
+        order = np.argsort(distances, kind="stable")
+        return Duplicates(together[order], distances[order])
+
+    # ---- How
+
+    def _queries(self, queries: Any) -> Floats:
+        given = _arrays.to_float32(_arrays.as_numpy(queries, "queries"), "queries")
+        if given.ndim != 2 or given.shape[1] != self.vectors.shape[1]:
+            raise ValueError(f"queries: expected (m, {self.vectors.shape[1]}), found shape {given.shape}")
+        if not np.isfinite(given).all():
+            raise ValueError("queries: expected finite numbers, found NaN or infinity")
+        return given
+
+    def _count(self, k: int) -> int:
+        if k < 1:
+            raise ValueError(f"k: expected at least 1, found {k}")
+        return min(k, len(self))
+
+    def _prepare(self, vectors: Floats) -> Floats:
+        """Points whose squared L2 distances order as the metric does: unit vectors, or differences from the mean."""
+        if self.metric == "cosine":
+            return _unit(vectors).astype(np.float32)
+        return (vectors - self._mean).astype(np.float32)  # Near the origin float32's differences cancel less.
+
+    def _block(self, queries: Floats, at: int) -> Floats:
+        """Squared distances, rounded, from prepared queries to the vectors at[: _VECTORS]."""
+        points = self._prepared[at : at + _VECTORS]
+        found: Floats = queries @ points.T
+        found *= -2
+        found += self._squares[at : at + _VECTORS]
+        found += np.square(queries).sum(axis=1)[:, np.newaxis]
+        return found
+
+    def _candidates(self, queries: Floats, k: int) -> NDArray[np.int64]:
+        """The k nearest by float32's distances, in no order."""
+        best = np.empty((len(queries), 0), np.float32)
+        numbers = np.empty((len(queries), 0), np.int64)
+        for at in range(0, len(self), _VECTORS):
+            found = self._block(queries, at)
+            near = np.argpartition(found, k - 1, axis=1)[:, :k] if found.shape[1] > k else np.tile(
+                np.arange(found.shape[1]), (len(found), 1)
+            )
+            best = np.concatenate((best, np.take_along_axis(found, near, axis=1)), axis=1)
+            numbers = np.concatenate((numbers, near + at), axis=1)
+            if best.shape[1] > k:
+                near = np.argpartition(best, k - 1, axis=1)[:, :k]
+                best, numbers = np.take_along_axis(best, near, axis=1), np.take_along_axis(numbers, near, axis=1)
+        return numbers
+
+    def _refined(
+        self, queries: Floats, candidates: NDArray[np.int64], k: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        candidates = np.sort(candidates, axis=1)  # So that equal distances keep the index's order.
+        distances = self._distances(queries, candidates)
+        order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+        return np.take_along_axis(candidates, order, axis=1), np.take_along_axis(distances, order, axis=1)
+
+    def _distances(self, queries: Floats, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+        """In float64: query i to each vector of numbers[i]."""
+        found = np.empty(numbers.shape, np.float64)
+        for start in range(0, len(queries), 1024):
+            here = slice(start, start + 1024)
+            points = self.vectors[numbers[here]]
+            if self.metric == "cosine":
+                found[here] = 1 - np.einsum("mkd,md->mk", _unit(points), _unit(queries[here]))
+            else:
+                apart = points.astype(np.float64) - queries[here, np.newaxis]
+                found[here] = np.sqrt(np.square(apart).sum(axis=2))
+        return np.maximum(found, 0)
+
+    def _hnsw(self, seed: int) -> Any:
+        if self._graph is None:
+            try:
+                import hnswlib
+            except ImportError:
+                raise MissingPackage("hnswlib", "approximate search needs", extra="search") from None
+            self._graph = hnswlib.Index(space="l2", dim=self.vectors.shape[1])
+            self._graph.init_index(max_elements=len(self), ef_construction=200, M=16, random_seed=seed + 100)
+            self._graph.add_items(self._prepared, np.arange(len(self)))
+        return self._graph
+
+
+def _unit(vectors: NDArray[Any]) -> NDArray[np.float64]:
+    wide = vectors.astype(np.float64)
+    norms = np.sqrt(np.square(wide).sum(axis=-1, keepdims=True))
+    unit: NDArray[np.float64] = np.divide(wide, norms, out=np.zeros_like(wide), where=norms > 0)
+    return unit
