@@ -149,7 +149,7 @@ def main() -> None:
         parts.append(notes.read_text())
     folders = [name for name in ("test", "validation") if (options.results / name).is_dir()]
     parts += [text(read(options.results / name), name) for name in folders]
-    if not folders:
+    if not folders and not notes.exists():
         raise SystemExit(f"{options.results}: no results; run runner.py first")
     options.out.write_text("\n".join(parts))
 
