@@ -130,9 +130,9 @@ static void traps(void) { CHECK(in_child(TRAPS, TRAPS, 2) == expected); }
 
 /* Everything that a small thread might do; ends the program where the stack is too small. */
 static void *every_call(void *right) {
-    static float y[DIM_ENCODED_SIZE * N], scores[DIM_LOCAL_SIZE * N], p[DIM_CLASSES * N];
+    static float y[DIM_NOTEBOOK_ENCODED_SIZE * N], scores[DIM_NOTEBOOK_LOCAL_SIZE * N], p[DIM_NOTEBOOK_CLASSES * N];
     static const int64_t labels[N] = {1, 2, 3, 4};
-    float *features = take(sizeof(float) * DIM_FEATURES_SIZE * N);
+    float *features = take(sizeof(float) * DIM_NOTEBOOK_FEATURES_SIZE * N);
     dim_model *model = NULL, *opened = NULL, *untrusted = NULL;
     dim_trainer *trainer = NULL, *resumed = NULL;
     dim_classifier_trainer *classifier = NULL;
@@ -159,7 +159,7 @@ static void *every_call(void *right) {
     MUST(dim_trainer_save(trainer, path));
     MUST(dim_trainer_resume(path, &resumed));
     MUST(dim_model_open(path, &opened));
-    MUST(dim_model_open_untrusted(path, &untrusted));
+    MUST(open_untrusted(path, &untrusted));
     MUST(dim_model_load(model, path));
     CHECK_STATUS(DIM_IO, dim_model_load(model, "/no/such/file.h5"));
     dim_build_info();
