@@ -1,6 +1,7 @@
 /* What a thread of the host brings along: rounding, flushed subnormal numbers, exceptions that trap, a small stack. Results do
  * not depend on it, and it is as it was after each call. */
 #include "harness.h"
+#include "untrusted.h"
 
 #include <fenv.h>
 #include <pthread.h>

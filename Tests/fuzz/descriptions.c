@@ -108,7 +108,7 @@ static size_t damage(generator *g, unsigned char *text, size_t length) {
                                          "\"\\ud800\"", ",", "{", "}", "[", "]"};
     const char *token = ONE_OF(g, tokens);
     unsigned char piece[64];
-    size_t at = below(g, length), from, size;
+    size_t at = below(g, length), from, size, old;
     switch (below(g, 8)) {
     case 0:
         text[at] = (unsigned char)next_word(g);
@@ -125,7 +125,8 @@ static size_t damage(generator *g, unsigned char *text, size_t length) {
         size = find_value(g, text, length, &from);
         size = size < sizeof piece ? size : sizeof piece;
         memcpy(piece, text + from, size);
-        return size == 0 ? length : replace(text, length, at, find_value(g, text, length, &at), piece, size);
+        old = find_value(g, text, length, &at);
+        return size == 0 ? length : replace(text, length, at, old, piece, size);
     }
 }
 
