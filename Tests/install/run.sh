@@ -21,7 +21,7 @@ is() {
     shift 3
     "$@" >"$folder/stdout" 2>"$folder/stderr" || found=$?
     [ "$found" != 0 ] && [ "$status" = fails ] && found=fails
-    if [ "$found" = "$status" ] && { [ -z "$text" ] || cat "$folder/stdout" "$folder/stderr" | grep -qF -- "$text"; }; then
+    if [ "$found" = "$status" ] && { [ -z "$text" ] || grep -qF -- "$text" "$folder/stdout" "$folder/stderr"; }; then
         passed=$((passed + 1))
     else
         failed=$((failed + 1))
