@@ -156,9 +156,6 @@ def default_settings(description: Description, seed: int) -> Settings:
         beta=1.0 if description["local"] else 0.0,
         gamma=0.1 if prior != "none" else 0.0,
         gradient_penalty=1.0 if prior == "adversarial" and seed % 2 else 0.0,
-        # With Adam's 1e-8 a gradient that is rounding alone moves its weight as far as any other, and in arrays this
-        # small one such weight is a large part of the whole.
-        eps=1e-4,
     )
 
 
