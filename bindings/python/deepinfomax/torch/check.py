@@ -220,8 +220,7 @@ def _outputs(library: Any, description: Description, seed: int) -> Iterator[Row]
     for key, expected in exact.items():
         mode, _, output = key.partition("/")
         own = max(_recorded.error_over_rms(run[key], expected) for run in single)
-        # Some outputs float32 cannot keep within OUTPUT: a mean that is 0 but for rounding, for instance.
-        bound = min(max(OUTPUT, 3 * own), FLOAT32 * own + FLOOR)
+        bound = min(OUTPUT, FLOAT32 * own + FLOOR)
         found = here.get(key)
         error = None if found is None else _recorded.error_over_rms(found, expected)
         if error is not None and not np.isfinite(error):
