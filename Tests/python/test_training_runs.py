@@ -94,7 +94,7 @@ with Trainer.resume(sys.argv[1]) as trainer:
 
 
 def test_a_kill_during_a_save_leaves_a_whole_checkpoint(tmp_path):
-    """Old or new: they differ in the learning rates alone, which stand in `options`."""
+    """Old or new: they differ in the learning rates alone, which are in `settings`."""
     path = tmp_path / "run.h5"
     with Trainer(Model(1)) as trainer:
         trainer.step(BATCH)
@@ -107,7 +107,7 @@ def test_a_kill_during_a_save_leaves_a_whole_checkpoint(tmp_path):
         child.send_signal(signal.SIGKILL)
         child.wait()
         now = contents(path)
-        assert {name for name in old if now[name] != old[name]} <= {"checkpoint/options"}
+        assert {name for name in old if now[name] != old[name]} <= {"checkpoint/settings"}
         with Trainer.resume(path) as trainer:
             assert trainer.steps == 1 and trainer.encoder_lr in (1e-4, 1e-3)
     for stray in Path(tmp_path).iterdir():
