@@ -111,7 +111,7 @@ package struct WeightsReader {
         if let guess = input.foreignFormat() {
             return DimError(.fileFormat, "\(input.path) is not an HDF5 file: \(guess)")
         }
-        if reason.contains("truncated") {
+        if reason.mentions("truncated") {
             return DimError(.fileFormat, "\(input.path) is cut short (\(reason)); use another copy of the file")
         }
         return DimError(.fileFormat, "\(input.path) is not an HDF5 file, or it is damaged (\(reason))")
