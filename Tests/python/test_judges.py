@@ -201,10 +201,29 @@ def test_dependence_of_two_normal_numbers():
         assert least < found.value < most, (r, found)
 
 
+def test_mutual_information_of_normal_numbers():
+    """-log(1 - r^2) / 2 for each of two pairs of correlation r: 1.66 for r = 0.9, and none for r = 0."""
+    chance = np.random.default_rng(0)
+    for r, least, most in ((0.9, 1.2, 1.8), (0.0, -0.05, 0.05)):
+        x = chance.standard_normal((4000, 2))
+        y = r * x + np.sqrt(1 - r * r) * chance.standard_normal((4000, 2))
+        found = judges.mutual_information(5 * x + 3, y, steps=300, batch=300, lr=3e-3, hidden=(64, 32))
+        assert least < found.value < most, (r, found)
+        # Numbers that depend on each other, and not on x, carry none.
+        twice = np.repeat(chance.standard_normal((4000, 1)), 2, axis=1)
+        assert judges.mutual_information(x, twice, steps=50, batch=300, hidden=(16,)).value < 0.05
+
+
 def test_what_dependence_refuses():
     for y, text in ((np.zeros((5, 3)), "n of 20"), (np.zeros((50, 1)), "d of 2"), (np.full((50, 2), np.inf), "finite")):
         with pytest.raises(ValueError, match=text):
             judges.neural_dependency(y)
+    with pytest.raises(ValueError, match="y: .* finite"):
+        judges.mutual_information(np.zeros((50, 2)), np.full((50, 2), np.nan))
+    with pytest.raises(ValueError, match="x: expected"):
+        judges.mutual_information(np.zeros(50), np.zeros((50, 2)))
+    with pytest.raises(ValueError, match="found 40 and 50"):
+        judges.mutual_information(np.zeros((40, 2)), np.zeros((50, 2)))
 
 
 # ---- Similarity

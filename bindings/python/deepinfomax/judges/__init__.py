@@ -6,11 +6,12 @@
     found.figure("weights", "Y", "logistic").mean
 
     judges.neural_dependency(y)          # NDM: how far the numbers of a vector are from independent
+    judges.mutual_information(x, y)      # MINE: what vectors say of their images
     judges.ms_ssim(images, others)       # multi-scale structural similarity
 """
 
 from .comparison import COLUMNS, ROWS, Comparison, Figure, LeftOut, evaluate
-from .dependence import Dependency, neural_dependency
+from .dependence import Dependency, mutual_information, neural_dependency
 from .fitted import JUDGES, Settings, judge
 from .similarity import ms_ssim, scales_of, ssim
 
@@ -26,6 +27,7 @@ __all__ = [
     "evaluate",
     "judge",
     "ms_ssim",
+    "mutual_information",
     "neural_dependency",
     "scales_of",
     "ssim",
