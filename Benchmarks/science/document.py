@@ -51,7 +51,8 @@ def line(words: list[str]) -> str:
 
 
 def table(results: list[dict[str, Any]]) -> list[str]:
-    head = ["", "seeds", "seconds", "steps", "epochs", "Y linear", "Y 5-NN", "fc linear", "fc 5-NN", "NDM (sigmoid)"]
+    head = ["", "seeds", "seconds", "steps", "epochs", "Y linear", "Y 5-NN", "fc linear", "fc 5-NN"]
+    head += ["NDM (sigmoid)", "I(X;Y)", "MS-SSIM"]
     lines = [line(head), line(["---"] * len(head))]
     for name, row in ROWS.items():
         these = [result for result in results if result["row"] == name]
@@ -59,13 +60,15 @@ def table(results: list[dict[str, Any]]) -> list[str]:
             continue
         seeds = str(len(these))
         if row.kind == "none":
-            lines += [line([title, seeds, "", "", "", *cells(these, still), ""]) for still, title in STILL.items()]
+            lines += [line([title, seeds, "", "", "", *cells(these, still), "", "", ""]) for still, title in STILL.items()]
             continue
         ndm = spread([one["ndm"] for one in these if "ndm" in one], 1, 2)
         sigmoid = spread([one["ndm_sigmoid"] for one in these if "ndm_sigmoid" in one], 1, 2)
         means = [np.mean([one[key] for one in these]) for key in ("seconds", "steps", "epochs")]
         told = [f"{means[0]:,.0f}", f"{means[1]:,.0f}", f"{means[2]:.2f}"]
-        lines.append(line([row.title, seeds, *told, *cells(these, "weights"), f"{ndm} ({sigmoid})" if ndm else ""]))
+        intrinsic = [f"{ndm} ({sigmoid})" if ndm else ""]
+        intrinsic += [spread([one[key] for one in these if key in one], 1, 2) for key in ("mine", "ms_ssim")]
+        lines.append(line([row.title, seeds, *told, *cells(these, "weights"), *intrinsic]))
     return lines
 
 
@@ -98,6 +101,20 @@ def gains(results: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def curves(results: list[dict[str, Any]]) -> list[str]:
+    """Accuracy over time, of rows that have it."""
+    lines = []
+    for name, row in ROWS.items():
+        these = [result["curve"] for result in results if result["row"] == name and result.get("curve")]
+        for steps, seconds, accuracy in (np.mean(these, axis=0) if these and len({len(one) for one in these}) == 1 else ()):
+            lines.append(line([row.title, f"{seconds:,.0f}", f"{steps:,.0f}", f"{100 * accuracy:.1f}"]))
+    if not lines:
+        return []
+    head = ["", "seconds", "steps", "Y linear"]
+    told = "Over time: fitted on 18,000 of the training images' Y, asked about 2,000 others of them, the mean over seeds."
+    return [told, "", line(head), line(["---"] * len(head)), *lines, ""]
+
+
 def text(results: list[dict[str, Any]], judged_on: str) -> str:
     if not results:
         raise SystemExit(f"no results of {judged_on} images; run runner.py --judge-on {judged_on} first")
@@ -116,6 +133,7 @@ def text(results: list[dict[str, Any]], judged_on: str) -> str:
         "",
         *gains(results),
         "",
+        *curves(results),
         f"Machine: {'; '.join(machines)}. Load when a row ended: up to {load:.1f}. Budgets:",
         "",
         *(f"    {budget}" for budget in sorted(budgets)),
@@ -135,6 +153,8 @@ dataset-fashion-mnist: 60,000 + 10,000 grey images, 28x28 with a border to 32x32
 - The baseline is the better of two untrained networks with the same seed: batch norm's running statistics from a pass over
   the training images, or 0 and 1.
 - Times are those of training steps alone.
+- NDM and MINE's estimate of I(X;Y) in nats, of 12,500 training images; MS-SSIM of a decoder's reconstructions of images that
+  neither it nor a judge has seen, with two scales: not comparable with the paper's column (docs/evaluate.md).
 """
 
 

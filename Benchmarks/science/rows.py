@@ -26,11 +26,15 @@ class Row:
     batch: int = 64
     #: Of the budget of the other rows.
     times: int = 1
+    #: Of the learning rate, over the budget: "constant", or "cosine" to 0 after a warm-up of a fiftieth.
+    schedule: str = "constant"
+    #: Whether the accuracy is told at every eighth of the budget.
+    curve: bool = False
 
 
 ROWS = {
     "default": Row("DIM(L), nce, light dot head: the default", times=4),
-    "nce": Row("DIM(L), nce"),
+    "nce": Row("DIM(L), nce", curve=True),
     "jsd": Row("DIM(L), jsd", options={"measure": "jsd"}),
     "dv": Row("DIM(L), dv", options={"measure": "dv"}),
     "nce-authors": Row("DIM(L), nce, the authors' dot head", description={"local": AUTHORS}),
@@ -47,7 +51,7 @@ ROWS = {
     "both": Row("DIM(L+G), jsd", description={"global": GLOBAL}, options={"measure": "jsd", "alpha": 0.5, "beta": 0.1}),
     "prior": Row("DIM(L), nce, adversarial prior", options={"prior": "adversarial", "gamma": 0.1}),
     "notebook": Row("the notebook's network and objective", preset="notebook"),
-    "pytorch": Row("DIM(L), nce, by PyTorch", kind="peer", peer="dim"),
+    "pytorch": Row("DIM(L), nce, by PyTorch", kind="peer", peer="dim", curve=True),
     "autoencoder": Row("autoencoder, by PyTorch", kind="peer", peer="autoencoder"),
     "vae": Row("VAE, by PyTorch", kind="peer", peer="vae"),
     "supervised": Row("supervised, end to end", kind="supervised"),

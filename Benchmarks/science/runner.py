@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import subprocess
@@ -76,23 +77,53 @@ def architecture(row: Row) -> dim.Architecture:
     return dim.Architecture({"preset": row.preset} | channels | row.description)
 
 
-def timed(steps: Callable[[Any], float], data: Dataset, row: Row, seed: int, options: argparse.Namespace) -> dict[str, Any]:
-    """Steps until the budget is spent. Returns seconds, steps, epochs, and the loss now and then."""
+#: Marks of a curve, and the training images that it is about: the first so many, a tenth of them asked.
+MARKS, CURVE_IMAGES = 8, 20_000
+
+
+def timed(
+    steps: Callable[[Any, float], float],
+    data: Dataset,
+    row: Row,
+    seed: int,
+    options: argparse.Namespace,
+    on_mark: Callable[[], float] | None = None,
+) -> dict[str, Any]:
+    """Steps until the budget is spent, each with its share of the learning rate. Returns seconds, steps, epochs, the loss
+    now and then, and where on_mark is given, what it says at every eighth of the budget."""
     budget = options.seconds * row.times
     loader = Loader(data, row.batch, seed)
-    spent, count, epoch, losses = 0.0, 0, 0, []
+    spent, count, epoch, losses, curve = 0.0, 0, 0, [], []
     while True:
         for batch in loader.epoch(epoch):
+            done = min(1.0, max(spent / budget, count / options.steps if options.steps else 0))
             start = time.perf_counter()
-            loss = steps(batch)
+            loss = steps(batch, rate(row, done))
             spent += time.perf_counter() - start
             count += 1
-            if count == 1 or count % 50 == 0:
+            over = spent >= budget or count == options.steps
+            if count == 1 or count % 50 == 0 or over:
                 losses.append([count, round(spent, 1), round(loss, 4)])
-            if spent >= budget or count == options.steps:
-                losses.append([count, round(spent, 1), round(loss, 4)])
-                return {"seconds": spent, "steps": count, "epochs": count / len(loader), "losses": losses}
+            if on_mark and (over or spent >= budget * (len(curve) + 1) / MARKS):
+                curve.append([count, round(spent, 1), round(on_mark(), 4)])
+            if over:
+                found = {"seconds": spent, "steps": count, "epochs": count / len(loader), "losses": losses}
+                return found | ({"curve": curve} if on_mark else {})
         epoch += 1
+
+
+def rate(row: Row, done: float) -> float:
+    """The learning rate's factor after this share of the budget."""
+    if row.schedule == "constant":
+        return 1.0
+    return min(1.0, (done + 0.001) / 0.02) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def accuracy(vectors: np.ndarray, labels: np.ndarray, seed: int) -> float:
+    """Of the linear judge on every tenth, fitted on the others."""
+    asked = np.arange(len(labels)) % 10 == 9
+    found = judges.judge("logistic", vectors[~asked], labels[~asked], vectors[asked], seed)
+    return float(np.mean(found == labels[asked]))
 
 
 def figures(found: judges.Comparison) -> list[dict[str, Any]]:
@@ -123,18 +154,57 @@ def run(row: Row, seed: int, options: argparse.Namespace) -> dict[str, Any]:
             found = judges.evaluate([model], *data.judged, columns=COLUMNS, judges=JUDGES, rows=rows, seeds=[seed])
             return about | {"figures": figures(found)}
         if row.kind == "dim":
+            some = data.train.subset(np.arange(min(CURVE_IMAGES, len(data.train))))
+            assert some.labels is not None
+
+            def on_mark() -> float:
+                return accuracy(vectors.encoded(model, some, ["Y"])["Y"], some.labels, seed)
+
             with dim.Trainer(model, seed=seed, **row.options) as trainer:
                 about["options"] = {key: value for key, value in vars(trainer.options).items()}
-                about |= timed(lambda batch: trainer.step(batch.images).total, data.train, row, seed, options)
+                rates = trainer.encoder_lr, trainer.discriminator_lr
+
+                def step(batch: Any, share: float) -> float:
+                    trainer.set_learning_rates(rates[0] * share, rates[1] * share)
+                    return trainer.step(batch.images).total
+
+                about |= timed(step, data.train, row, seed, options, on_mark if row.curve else None)
         else:
             # It sees labels: those of the images that it is asked about never.
             with dim.ClassifierTrainer(model, "trained", lr=3e-4) as classifier:
                 fitted, _ = data.judged
-                about |= timed(lambda batch: classifier.step(batch.images, batch.labels).loss, fitted, row, seed, options)
+                about |= timed(
+                    lambda batch, _: classifier.step(batch.images, batch.labels).loss, fitted, row, seed, options
+                )
         columns = [column for column in COLUMNS if column == "Y" or model.sizes.fc]
         found = judges.evaluate([model], *data.judged, columns=columns, judges=JUDGES, rows=("weights",), seeds=[seed])
-        y = vectors.encoded(model, data.train.subset(np.arange(min(12_500, len(data.train)))), ["Y"])["Y"]
-        return about | {"figures": figures(found)} | dependency(y, options)
+        y = vectors.encoded(model, data.train, ["Y"])["Y"]
+        asked = vectors.encoded(model, data.test, ["Y"])["Y"]
+        images = [data.train.read(slice(None)), data.test.read(slice(None))]
+        return about | {"figures": figures(found)} | intrinsic(y, images[0], asked, images[1], seed, options)
+
+
+def intrinsic(
+    y: np.ndarray, images: np.ndarray, asked_y: np.ndarray, asked: np.ndarray, seed: int, options: argparse.Namespace
+) -> dict[str, float]:
+    """What asks about no class: NDM, MINE's estimate of I(X;Y), the similarity of reconstructions."""
+    found = dependency(y, options)
+    if options.mine_steps:
+        some = slice(0, options.ndm_images)
+        told = judges.mutual_information(images[some], y[some], seed, steps=options.mine_steps)
+        found |= {"mine": told.value}
+    if options.decoder_seconds:
+        with tempfile.TemporaryDirectory() as folder:
+            given, made = Path(folder) / "vectors.npz", Path(folder) / "images.npz"
+            np.savez(given, y=y, images=images.astype(np.float16), asked_y=asked_y[:1000])
+            command = [options.torch, HERE / "decoder.py", given, "--seconds", options.decoder_seconds, "--seed", seed]
+            subprocess.run([str(word) for word in [*command, "--out", made]], check=True)
+            with np.load(made) as file:
+                similar = judges.ms_ssim(asked[:1000], np.clip(file["images"], 0, 1))
+                found |= {"ms_ssim": float(np.mean(similar)), "decoder_steps": int(file["steps"])}
+                if options.pictures:
+                    np.savez(options.pictures, originals=asked[:16], reconstructions=file["images"][:16])
+    return found
 
 
 def peer(row: Row, seed: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -142,6 +212,7 @@ def peer(row: Row, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "peer.npz"
         limits = ["--seconds", options.seconds * row.times, "--steps", options.steps, "--images", options.images]
+        limits += ["--snapshots", MARKS if row.curve else 0]
         command = [options.torch, HERE / "peers.py", row.peer, "--data", options.data, "--seed", seed, *limits, "--out", out]
         subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
         with np.load(out) as file:
@@ -160,7 +231,17 @@ def peer(row: Row, seed: int, options: argparse.Namespace) -> dict[str, Any]:
             accuracy = float(np.mean(judges.judge(name, arrays[train][fitted], labels[fitted], queries, seed) == expected))
             numbers_of = int(arrays[train].shape[1])
             found.append({"row": "weights", "column": column, "numbers": numbers_of, "judge": name, "accuracy": accuracy})
-    return about | {"figures": found} | dependency(arrays["train"][:12_500], options)
+    if row.curve:
+        marks, few = arrays["seconds"], labels[:CURVE_IMAGES]
+        about["curve"] = []
+        for k in range(MARKS):
+            if (name := f"snapshot{k}_train") in arrays:
+                at = min(int(np.searchsorted(marks, options.seconds * row.times * (k + 1) / MARKS)), len(marks) - 1)
+                about["curve"].append([at + 1, round(float(marks[at]), 1), round(accuracy(arrays[name], few, seed), 4)])
+    data = Data(options, (1, 32, 32))
+    images = [data.train.read(slice(None)), data.test.read(slice(None))]
+    asked_y = arrays["test"] if final else arrays["train"][asked]
+    return about | {"figures": found} | intrinsic(arrays["train"], images[0], asked_y, images[1], seed, options)
 
 
 def machine() -> dict[str, Any]:
@@ -194,6 +275,9 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--judge-on", choices=("validation", "test"), default="validation")
     parser.add_argument("--ndm-steps", type=int, default=200, help="of NDM's network; 0 leaves it out (default: 200)")
     parser.add_argument("--ndm-images", type=int, default=12_500, help="whose vectors NDM is of (default: 12500)")
+    parser.add_argument("--mine-steps", type=int, default=300, help="of MINE's network; 0 leaves it out (default: 300)")
+    parser.add_argument("--decoder-seconds", type=float, default=0, help="train a decoder so long, with PyTorch (default: 0)")
+    parser.add_argument("--pictures", type=Path, help="keep 16 images and their reconstructions in this .npz")
     parser.add_argument("--torch", default=sys.executable, help="a Python that has PyTorch (default: this one)")
     parser.add_argument("--results", type=Path, default=HERE / "results")
     options = parser.parse_args(words)
