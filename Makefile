@@ -28,7 +28,7 @@ warnings := -Wall -Wextra -Werror -pedantic
 #   -z now, relro      no lazy binding: the tables of pointers are read-only once loaded
 #   --wrap             where no memory is left, small blocks come from the library's reserve (Sources/CReserve);
 #                      hypotf: glibc 2.34 will do
-#   -e                 the library is a program, too: it starts itself to read files from strangers (docs/isolation.md)
+#   -e                 the library is a program, too: it starts itself to read untrusted files (docs/isolation.md)
 #   -z defs            an unresolved symbol fails the link here and not at the user's
 #   -s                 stripped
 wrapped := malloc calloc realloc posix_memalign free malloc_usable_size hypotf
@@ -59,7 +59,7 @@ help:
 	@echo "make test-c        the contract's tests, in C"
 	@echo "make test-cpp      the C++ header's tests"
 	@echo "make test-install  programs outside this tree, from installed files and from the Debian packages"
-	@echo "make abi-check     compiled programs go on to work: docs/abi.md; make abi-update records what is new"
+	@echo "make abi-check     compiled programs keep working: docs/abi.md; make abi-update records what is new"
 	@echo "make test-python   the Python package's tests (pytest)"
 	@echo "make test-kernels  every instruction set, emulated where need be"
 	@echo "make fuzz          N=1000000 call sequences, FILES=30000 damaged files, libFuzzer for SECONDS (60) a target"

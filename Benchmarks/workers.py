@@ -63,7 +63,7 @@ CONTENDERS: dict[str, Contender] = {
 
 
 class ContenderFailed(Exception):
-    """A contender that could not start, gave wrong outputs, or died. The others go on without it."""
+    """A contender that could not start, gave wrong outputs, or died. The others continue without it."""
 
 
 def environment(threads: int, changes: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -67,7 +67,7 @@ extern "C" {
 
 /* ---- Status ------------------------------------------------------------------------------------------ */
 
-/* What a call came to. The values are pinned: a program compiled against one version understands another. */
+/* Result of a call. The values are pinned: a program compiled against one version understands another. */
 typedef enum dim_status {
     DIM_OK = 0,
     DIM_INVALID_ARGUMENT = 10,  /* NULL, n = 0, a value outside its range, an image that is not finite */
@@ -276,7 +276,7 @@ typedef struct dim_save_options {
 dim_status dim_model_save_with(const dim_model *model, const char *path, const dim_save_options *options);
 
 /* Frees the model. Accepts NULL, and ignores a handle that is not live. A call of another thread that still uses the
- * model ends in good order; the memory goes with the last user. */
+ * model completes; its memory is freed after the last user. */
 void dim_model_free(dim_model *model);
 
 /* PyTorch's train() and eval(). Errors: DIM_INVALID_HANDLE. */
@@ -336,7 +336,7 @@ dim_status dim_model_get_parameter(const dim_model *model, const char *name, voi
 dim_status dim_model_set_parameter(dim_model *model, const char *name, const void *data, size_t bytes);
 
 /* Replaces several parameters together, all or none: names, data and bytes are arrays of `count` entries, each as for
- * dim_model_set_parameter. Errors: as dim_model_set_parameter; also a name that stands twice. The message lists all
+ * dim_model_set_parameter. Errors: as dim_model_set_parameter; also a name that is listed twice. The message lists all
  * that is wrong. */
 dim_status dim_model_set_parameters(dim_model *model, size_t count, const char *const *names, const void *const *data,
                                     const size_t *bytes);
@@ -419,7 +419,8 @@ typedef enum dim_measure {
     DIM_MEASURE_NCE = 6         /* infoNCE */
 } dim_measure;
 
-/* Which images each vector is told from. A positive number k: so many other images of the batch, drawn anew each step. */
+/* The negatives: the images that each vector is distinguished from. A positive number k: so many other images of the batch,
+ * drawn anew each step. */
 enum {
     DIM_NEGATIVES_ROTATION = 0, /* the next image of the batch: the linked implementation */
     DIM_NEGATIVES_ALL = -1      /* all other images of the batch */
@@ -502,7 +503,7 @@ dim_status dim_trainer_get_gradient(const dim_trainer *trainer, const char *name
 
 /* Called once a step before the update, in the thread that steps, with all gradients of the step and the running
  * statistics that the step would set, as one array: processes that train together average it over all of them, in
- * place. The order is the same in every process of one version. Return 0 to go on, anything else to drop the step
+ * place. The order is the same in every process of one version. Return 0 to continue, anything else to drop the step
  * (DIM_CANCELLED). The callback must not call functions on the same trainer. */
 typedef int (*dim_gradient_callback)(float *values, size_t count, void *context);
 
@@ -530,7 +531,7 @@ dim_status dim_trainer_model(const dim_trainer *trainer, dim_model **out);
  * infinite), DIM_OUT_OF_MEMORY. */
 dim_status dim_trainer_save(const dim_trainer *trainer, const char *path);
 
-/* Goes on where a checkpoint of the notebook's architecture stopped, with a model of its own (dim_trainer_model):
+/* Continues where a checkpoint of the notebook's architecture stopped, with a model of its own (dim_trainer_model):
  * bit-identical to a run that never
  * stopped. The gradient callback is not part of a checkpoint.
  * Errors: DIM_INVALID_ARGUMENT, DIM_IO, DIM_FILE_FORMAT, DIM_FILE_CONTENT (also: written by a newer version),
@@ -607,7 +608,7 @@ dim_status dim_classifier_trainer_evaluate(dim_classifier_trainer *trainer, cons
                                            const int64_t *labels, size_t n, dim_classifier_result *result,
                                            uint64_t *confusion);
 
-/* As their namesakes of dim_trainer. */
+/* As dim_trainer's functions of the same names. */
 dim_status dim_classifier_trainer_set_learning_rate(dim_classifier_trainer *trainer, double learning_rate);
 dim_status dim_classifier_trainer_get_options(const dim_classifier_trainer *trainer, dim_classifier_options *options);
 uint64_t dim_classifier_trainer_step_count(const dim_classifier_trainer *trainer);

@@ -461,7 +461,7 @@ inline dim_trainer_options trainer_options(const Model &model) {
 /* dim_trainer: a run of the Deep InfoMax objective on a model, which it keeps alive. */
 class Trainer {
 public:
-    /* Is handed all gradients of a step; true to go on, false to drop the step (DIM_CANCELLED). What it throws drops the
+    /* Is handed all gradients of a step; true to continue, false to drop the step (DIM_CANCELLED). What it throws drops the
      * step and comes out of step() or update(). */
     using GradientCallback = std::function<bool(span<float>)>;
 

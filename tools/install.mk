@@ -1,4 +1,4 @@
-# What a program's author needs: installing, packaging, and the promise that compiled programs go on to work. Included by
+# What a program's author needs: installing, packaging, and the promise that compiled programs keep working. Included by
 # the Makefile.
 
 PREFIX ?= /usr/local

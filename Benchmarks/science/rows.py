@@ -28,7 +28,7 @@ class Row:
     times: int = 1
     #: Of the learning rate, over the budget: "constant", or "cosine" to 0 after a warm-up of a fiftieth.
     schedule: str = "constant"
-    #: Whether the accuracy is told at every eighth of the budget.
+    #: Whether the accuracy is measured at every eighth of the budget.
     curve: bool = False
 
 

@@ -118,7 +118,7 @@ static inline herr_t dim_h5_base_address(hid_t object, uint64_t *base) {
 
 static inline hid_t dim_h5_open_root(hid_t file) { return H5Gopen2(file, "/", H5P_DEFAULT); }
 
-/* name; whether the link is a hard one; data. Returns 0 to go on, 1 to stop. */
+/* name; whether the link is a hard one; data. Returns 0 to continue, 1 to stop. */
 typedef int (*dim_h5_link_visitor)(const char *name, int hard, void *data);
 
 typedef struct dim_h5_visit {

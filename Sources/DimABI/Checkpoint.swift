@@ -4,7 +4,7 @@ import DimFiles
 import DimModel
 import DimRuntime
 
-/// What a checkpoint holds beside the weights, in the file's group `checkpoint`: enough to go on bit for bit.
+/// What a checkpoint holds beside the weights, in the file's group `checkpoint`: enough to continue bit for bit.
 ///
 ///     kind              "objective", "classifier" or "encoder and classifier": which networks are trained
 ///     version           2; a reader refuses what is newer than it knows

@@ -1,6 +1,6 @@
 import DimFiles
 
-/// Where the library starts when it is run as a program: the isolated reader of files from strangers. See
+/// Where the library starts when it is run as a program: the isolated reader of untrusted files. See
 /// Sources/CIsolation/start.c.
 @_cdecl("libdim_isolated_main")
 public func libdimIsolatedMain(

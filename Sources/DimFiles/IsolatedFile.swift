@@ -3,7 +3,7 @@ import CIsolation
 import DimRuntime
 import Glibc
 
-/// A file from a stranger, as the host sees it: opened here, read in a process of its own (`IsolatedReader`), and copied from
+/// An untrusted file, as the host sees it: opened here, read in a process of its own (`IsolatedReader`), and copied from
 /// shared memory when that process is no more. Each value is copied first and checked then, as if it came from an enemy.
 struct IsolatedFile {
     /// What a reader is given, as the arguments of its command.
@@ -241,7 +241,7 @@ struct IsolatedFile {
     func networks() throws -> [Network] {
         let found = architecture.networks.filter { report.networks & $0.rawValue != 0 }
         guard !found.isEmpty, found.reduce(0, { $0 | $1.rawValue }) == report.networks else {
-            throw IsolatedFile.misbehaved(path, "gave networks that there are not")
+            throw IsolatedFile.misbehaved(path, "unknown networks")
         }
         return found
     }

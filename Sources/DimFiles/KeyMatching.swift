@@ -138,7 +138,7 @@ struct KeyMatching {
 
     // MARK: Keys without a network
 
-    /// The network is told by its set of keys, then by shapes. Where that does not single one out, a person must.
+    /// The network is recognised by its set of keys, then by shapes. Where that does not single one out, a person must.
     private mutating func placeBare(_ bare: [(key: String, candidate: Int)], problems: inout Problems) {
         let keys = Set(bare.map(\.key))
         func score(_ network: Network) -> (exact: Int, fitting: Int, named: Int) {

@@ -36,7 +36,7 @@ package struct ClassifierResult {
 
 /// Trains the classifier on labelled images, alone or together with the encoder: the linked implementation's evaluation.
 ///
-/// Not for two threads at once: the doorway holds `lock` around each call.
+/// Not for two threads at once: the API boundary holds `lock` around each call.
 package final class ClassifierTrainer: @unchecked Sendable {
     package let classes: Int
     package let lock = Lock()
@@ -57,7 +57,7 @@ package final class ClassifierTrainer: @unchecked Sendable {
         try self.init(resuming: model, options, nil)
     }
 
-    /// Goes on where a checkpoint stopped.
+    /// Continues where a checkpoint stopped.
     package init(resuming model: Model, _ options: ClassifierOptions, _ progress: TrainingStep.Progress?) throws {
         self.model = model
         self.options = options

@@ -2,7 +2,7 @@ import DimArchitecture
 import DimOperators
 import DimRuntime
 
-/// The images that a vector is told from.
+/// The images that a vector is compared with.
 package enum Negatives: Equatable {
     /// All other images of the batch.
     case all

@@ -54,7 +54,7 @@ package struct TrainerOptions: Equatable {
 /// Trains the encoder and the three discriminators on the Deep InfoMax objective (arXiv:1808.06670; the implementation that the
 /// notebook links to). See docs/training.md for the gradients.
 ///
-/// Not for two threads at once: the doorway holds `lock` around each call.
+/// Not for two threads at once: the API boundary holds `lock` around each call.
 package final class Trainer: @unchecked Sendable {
     /// Those that the linked objective trains.
     package static let linkedNetworks: [Network] = [.encoder, .globalD, .localD, .priorD]
@@ -77,7 +77,7 @@ package final class Trainer: @unchecked Sendable {
         try self.init(resuming: model, options, noise: MersenneTwister(seed: options.seed), nil)
     }
 
-    /// Goes on where a checkpoint stopped.
+    /// Continues where a checkpoint stopped.
     package init(
         resuming model: Model, _ options: TrainerOptions, noise: MersenneTwister, _ progress: TrainingStep.Progress?
     ) throws {

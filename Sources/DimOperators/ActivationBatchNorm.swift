@@ -23,7 +23,7 @@ package struct ActivationBatchNorm {
 
     private var padded: Int { Activation.blocks(channels) * 16 }
 
-    /// What a batch came to, per channel: padded, zero past the last channel.
+    /// A batch's statistics, per channel: padded, zero past the last channel.
     package struct Statistics {
         package let mean: Buffer
         package let scale: Buffer

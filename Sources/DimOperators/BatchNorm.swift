@@ -19,7 +19,7 @@ package struct BatchNorm {
         self.pixels = pixels
     }
 
-    /// What a batch came to, per channel.
+    /// A batch's statistics, per channel.
     package struct Statistics {
         package let mean: Buffer
         package let scale: Buffer

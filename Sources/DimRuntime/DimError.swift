@@ -1,4 +1,4 @@
-/// What went wrong, in the terms of the C contract. The doorway (DimABI) turns it into a `dim_status` and the message
+/// What went wrong, in the terms of the C contract. The API boundary (DimABI) turns it into a `dim_status` and the message
 /// that `dim_last_error()` returns.
 package struct DimError: Error, CustomStringConvertible {
     /// Mirrors `dim_status`; the raw values are pinned by `include/dim.h`.

@@ -1,4 +1,4 @@
-/* Counts at the end of their range, and values that no model may hold: a call goes on or says no; what is saved opens. */
+/* Counts at the end of their range, and values that no model may hold: a call continues or says no; what is saved opens. */
 #include "harness.h"
 #include "untrusted.h"
 
@@ -168,7 +168,7 @@ static void steps_that_overflow(void) {
         MUST(dim_trainer_create(model, &options, &trainer));
         CHECK_STATUS(DIM_NOT_FINITE, dim_trainer_step(trainer, black, N, NULL));
         CHECK(same_parameters(model, fresh) && dim_trainer_step_count(trainer) == 0);
-        if (kind >= 2) {    /* go on as if nothing had been */
+        if (kind >= 2) {    /* continue as if nothing had been */
             MUST(dim_trainer_set_learning_rates(trainer, 1e-4, 1e-4));
             MUST(dim_trainer_create(fresh, NULL, &other));
             CHECK_STATUS(DIM_OK, dim_trainer_step(trainer, images, N, &a));

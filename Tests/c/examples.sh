@@ -99,7 +99,7 @@ END
 for shade in 1 2 3 4; do printf 'P5 16 12 255\n'; head -c 192 /dev/urandom; done >four.pgm
 is "an architecture that there is not" 1 "basic33" $train -a basic33 small.h5 four.pgm
 is "a description" 0 "step 2" $train -a small.json -n 2 -b 2 small.h5 four.pgm
-is "goes on as it was" 0 "step 3" $train -n 1 -b 2 small.h5 four.pgm
+is "continues as it was" 0 "step 3" $train -n 1 -b 2 small.h5 four.pgm
 is "vectors of its size" 0 "" $encode small.h5 four.pgm
 mv stdout small.txt
 is "four lines of 6 numbers" 0 "4 24" bash -c 'wc -lw <small.txt | xargs'

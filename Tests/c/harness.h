@@ -1,5 +1,5 @@
 /*
- * harness.h - the little that the contract's tests need: checks that report and go on, and a count at the end.
+ * harness.h - the little that the contract's tests need: checks that report and continue, and a count at the end.
  * Helpers return where they cannot fail in a sound library and end the program otherwise.
  */
 #ifndef HARNESS_H
@@ -54,7 +54,7 @@ bool same_parameters(const dim_model *a, const dim_model *b);
 /* Seconds of a clock that only goes forward. */
 double now(void);
 
-/* What one thread tells the others: go on until stopped() is true. */
+/* What one thread tells the others: continue until stopped() is true. */
 void tell_to_stop(bool yes);
 bool stopped(void);
 

@@ -44,7 +44,7 @@ static void cycle(const char *path, int flags, float *encoded) {
           "a loaded library encodes");
     release(model);
     check(dlclose(library) == 0, "the library closes");
-    nanosleep(&(struct timespec){0, 20000000}, NULL);   /* its threads go on waiting: they must still have code to run */
+    nanosleep(&(struct timespec){0, 20000000}, NULL);   /* its threads continue waiting: they must still have code to run */
 }
 
 int main(int argc, char **argv) {

@@ -1,4 +1,4 @@
-/* The trainer's contract: refusals that change nothing, checkpoints that go on bit for bit, gradients, callbacks. */
+/* The trainer's contract: refusals that change nothing, checkpoints that continue bit for bit, gradients, callbacks. */
 #include "harness.h"
 
 #include <math.h>

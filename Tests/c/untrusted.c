@@ -1,4 +1,4 @@
-/* Files from strangers: the isolated reader gives what the reader in this process gives, ends where it should, and leaves
+/* Untrusted files: the isolated reader gives what the reader in this process gives, ends where it should, and leaves
  * no trace in its host. What hostile files do to it is in Tests/python/test_weights_untrusted.py. */
 #include "harness.h"
 #include "untrusted.h"

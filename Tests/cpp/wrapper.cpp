@@ -215,9 +215,9 @@ void files() {
     THROWS(DIM_FILE_FORMAT, "text.h5", dim::Model::open(scratch("text.h5")));
     dim::OpenOptions untrusted;
     untrusted.untrusted = true;
-    dim::Model stranger = dim::Model::open(scratch("weights.h5"), untrusted);
-    CHECK(stranger.parameter("encoder.c0.weight") == model.parameter("encoder.c0.weight"));
-    stranger.load(scratch("weights.h5"), untrusted);
+    dim::Model opened = dim::Model::open(scratch("weights.h5"), untrusted);
+    CHECK(opened.parameter("encoder.c0.weight") == model.parameter("encoder.c0.weight"));
+    opened.load(scratch("weights.h5"), untrusted);
     THROWS(DIM_FILE_FORMAT, "text.h5", dim::Model::open(scratch("text.h5"), untrusted));
     THROWS(DIM_IO, "", model.save(scratch("no/such/folder.h5")));
 }

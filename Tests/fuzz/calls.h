@@ -129,7 +129,7 @@ dim_open_options *open_options(context *c, dim_open_options *given, bool untrust
 int status_index(dim_status status);
 dim_status status_at(int index);
 
-/* Looks at what a call came to. True for DIM_OK. */
+/* Looks at a call's result. True for DIM_OK. */
 bool finish(context *c, dim_status status, unsigned documented);
 /* For functions that cannot fail. */
 void finish_plain(context *c, bool holds, const char *what);

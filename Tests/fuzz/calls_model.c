@@ -338,7 +338,7 @@ static void set_parameters(context *c) {
         bytes[i] = byte_count(c, right == SIZE_MAX ? 64 : right);
         for (size_t k = 0; k < i; k++)
             if (names[i] != NULL && names[k] != NULL && strcmp(names[i], names[k]) == 0)
-                c->wrong = true;        /* a name that stands twice */
+                c->wrong = true;        /* a name that is listed twice */
     }
     const char *const *name_list = or_null(c, names);
     const void *const *data_list = or_null(c, data);

@@ -193,7 +193,7 @@ static void set_gradient_callback(context *c) {
     static const float one = 1;
     slot s = handle_of(c, TRAINER);
     dim_gradient_callback callback = ONE_OF(&c->random, callbacks);
-    begin(c, "%p, %s", s.handle, callback == NULL ? "NULL" : callback == go_on ? "go on" : callback == stop ? "stop" : "spoil");
+    begin(c, "%p, %s", s.handle, callback == NULL ? "NULL" : callback == go_on ? "continue" : callback == stop ? "stop" : "spoil");
     c->must_work = true;
     finish(c, dim_trainer_set_gradient_callback(s.handle, callback, (void *)(uintptr_t)&one), S(INVALID_HANDLE));
 }

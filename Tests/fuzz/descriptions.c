@@ -5,7 +5,7 @@
  *     descriptions --first 4711 --count 1 --seed 1
  *     descriptions --count 64 --write FOLDER      what is tried, as files for libFuzzer to start from
  *
- * Each comes to an architecture, whose text reads as the same one, or to a message. With LIBFUZZER this is a target of
+ * Each becomes an architecture, whose text reads as the same one, or to a message. With LIBFUZZER this is a target of
  * libFuzzer.
  */
 #include <dim.h>

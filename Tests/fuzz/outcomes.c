@@ -1,4 +1,4 @@
-/* What a call came to, and what it must not have done. */
+/* Result of a call, and what it must not have done. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -71,7 +71,7 @@ guided)
         files) inputs="$inputs Tests/fuzz/corpus" ;;
         options | descriptions) run "$folder/$program" --count 64 --seed "$seed" --write "$work/corpus" ;;
         esac
-        # It goes on after a crash, and collects. What it finds is judged below.
+        # It continues after a crash, and collects. What it finds is judged below.
         DIM_FUZZ_FUNCTION=$function "$folder/$program-fuzzer" -fork=1 -ignore_crashes=1 -ignore_timeouts=1 -ignore_ooms=1 \
             -seed="$seed" -max_total_time="$seconds" -timeout=60 -rss_limit_mb=4096 -max_len=400000 -detect_leaks=0 \
             -artifact_prefix="$work/found/" $inputs >"$work/log" 2>&1
@@ -102,7 +102,7 @@ sanitize-short)
     run "$2/files" --function dim_model_open --corpus Tests/fuzz/corpus/safetensors --count 2000 --seed "$3" --strict
     ;;
 sanitize-address | sanitize-thread)
-    # Not `untrusted` and `fork`: the reader of strangers' files is the library's file by itself, without the runtime of a
+    # Not `untrusted` and `fork`: the reader of untrusted files is the library's file by itself, without the runtime of a
     # sanitizer; nor what lets allocations fail.
     for program in library architecture model parameters files opening threads trainer classifier_trainer; do
         printf '%s, %s: ' "${mode#sanitize-}" $program

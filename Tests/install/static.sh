@@ -22,15 +22,15 @@ printf '%s\n' '#include <dlfcn.h>' 'int main(int count, char **arguments) {' '  
 is "its host" 0 "" bare cc host.c -o host -ldl
 is "prints the same" 0 "$line" bare ./host weights.h5
 
-# Files from strangers are read by libdim.so, executed by itself. A program that was linked with the archive would execute itself.
+# Untrusted files are read by libdim.so, executed by itself. A program that was linked with the archive would execute itself.
 printf '%s\n' '#include <dim.h>' '#include <stdio.h>' 'int main(int count, char **arguments) {' '    dim_model *model = NULL;' \
     '    puts("started");' '    dim_open_options o = {sizeof o, true, false, 0, NULL, 0};' \
     '    dim_status status = dim_model_open_with(arguments[1], &o, &model);' '    puts(dim_last_error());' \
     '    return count != 2 || model != NULL || status != DIM_IO;' '}' >untrusted.c
 for kind in -pie -no-pie; do
-    is "C99, $kind, asks for a file from strangers" 0 "" bare cc -std=c99 $warnings -fPIC $kind -I"$prefix/include" untrusted.c \
+    is "C99, $kind, opens an untrusted file" 0 "" bare cc -std=c99 $warnings -fPIC $kind -I"$prefix/include" untrusted.c \
         -o "untrusted$kind" "$prefix/lib/libdim.a" $private -lstdc++ -lm
-    is "it is told that it cannot" 0 "here libdim is linked into the program" bare "./untrusted$kind" weights.h5
+    is "it gets an error" 0 "here libdim is linked into the program" bare "./untrusted$kind" weights.h5
     is "and was started once" 0 "1" bash -c "./untrusted$kind weights.h5 | grep -c started"
 done
 

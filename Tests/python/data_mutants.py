@@ -3,7 +3,7 @@
     PYTHONPATH=bindings/python:Tests/python python Tests/python/data_mutants.py --count 1000 --seed 1 [--first I] [--trace]
 
 Mutant i depends on the seed, on i and on the versions of the packages that write the valid files. The process ends at the
-first mutant that comes to anything else: an exception of another type, a reading without sense, or more than a minute.
+first mutant that ends in anything else: an exception of another type, a reading without sense, or more than a minute.
 """
 
 import argparse
@@ -235,7 +235,7 @@ def main():
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--trace", action="store_true", help="print what each mutant comes to")
+    parser.add_argument("--trace", action="store_true", help="print what becomes of each mutant")
     parser.add_argument("--go-on", action="store_true", help="count exceptions that got out, do not end at the first")
     options = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))

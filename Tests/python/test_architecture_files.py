@@ -1,4 +1,4 @@
-"""Files of any architecture: what they say of themselves, what is told by names and shapes, what is refused; checkpoints."""
+"""Files of any architecture: their description, what names and shapes say, what is refused; checkpoints."""
 
 import json
 import random
@@ -331,7 +331,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path, architecture, options)
 @pytest.mark.parametrize("architecture", [SMALL, BASIC], ids=["small", "basic32"])
 @pytest.mark.parametrize("encoder", ["frozen", "frozen_batch_statistics", "trained"])
 def test_a_resumed_classifier_is_the_uninterrupted_one(tmp_path, architecture, encoder):
-    """Dropout draws go on where they were."""
+    """Dropout draws continue where they were."""
     trainer = ClassifierTrainer(Model(4, architecture), encoder, weight_decay=0.01)
     expected = [trainer.step(batch(step), LABELS[:5]) for step in range(4)]
     trainer.save(tmp_path / "whole.h5")
@@ -359,7 +359,7 @@ def test_a_checkpoint_opens_as_weights(model, tmp_path):
 
 @pytest.mark.parametrize("kind", [Model.open, Trainer.resume], ids=["weights", "checkpoint"])
 def test_mutants_through_the_isolated_reader(model, tmp_path, kind):
-    """Bytes changed at random, in the labels too: an error or the file's own architecture, and this process goes on."""
+    """Bytes changed at random, in the labels too: an error or the file's own architecture, and this process continues."""
     path = tmp_path / "w.h5"
     if kind is Model.open:
         written(path, model.state_dict(), {"architecture": json.dumps(SMALL), "class_names": '["a","b","c"]'})

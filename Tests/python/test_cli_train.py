@@ -89,7 +89,7 @@ def test_an_interrupt_saves_and_a_resumed_run_goes_on_bit_for_bit(data, whole, f
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=PATIENCE)
     assert running.returncode == 130
-    assert "stopping after this step" in err and f"go on with: dim train --resume {folder}" in out
+    assert "stopping after this step" in err and f"continue with: dim train --resume {folder}" in out
     assert "Traceback" not in err and not (folder / "weights.h5").exists()
     # Rows of after the checkpoint, as a machine leaves them that stopped without notice.
     with open(folder / "metrics.csv", "a") as metrics:
@@ -170,7 +170,7 @@ def test_data_that_moved(tmp_path, data, whole, folder):
     assert done.returncode == 2 and "not the data that the run was started with" in done.stderr, done.stderr
 
 
-# ---- What is told
+# ---- What is reported
 
 
 def test_a_batch_over_the_data_reports_the_images_that_are_there(tmp_path, folder):
@@ -314,7 +314,7 @@ def test_an_output_that_cannot_be_written_is_found_out_first(tmp_path, data):
 def test_a_run_is_not_overwritten(whole, data):
     before = (whole[0] / "weights.h5").stat().st_mtime_ns
     done = dim("train", "--data", data, "--output", whole[0])
-    assert done.returncode == 2 and "holds a run already; go on with it by --resume" in done.stderr
+    assert done.returncode == 2 and "holds a run already; continue it with --resume" in done.stderr
     assert (whole[0] / "weights.h5").stat().st_mtime_ns == before
 
 
@@ -347,7 +347,7 @@ def test_a_full_disk_keeps_the_checkpoint_of_before(whole, folder):
 
 
 def test_a_damaged_image_saves_the_run_first(tmp_path, folder):
-    """It is found when its turn comes; with the file mended, the run goes on."""
+    """It is found when its turn comes; with the file mended, the run continues."""
     from deepinfomax.data import dataloader_order
 
     images = np.random.default_rng(0).random((9, 32, 32, 3), np.float32)

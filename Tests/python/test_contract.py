@@ -239,7 +239,7 @@ def test_set_parameters_is_all_or_nothing(lib, handle):
         ((b"encoder.c1.bias", None, 512), INVALID_ARGUMENT),
         ((None, other, 512), INVALID_ARGUMENT),
         ((b"encoder.c1.bias", other * np.float32(np.nan), 512), INVALID_ARGUMENT),
-        (first, INVALID_ARGUMENT),  # a name that stands twice
+        (first, INVALID_ARGUMENT),  # a name that is listed twice
     ]:
         assert set_parameters(lib, handle, [first, second]) == expected
         found = floats(64)

@@ -121,7 +121,7 @@ def test_objects_are_not_unpickled(tmp_path):
 
 @pytest.mark.parametrize("write_npz", [np.savez, np.savez_compressed])
 def test_npz_with_flipped_bytes(tmp_path, write_npz):
-    """Each is told as damage, or reads as the same values."""
+    """Each is reported as damage, or reads as the same values."""
     path = tmp_path / "a.npz"
     write_npz(path, images=random_images(N))
     content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""CIFAR-10's binary files: a folder, the archive, one file; and what is told of damaged ones."""
+"""CIFAR-10's binary files: a folder, the archive, one file; and what is reported of damaged ones."""
 
 import numpy as np
 import pytest

@@ -13,7 +13,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def test_mutants_are_read_or_refused():
-    """In child processes: libhdf5 (of h5py) and libjpeg are C, and a crash of theirs is told from a fault of ours."""
+    """In child processes: libhdf5 (of h5py) and libjpeg are C, and a crash of theirs is no fault of ours."""
     pytest.importorskip("h5py")
     pytest.importorskip("PIL")
     count, seed = int(os.environ.get("DIM_FUZZ_MUTANTS", "1200")), int(os.environ.get("DIM_FUZZ_SEED", "1"))

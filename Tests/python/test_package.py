@@ -1,4 +1,4 @@
-"""The package itself: what an import costs, how the library is found, what a missing or foreign one is told as."""
+"""The package itself: what an import costs, how the library is found, how a missing or foreign one is reported."""
 
 import os
 import re

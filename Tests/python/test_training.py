@@ -393,7 +393,7 @@ def test_lifetime(model):
     for call in (lambda: trainer.step(PHOTOS[:2]), lambda: trainer.steps, trainer.update, lambda: trainer.options):
         with pytest.raises(dim.InvalidHandle, match="this trainer is closed"):
             call()
-    model.encode(PHOTOS[:1])  # The model goes on.
+    model.encode(PHOTOS[:1])  # The model continues.
 
 
 def test_the_model_outlives_its_handle():

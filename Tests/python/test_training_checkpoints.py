@@ -1,4 +1,4 @@
-"""Checkpoints: a run that stops and goes on is the run that never stopped, and a file is the old one or the new one."""
+"""Checkpoints: a run that stops and continues is the run that never stopped, and a file is the old one or the new one."""
 
 import random
 import re

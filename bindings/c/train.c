@@ -18,7 +18,7 @@ static const char usage[] =
     "usage: train [options] CHECKPOINT IMAGES...\n"
     "\n"
     "Trains on images and writes CHECKPOINT, an HDF5 file that also opens as weights. If CHECKPOINT\n"
-    "exists, the run goes on from it. Ctrl-C ends the run after the step that is under way and saves.\n"
+    "exists, the run continues from it. Ctrl-C ends the run after the step that is under way and saves.\n"
     "\n"
     "  IMAGES       files as encode reads them; all images are held in memory, as float32\n"
     "  -n N         steps to make in this run (default 100)\n"

@@ -23,7 +23,7 @@ class Run:
 
     @classmethod
     def resume(cls: type[Self], path: Path, untrusted: bool = False, timeout: float | None = None) -> Self:
-        """Goes on where the checkpoint of such a trainer stopped, with a model of its own.
+        """Continues where the checkpoint of such a trainer stopped, with a model of its own.
 
         What follows is bit for bit what a run that never stopped would have given. Of any architecture. untrusted and
         timeout: as `Model.open` has them. Raises FileAccessError (an OSError), FileFormatError or FileContentError

@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module = _module(parsed.command)
         getattr(module, "places", Places.of)(parsed).check()
         code = int(module.run(parsed))
-        sys.stdout.flush()  # Here, where a full disk behind a > is told.
+        sys.stdout.flush()  # Here, where a full disk behind a > is reported.
         return code
     except BrokenPipeError:  # The reader, `head` for instance, has seen enough.
         sys.stderr.close()

@@ -78,7 +78,7 @@ class Model:
     the batch's statistics and each forward pass moves the running ones; `classify` then needs two vectors at least.
 
     Threads. One model may be used by several threads at once; libdim runs without the GIL. After a fork the child may
-    go on using the model. Closing, leaving a `with` block, collection and the interpreter's exit free it.
+    continue using the model. Closing, leaving a `with` block, collection and the interpreter's exit free it.
 
     Errors of libdim are `DimError`s, each also a ValueError, OSError... (deepinfomax.errors). Nothing changes then.
     """

@@ -59,7 +59,7 @@ def write(
 ) -> Path:
     """Writes the report of a run's folder (`dim train --output`), by default into it as report.html; returns its path.
 
-    model: None for the folder's weights.h5, or its checkpoint while the run goes on. images: how many to look at.
+    model: None for the folder's weights.h5, or its checkpoint while the run continues. images: how many to look at.
 
     Raises OSError where it cannot be written, ValueError for a folder without a run, DataError where the run's data is
     no longer there, a DimError for its weights.

@@ -1,4 +1,4 @@
-"""Learning rates over a run, as a function of the step alone: an interrupted run goes on with what it would have had."""
+"""Learning rates over a run, as a function of the step alone: an interrupted run continues with what it would have had."""
 
 from __future__ import annotations
 

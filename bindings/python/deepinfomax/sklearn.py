@@ -107,7 +107,7 @@ class DeepInfoMax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     def partial_fit(self, X: Any, y: Any = None) -> DeepInfoMax:
         """One more epoch, on these images. The first call settles shape, range and weights.
 
-        Goes on with the optimiser's moments, except after unpickling, where they start anew.
+        Continues with the optimiser's moments, except after unpickling, where they start anew.
         """
         return self._train(X, 1, first=not hasattr(self, "model_"))
 

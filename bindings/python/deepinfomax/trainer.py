@@ -21,7 +21,7 @@ from .model import Model
 
 Prior = Literal["monolithic", "adversarial", "none"]
 Measure = Literal["jsd", "gan", "kl", "rkl", "h2", "dv", "nce"]
-#: How many other images each vector is told from, or which.
+#: How many other images each vector is distinguished from, or which.
 Negatives = Literal["all", "rotation"] | int
 PRIORS: tuple[Prior, ...] = ("monolithic", "adversarial", "none")  # dim_prior
 MEASURES: tuple[Measure, ...] = ("jsd", "gan", "kl", "rkl", "h2", "dv", "nce")  # dim_measure
@@ -100,7 +100,7 @@ class Trainer(Run):
         "rotation", prior "monolithic", alpha 0.5, beta 1, gamma 0.1, lr 1e-4; of the others "nce", "all", "none", 0, 1, 0,
         3e-4.
 
-        measure: how scores become a loss, for the local and the global term. negatives: which images each vector is told
+        measure: how scores become a loss, for the local and the global term. negatives: which images each vector is distinguished
         from: "all" others of the batch, the next one ("rotation"), or a number of others, drawn anew each step.
         prior: what the encoder does about the prior term: "monolithic" minimises it as the discriminator does (that
         implementation), "adversarial" works against the discriminator (the paper), "none": there is no such term.

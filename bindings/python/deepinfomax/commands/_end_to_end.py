@@ -1,5 +1,5 @@
 """Encoder and classifier trained together for `dim classify`. It takes as long as training an encoder: it may be stopped,
-and goes on bit for bit from a folder with two files a seed.
+and continues bit for bit from a folder with two files a seed.
 
     end-to-end-0.h5      the newest checkpoint, about 200 MB; a weights file as well
     end-to-end-0.json    what it was started with, and the epochs that are done
@@ -43,7 +43,7 @@ def needed(architecture: Architecture) -> int:
 def train(
     images: Dataset, architecture: Architecture, settings: Settings, folder: Path | None, *, every: int, shown: bool
 ) -> tuple[Model, list[Epoch]]:
-    """Trains from the weights of the seed, or goes on where `folder` has a checkpoint of it. Returns the model, in
+    """Trains from the weights of the seed, or continues where `folder` has a checkpoint of it. Returns the model, in
     evaluation mode, and its history.
 
     every: epochs between two checkpoints. Raises Stopped, only where there is a folder; UsageError for a checkpoint of

@@ -1,4 +1,4 @@
-"""Signals as a wish to stop in good order, or to save."""
+"""Signals as a request to stop after the step, or to save."""
 
 from __future__ import annotations
 

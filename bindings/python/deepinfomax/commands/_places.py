@@ -14,7 +14,7 @@ from ..data.opening import is_sample
 from . import UsageError
 
 #: Arguments that name what is read, and those that name a file that is written, by their names in argparse. Arguments of
-#: other kinds are told by the command's own `places(arguments)`.
+#: other kinds are named by the command's own `places(arguments)`.
 READS = ("data", "weights", "architecture", "config", "vectors", "predict", "images", "index")
 WRITES = ("output", "coordinates", "picture", "predictions", "save", "html")
 

@@ -59,7 +59,7 @@ class Progress:
 
     @contextmanager
     def _kept_going(self) -> Iterator[None]:
-        """A terminal that is gone shows nothing more; the work goes on."""
+        """A terminal that is gone shows nothing more; the work continues."""
         try:
             yield
         except OSError:

@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--image-size", type=_size, metavar="N|WxH", help="make all images so large (default: as they are, or what --architecture takes)")
     add("--channels", type=positive, metavar="N", help="1 for grey, 3 for RGB (default: as the data has it, or what --architecture takes)")
     add("--output", metavar="FOLDER", help="the run's folder (default: dim-run, or dim-run-2 and so on)")
-    add("--resume", metavar="FOLDER", help="go on with the run of this folder, as it was started")
+    add("--resume", metavar="FOLDER", help="continue with the run of this folder, as it was started")
     add("--config", metavar="FILE", help="settings.json of another run: what the command line does not say is as there")
     add("--epochs", type=positive, metavar="N", help=f"passes over the data, in all (default: {EPOCHS})")
     add("--batch", type=positive, metavar="N", help="images a step, 2 at least; what does not fill one is left out (default: 64)")
@@ -96,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = objective.add_argument
     add("--measure", choices=MEASURES, help="how scores become a loss (default: nce; notebook: gan)")
     add("--negatives", type=_negatives, metavar="all|rotation|K",
-        help="what each image is told from: all others of the batch, the next one, or K that are drawn (default: all; notebook: "
+        help="what each image is distinguished from: all others of the batch, the next one, or K that are drawn (default: all; notebook: "
         "rotation)")  # fmt: skip
     add("--prior", choices=PRIORS,
         help="none; monolithic: minimise the prior term (the notebook's code); adversarial: work against its discriminator (the "

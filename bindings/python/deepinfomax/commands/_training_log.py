@@ -22,7 +22,7 @@ from ._progress import Progress, duration
 
 
 class TrainingLog:
-    """To be entered; `rows` are those of before, of a run that goes on."""
+    """To be entered; `rows` are those of before, of a run that continues."""
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ class TrainingLog:
 
     def interrupted(self, step: int, resume: str) -> None:
         self._event("end", status="interrupted", step=step, checkpoint=str(self._folder.checkpoint), resume=resume)
-        self._say(f"interrupted after step {step}, which is saved; go on with: {resume}")
+        self._say(f"interrupted after step {step}, which is saved; continue with: {resume}")
 
     def failed(self, message: str) -> int:
         """The exit code."""

@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files.add_argument("--picture", metavar="FILE", help="the confusion matrices: .png, .svg or .pdf (needs matplotlib)")
     files.add_argument("--predictions", metavar="FILE", help="the labels of --predict as CSV, in place of lines of text")
     files.add_argument("--checkpoint", metavar="FOLDER",
-                       help="keep the end-to-end training there, also on Ctrl-C; the same command then goes on with it")  # fmt: skip
+                       help="keep the end-to-end training there, also on Ctrl-C; the same command then continues with it")  # fmt: skip
     files.add_argument("--checkpoint-every", type=positive, default=1, metavar="K",
                        help="epochs between two checkpoints (default: 1)")  # fmt: skip
     files.add_argument("--save", metavar="FILE", help="weights file with the trained classifier")
@@ -146,7 +146,7 @@ def _write_predictions(arguments: argparse.Namespace, report: dict[str, Any]) ->
 
 def _stopped(arguments: argparse.Namespace, stopped: _end_to_end.Stopped) -> int:
     found = {"status": "interrupted", "step": stopped.step, "checkpoint": arguments.checkpoint}
-    text = f"interrupted after step {stopped.step}, which is saved in {arguments.checkpoint}; the same command goes on from there"
+    text = f"interrupted after step {stopped.step}, which is saved in {arguments.checkpoint}; the same command continues from there"
     _output.result(arguments, found, text, indent=None)
     return stopped.exit_code
 

@@ -101,7 +101,7 @@ class _Training:
         folder = RunFolder(arguments.output)
         if folder.in_use:
             raise UsageError(
-                f"{folder.path}: holds a run already; go on with it by --resume {shell(str(folder.path))}, or name "
+                f"{folder.path}: holds a run already; continue it with --resume {shell(str(folder.path))}, or name "
                 "another folder"
             )
         check_folder(folder.path)
@@ -311,7 +311,7 @@ class _Training:
     def _what_is_kept(self) -> str:
         if self.saved is None:
             return "There is no checkpoint yet."
-        return f"The checkpoint of step {self.saved} is kept; go on from it with: {self._resume_command()}"
+        return f"The checkpoint of step {self.saved} is kept; continue from it with: {self._resume_command()}"
 
     def _resume_command(self) -> str:
         return f"dim train --resume {shell(str(self.folder.path))}"

@@ -77,7 +77,7 @@ def open_dataset(
     skip_damaged: reads every image once, and leaves out those that cannot be read; `skipped` of the data set names them.
 
     Raises DataError, which names the file and the record; MissingPackage where the format needs a package that is not
-    installed; ValueError for options that there are not.
+    installed; ValueError for unknown options.
     """
     if source is not None:
         source = os.fsdecode(source)

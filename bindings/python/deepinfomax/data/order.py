@@ -8,7 +8,7 @@
         for batch in loader: ...
 
 provided that nothing else draws from PyTorch's global generator meanwhile. It depends on nothing but its arguments: a
-run that was interrupted needs no saved state to go on.
+run that was interrupted needs no saved state to continue.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ def losses(
 ) -> Losses:
     """In the networks' mode and precision. What is None and needed is drawn.
 
-    noise: samples of the prior, (n, D). negatives: for each vector the images it is told from, (n, k), of both terms.
+    noise: samples of the prior, (n, D). negatives: for each vector the images it is distinguished from, (n, k), of both terms.
     locations: the cells i * w + j of each image that the local term uses, (n, m); the head sees no others.
     partners: for relative coordinates, the second cell of each pair, (n, h w). boxes: for occlusion, what is hidden of
     each image, (n, 4): top, left, height, width.
