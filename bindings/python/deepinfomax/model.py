@@ -12,7 +12,7 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _arrays, _library
+from . import _arrays, _copies, _library
 from ._handles import Handle, model_handle, new_handle
 from ._library import ParameterInfo as _CParameterInfo
 from ._library import SaveOptions, check, library, text
@@ -79,6 +79,8 @@ class Model:
 
     Threads. One model may be used by several threads at once; libdim runs without the GIL. After a fork the child may
     go on using the model. Closing, leaving a `with` block, collection and the interpreter's exit free it.
+
+    Copies. `copy.copy`, `copy.deepcopy` and pickle give a model of its own with the same architecture, weights and mode.
 
     Errors of libdim are `DimError`s, each also a ValueError, OSError... (deepinfomax.errors). Nothing changes then.
     """
@@ -386,7 +388,12 @@ class Model:
         return f"<deepinfomax.Model of {', '.join(self.networks)}, in {mode} mode>"
 
     def __reduce__(self) -> Any:
-        raise TypeError("a Model cannot be pickled or copied: save it to a file, or pass its state_dict()")
+        """A pickle holds architecture, names of classes, weights and mode; copy and deepcopy share no weights."""
+        return _unpickled, (_copies.content(lambda path: self.save(path, "safetensors")), self.training)
+
+
+def _unpickled(content: bytes, training: bool) -> Model:
+    return _copies.opened(content, Model.open).train(training)
 
 
 def _checked(state: Mapping[str, Any], infos: list[ParameterInfo]) -> dict[str, NDArray[Any]]:
