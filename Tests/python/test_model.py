@@ -121,9 +121,11 @@ def test_inputs_are_only_read(model):
         (np.zeros((1, 3, 32, 32), np.complex64), TypeError, "found complex64"),
         (np.zeros((1, 3, 32, 32), object), TypeError, "found object"),
         (np.full((1, 3, 32, 32), 1e300), ValueError, "beyond the range of float32"),
-        ([[0.0]], TypeError, "expected a numpy array or a torch tensor, found list"),
+        ([[0.0]], TypeError, "images.0.: expected a numpy array or a torch tensor, found list"),
+        ([], ValueError, "an empty list"),
+        ([IMAGES], ValueError, "one image in each place of a list, found an array of 3"),
         (None, TypeError, "found NoneType"),
-        ("image.png", TypeError, "found str"),
+        ("image.png", dim.data.DataError, "image.png: cannot be read: No such file"),
         (np.zeros((0, 3, 32, 32), np.float32), ValueError, "n is 0"),
     ],
 )
