@@ -231,3 +231,12 @@ def test_usage(folder, arguments, message):
     done = dim("convert", *arguments, cwd=folder)
     assert done.returncode == 2 and message in done.stderr
     assert not (folder / "out.h5").exists()
+
+
+def test_onnx_needs_a_package(folder, tmp_path):
+    """Said before anything is read."""
+    if importlib.util.find_spec("onnx") is not None:
+        pytest.skip("onnx is installed")
+    done = dim("convert", folder / "nothing.h5", tmp_path / "encoder.onnx")
+    assert done.returncode == 2 and "deepinfomax[onnx]" in done.stderr, done.stderr
+    assert not (tmp_path / "encoder.onnx").exists()

@@ -2,7 +2,10 @@
 
 import copy
 import gc
+import multiprocessing
 import pickle
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
 
 import deepinfomax as dim
 import numpy as np
@@ -118,9 +121,11 @@ def test_inputs_are_only_read(model):
         (np.zeros((1, 3, 32, 32), np.complex64), TypeError, "found complex64"),
         (np.zeros((1, 3, 32, 32), object), TypeError, "found object"),
         (np.full((1, 3, 32, 32), 1e300), ValueError, "beyond the range of float32"),
-        ([[0.0]], TypeError, "expected a numpy array or a torch tensor, found list"),
+        ([[0.0]], TypeError, "images.0.: expected a numpy array or a torch tensor, found list"),
+        ([], ValueError, "an empty list"),
+        ([IMAGES], ValueError, "one image in each place of a list, found an array of 3"),
         (None, TypeError, "found NoneType"),
-        ("image.png", TypeError, "found str"),
+        ("image.png", dim.data.DataError, "image.png: cannot be read: No such file"),
         (np.zeros((0, 3, 32, 32), np.float32), ValueError, "n is 0"),
     ],
 )
@@ -364,10 +369,50 @@ def test_collection_frees():
     assert not finalizer.alive
 
 
-def test_a_model_is_not_copied_by_accident(model):
-    for copier in (copy.copy, copy.deepcopy, pickle.dumps):
-        with pytest.raises(TypeError, match="state_dict"):
-            copier(model)
+COPIERS = [copy.copy, copy.deepcopy, *(lambda m, p=p: pickle.loads(pickle.dumps(m, p)) for p in (2, 5))]
+
+
+@pytest.mark.parametrize("copier", COPIERS)
+def test_copies_are_the_same_model_and_share_nothing(copier):
+    architecture = dim.Architecture.preset("basic28", classes=3)
+    with dim.Model(4, architecture) as model:
+        model.class_names = ["a", "\u00e9", "c"]
+        model.train()
+        with copier(model) as other:
+            assert other.architecture.json() == model.architecture.json()
+            assert (other.class_names, other.training) == (["a", "\u00e9", "c"], True)
+            assert equal(other.state_dict(), model.state_dict())
+            x = RNG.random((2, 1, 28, 28), np.float32)
+            other.encode(x)  # In training mode running statistics move: in the copy alone.
+            assert not equal(other.state_dict(), model.state_dict())
+        model.encode(x)
+
+
+@pytest.mark.parametrize("copier", COPIERS[1:3])
+def test_copies_hold_the_networks_that_the_model_holds(copier, tmp_path):
+    dim.Model(0, "basic28").save(tmp_path / "a.h5")
+    with dim.Model.open(tmp_path / "a.h5", networks=["encoder", "prior_d"]) as model, copier(model) as other:
+        assert other.networks == model.networks == ("encoder", "prior_d")
+        assert equal(other.state_dict(), model.state_dict()) and not other.training
+
+
+def test_copies_leave_no_file_and_no_pickle_of_a_closed_model(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    model = dim.Model(0, "basic28")
+    content = pickle.dumps(model)
+    copy.deepcopy(model)
+    with pytest.raises(dim.FileFormatError):
+        pickle.loads(content.replace(b"__metadata__", b"__nothing!__"))
+    model.close()
+    with pytest.raises(dim.InvalidHandle):
+        pickle.dumps(model)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_goes_to_another_process(model):
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        y = pool.submit(dim.Model.encode, model, IMAGES, features=False).result()
+    assert y.tobytes() == model.encode(IMAGES, features=False).tobytes()
 
 
 def test_errors_survive_pickling():

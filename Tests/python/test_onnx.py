@@ -8,7 +8,8 @@ pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 import onnx  # noqa: E402
-from deepinfomax.onnx_export import OPSET, to_onnx  # noqa: E402
+from cli_fixtures import dim as dim_command  # noqa: E402
+from deepinfomax.onnx_export import OPSET, difference, to_onnx  # noqa: E402
 
 #: Every operator and option that a description may have.
 ALL = {
@@ -86,3 +87,31 @@ def test_weights_reach_the_file():
         for seed in (0, 1)
     ]
     assert np.abs(found[0] - found[1]).max() > 1e-3
+
+
+@pytest.mark.parametrize("preset", ["basic28", "notebook"])
+def test_dim_convert_writes_it(preset, tmp_path):
+    model = trained(preset)
+    model.save(tmp_path / "weights.h5")
+    model.save(tmp_path / "weights.safetensors")
+    done = dim_command("convert", "weights.h5", "encoder.onnx", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "encoder.onnx: encoder\n", "")
+    content = (tmp_path / "encoder.onnx").read_bytes()
+    assert content == to_onnx(model) and difference(model, content) < 1e-4
+    done = dim_command("convert", "weights.safetensors", "again.onnx", "--network", "encoder", cwd=tmp_path)
+    assert done.returncode == 0 and (tmp_path / "again.onnx").read_bytes() == content
+    done = dim_command("convert", "weights.h5", "prior.onnx", "--network", "prior_d", cwd=tmp_path)
+    assert done.returncode == 2 and "the encoder alone goes to ONNX" in done.stderr and not (tmp_path / "prior.onnx").exists()
+
+
+def test_a_difference_is_found():
+    """Of another model's file."""
+    assert difference(trained("basic28"), to_onnx(dim.Model(0, "basic28"))) > 1e-2
+
+
+def test_a_file_without_an_encoder(tmp_path):
+    with dim.Model(0, "basic28") as model:
+        model.save(tmp_path / "a.h5")
+    dim.Model.open(tmp_path / "a.h5", networks="prior_d").save(tmp_path / "prior.h5")
+    done = dim_command("convert", "prior.h5", "encoder.onnx", cwd=tmp_path)
+    assert done.returncode == 2 and "no encoder in it" in done.stderr and not (tmp_path / "encoder.onnx").exists()

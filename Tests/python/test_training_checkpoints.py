@@ -1,5 +1,7 @@
 """Checkpoints: a run that stops and continues is the run that never stopped, and a file is the old one or the new one."""
 
+import copy
+import pickle
 import random
 import re
 import shutil
@@ -74,6 +76,35 @@ def test_resumed_is_uninterrupted_and_threads_do_not_matter(start, tmp_path):
         found = content(file)
         assert found.keys() == expected.keys()
         assert not [name for name in expected if found[name] != expected[name]]
+
+
+def pickled(run):
+    return pickle.loads(pickle.dumps(run))
+
+
+@pytest.mark.parametrize(
+    "start, copier", [(objective, copy.copy), (objective, copy.deepcopy), *((start, pickled) for start in KINDS)]
+)
+def test_a_copy_goes_on_as_the_run_does(start, copier):
+    with Model(0, "basic32") as model, start(model) as trainer:
+        take(trainer, 0)
+        model.train()
+        with copier(trainer) as other:
+            assert type(other) is type(trainer) and other.model.training
+            assert (other.steps, other.options) == (1, trainer.options)
+            other_loss = take(other, 1)
+            assert trainer.steps == 1 and other.model is not model
+            assert take(trainer, 1) == other_loss
+            assert_same_state(other.model.state_dict(), model.state_dict())
+
+
+def test_no_copy_while_gradients_wait():
+    with Model(0, "basic32") as model, Trainer(model) as trainer:
+        trainer.accumulate(PHOTOS[:4])
+        with pytest.raises(dim.InvalidArgument, match="update"):
+            pickle.dumps(trainer)
+        trainer.update()
+        assert pickle.loads(pickle.dumps(trainer)).steps == 1
 
 
 def test_learning_rates_survive(tmp_path):

@@ -60,3 +60,39 @@ def test_its_own_library_is_the_one_that_is_used(wheel, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("('encoder'") and done.stdout.rstrip().endswith(f"{tmp_path}/deepinfomax/libdim.so")
+
+
+def built_by_pip(tmp_path, makefile, **environment):
+    """A wheel from a tree as git has it, where nothing was built; `make lib` is what `makefile` says."""
+    tree = tmp_path / "tree"
+    shutil.copytree(PACKAGE.parent, tree / "bindings" / "python", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    (tree / "Package.swift").touch()
+    (tree / "Makefile").write_text(makefile)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "swift").write_text("#!/bin/sh\n")
+    (tools / "swift").chmod(0o755)
+    usual = {name: value for name, value in os.environ.items() if name != "DIM_LIBRARY"}
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "-v", "--no-deps", "--no-build-isolation", "-w", tmp_path / "dist",
+         tree / "bindings" / "python"],
+        env=usual | {"PATH": f"{tools}:{os.environ['PATH']}"} | environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    (found,) = (tmp_path / "dist").iterdir()
+    return found, done.stdout + done.stderr
+
+
+def test_pip_builds_the_library_where_nobody_has(tmp_path):
+    library = Path(_library._find()).resolve()
+    wheel, _ = built_by_pip(tmp_path, f"lib:\n\tmkdir -p build\n\tcp {library} build/libdim.so\n")
+    assert "py3-none-linux_" in wheel.name
+    with zipfile.ZipFile(wheel) as archive:
+        assert archive.read("deepinfomax/libdim.so") == library.read_bytes()
+
+
+def test_without_a_library_the_package_says_so(tmp_path):
+    wheel, output = built_by_pip(tmp_path, "lib:\n\tfalse\n")
+    assert "py3-none-any" in wheel.name and "libdim.so was not built (make lib failed" in output
+    with zipfile.ZipFile(wheel) as archive:
+        assert not [name for name in archive.namelist() if name.endswith(".so")]

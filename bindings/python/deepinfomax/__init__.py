@@ -13,6 +13,8 @@
 The model is that of the Deep InfoMax notebook (arXiv:1808.06670); libdim.so does the work and needs nothing else.
 """
 
+import logging
+
 from . import _library, data
 from ._version import __version__
 from .architecture import PRESETS, Architecture
@@ -35,6 +37,7 @@ from .errors import (
     UnknownName,
 )
 from ._opening import NETWORKS
+from .fitting import FittedEpoch
 from .model import OUTPUTS, Model, ParameterInfo, Sizes
 from .trainer import Losses, Trainer, TrainerOptions
 
@@ -52,6 +55,7 @@ __all__ = [
     "FileAccessError",
     "FileContentError",
     "FileFormatError",
+    "FittedEpoch",
     "InternalError",
     "InvalidArgument",
     "InvalidHandle",
@@ -75,6 +79,9 @@ __all__ = [
     "set_num_threads",
     "version",
 ]
+
+#: Silent unless the program sets logging up.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def version() -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ._library import Floats
 
+
 def as_numpy(value: Any, what: str) -> NDArray[Any]:
     """`value` as a numpy array of its own dtype; a torch tensor loses its graph and its device.
 
@@ -30,13 +31,13 @@ def as_numpy(value: Any, what: str) -> NDArray[Any]:
 Shape = tuple[int, ...]
 
 
-def images(value: Any, item: Shape) -> tuple[NDArray[np.float32], bool]:
+def images(value: Any, item: Shape, what: str = "images") -> tuple[NDArray[np.float32], bool]:
     """Images as float32 (n, *item), item (c,h,w), and whether `value` was a single one without n.
 
     Floating point: (n,c,h,w) or (c,h,w), taken as they are. uint8: also (n,h,w,c) or (h,w,c), divided by 255. Of images
     with one channel c may be left out.
     """
-    array = as_numpy(value, "images")
+    array = as_numpy(value, what)
     c, h, w = item
     last = (h, w, c)
     if c == 1 and array.ndim in (2, 3) and array.shape[-2:] == (h, w) and array.shape != item:
@@ -46,16 +47,16 @@ def images(value: Any, item: Shape) -> tuple[NDArray[np.float32], bool]:
             array = np.moveaxis(array, -1, -3)
         if array.shape[-3:] != item or array.ndim not in (3, 4):
             raise ValueError(
-                f"images: expected uint8 of shape {_text(('n', *last))}, {_text(('n', *item))}, {_text(last)} or "
+                f"{what}: expected uint8 of shape {_text(('n', *last))}, {_text(('n', *item))}, {_text(last)} or "
                 f"{_text(item)}, found {_shape(array)}"
             )
         array = np.divide(array, np.float32(255), dtype=np.float32)
     elif array.ndim in (3, 4) and array.shape[-3:] == last and last != item:
         raise ValueError(
-            f"images: expected {array.dtype} in the order {_text(('n', *item))}, found {_shape(array)}; "
+            f"{what}: expected {array.dtype} in the order {_text(('n', *item))}, found {_shape(array)}; "
             "transpose with moveaxis(-1, -3), or give uint8"
         )
-    return _floats(array, item, "images", "float32 or uint8")
+    return _floats(array, item, what, "float32 or uint8")
 
 
 def vectors(value: Any, item: Shape) -> tuple[NDArray[np.float32], bool]:
@@ -77,14 +78,34 @@ def vectors_and_maps(y: Any, M: Any, item: Shape, map_item: Shape) -> tuple[NDAr
 
 def labels(value: Any, n: int, single: bool) -> NDArray[np.int64]:
     """Labels as int64 (n,), from any integer dtype; () where the image is a single one. Their range is C's to check."""
-    array = as_numpy(value, "labels")
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"labels: expected integers, found {array.dtype}")
+    array = integers(value)
     if array.shape != (n,) and not (single and array.shape == ()):
         raise ValueError(f"labels: expected shape ({n},), one for each image, found {_shape(array)}")
     if array.dtype == np.uint64 and np.any(array > np.iinfo(np.int64).max):
         raise ValueError(f"labels: {array.max()} is beyond the range of int64")
     return np.require(array.reshape(n), np.int64, ["C", "A"])
+
+
+def integers(value: Any, what: str = "labels") -> NDArray[Any]:
+    """Arrays, tensors, lists and what numpy can read (a pandas Series) as an array of some integer dtype."""
+    if isinstance(value, (list, tuple, range)) or hasattr(value, "__array__") and not hasattr(value, "detach"):
+        try:
+            array = np.asarray(value)
+        except (TypeError, ValueError) as error:  # A ragged list.
+            raise TypeError(f"{what}: expected integers, one for each image: {error}") from error
+    else:
+        array = as_numpy(value, what)
+    if array.dtype.kind not in "iu":
+        if array.dtype.kind == "O" and array.ndim == 1 and all(_is_whole(one) for one in array):
+            return array.astype(np.int64)  # A Series of pandas' own integers, Int64.
+        names = array.dtype.kind in "OUS"
+        advice = "; names become numbers by numpy.unique(labels, return_inverse=True)[1]" if names else ""
+        raise TypeError(f"{what}: expected integers, found {array.dtype}{advice}")
+    return array
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and -(2**63) <= int(value) < 2**63
 
 
 def pointer(array: NDArray[np.float32]) -> Any:

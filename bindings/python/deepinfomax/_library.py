@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import logging
 import os
 import platform
 import re
@@ -186,6 +187,7 @@ def library() -> ctypes.CDLL:
     _, _, complaints = lib.dim_build_info().decode("ascii", "replace").partition("; not understood: ")
     if complaints:
         warnings.warn(f"libdim does not understand its environment: {complaints}", RuntimeWarning, stacklevel=3)
+    logging.getLogger("deepinfomax").info("%s: %s", path, lib.dim_build_info().decode("ascii", "replace"))
     return lib
 
 

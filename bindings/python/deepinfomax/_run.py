@@ -6,6 +6,7 @@ from collections.abc import Callable
 from ctypes import byref
 from typing import Any, ClassVar, TypeVar
 
+from . import _copies
 from ._handles import Handle, model_handle, new_handle
 from ._library import check, library
 from ._opening import options as open_options
@@ -81,7 +82,17 @@ class Run:
         self.close()
 
     def __reduce__(self) -> Any:
-        raise TypeError(f"a {type(self).__name__} cannot be pickled or copied: save it to a file and resume it")
+        """A pickle is a checkpoint's bytes: copies go on bit for bit, each with a model of its own.
+
+        Raises InvalidArgument while accumulated gradients wait. A gradient callback is not part of it.
+        """
+        return _unpickled, (type(self), _copies.content(self.save), self.model.training)
+
+
+def _unpickled(kind: type[Self], content: bytes, training: bool) -> Self:
+    run = _copies.opened(content, kind.resume)
+    run.model.train(training)
+    return run
 
 
 def choice(value: str, values: tuple[str, ...], what: str) -> int:

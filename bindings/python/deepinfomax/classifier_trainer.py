@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from ctypes import byref
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from . import _arrays, _library
 from ._library import check, library
 from ._run import Run, choice
+from .fitting import Callback, FittedEpoch, Steps, fit
 from .model import Model
 
 EncoderUse = Literal["frozen", "frozen_batch_statistics", "trained"]
@@ -84,7 +86,8 @@ class ClassifierOptions:
 class ClassifierTrainer(Run):
     """Trains a model's classifier, alone or together with the encoder, as PyTorch would (docs/training.md).
 
-    Images are taken as `Model.encode` takes them, labels as any array of integers from 0, one for each image. A step
+    Images are taken as `Model.encode` takes them, labels as integers from 0 in an array, a list or a pandas Series, one for
+    each image. A step
     needs two images at least: batch norm has no statistics of one.
 
     An error leaves model and optimiser as they were. `NotFinite` reports a loss or a gradient that has become NaN or
@@ -124,7 +127,7 @@ class ClassifierTrainer(Run):
 
     def step(self, images: Any, labels: Any) -> ClassifierResult:
         """One step of Adam. Returns how the classifier did on the batch before it."""
-        x, single = _arrays.images(images, self.model.sizes.image)
+        x, single = self.model._images(images)
         return self._step("step", x, labels, single)
 
     def step_encoded(self, y: Any, labels: Any) -> ClassifierResult:
@@ -141,13 +144,31 @@ class ClassifierTrainer(Run):
     def evaluate(self, images: Any, labels: Any) -> Evaluation:
         """Encoder and classifier in evaluation mode on one image or more; nothing changes."""
         sizes = self.model.sizes
-        x, single = _arrays.images(images, sizes.image)
+        x, single = self.model._images(images)
         classes = _arrays.labels(labels, len(x), single)
         found = _library.ClassifierResult()
         confusion = np.zeros((sizes.classes, sizes.classes), np.uint64)
         counts = confusion.ctypes.data_as(ctypes.POINTER(ctypes.c_uint64))
         self._call("evaluate", _arrays.pointer(x), _labels_pointer(classes), len(x), byref(found), counts)
         return Evaluation(found.loss, confusion.astype(np.int64))
+
+    def fit(
+        self,
+        dataset: Any,
+        epochs: int = 10,
+        callbacks: Sequence[Callback] = (),
+        *,
+        batch: int = 128,
+        seed: int = 0,
+        validation: Any = None,
+    ) -> list[FittedEpoch[ClassifierResult]]:
+        """As `Trainer.fit`, on labelled images: a path, a data set, (images, labels), or batches of both."""
+        run = Steps(self.model, True, lambda: self.steps, self.step, self._judged, _mean)
+        return fit(run, dataset, epochs, callbacks, batch, seed, validation)
+
+    def _judged(self, images: Any, labels: Any) -> ClassifierResult:
+        found = self.evaluate(images, labels)
+        return ClassifierResult(found.loss, found.correct, found.count)
 
     # ---- Options
 
@@ -173,6 +194,13 @@ class ClassifierTrainer(Run):
             return "<deepinfomax.ClassifierTrainer, closed>"
         options = self.options
         return f"<deepinfomax.ClassifierTrainer, encoder {options.encoder}, {options.loss}, after {self.steps} steps>"
+
+
+def _mean(results: Sequence[tuple[ClassifierResult, int]]) -> ClassifierResult:
+    count = sum(n for _, n in results)
+    return ClassifierResult(
+        sum(result.loss * n for result, n in results) / count, sum(result.correct for result, _ in results), count
+    )
 
 
 def _labels_pointer(labels: NDArray[np.int64]) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import _arrays
 from .classifier_trainer import ClassifierLoss, ClassifierResult, ClassifierTrainer, Evaluation
 from .data import Dataset, Loader, randperm
 from .data.order import dataloader_order
@@ -132,6 +133,7 @@ def test_on_vectors(model: Model, y: Floats, labels: Labels) -> Evaluation:
     """How the model's classifier does on encoded vectors, in evaluation mode."""
     probabilities = np.concatenate([model.classify(y[start : start + 4096]) for start in range(0, len(y), 4096)])
     # The loss is that of the logits: softmax and its logarithm undo each other.
+    labels = _arrays.labels(labels, len(y), False)
     own = probabilities[np.arange(len(y)), labels]
     loss = float(-np.log(np.maximum(own, np.finfo(np.float32).tiny), dtype=np.float64).mean())
     return Evaluation(loss, confusion(labels, probabilities.argmax(axis=1), probabilities.shape[1]))
@@ -151,6 +153,7 @@ def linear_probe(train: Floats, train_labels: Labels, test: Floats, test_labels:
     """Accuracy of scikit-learn's logistic regression on standardised vectors. Raises ImportError without it."""
     from sklearn.linear_model import LogisticRegression
 
+    train_labels, test_labels = _arrays.integers(train_labels), _arrays.integers(test_labels)
     if (train_labels == train_labels[0]).all():  # One class alone, which a small split may leave: there is one answer.
         return float(np.mean(test_labels == train_labels[0]))
     train, test = _standardised(train, test)
@@ -160,7 +163,7 @@ def linear_probe(train: Floats, train_labels: Labels, test: Floats, test_labels:
 
 def nearest_neighbours(train: Floats, train_labels: Labels, test: Floats, test_labels: Labels, k: int = K) -> float:
     """Accuracy of the vote of the k nearest vectors, by L2 distance."""
-    return float(np.mean(vote(train, train_labels, test, k) == test_labels))
+    return float(np.mean(vote(train, _arrays.integers(train_labels), test, k) == _arrays.integers(test_labels)))
 
 
 # ---- An encoder while it is trained

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from ctypes import byref, c_bool, c_char_p, c_size_t, c_void_p, sizeof
 from dataclasses import dataclass
 from typing import Any, Literal, overload
@@ -12,13 +15,15 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _arrays, _library
+from . import _arrays, _copies, _inputs, _library
 from ._handles import Handle, model_handle, new_handle
 from ._library import ParameterInfo as _CParameterInfo
 from ._library import SaveOptions, check, library, text
 from ._opening import NETWORKS as NETWORKS
 from ._opening import options as open_options
 from .architecture import Architecture
+
+log = logging.getLogger(__name__)
 
 #: What `Model.encode` can give.
 OUTPUTS = ("encoded", "features", "conv", "fc")
@@ -27,6 +32,9 @@ _DTYPES: dict[int, np.dtype[Any]] = {0: np.dtype(np.float32), 1: np.dtype(np.int
 
 #: What a file is saved as; the index is dim_format.
 FORMATS = ("hdf5", "safetensors")
+
+#: So many images are encoded at once at first, and more while that takes less than half of these seconds.
+_PIECE, _PROMPT = 32, 0.2
 
 Floats = NDArray[np.float32]
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
@@ -77,8 +85,11 @@ class Model:
     Modes. A model is created in evaluation mode. In training mode, which the original notebook shows, batch norm uses
     the batch's statistics and each forward pass moves the running ones; `classify` then needs two vectors at least.
 
-    Threads. One model may be used by several threads at once; libdim runs without the GIL. After a fork the child may
+    Threads. One model may be used by several threads at once; libdim runs without the GIL. A call sees all old or all new
+    weights; `encode` of more than 32 images in the main thread is several calls, so that Ctrl-C is answered. After a fork the child may
     continue using the model. Closing, leaving a `with` block, collection and the interpreter's exit free it.
+
+    Copies. `copy.copy`, `copy.deepcopy` and pickle give a model of its own with the same architecture, weights and mode.
 
     Errors of libdim are `DimError`s, each also a ValueError, OSError... (deepinfomax.errors). Nothing changes then.
     """
@@ -116,7 +127,9 @@ class Model:
         Raises FileAccessError (an OSError), FileFormatError or FileContentError (ValueErrors).
         """
         chosen = open_options(architecture, networks, untrusted, timeout)
-        return cls._of(model_handle(library().dim_model_open_with, path_bytes(path), byref(chosen)))
+        model = cls._of(model_handle(library().dim_model_open_with, path_bytes(path), byref(chosen)))
+        log.info("opened %r: %s", path, ", ".join(model.networks))
+        return model
 
     @classmethod
     def _of(cls, handle: Handle) -> Model:
@@ -154,6 +167,7 @@ class Model:
             raise ValueError(f"format is {format!r}; expected {' or '.join(map(repr, FORMATS))}")
         options = SaveOptions(sizeof(SaveOptions), FORMATS.index(format))
         check(library().dim_model_save_with(self._handle.pointer, name, byref(options)))
+        log.info("saved %r", path)
 
     # ---- Forward passes
 
@@ -172,7 +186,9 @@ class Model:
         """The encoder: images -> y (n, encoded), M (n, *features); with features=False y alone, in less memory.
 
         images: floating point (n,c,h,w), taken as it is (pixels in [0,1]: the architecture's normalisation is applied by
-        the library); or uint8 (n,h,w,c) or (n,c,h,w), divided by 255. One image without n gives results without n.
+        the library); or uint8 (n,h,w,c) or (n,c,h,w), divided by 255. Or an image file's path or a PIL image, which get the
+        model's size as the architecture's `resize` says; or a list of any of these. One image without n gives results
+        without n.
         `self.sizes` has the sizes; of the notebook's model images are 3x32x32, y has 64 numbers, M is 128x26x26.
 
         outputs: instead of features, names of what is wanted, of OUTPUTS: a tuple of arrays in that order. "conv" is the
@@ -190,14 +206,36 @@ class Model:
                 raise ValueError(f"outputs: the model's architecture has no {name}")
         if len(set(names)) != len(names) or not names:
             raise ValueError(f"outputs: expected different names, one at least, found {names!r}")
-        x, single = _arrays.images(images, sizes.image)
+        x, single = self._images(images)
         arrays = {name: _empty(len(x), shapes[name]) for name in names}
-        wanted = _library.Outputs(struct_size=ctypes.sizeof(_library.Outputs))
-        for name, array in arrays.items():
-            setattr(wanted, name, _arrays.pointer(array))
-        check(library().dim_encode_outputs(self._handle.pointer, _arrays.pointer(x), len(x), byref(wanted)))
+        for start, stop in self._pieces(len(x)):
+            wanted = _library.Outputs(struct_size=ctypes.sizeof(_library.Outputs))
+            for name, array in arrays.items():
+                setattr(wanted, name, _arrays.pointer(array[start:stop]))
+            some = _arrays.pointer(x[start:stop])
+            check(library().dim_encode_outputs(self._handle.pointer, some, stop - start, byref(wanted)))
         results = tuple(_result(arrays[name], single) for name in names)
         return results if outputs is not None or features else results[0]
+
+    def _images(self, images: Any) -> tuple[Floats, bool]:
+        return _inputs.images(images, self.sizes.image, lambda: str(self.architecture.as_dict()["image"]["resize"]))
+
+    def _pieces(self, n: int) -> Iterator[tuple[int, int]]:
+        """Beginnings and ends of what one call encodes: between two of them Python answers a signal, Ctrl-C for instance.
+
+        Only where signals are answered, in the main thread; elsewhere one call sees all old or all new weights. In
+        evaluation mode an image's bytes do not depend on its batch; in training mode they do, and all are one call's.
+        """
+        if n <= _PIECE or threading.current_thread() is not threading.main_thread() or self.training:
+            yield 0, n
+            return
+        start, size = 0, _PIECE
+        while start < n:
+            began = time.monotonic()
+            yield start, min(start + size, n)
+            start += size
+            if time.monotonic() - began < _PROMPT / 2:
+                size *= 2
 
     def score_global(self, y: Any, M: Any) -> Floats:
         """The global score: y (n, encoded), M (n, *sizes.global_map) -> logits (n,1), high where both are of one image."""
@@ -386,7 +424,12 @@ class Model:
         return f"<deepinfomax.Model of {', '.join(self.networks)}, in {mode} mode>"
 
     def __reduce__(self) -> Any:
-        raise TypeError("a Model cannot be pickled or copied: save it to a file, or pass its state_dict()")
+        """A pickle holds architecture, names of classes, weights and mode; copy and deepcopy share no weights."""
+        return _unpickled, (_copies.content(lambda path: self.save(path, "safetensors")), self.training)
+
+
+def _unpickled(content: bytes, training: bool) -> Model:
+    return _copies.opened(content, Model.open).train(training)
 
 
 def _checked(state: Mapping[str, Any], infos: list[ParameterInfo]) -> dict[str, NDArray[Any]]:

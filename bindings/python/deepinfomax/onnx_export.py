@@ -1,6 +1,6 @@
 """The encoder as an ONNX model, for whatever runs ONNX: ARM, browsers, GPUs.
 
-    open("encoder.onnx", "wb").write(deepinfomax.onnx_export.to_onnx(model))
+    Path("encoder.onnx").write_bytes(deepinfomax.onnx_export.to_onnx(model))     # or: dim convert weights.h5 encoder.onnx
 
 Input `images`: float32 (n, c, h, w), n dynamic, pixels in [0,1]; the architecture's normalisation is inside. Outputs,
 those that the architecture has: `encoded` (n, d), `features` and `conv` (n, c, h, w), `fc` (n, d). Opset 17. It
@@ -60,6 +60,25 @@ def to_onnx(model: Model) -> bytes:
     onnx.checker.check_model(whole, full_check=True)
     content: bytes = whole.SerializeToString()
     return content
+
+
+def difference(model: Model, content: bytes, seed: int = 0) -> float:
+    """The largest difference between ONNX Runtime's outputs of an .onnx file and the model's, on random images.
+
+    In units of an output's root mean square, where that is above 1. Raises ImportError without onnxruntime.
+    """
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    chance = np.random.default_rng(seed)
+    largest = 0.0
+    for n in 1, 3:
+        images = chance.random((n, *model.sizes.image), np.float32)
+        for own, theirs in zip(model.encode(images, outputs=names), session.run(names, {"images": images}), strict=True):
+            scale = max(1.0, float(np.sqrt(np.mean(np.square(own, dtype=np.float64)))))
+            largest = max(largest, float(np.abs(theirs - own).max()) / scale)
+    return largest
 
 
 class _Graph:

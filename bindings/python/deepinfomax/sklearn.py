@@ -227,21 +227,11 @@ class DeepInfoMax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     # ---- Pickle
 
     def __getstate__(self) -> dict[str, Any]:
+        """Without the optimiser's moments, which would make it three times as large."""
         state = dict(super().__getstate__())
-        state.pop("_trainer", None)
-        model = state.pop("model_", None)
-        if model is not None:
-            state["_weights"] = (model.architecture.json(), model.state_dict())
+        if "_trainer" in state:
+            state["_trainer"] = None
         return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        state = dict(state)
-        weights = state.pop("_weights", None)
-        super().__setstate__(state)
-        if weights is not None:
-            self.model_ = dim.Model(architecture=dim.Architecture(weights[0]))
-            self.model_.load_state_dict(weights[1])
-            self._trainer = None
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from ctypes import byref
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from . import _arrays, _library
 from ._library import GradientCallback, check, library
 from ._run import Run, choice
 from .errors import Cancelled, UnknownName
+from .fitting import Callback, FittedEpoch, Steps, fit
 from .model import Model
 
 Prior = Literal["monolithic", "adversarial", "none"]
@@ -170,8 +171,38 @@ class Trainer(Run):
         """The batch's losses in evaluation mode. Nothing changes; the prior noise is the same at each call."""
         return self._losses("evaluate", batch)
 
+    def fit(
+        self,
+        dataset: Any,
+        epochs: int = 10,
+        callbacks: Sequence[Callback] = (),
+        *,
+        batch: int = 64,
+        seed: int = 0,
+        validation: Any = None,
+    ) -> list[FittedEpoch[Losses]]:
+        """Trains for `epochs` more epochs, and returns what each has come to.
+
+        dataset: a path, as `open_dataset` takes it; a data set; images, as `step` takes them; or batches, gone through once
+        an epoch, as a DataLoader gives them (with labels or without). Of the first three the order follows from `seed` and
+        the epoch's number alone, and a run that was stopped, saved and resumed goes on at the batch where it stopped; what
+        does not fill a batch is left out. validation: likewise, judged after each epoch.
+
+        callbacks: called after each epoch with a FittedEpoch; one that returns True ends the fit. The logger
+        "deepinfomax.fit" gets a line an epoch (`logging.basicConfig(level="INFO")` shows it).
+        """
+        run = Steps(
+            self.model,
+            False,
+            lambda: self.steps,
+            lambda images, _: self.step(images),
+            lambda images, _: self.evaluate(images),
+            lambda found: Losses(*(sum(losses[i] * n for losses, n in found) / sum(n for _, n in found) for i in range(4))),
+        )
+        return fit(run, dataset, epochs, callbacks, batch, seed, validation)
+
     def _losses(self, function: str, batch: Any) -> Losses:
-        x, _ = _arrays.images(batch, self.model.sizes.image)  # A single one without n is a batch of one, which C refuses.
+        x, _ = self.model._images(batch)  # A single one without n is a batch of one, which C refuses.
         found = _library.Losses()
         self._call(function, _arrays.pointer(x), len(x), byref(found))
         return Losses(found.total, found.local, found.global_, found.prior)

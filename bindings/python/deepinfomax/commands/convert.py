@@ -1,4 +1,5 @@
-"""`dim convert`: weights from PyTorch's files to HDF5 and back, and to the original implementation's two files."""
+"""`dim convert`: weights from PyTorch's files to HDF5 and back, to safetensors, to the original implementation's two files, and
+the encoder to ONNX."""
 
 from __future__ import annotations
 
@@ -14,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import torch_files
+from .._files import write_whole
 from .._text import shown
 from ..architecture import Architecture
 from .._opening import NETWORKS
+from ..data.errors import MissingPackage
 from ..model import Model
 from ..torch_files import State, TorchFileError
 from . import UsageError, _output
@@ -28,6 +31,7 @@ from ._places import Places
 HDF5_NAMES = (".h5", ".hdf5", ".hdf")
 TORCH_NAMES = (".pt", ".pth", ".wgt", ".bin", ".ckpt", ".tar")
 SAFETENSORS_NAMES = (".safetensors",)
+ONNX_NAMES = (".onnx",)
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -50,13 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   dim convert weights.pt weights.h5                       PyTorch to HDF5
   dim convert weights.h5 weights.pt                       and back: one state_dict of all networks
   dim convert weights.h5 weights.safetensors              safetensors, in and out, without further packages
+  dim convert weights.h5 encoder.onnx                     the encoder, for whatever runs ONNX
   dim convert weights.h5 encoder.pt --network encoder     for Encoder().load_state_dict(...)
   dim convert encoder860.wgt loss860.wgt weights.h5       the original's two files become one
   dim convert my.pt my.h5 --architecture my.json          of an architecture of your own
   dim convert weights.h5 run5 --original --epoch 860      and two again, for the original's train.py
 
 What an input is, its content tells; the output's ending tells what to write. Loading never runs code of a file.
-PyTorch's files need torch, and h5py to read them.
+PyTorch's files need torch, and h5py to read them; ONNX needs onnx.
 """,
     )
 
@@ -148,10 +153,16 @@ def _outputs(arguments: argparse.Namespace, output: Path) -> list[tuple[Path, tu
     elif output.suffix.lower() in TORCH_NAMES:
         _need("torch", "PyTorch's files")
         files = [(output, (arguments.network,), False) if arguments.network else (output, NETWORKS, True)]
+    elif output.suffix.lower() in ONNX_NAMES:
+        if arguments.network not in (None, "encoder"):
+            raise UsageError(f"{output}: the encoder alone goes to ONNX; expected --network encoder or none, found {arguments.network}")
+        if importlib.util.find_spec("onnx") is None:
+            raise MissingPackage("onnx", f"{output} needs", extra="onnx")
+        files = [(output, ("encoder",), True)]
     else:
         raise UsageError(
             f"{output}: expected a name that ends in {', '.join(HDF5_NAMES)} for HDF5, in {SAFETENSORS_NAMES[0]}, "
-            f"or in {', '.join(TORCH_NAMES)} for PyTorch"
+            f"in {ONNX_NAMES[0]}, or in {', '.join(TORCH_NAMES)} for PyTorch"
         )
     for path, _, _ in files:
         check_writable(path)
@@ -182,6 +193,9 @@ def _of(state: State, networks: tuple[str, ...], prefixed: bool, inputs: list[st
 def _write(path: Path, contents: Contents) -> None:
     """Writes, then reads again what was written: the same bits, or an error."""
     state = contents.state
+    if path.suffix.lower() in ONNX_NAMES:
+        _write_onnx(path, contents)
+        return
     if path.suffix.lower() in HDF5_NAMES + SAFETENSORS_NAMES:
         _write_own(path, contents)
         with Model.open(path) as model:
@@ -214,6 +228,18 @@ def _write_own(path: Path, contents: Contents) -> None:
                 file[name] = value
         with Model.open(some, architecture=contents.architecture) as model:
             model.save(path, _format(path))
+
+
+def _write_onnx(path: Path, contents: Contents) -> None:
+    """The encoder. Where ONNX Runtime is installed, it has to compute what the library computes."""
+    from ..onnx_export import difference, to_onnx
+
+    with Model(0, architecture=contents.architecture) as model:
+        model.load_state_dict(contents.state)
+        content = to_onnx(model)
+        if importlib.util.find_spec("onnxruntime") is not None and (found := difference(model, content)) > 1e-4:
+            raise UsageError(f"{path}: was not written: ONNX Runtime's outputs differ by {found:.1e} of their size")
+    write_whole(path, content)
 
 
 def _format(path: Path) -> Literal["hdf5", "safetensors"]:

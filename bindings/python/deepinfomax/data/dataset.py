@@ -10,6 +10,7 @@ from typing import Any, SupportsIndex, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from .._arrays import integers
 from .conversion import Conversion
 from .errors import DataError
 from .options import Size, shown
@@ -143,11 +144,12 @@ class InMemory(Dataset):
         self,
         name: str,
         images: Any,
-        labels: NDArray[np.int64] | None = None,
+        labels: Any = None,
         classes: tuple[str, ...] | None = None,
         ids: Sequence[str] | None = None,
     ) -> None:
-        self.name, self.labels, self.classes = name, labels, classes
+        self.name, self.classes = name, classes
+        self.labels = None if labels is None else integers(labels).astype(np.int64)
         count, *size = images.shape
         self.image_size = (size[0], size[1], size[2])
         self.ids = Ids(count) if ids is None else ids

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from .errors import DataError, MissingPackage
 from .options import MAX_BYTES, Options, image_size
 from .parts import Parts
 from .pictures import SUFFIXES
+
+log = logging.getLogger(__name__)
 
 #: Every n-th image is held out where the data has no test set of its own.
 HELD_OUT = 10
@@ -101,6 +104,9 @@ def open_dataset(
         dataset = without_damaged(dataset)
         if len(dataset) == 0:
             raise DataError(f"{source}: every image is damaged; the first: {dataset.skipped[0][1]}")
+    log.info("opened %r", dataset)
+    for note in dataset.notes:
+        log.warning("%s: %s", dataset.name, note)
     return dataset
 
 

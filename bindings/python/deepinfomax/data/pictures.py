@@ -84,21 +84,26 @@ def size(path: Path, options: Options) -> Size:
 def decode(path: Path, options: Options, wanted: Conversion | None) -> NDArray[np.uint8]:
     """uint8 (c, h, w), as `wanted` or as the file has it. Raises Unreadable."""
     with open_file(path) as file, _opened(file, path, options) as image:
-        _channels(image)
-        try:
-            if wanted is not None and wanted.size[1:] != (image.height, image.width):
-                # A JPEG decoder can leave out detail that scaling would drop: several times as fast for photographs.
-                longest = max(wanted.size[1:])
-                image.draft(None, (4 * longest, 4 * longest))
-            image.load()
-            orientation = _orientation(image)
-            plain = _turned(_plain(image), orientation)
-            if wanted is not None:
-                return wanted.picture(plain)
-            pixels = np.asarray(plain, np.uint8)
-            return pixels[np.newaxis] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
-        except (*_DAMAGE, pillow().DecompressionBombError) as error:
-            raise Unreadable(f"is damaged: {_reason(error, path)}") from error
+        return converted(image, wanted, path)
+
+
+def converted(image: Any, wanted: Conversion | None, path: Path | None = None) -> NDArray[np.uint8]:
+    """The same of a Pillow image, which `path` is the file of. Raises Unreadable."""
+    _channels(image)
+    try:
+        if path is not None and wanted is not None and wanted.size[1:] != (image.height, image.width):
+            # A JPEG decoder can leave out detail that scaling would drop: several times as fast for photographs.
+            longest = max(wanted.size[1:])
+            image.draft(None, (4 * longest, 4 * longest))
+        image.load()
+        orientation = _orientation(image)
+        plain = _turned(_plain(image), orientation)
+        if wanted is not None:
+            return wanted.picture(plain)
+        pixels = np.asarray(plain, np.uint8)
+        return pixels[np.newaxis] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
+    except (*_DAMAGE, pillow().DecompressionBombError) as error:
+        raise Unreadable(f"is damaged: {_reason(error, path)}") from error
 
 
 def _opened(file: IO[bytes], path: Path, options: Options) -> Any:
@@ -195,7 +200,7 @@ def _turned(image: Any, orientation: int) -> Any:
     return image if turn is None else image.transpose(turn)
 
 
-def _reason(error: BaseException, path: Path) -> str:
+def _reason(error: BaseException, path: Path | None) -> str:
     if isinstance(error, MemoryError):
         return "there is not enough memory to decode it"
     if isinstance(error, OSError) and error.strerror:

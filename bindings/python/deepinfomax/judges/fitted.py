@@ -9,10 +9,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._arrays import integers
 from ..architecture import Architecture
 from ..classifier_trainer import ClassifierTrainer
 from ..data.order import dataloader_order
@@ -40,7 +42,8 @@ class Settings:
 class Standardised:
     """Training and other vectors of mean 0 and variance 1 on the training vectors; labels from 0 on, without gaps."""
 
-    def __init__(self, train: Floats, labels: Labels, test: Floats) -> None:
+    def __init__(self, train: Floats, labels: Any, test: Floats) -> None:
+        labels = integers(labels)
         if train.ndim != 2 or test.ndim != 2 or train.shape[1] != test.shape[1]:
             raise ValueError(f"vectors: expected (n, d) and (m, d), found {train.shape} and {test.shape}")
         if len(train) != len(labels) or len(train) == 0:

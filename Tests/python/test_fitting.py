@@ -1,0 +1,149 @@
+"""Trainer.fit, ClassifierTrainer.fit and the log."""
+
+import logging
+
+import deepinfomax as dim
+import numpy as np
+import pytest
+from deepinfomax.data import open_dataset
+from training_fixtures import assert_same_state
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.random((10, 1, 28, 28), np.float32)
+LABELS = [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
+
+
+@pytest.fixture
+def small():
+    with dim.Model(0, dim.Architecture.preset("basic28", classes=3)) as model, dim.Trainer(model, seed=1) as trainer:
+        yield trainer
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "images.npz"
+    np.savez(path, images=IMAGES, labels=LABELS)
+    return path
+
+
+class Batches:
+    """As a DataLoader is: may be gone through again and again."""
+
+    def __init__(self, *arrays, size=5):
+        self.arrays, self.size, self.times = arrays, size, 0
+
+    def __iter__(self):
+        self.times += 1
+        for start in range(0, len(self.arrays[0]), self.size):
+            some = [array[start : start + self.size] for array in self.arrays]
+            yield some if len(some) > 1 else some[0]
+
+
+def test_it_is_the_loop_that_one_would_write(small, data):
+    history = small.fit(data, epochs=2, batch=4, seed=3)
+    with dim.Model(0, small.model.architecture) as model, dim.Trainer(model, seed=1) as own:
+        loader = dim.data.Loader(open_dataset(data), 4, 3)
+        for epoch in range(2):
+            losses = [own.step(batch.images) for batch in loader.epoch(epoch)]
+            assert history[epoch].result == pytest.approx(np.mean(losses, axis=0), rel=1e-12)
+        assert_same_state(small.model.state_dict(), model.state_dict())
+    assert [(epoch.number, epoch.steps, epoch.validation) for epoch in history] == [(0, 2, None), (1, 4, None)]
+
+
+@pytest.mark.parametrize("form", ["path", "data set", "array", "list"])
+def test_forms_of_data_are_the_same_run(small, data, form):
+    given = {"path": str(data), "data set": open_dataset(data), "array": IMAGES, "list": list(IMAGES)}[form]
+    small.fit(given, 1, batch=4)
+    with dim.Model(0, small.model.architecture) as model, dim.Trainer(model, seed=1) as own:
+        own.fit(data, 1, batch=4)
+        assert_same_state(small.model.state_dict(), model.state_dict())
+
+
+def test_batches_as_a_dataloader_gives_them(small):
+    batches = Batches(IMAGES, np.array(LABELS))
+    history = small.fit(batches, 3)
+    assert batches.times == 3 and [epoch.steps for epoch in history] == [2, 4, 6]
+    assert small.fit(Batches(IMAGES), 1)[0].steps == 8
+    torch = pytest.importorskip("torch")
+    pairs = torch.utils.data.TensorDataset(torch.from_numpy(IMAGES), torch.tensor(LABELS))
+    with pytest.raises(TypeError, match="DataLoader"):
+        small.fit(pairs)
+    assert small.fit(torch.utils.data.DataLoader(pairs, 5), 1)[0].steps == 10
+
+
+def test_a_fit_that_stopped_goes_on_in_the_middle_of_an_epoch(small, data, tmp_path):
+    class Stop(Exception):
+        pass
+
+    calls = []
+
+    def stop(_):
+        calls.append(1)
+        if len(calls) == 5:
+            raise Stop
+
+    small.on_gradients = stop
+    with pytest.raises(Stop):
+        small.fit(data, 3, batch=3)
+    assert small.steps == 4  # One epoch of three, and one batch of the next.
+    small.save(tmp_path / "c.h5")
+    with dim.Trainer.resume(tmp_path / "c.h5") as again:
+        assert [epoch.number for epoch in again.fit(data, 2, batch=3)] == [1, 2] and again.steps == 9
+        with dim.Model(0, small.model.architecture) as model, dim.Trainer(model, seed=1) as whole:
+            whole.fit(data, 3, batch=3)
+            assert_same_state(again.model.state_dict(), model.state_dict())
+
+
+def test_callbacks_hear_of_each_epoch_and_end_it(small, data):
+    heard = []
+    history = small.fit(data, 5, [heard.append, lambda epoch: epoch.number == 1, heard.append], batch=4, validation=IMAGES[:3])
+    assert len(history) == 2 and heard == [history[0]] * 2 + [history[1]] * 2
+    assert history[1].validation == small.evaluate(IMAGES[:3])  # The last epoch's weights.
+
+
+@pytest.mark.parametrize("form", ["path", "pair", "list", "batches"])
+def test_a_classifier_fits_too(small, data, form):
+    given = {"path": data, "pair": (IMAGES, LABELS), "list": (list(IMAGES), tuple(LABELS)), "batches": Batches(IMAGES, LABELS)}
+    with dim.ClassifierTrainer(small.model, lr=1e-2) as trainer:
+        history = trainer.fit(given[form], 3, batch=5, validation=(IMAGES, LABELS))
+        assert [epoch.result.count for epoch in history] == [10, 10, 10] and trainer.steps == 6
+        judged = trainer.evaluate(IMAGES, LABELS)
+        last = history[-1].validation
+        assert (last.correct, last.count) == (judged.correct, 10) and last.loss == pytest.approx(judged.loss)
+
+
+def test_the_log(small, data, caplog, capfd):
+    small.fit(data, 1, batch=4)
+    assert capfd.readouterr() == ("", "")  # Silence where nobody has asked.
+    with caplog.at_level(logging.INFO, "deepinfomax"):
+        small.fit(data, 1, batch=4)
+    lines = [record.getMessage() for record in caplog.records if record.name == "deepinfomax.fit"]
+    assert len(lines) == 1 and lines[0].startswith("epoch 1: Losses(total=") and "4 steps" in lines[0]
+    assert any(record.name == "deepinfomax.data.opening" for record in caplog.records)
+
+
+@pytest.mark.parametrize(
+    "dataset, options, kind, message",
+    [
+        (IMAGES, {"epochs": -1}, ValueError, "epochs: expected at least 0"),
+        (IMAGES, {"batch": 1}, ValueError, "batch: expected at least 2"),
+        (IMAGES[:1], {}, ValueError, "dataset: expected 2 images at least, found 1"),
+        (5, {}, TypeError, "dataset: expected a path"),
+        (iter([IMAGES]), {}, TypeError, "gone through once only"),
+        (Batches(IMAGES[:0]), {}, ValueError, "one batch at least"),
+        ("/nowhere", {}, dim.data.DataError, "/nowhere"),
+        (np.zeros((4, 3, 32, 32), np.float32), {}, ValueError, "images"),
+        (IMAGES, {"validation": IMAGES[:0]}, ValueError, "validation: expected 1"),
+    ],
+)
+def test_what_is_wrong_is_said(small, dataset, options, kind, message):
+    with pytest.raises(kind, match=message):
+        small.fit(dataset, **({"epochs": 1} | options))
+    assert small.steps == 0
+
+
+def test_labels_are_needed(small):
+    with dim.ClassifierTrainer(small.model) as trainer:
+        for given, message in (IMAGES, "found images alone"), ((IMAGES, [1]), "expected 10 labels"):
+            with pytest.raises(ValueError, match=message):
+                trainer.fit(given, 1)

@@ -1,0 +1,186 @@
+"""What Model.encode and the trainers take: paths, PIL images, lists; labels as lists and pandas Series; Ctrl-C."""
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import deepinfomax as dim
+import numpy as np
+import pytest
+from deepinfomax import evaluation
+from deepinfomax.data import open_dataset
+
+RNG = np.random.default_rng(0)
+PIXELS = RNG.integers(0, 256, (5, 32, 32, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def model():
+    with dim.Model(0, "basic32") as model:
+        yield model
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """A folder of picture files in several sizes and modes."""
+    image = pytest.importorskip("PIL.Image")
+    folder = tmp_path_factory.mktemp("pictures")
+    wide = image.fromarray(RNG.integers(0, 256, (40, 70, 3), np.uint8))
+    wide.save(folder / "a.png")
+    wide.convert("L").save(folder / "b.png")
+    wide.convert("P").save(folder / "c.png")
+    seen = wide.convert("RGBA")
+    seen.putalpha(image.fromarray(RNG.integers(0, 256, (40, 70), np.uint8)))
+    seen.save(folder / "d.png")
+    turned = wide.getexif()
+    turned[274] = 6
+    wide.save(folder / "e.jpg", exif=turned)
+    return folder
+
+
+# ---- Images
+
+
+def test_paths_and_pil_images_are_what_the_data_set_makes_of_them(model, pictures):
+    from PIL import Image
+
+    data = open_dataset(pictures, image=(3, 32, 32))
+    expected = model.encode(data.read(slice(None)), features=False)
+    paths = [pictures / name for name in data.ids]
+    assert model.encode(paths, features=False).tobytes() == expected.tobytes()
+    assert model.encode([os.fsencode(path) for path in paths], features=False).tobytes() == expected.tobytes()
+    opened = [Image.open(path) for path in paths[:4]]  # Of a JPEG file the decoder may leave detail out.
+    assert model.encode(opened, features=False).tobytes() == expected[:4].tobytes()
+    assert model.encode(str(paths[1]), features=False).tobytes() == expected[1].tobytes()
+    y, M = model.encode(opened[2])
+    assert y.shape == (64,) and M.ndim == 3 and y.tobytes() == expected[2].tobytes()
+    mixed = [paths[0], opened[1], data.read([2])[0]]
+    assert model.encode(mixed, features=False).tobytes() == expected[:3].tobytes()
+
+
+def test_the_architecture_says_how_they_get_their_size(pictures):
+    for resize in "fit", "crop", "stretch":
+        with dim.Model(0, dim.Architecture.preset("basic32", resize=resize)) as model:
+            data = open_dataset(pictures / "a.png", image=(3, 32, 32), resize=resize)
+            assert (model.encode(pictures / "a.png", features=False) == model.encode(data.read([0])[0], features=False)).all()
+    with dim.Model(0, dim.Architecture.preset("basic32", resize="none")) as model:
+        with pytest.raises(dim.data.DataError, match="a.png: expected images of 32x32 in RGB, found 70x40"):
+            model.encode(pictures / "a.png")
+
+
+def test_lists_of_arrays(model):
+    expected = model.encode(PIXELS, features=False)
+    assert (model.encode(list(PIXELS), features=False) == expected).all()
+    floats = np.moveaxis(PIXELS, -1, 1).astype(np.float32) / np.float32(255)
+    assert (model.encode(tuple(floats), features=False) == expected).all()
+    with dim.Trainer(model) as trainer:
+        assert trainer.evaluate(list(PIXELS)) == trainer.evaluate(PIXELS)
+
+
+def test_files_that_are_no_pictures(model, tmp_path):
+    pytest.importorskip("PIL")
+    (tmp_path / "x.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0")
+    os.mkfifo(tmp_path / "y.png")
+    for name, reason in ("x.png", "none of PNG"), ("y.png", "neither a file nor a folder"), ("", "neither a file"):
+        with pytest.raises(dim.data.DataError, match=reason):
+            model.encode([PIXELS[0], tmp_path / name])
+
+
+# ---- Labels
+
+
+def labels_of_all_kinds():
+    kinds = [[1, 0, 2, 1, 0], (1, 0, 2, 1, 0), np.array([1, 0, 2, 1, 0], np.uint8), range(0, 5)]
+    if importlib.util.find_spec("pandas"):
+        import pandas
+
+        kinds += [pandas.Series(kinds[0], index=list("abcde")), pandas.Series(kinds[0], dtype="Int64"), pandas.Index(kinds[0])]
+    return kinds
+
+
+class LikeASeries:
+    """What numpy knows of a pandas Series."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.values, dtype)
+
+
+@pytest.mark.parametrize("labels", [*labels_of_all_kinds(), LikeASeries([1, 0, 2, 1, 0]), LikeASeries(np.array([1, 0, 2, 1, 0], object))])
+def test_labels(model, labels):
+    expected = np.array(list(labels) if not isinstance(labels, LikeASeries) else labels.values, np.int64)
+    with dim.ClassifierTrainer(model, lr=1e-9) as trainer:
+        assert (trainer.evaluate(PIXELS, labels).confusion == trainer.evaluate(PIXELS, expected).confusion).all()
+    y = model.encode(PIXELS, features=False)
+    assert evaluation.test_on_vectors(model, y, labels).loss == evaluation.test_on_vectors(model, y, expected).loss
+    if importlib.util.find_spec("sklearn"):
+        assert evaluation.linear_probe(y, labels, y, labels) == evaluation.linear_probe(y, expected, y, expected)
+    assert evaluation.nearest_neighbours(y, labels, y, labels, 1) == 1
+
+
+@pytest.mark.parametrize("labels", [[0.0] * 5, [True] * 5, ["a"] * 5, [None] * 5, [1, 2], [2**64] * 5, LikeASeries([1.5] * 5)])
+def test_labels_that_are_none(model, labels):
+    with dim.ClassifierTrainer(model) as trainer, pytest.raises((TypeError, ValueError), match="labels"):
+        trainer.evaluate(PIXELS, labels)
+
+
+# ---- Ctrl-C
+
+
+@pytest.mark.parametrize("architecture", ["basic28", "resnet19_32"])
+def test_pieces_are_the_same_bytes_as_one_call(architecture):
+    with dim.Model(0, architecture) as model:
+        images = RNG.random((70, *model.sizes.image), np.float32)
+        found = {}
+
+        def whole():  # Not the main thread: one call.
+            found["whole"] = model.encode(images)
+
+        thread = threading.Thread(target=whole)
+        thread.start()
+        thread.join()
+        assert list(model._pieces(70))[0] == (0, 32)
+        for a, b in zip(model.encode(images), found["whole"], strict=True):
+            assert a.tobytes() == b.tobytes()
+        model.train()
+        assert list(model._pieces(70)) == [(0, 70)]  # Batch statistics are the whole batch's.
+
+
+_INTERRUPTED = """
+import json, signal, sys, time
+import numpy as np
+import deepinfomax as dim
+signal.signal(signal.SIGINT, signal.default_int_handler)
+model = dim.Model(0)
+images = np.zeros((3000, 3, 32, 32), np.float32)
+began = time.monotonic()
+model.encode(images[:32], features=False)
+model.encode(images[:32], features=False)
+print(time.monotonic() - began, flush=True)
+began = time.monotonic()
+try:
+    model.encode(images, features=False)
+except KeyboardInterrupt:
+    print(json.dumps({"interrupted": time.time(), "after": time.monotonic() - began}), flush=True)
+"""
+
+
+def test_ctrl_c_ends_an_encode_of_many_images():
+    """3,000 images are 94 pieces of 32: it answers after one of them, whose length two measured ones tell."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _INTERRUPTED], stdout=subprocess.PIPE, text=True, env=os.environ | {"DIM_NUM_THREADS": "1"}
+    )
+    two = float(process.stdout.readline())
+    time.sleep(two)
+    sent = time.time()
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=120)
+    found = json.loads(out)
+    assert found["interrupted"] - sent < 1 + 10 * two, (found, two)

@@ -1,0 +1,177 @@
+"""The loop of `Trainer.fit` and `ClassifierTrainer.fit`: epochs, orders, callbacks, a line in the log for each.
+
+    with dim.Trainer(model) as trainer:
+        epochs = trainer.fit("photographs", epochs=20, callbacks=[lambda epoch: epoch.result.total < 0.1])
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _arrays
+from .data import Dataset, Loader, open_dataset
+from .data.order import dataloader_order
+from .model import Model
+
+log = logging.getLogger("deepinfomax.fit")
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class FittedEpoch(Generic[R]):
+    """What a callback hears after each epoch."""
+
+    #: From 0 on; of a resumed run, from where it stopped.
+    number: int
+    #: Means over the epoch's images, each of before its batch's update.
+    result: R
+    #: The same of the validation data after the epoch; None without such data.
+    validation: R | None
+    #: Updates of the run so far.
+    steps: int
+    seconds: float
+
+
+#: What it returns ends the fit where it is True itself.
+Callback = Callable[[FittedEpoch[Any]], object]
+
+
+@dataclass(frozen=True)
+class Steps(Generic[R]):
+    """What a trainer can do."""
+
+    model: Model
+    labelled: bool
+    count: Callable[[], int]
+    #: images, labels -> result, images seen
+    step: Callable[[Any, Any], R]
+    evaluate: Callable[[Any, Any], R]
+    #: Of results, each with its number of images.
+    mean: Callable[[Sequence[tuple[R, int]]], R]
+
+
+def fit(
+    run: Steps[R],
+    data: Any,
+    epochs: int,
+    callbacks: Sequence[Callback],
+    batch: int,
+    seed: int,
+    validation: Any,
+) -> list[FittedEpoch[R]]:
+    if epochs < 0:
+        raise ValueError(f"epochs: expected at least 0, found {epochs}")
+    if batch < 2:
+        raise ValueError(f"batch: expected at least 2, found {batch}")
+    source = _source(run, data, batch, seed, "dataset")
+    held_out = None if validation is None else _source(run, validation, batch, None, "validation")
+    length = source.length
+    first, start = divmod(run.count(), length) if length else (0, 0)
+    history: list[FittedEpoch[R]] = []
+    for number in range(first, first + epochs):
+        began = time.monotonic()
+        results = [(run.step(images, labels), len(images)) for images, labels in source.epoch(number, start)]
+        start = 0
+        if not results:
+            raise ValueError("dataset: expected one batch at least, found none")
+        judged = None
+        if held_out is not None:
+            judged = run.mean([(run.evaluate(*some), len(some[0])) for some in held_out.epoch(0, 0)])
+        done = FittedEpoch(number, run.mean(results), judged, run.count(), time.monotonic() - began)
+        history.append(done)
+        beside = "" if judged is None else f", validation {judged}"
+        log.info("epoch %d: %s%s, %d steps, %.1f s", number, done.result, beside, done.steps, done.seconds)
+        if any([callback(done) is True for callback in callbacks]):  # All of them hear of it.
+            log.info("a callback ended the fit after epoch %d", number)
+            break
+    return history
+
+
+@dataclass(frozen=True)
+class _Source:
+    #: Batches an epoch; 0 where nobody knows.
+    length: int
+    #: The (images, labels) of epoch `number`, from batch `start` on.
+    epoch: Callable[[int, int], Iterator[tuple[Any, Any]]]
+
+
+def _source(run: Steps[Any], data: Any, batch: int, seed: int | None, what: str) -> _Source:
+    """seed: of the order; None for the data's own, with a last batch that may be smaller."""
+    if isinstance(data, (str, bytes, os.PathLike)):
+        image = run.model.architecture.as_dict()["image"]
+        data = open_dataset(data, labelled=run.labelled, image=run.model.sizes.image, resize=image["resize"])
+    if isinstance(data, Dataset):
+        return _of_dataset(run, data, batch, seed, what)
+    images, labels = data if run.labelled and isinstance(data, tuple) and len(data) == 2 else (data, None)
+    if hasattr(images, "__array_interface__") or hasattr(images, "detach") or isinstance(images, list):
+        return _of_arrays(run, images, labels, batch, seed, what)
+    torch = sys.modules.get("torch.utils.data")
+    if torch is not None and isinstance(data, torch.Dataset):
+        raise TypeError(f"{what}: a torch Dataset gives single images: give DataLoader(dataset, batch_size={batch}, shuffle=True)")
+    if isinstance(data, Iterator):
+        raise TypeError(f"{what}: {type(data).__name__} can be gone through once only; expected a data set, an array, a DataLoader")
+    if isinstance(data, Iterable):
+        return _Source(0, lambda number, start: (_pair(some) for some in data))
+    raise TypeError(
+        f"{what}: expected a path, a deepinfomax data set, an array{' with labels' if run.labelled else ''}, or batches as a "
+        f"DataLoader gives them; found {type(data).__name__}"
+    )
+
+
+def _of_dataset(run: Steps[Any], data: Dataset, batch: int, seed: int | None, what: str) -> _Source:
+    if data.image_size != run.model.sizes.image:
+        raise ValueError(
+            f"{what}: {data.name} has images of {data.image_size}, the model takes {run.model.sizes.image}; "
+            f"open_dataset(..., image={run.model.sizes.image}) makes them so"
+        )
+    if run.labelled and data.labels is None:
+        raise ValueError(f"{what}: expected images with labels, found {data.name} without")
+    size = _size(batch, len(data), seed, what)
+    loader = Loader(data, size, seed or 0, shuffle=seed is not None, drop_last=seed is not None)
+    return _Source(len(loader), lambda number, start: ((one.images, one.labels) for one in loader.epoch(number, start)))
+
+
+def _of_arrays(run: Steps[Any], images: Any, labels: Any, batch: int, seed: int | None, what: str) -> _Source:
+    if run.labelled and labels is None:
+        raise ValueError(f"{what}: expected (images, labels), found images alone")
+    n = len(images)
+    numbers: NDArray[Any] | None = None if labels is None else _arrays.integers(labels, f"{what}: labels")
+    if numbers is not None and numbers.shape != (n,):
+        raise ValueError(f"{what}: expected {n} labels, one for each image, found shape {numbers.shape}")
+    size = _size(batch, n, seed, what)
+    length = n // size if seed is not None else -(-n // size)
+
+    def epoch(number: int, start: int) -> Iterator[tuple[Any, Any]]:
+        order = np.arange(n) if seed is None else dataloader_order(n, seed, number)
+        for at in range(start, length):
+            chosen = order[at * size : (at + 1) * size]
+            some = [images[i] for i in chosen.tolist()] if isinstance(images, list) else images[chosen]
+            yield some, None if numbers is None else numbers[chosen]
+
+    return _Source(length, epoch)
+
+
+def _size(batch: int, n: int, seed: int | None, what: str) -> int:
+    least = 1 if seed is None else 2
+    if n < least:
+        raise ValueError(f"{what}: expected {least} images at least, found {n}")
+    return min(batch, n)
+
+
+def _pair(some: Any) -> tuple[Any, Any]:
+    """A batch of a DataLoader: images, or images and labels."""
+    if isinstance(some, (tuple, list)) and len(some) == 2 and hasattr(some[0], "__len__"):
+        return some[0], some[1]
+    if isinstance(some, (tuple, list)) and len(some) == 1:
+        return some[0], None
+    return getattr(some, "images", some), getattr(some, "labels", None)
