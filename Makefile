@@ -51,7 +51,7 @@ help:
 	@echo "make deps          install what is missing: Debian packages by apt-get, Python packages into .venv"
 	@echo "make               build $(library) (for a system that has what make deps installs)"
 	@echo "make static        build/libdim.a, Swift's runtime inside, for make install to install as well"
-	@echo "make run           deps, build, then compare the five networks with the original notebook (dim check)"
+	@echo "make run           deps, build, compare the five networks with the original notebook, train on sample images"
 	@echo "make test          deps, build, then lint and all tests"
 	@echo "make gate          the notebook network's results, byte for byte as recorded, for four settings: a minute"
 	@echo "make gate-record   records them anew from LIBRARY=/path/to/libdim.so: see Tests/gate/README.md"
@@ -114,6 +114,7 @@ $(library): FORCE | $(after_deps)
 .PHONY: run
 run: $(library) | deps
 	@DIM_LIBRARY=$(CURDIR)/$(library) PYTHONPATH=bindings/python $(python) -m deepinfomax check
+	@tools/first-run.sh $(library)
 
 # ---- Tests
 

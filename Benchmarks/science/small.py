@@ -1,0 +1,72 @@
+"""The small version of `make science`, for the tests: does training still make vectors better?
+
+    Benchmarks/science/small.py --seeds 0-19 --out Tests/golden/learning.json
+
+2,000 training images of Fashion-MNIST, the defaults of `dim train` at the images' own size, 6 passes; a linear judge fitted
+on their Y is asked about 1,000 others of the training images. A seed's gain is the accuracy after training less that of the
+better untrained network of the seed (running statistics 0 and 1, or calibrated). The test images are not read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bindings" / "python"))
+
+import deepinfomax as dim  # noqa: E402
+from deepinfomax import judges  # noqa: E402
+from deepinfomax.data import Loader, open_dataset  # noqa: E402
+
+DATA = "/usr/share/datasets/fashion-mnist"
+TRAIN, ASKED, EPOCHS, BATCH = 2_000, 1_000, 6, 64
+
+
+def gain(seed: int, data: str = DATA) -> dict[str, float]:
+    """Accuracies in points: trained, untrained (the better of two), and their difference."""
+    images = open_dataset(data, labelled=True, part="train")
+    train, asked = images.subset(np.arange(TRAIN)), images.subset(np.arange(TRAIN, TRAIN + ASKED))
+    channels, height, width = images.image_size
+    architecture = dim.Architecture.preset("basic32", channels=channels, height=height, width=width)
+    with dim.Model(seed, architecture) as model:
+        with dim.Trainer(model, seed=seed) as trainer:
+            for epoch in range(EPOCHS):
+                for batch in Loader(train, BATCH, seed).epoch(epoch):
+                    if len(batch.images) == BATCH:
+                        trainer.step(batch.images)
+        rows = ("weights", "calibrated", "untrained")
+        found = judges.evaluate([model], train, asked, columns=("Y",), judges=("logistic",), rows=rows, seeds=[seed])
+    trained = 100 * found.figure("weights", "Y", "logistic").mean
+    baseline = found.baseline("Y", "logistic")
+    assert baseline is not None
+    untrained = 100 * baseline.mean
+    return {"trained": round(trained, 1), "untrained": round(untrained, 1), "gain": round(trained - untrained, 1)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default=DATA)
+    parser.add_argument("--seeds", default="0-19", metavar="A-B", help="default: 0-19")
+    parser.add_argument("--out", type=Path, help="write a JSON file")
+    options = parser.parse_args()
+    first, last = map(int, options.seeds.split("-"))
+    runs: list[dict[str, Any]] = []
+    for seed in range(first, last + 1):
+        runs.append({"seed": seed} | gain(seed, options.data))
+        print(runs[-1], flush=True)
+    gains = [run["gain"] for run in runs]
+    deviation = float(np.std(gains, ddof=1)) if len(gains) > 1 else 0.0
+    told = {"mean": round(float(np.mean(gains)), 2), "deviation": round(deviation, 2), "least": min(gains)}
+    print(told)
+    if options.out:
+        command = f"Benchmarks/science/small.py --seeds {options.seeds}"
+        options.out.write_text(json.dumps({"command": command} | told | {"runs": runs}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
