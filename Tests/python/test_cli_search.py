@@ -1,5 +1,6 @@
 """`dim index` and `dim search`."""
 
+import importlib.util
 import json
 
 import numpy as np
@@ -43,6 +44,25 @@ def test_contact_sheets(folder):
     page = (folder / "s.html").read_text()
     assert page.count("<figure>") == 11 and page.count("data:image/png") == 11
     assert (folder / "s.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_contact_sheets_of_near_duplicates(folder):
+    done = dim("search", "--duplicates", "0.0001", "--index", "i.npz", "--data", "data.npz", "--picture", "d.png", "--html", "d.html",
+               cwd=folder)  # fmt: skip
+    assert done.returncode == 0 and "1 pair " in done.stdout, done.stderr
+    page = (folder / "d.html").read_text()
+    assert page.count("<figure>") == 2 and "39\n0<" in page
+    assert (folder / "d.png").read_bytes().startswith(b"\x89PNG")
+    done = dim("search", "--duplicates", "0.0001", "--index", "i.npz", "--html", "e.html", cwd=folder)
+    assert done.returncode == 2 and "--data" in done.stderr
+
+
+def test_hnswlib_is_asked_and_says_its_recall(folder):
+    done = dim("search", "5", "17", "--index", "i.npz", "--approximate", cwd=folder)
+    if importlib.util.find_spec("hnswlib") is None:
+        assert done.returncode == 2 and "deepinfomax[search]" in done.stderr
+    else:
+        assert "approximate, by hnswlib: 100.0% of the nearest found" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("arguments, message", [

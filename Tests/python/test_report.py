@@ -55,6 +55,11 @@ def test_dim_train_writes_it(run):
     for part in ("Curves", "Map", "Neighbours", "Classes", "Architecture", "Settings", "nce"):
         assert part in text
     assert text.count("<svg") == 6 and "polyline" in page.tags
+    head = text[: text.index("Verdict</h2>")]
+    assert re.search(r"<code>dim train --data \S+ --epochs 2 ", head) and re.search(r"Started 20\d\d-\d\d-\d\d", head)
+    assert re.search(r"written 20\d\d-\d\d-\d\d \d\d:\d\d UTC", head)
+    for chart in re.findall(r"<svg.*?</svg>", text):  # Held-out images look the same in all: lines with dots.
+        assert (report.VALIDATION in chart) == ("<circle" in chart), chart[:200]
     assert "&lt;cat&gt;" in text and "<cat>" not in text, "names of classes are not markup"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_fixtures import dim
-from deepinfomax import DimError, Model
+from deepinfomax import PRESETS, DimError, Model
 from deepinfomax._library import SaveOptions, library
 from deepinfomax._opening import options as open_options
 from safetensors_fixtures import as_bfloat16, layout, pack, read_safetensors, write_safetensors
@@ -359,6 +359,46 @@ def test_beside_the_formats_own_library(tmp_path):
     rounded = Model.open(brain).state_dict()
     for key, array in model.state_dict().items():
         assert np.allclose(rounded[key], array, rtol=2**-8, atol=0)
+
+
+PRESETS_SCRIPT = """
+import sys, safetensors.torch, torch
+import deepinfomax as dim
+from deepinfomax.torch import modules
+preset, theirs, ours = sys.argv[1:]
+torch.manual_seed(5)
+networks = modules(preset)
+for name, value in networks.state_dict().items():
+    if name.endswith(("running_mean", "running_var")):
+        value.uniform_(0.5, 2)
+    if name.endswith("num_batches_tracked"):
+        value.fill_(7)
+safetensors.torch.save_file(networks.state_dict(), theirs)
+with dim.Model.open(theirs) as model:
+    assert model.architecture == dim.Architecture(preset), model.architecture
+    found = model.state_dict()
+    assert list(found) == list(networks.state_dict())
+    for name, value in networks.state_dict().items():
+        assert found[name].tobytes() == value.numpy().tobytes(), name
+    x = torch.rand(2, *model.sizes.image)
+    model.save(ours)
+again = modules(preset)
+again.load_state_dict(safetensors.torch.load_file(ours), strict=True)
+for name, value in again.state_dict().items():
+    assert torch.equal(value, networks.state_dict()[name]), name
+"""
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_torch_programs_state_dict_and_back(preset, tmp_path):
+    """`save_file(modules.state_dict())` opens here, without a word on its architecture, and the other way."""
+    python = safetensors_python()
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [python, "-c", PRESETS_SCRIPT, preset, tmp_path / "theirs.safetensors", tmp_path / "ours.safetensors"],
+        env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def test_convert_there_and_back(tmp_path):

@@ -92,6 +92,17 @@ def test_hnswlib_tells_its_recall(metric):
     assert found.recall == pytest.approx(same, abs=1e-6) and same >= 0.95
 
 
+def test_more_candidates_until_the_recall_is_there():
+    """Of noise in 64 dimensions, where graphs find little at first."""
+    pytest.importorskip("hnswlib")
+    index, queries = Index(vectors(20_000)), vectors(100, seed=1)
+    few = index.search_approximately(queries, 10, ef=26, recall=0)
+    assert few.recall < 0.9
+    assert index.search_approximately(queries, 10, ef=26).recall >= 0.95
+    with pytest.raises(ValueError, match="recall"):
+        index.search_approximately(queries, recall=2)
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [

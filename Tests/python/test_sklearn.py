@@ -82,6 +82,32 @@ def test_a_grid_search_in_two_processes(digits):
     assert search.best_score_ > 0.3
 
 
+_SEARCH = """
+import numpy as np
+from deepinfomax.sklearn import DeepInfoMax
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
+
+if __name__ == "__main__":
+    chance = np.random.default_rng(0)
+    labels = chance.integers(0, 2, 200)
+    images = (chance.integers(0, 128, (200, 28, 28)) + 100 * (labels[:, None, None] * (np.arange(28) % 2))).astype(np.uint8)
+    pipeline = Pipeline([("encode", DeepInfoMax(epochs=1, random_state=0, n_jobs=1)), ("probe", LogisticRegression(max_iter=5000))])
+    search = GridSearchCV(clone(pipeline), {"encode__n_components": [16, 32], "probe__C": [0.1, 1.0]}, cv=2, n_jobs=2)
+    print(search.fit(images, labels).best_score_)
+"""
+
+
+def test_a_grid_search_of_a_pipeline_warns_in_no_process(tmp_path):
+    (tmp_path / "search.py").write_text(_SEARCH)
+    done = subprocess.run([sys.executable, "-W", "always", tmp_path / "search.py"], capture_output=True, text=True)
+    ours = [line for line in done.stderr.splitlines() if "arning" in line and ("deepinfomax" in line or "sklearn" in line)]
+    assert done.returncode == 0 and not ours, done.stderr
+    assert float(done.stdout) > 0.9
+
+
 def test_training_lowers_the_loss_and_tells_of_each_epoch(digits, capsys):
     encoder = small(epochs=4, verbose=1).fit(digits[0][:256])
     assert len(encoder.losses_) == 4 and encoder.losses_[-1] < encoder.losses_[0]

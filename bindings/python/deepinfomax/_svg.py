@@ -21,8 +21,10 @@ class Curve(NamedTuple):
     x: Sequence[float]
     y: Sequence[float]
     colour: str
-    #: Of the line in pixels; 0 draws dots instead.
+    #: Of the line in pixels.
     width: float
+    #: "" a line, "o-" with a dot at each point, "--" dashed: as matplotlib writes them.
+    style: str = ""
 
 
 def chart(title: str, curves: Sequence[Curve], x_label: str) -> str:
@@ -96,7 +98,9 @@ def _ticks(bounds: tuple[float, float]) -> list[float]:
 
 def _drawn(curve: Curve, x_range: tuple[float, float], y_range: tuple[float, float]) -> str:
     points = [(_x(x, x_range), _y(y, y_range)) for x, y in zip(curve.x, curve.y, strict=True)]
-    if not curve.width or len(points) == 1:
-        return "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{curve.colour}"/>' for x, y in points)
+    dots = ""
+    if curve.style == "o-" or len(points) == 1:
+        dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{curve.colour}"/>' for x, y in points)
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    return f'<polyline points="{line}" fill="none" stroke="{curve.colour}" stroke-width="{curve.width:g}"/>'
+    dash = ' stroke-dasharray="5 3"' if curve.style == "--" else ""
+    return f'<polyline points="{line}" fill="none" stroke="{curve.colour}" stroke-width="{curve.width:g}"{dash}/>{dots}'

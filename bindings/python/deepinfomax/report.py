@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import math
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from html import escape as _html
@@ -39,6 +40,8 @@ SUBJECTS = 6
 #: Classes that a legend names.
 LEGEND = 100
 NAME = "report.html"
+#: What held-out images show, in every chart, as in curves.png.
+VALIDATED = (VALIDATION, 1.4, "o-")
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 960px; margin: 2em auto; padding: 0 1em }
 h1 { font-size: 1.5em } h2 { font-size: 1.15em; margin-top: 2em; border-bottom: 1px solid #ddd }
@@ -72,6 +75,7 @@ def write(
     y = evaluation.encode(model, shown)
     rows = run.read_metrics()
     parts = [
+        _begun(settings),
         _section("Verdict", _verdict(rows, settings)),
         _section("Curves", _curves(rows, settings.measure)),
         _section("Map", _map(y, shown)),
@@ -86,6 +90,14 @@ def write(
 
 
 # ---- Sections
+
+
+def _begun(settings: Settings) -> str:
+    """The command, when it was given, when this page was written."""
+    written = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    when = f"Started {settings.started}. " if settings.started else ""
+    command = f"<p><code>{escape(settings.command)}</code></p>" if settings.command else ""
+    return command + _note(f"{when}This page was written {written}.")
 
 
 def _verdict(rows: Sequence[Row], settings: Settings) -> str:
@@ -136,7 +148,7 @@ def _curves(rows: Sequence[Row], measure: str) -> str:
         curves = [
             _svg.Curve("", steps.epochs.tolist(), steps.values.tolist(), "#bcd", 0.8),
             _svg.Curve(steps.name, steps.middles.tolist(), steps.means.tolist(), TRAINING, 1.8),
-            _svg.Curve("validation", [row.epoch for row in validation], held_out, VALIDATION, 0),
+            _svg.Curve("validation", [row.epoch for row in validation], held_out, *VALIDATED),
         ]
         charts.append(_svg.chart(name, curves, "epoch"))
     seconds = rows[-1].seconds
@@ -147,13 +159,13 @@ def _curves(rows: Sequence[Row], measure: str) -> str:
     for field, name in PROBES:
         values = [getattr(row, field) for row in probes]
         if values:
-            untrained = _svg.Curve("untrained", [probes[0].epoch, probes[-1].epoch], [values[0]] * 2, "#bcd", 1.8)
-            trained = _svg.Curve("held-out images", [row.epoch for row in probes], values, VALIDATION, 1.8)
+            untrained = _svg.Curve("untrained", [probes[0].epoch, probes[-1].epoch], [values[0]] * 2, TRAINING, 1, "--")
+            trained = _svg.Curve("held-out images", [row.epoch for row in probes], values, *VALIDATED)
             charts.append(_svg.chart(name, [untrained, trained], "epoch"))
     distances = [row for row in validation if not math.isnan(row.prior_distance)]
     if distances:
         curve = _svg.Curve(
-            "validation", [row.epoch for row in distances], [row.prior_distance for row in distances], VALIDATION, 1.8
+            "validation", [row.epoch for row in distances], [row.prior_distance for row in distances], *VALIDATED
         )
         charts.append(_svg.chart("distance from the uniform prior", [curve], "epoch"))
     return "".join(charts) + _note(note)

@@ -117,22 +117,32 @@ class Index:
             numbers[here], distances[here] = self._refined(block, self._candidates(self._prepare(block), wide), k)
         return Found(numbers, distances, 1.0)
 
-    def search_approximately(self, queries: Any, k: int = 10, *, ef: int = 200, sample: int = 100, seed: int = 0) -> Found:
+    def search_approximately(
+        self, queries: Any, k: int = 10, *, recall: float = 0.95, ef: int = 200, sample: int = 100, seed: int = 0
+    ) -> Found:
         """By hnswlib's graph, which the first call builds; recall is measured on `sample` of the queries.
 
-        ef: how many candidates hnswlib keeps; more find more and take longer. Raises MissingPackage without hnswlib.
+        recall: what is wanted: where less is measured, the search is repeated with twice as many candidates. ef: how many
+        candidates hnswlib keeps at first; more find more and take longer. Raises MissingPackage without hnswlib.
         """
+        if not 0 <= recall <= 1:
+            raise ValueError(f"recall: expected 0 to 1, found {recall}")
         given = self._queries(queries)
         k = self._count(k)
         graph = self._hnsw(seed)
-        graph.set_ef(max(ef, k + _SPARE))
-        labels, _ = graph.knn_query(self._prepare(given), k=min(k + _SPARE, len(self)))
-        numbers, distances = self._refined(given, labels.astype(np.int64), k)
+        prepared = self._prepare(given)
         chosen = np.random.default_rng(seed).permutation(len(given))[:sample]
         exact = self.search(given[chosen], k).distances[:, -1:]
-        # By distance: of equally near ones any will do.
-        recall = float((distances[chosen] <= exact * (1 + 1e-9) + 1e-12).mean()) if len(chosen) else 1.0
-        return Found(numbers, distances, recall)
+        ef = max(ef, k + _SPARE)
+        while True:
+            graph.set_ef(ef)
+            labels, _ = graph.knn_query(prepared, k=min(k + _SPARE, len(self)))
+            numbers, distances = self._refined(given, labels.astype(np.int64), k)
+            # By distance: of equally near ones any will do.
+            found = float((distances[chosen] <= exact * (1 + 1e-9) + 1e-12).mean()) if len(chosen) else 1.0
+            if found >= recall or ef >= len(self):
+                return Found(numbers, distances, found)
+            ef *= 2
 
     def duplicates(self, threshold: float, *, most: int = 100_000) -> Duplicates:
         """Pairs at a distance of at most `threshold`. Raises ValueError where there are more than `most`."""

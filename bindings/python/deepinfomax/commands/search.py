@@ -23,6 +23,9 @@ from ._common import (
 )  # fmt: skip
 from ._images import reading
 
+#: Near-duplicates that a contact sheet shows.
+PAIRS = 200
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="image files, or numbers of images in the index")
@@ -32,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--duplicates", type=float, metavar="D", help="instead: all pairs of the index at most D apart")
     add_data(parser, "none: --picture and --html need the images that were indexed")
     add_weights(parser)
-    parser.add_argument("--picture", metavar="FILE", help="a contact sheet, a PNG: a row an image, itself first")
+    parser.add_argument("--picture", metavar="FILE", help="a contact sheet, a PNG: a row an image, itself first; or a row a pair")
     parser.add_argument("--html", metavar="FILE", help="the same as a page with names and distances")
     add_general(parser, "untrained weights, where --weights names none")
     add_examples(
@@ -41,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   dim search cat.png dog.png --index photos.npz --weights weights.h5
   dim search 17 --index photos.npz --data photos --html sheet.html --picture sheet.png
   dim search --duplicates 0.05 --index photos.npz
+  dim search --duplicates 0.05 --index photos.npz --data photos --html duplicates.html
 """,
     )
 
@@ -54,9 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
             check_writable(path)
     index = Index.open(arguments.index)
     if arguments.duplicates is not None:
-        if arguments.images or sheets:
-            raise UsageError("--duplicates lists pairs of the index; it takes no images, --picture or --html")
-        return _duplicates(arguments, index)
+        if arguments.images:
+            raise UsageError("--duplicates lists pairs of the index; it takes no images")
+        return _duplicates(arguments, index, sheets)
     if not arguments.images:
         raise UsageError("IMAGE: expected image files or numbers of images in the index, found none")
     model = open_model(arguments).eval() if sheets or not all(name.isdecimal() for name in arguments.images) else None
@@ -65,9 +69,10 @@ def run(arguments: argparse.Namespace) -> int:
     search = index.search_approximately if arguments.approximate else index.search
     found = search(vectors, arguments.count)
     if data is not None:
-        _draw(arguments, index, found, np.concatenate(drawn), data)
+        _draw(arguments, index, arguments.images, found, np.concatenate(drawn), data)
     report = {
         "index": arguments.index, "images": len(index), "metric": index.metric, "recall": found.recall,
+        "approximate": arguments.approximate,
         "subjects": [
             {"image": name, "nearest": [
                 {"image": index.ids[number], "number": int(number), "distance": float(distance)}
@@ -80,12 +85,17 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _duplicates(arguments: argparse.Namespace, index: Index) -> int:
+def _duplicates(arguments: argparse.Namespace, index: Index, sheets: bool) -> int:
     found = index.duplicates(arguments.duplicates)
     pairs: list[dict[str, Any]] = [
         {"images": [index.ids[a], index.ids[b]], "numbers": [int(a), int(b)], "distance": float(distance)}
         for (a, b), distance in zip(found.pairs, found.distances, strict=True)
     ]
+    if sheets and pairs:
+        data = _data(arguments, index, None if arguments.weights is None else open_model(arguments))
+        shown_pairs, distances = found.pairs[:PAIRS], found.distances[:PAIRS, np.newaxis]
+        names = [index.ids[number] for number in shown_pairs[:, 0]]
+        _draw(arguments, index, names, Found(shown_pairs[:, 1:], distances, 1.0), data.read(shown_pairs[:, 0]), data)
     rows = [[*map(shown, pair["images"]), f"{pair['distance']:.3g}"] for pair in pairs]
     text = "\n".join([f"{counted(len(pairs), 'pair')} at most {arguments.duplicates:g} apart", *(table(rows, left=2) if rows else [])])
     _output.result(arguments, {"index": arguments.index, "pairs": pairs}, text)
@@ -122,12 +132,14 @@ def _queries(
     return np.concatenate(vectors), drawn
 
 
-def _draw(arguments: argparse.Namespace, index: Index, found: Found, drawn: Floats, data: Dataset) -> None:
+def _draw(
+    arguments: argparse.Namespace, index: Index, names: list[str], found: Found, drawn: Floats, data: Dataset
+) -> None:
     rows = [np.concatenate((image[np.newaxis], data.read(near))) for image, near in zip(drawn, found.numbers, strict=True)]
     if arguments.picture is not None:
         write_whole(arguments.picture, pictures.png(pictures.panel(rows, 2, 4)))
     if arguments.html is not None:
-        write_whole(arguments.html, _page(arguments.images, index, found, rows).encode())
+        write_whole(arguments.html, _page(names, index, found, rows).encode())
 
 
 def _page(names: list[str], index: Index, found: Found, rows: list[Any]) -> str:
@@ -152,8 +164,8 @@ def _page(names: list[str], index: Index, found: Found, rows: list[Any]) -> str:
 
 def _text(report: dict[str, Any]) -> str:
     lines = [f"{counted(report['images'], 'image')} in {shown(report['index'])}, {report['metric']} distance"]
-    if report["recall"] < 1:
-        lines.append(f"approximate: {report['recall']:.1%} of the nearest were found")
+    if report["approximate"]:
+        lines.append(f"approximate, by hnswlib: {report['recall']:.1%} of the nearest found, measured on up to 100 of the queries")
     for subject in report["subjects"]:
         rows = [[shown(one["image"]), str(one["number"]), f"{one['distance']:.3g}"] for one in subject["nearest"]]
         lines += ["", shown(subject["image"]), *(f"  {line}" for line in table(rows, left=1))]
