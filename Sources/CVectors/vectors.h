@@ -21,6 +21,14 @@
     DIM_INLINE dim_float##n dim_scale##n(dim_float##n v, dim_float##n k) {                                     \
         dim_bits##n exponent = (dim_bits##n)k - 0x4b400000u + 254u, half = exponent >> 1;                      \
         return v * (dim_float##n)(half << 23) * (dim_float##n)((exponent - half) << 23);                       \
+    }                                                                                                          \
+    typedef double dim_double##n __attribute__((ext_vector_type(n)));                                          \
+    typedef double dim_doubles##n __attribute__((ext_vector_type(n), aligned(8), may_alias));                  \
+    /* sums += the sum of n floats of each row, in double; rows lie `step` floats apart. */                    \
+    DIM_INLINE void dim_add_rows##n(const float *_Nonnull p, long rows, long step, double *_Nonnull sums) {    \
+        dim_double##n s = *(dim_doubles##n *)sums;                                                             \
+        for (; rows > 0; rows--, p += step) s += __builtin_convertvector(dim_load##n(p), dim_double##n);       \
+        *(dim_doubles##n *)sums = s;                                                                           \
     }
 
 /* Fetches a cache line that will be read, or written: from a distance where the hardware cannot guess it. */

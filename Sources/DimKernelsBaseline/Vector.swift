@@ -26,3 +26,9 @@ func maximum(_ a: Vector, _ b: Vector) -> Vector { dim_max4(a, b) }
 /// v * 2^k for whole k in -126 ... 128, given as 1.5 * 2^23 + k.
 @inline(__always)
 func timesPowerOfTwo(_ v: Vector, _ k: Vector) -> Vector { dim_scale4(v, k) }
+
+/// sums += the sums of `lanes` columns over rows that lie 16 floats apart.
+@inline(__always)
+func addRows(_ x: UnsafePointer<Float>, _ rows: Int, _ sums: UnsafeMutablePointer<Double>) {
+    dim_add_rows4(x, rows, 16, sums)
+}

@@ -398,8 +398,8 @@ final class PairHeadPass {
         let p = try activation(.p, firstVector.output, vectors)
         let da = try activation(.da, firstMap.output, images)
         let dp = try activation(.dp, firstVector.output, vectors)
+        let sums = try DoubleBuffer(zeros: dp.blocks * vectors * 16)
         Elementwise.clear(da)
-        Elementwise.clear(dp)
         var unused = MersenneTwister(seed: 0)  // no dropout in these networks
         for from in stride(from: 0, to: pairCount, by: pairsInFlight) {
             let count = min(pairsInFlight, pairCount - from)
@@ -414,15 +414,15 @@ final class PairHeadPass {
                 try rest.backward(dOut, into: dh, gradients)
                 Elementwise.reluGradient(try activation(.hidden, hidden, count), dh)
             }
-            spread(dh, from, count, da, dp)
+            spread(dh, from, count, da, sums.pointer)
         }
+        store(sums.pointer, dp, bias: gradients.pointer(head.network, bias))
         let m = mapStack == nil ? map : passes[0].outputs[passes[0].stack.nodes.last!.index]!
         let scratch = try floats(
             .scratch, max(firstMap.scratch(images: images), firstVector.scratch(images: vectors)))
         let w = gradients.pointer(head.network, weight)
         firstMap.weightGradient(m, da, into: w, bias: nil, scratch: scratch)
-        firstVector.weightGradient(
-            vector, dp, into: w, bias: gradients.pointer(head.network, bias), scratch: scratch)
+        firstVector.weightGradient(vector, dp, into: w, bias: nil, scratch: scratch)
         firstVector.dataGradient(
             dp, packed: weights.firstForGradient(1), into: vectorGradient, accumulate: true, scratch: scratch)
         if mapStack == nil {
@@ -437,24 +437,30 @@ final class PairHeadPass {
     }
 
     /// Adds a pair's gradient to its image's and, summed over locations, to its vector's: pair after pair, a task a block of
-    /// channels, so that the order does not depend on threads.
-    private func spread(_ dh: Activation, _ from: Int, _ count: Int, _ da: Activation, _ dp: Activation) {
-        let (locations, pairs) = (head.locations, pairs)
+    /// channels, so that the order does not depend on threads. Positives and negatives all but cancel in a vector's sum, over
+    /// slots x locations terms: it is kept in double, (block, vectors, 16).
+    private func spread(
+        _ dh: Activation, _ from: Int, _ count: Int, _ da: Activation, _ sums: UnsafeMutablePointer<Double>
+    ) {
+        let (locations, pairs, kernels) = (head.locations, pairs, DimKernels.selected)
         ThreadPool.shared.parallel(dh.blocks) { block, _ in
             for pair in 0..<count {
                 let (j, s) = ((from + pair) / pairs.slots, (from + pair) % pairs.slots)
                 let x = dh.block(block) + pair * locations * 16
-                let target = UnsafeMutableRawPointer(da.block(block) + pairs.image(j, s) * locations * 16)
-                var sum = SIMD16<Float>(repeating: 0)
-                for l in 0..<locations {
-                    let g = UnsafeRawPointer(x + l * 16).loadUnaligned(as: SIMD16<Float>.self)
-                    sum += g
-                    let old = target.loadUnaligned(fromByteOffset: l * 64, as: SIMD16<Float>.self)
-                    target.storeBytes(of: old + g, toByteOffset: l * 64, as: SIMD16<Float>.self)
-                }
-                let vector = UnsafeMutableRawPointer(dp.block(block) + j * 16)
-                vector.storeBytes(
-                    of: vector.loadUnaligned(as: SIMD16<Float>.self) + sum, as: SIMD16<Float>.self)
+                kernels.add(x, da.block(block) + pairs.image(j, s) * locations * 16, locations * 16)
+                kernels.addRowSums(x, locations, sums + (block * pairs.vectors + j) * 16)
+            }
+        }
+    }
+
+    /// The vectors' sums as floats, and their sum, over all vectors before any rounding, added to the bias's gradient.
+    private func store(_ sums: UnsafePointer<Double>, _ dp: Activation, bias: UnsafeMutablePointer<Float>) {
+        for block in 0..<dp.blocks {
+            let from = sums + block * vectors * 16
+            for i in 0..<vectors * 16 { dp.block(block)[i] = Float(from[i]) }
+            for lane in 0..<max(0, min(16, dp.shape.channels - block * 16)) {
+                let sum = (0..<vectors).reduce(0.0) { $0 + from[$1 * 16 + lane] }
+                bias[block * 16 + lane] += Float(sum)
             }
         }
     }

@@ -216,7 +216,7 @@ private struct Pass {
                 gradient.map { $0 + own.lowerBound })
             guard let gradient else { return }
             let ofN = -kernels.total(gradient + own.lowerBound, own.count)
-            writeNegatives(j, Exponent(shift: n, factor: ofN), gradient)
+            writeNegatives(j, Exponent(shift: top, factor: ofN / sum), gradient)
         }
         var loss = 0.0
         for j in 0..<table.vectors { loss += sums.pointer[j] }
@@ -241,7 +241,7 @@ private struct Pass {
         }
         let logSum = top + log(ofNegatives)
         if let gradient {
-            let e = Exponent(shift: logSum, factor: weight)
+            let e = Exponent(shift: top, factor: weight / ofNegatives)
             let ofPositive = Float(-weight / Double(table.positives))
             forEachVector { j in
                 writeNegatives(j, e, gradient)

@@ -104,26 +104,11 @@ private func exponential(_ x: Vector) -> Vector {
     return unsafeBitCast(bits, to: Vector.self)
 }
 
-/// Adds to `sums` the sums of 16 channels over `rows` rows: in float over 32 rows at a time, the rest in double.
+/// Adds to `sums` the sums of 16 channels over `rows` rows, in double: what is summed may all but cancel.
 package func addRowSums(_ x: UnsafePointer<Float>, _ rows: Int, _ sums: UnsafeMutablePointer<Double>) {
     var lane = 0
     while lane < 16 {
-        var start = 0
-        while start < rows {
-            let end = start &+ 32 < rows ? start &+ 32 : rows
-            var s = Vector.zero
-            var p = start
-            while p < end {
-                s += load(x + (p &* 16 &+ lane))
-                p &+= 1
-            }
-            var i = 0
-            while i < lanes {
-                sums[lane &+ i] += Double(s[i])
-                i &+= 1
-            }
-            start = end
-        }
+        addRows(x + lane, rows, sums + lane)
         lane &+= lanes
     }
 }
