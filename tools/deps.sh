@@ -19,6 +19,8 @@ have c++ || packages+=(g++)
 have git || packages+=(git)
 have qemu-x86_64 || packages+=(qemu-user)
 { have abidw && have abidiff; } || packages+=(abigail-tools)
+# Images to learn from: a test, and make science.
+[ -d /usr/share/datasets/fashion-mnist ] || packages+=(dataset-fashion-mnist)
 # For the tests of what is installed, and for make deb.
 have cmake || packages+=(cmake)
 have dpkg-shlibdeps || packages+=(dpkg-dev)
