@@ -24,12 +24,17 @@ SETTINGS = (
 
 
 def images(description: Description, n: int, seed: int, number: int = 0) -> NDArray[np.float32]:
-    """Smooth noise in [0,1), as pixels are: (n, c, h, w)."""
+    """Smooth noise in [0,1), as pixels are, each channel of each image of another brightness: (n, c, h, w).
+
+    Noise alone is the same everywhere to a layer that averages: of images that are all but alike there, batch norm makes
+    something of rounding.
+    """
     image = description["image"]
     shape = n, image["channels"], image["height"], image["width"]
-    noise = np.random.RandomState((seed * 1000 + number) % 2**32).rand(*shape)
+    random = np.random.RandomState((seed * 1000 + number) % 2**32)
+    noise, brightness = random.rand(*shape), random.rand(*shape[:2], 1, 1)
     smooth = (noise + np.roll(noise, 1, 2) + np.roll(noise, 1, 3) + np.roll(noise, (1, 1), (2, 3))) / 4
-    return smooth.astype(np.float32)
+    return ((smooth + brightness) / 2).astype(np.float32)
 
 
 def has(description: Description, output: str) -> bool:

@@ -26,7 +26,8 @@ from .. import _recorded, objective
 from ..objective import Arithmetic
 from . import _subject, objectives
 from ._description import PRESETS, Description, expanded
-from ._lockstep import REACH, Computed, Lockstep, steps as in_lockstep
+from ._lockstep import REACH, TRIES, Computed, Lockstep
+from ._lockstep import steps as in_lockstep
 from ._subject import BATCH, Array, has, images
 from .networks import Networks, modules
 from .objectives import Settings
@@ -211,20 +212,42 @@ def _same_bits(a: Array, b: Array) -> bool:
 
 
 def _outputs(library: Any, description: Description, seed: int) -> Iterator[Row]:
-    x = images(description, BATCH, seed)
+    x, exact, float32 = well_conditioned(description, seed)
     here = _subject.outputs(library.Model(seed=seed, architecture=description), description, x)
-    exact = _arithmetic(objective.FLOAT64, lambda a: torch_outputs(description, seed, x, a))
-    single = [_arithmetic(one, lambda a: torch_outputs(description, seed, x, a)) for one in objective.FLOAT32]
     for key, expected in exact.items():
         mode, _, output = key.partition("/")
-        scale = _scale(key, exact)
-        own = max(_error(run[key], expected, scale) for run in single)
+        own, scale = float32[key], _scale(key, exact)
         bound = min(OUTPUT, FLOAT32 * own + FLOOR)
         found = here.get(key)
         error = None if found is None or found.shape != expected.shape else _error(found, expected, scale)
         if error is not None and not np.isfinite(error):
             error = None
         yield Row(output, mode, error, own, bound, error is not None and error <= bound)
+
+
+def well_conditioned(
+    description: Description, seed: int
+) -> tuple[NDArray[np.float32], dict[str, Array], dict[str, float]]:
+    """A batch, its outputs in float64, and how far float32's are, the farthest of three.
+
+    Behind batch norm in training mode outputs are as far from float64's as the images of the batch are alike, a thousand
+    times rounding or more. The first batch is taken at which float32 is no farther than OUTPUT / FLOAT32, from where on
+    the two bounds say the same; or the best of some.
+    """
+    best: tuple[float, Any] | None = None
+    for attempt in range(TRIES):
+        x = images(description, BATCH, seed, 100 * attempt)
+        exact = _arithmetic(objective.FLOAT64, lambda a: torch_outputs(description, seed, x, a))
+        single = [_arithmetic(one, lambda a: torch_outputs(description, seed, x, a)) for one in objective.FLOAT32]
+        own = {key: max(_error(run[key], exact[key], _scale(key, exact)) for run in single) for key in exact}
+        worst = max(own.values())
+        if best is None or worst < best[0]:
+            best = worst, (x, exact, own)
+        if worst <= OUTPUT / FLOAT32:
+            break
+    assert best is not None
+    found: tuple[NDArray[np.float32], dict[str, Array], dict[str, float]] = best[1]
+    return found
 
 
 def _error(found: Array, expected: Array, scale: float) -> float:
