@@ -56,6 +56,17 @@ def test_seeds_as_text(folder):
     assert "seed 1, untrained" in out and "linear probe" in out and " +- " in out and "bright" in out
 
 
+def test_the_untrained_encoder_knows_the_data(folder):
+    """Its weights are the seed's; its batch norm's statistics are the training images', as in dim evaluate."""
+    classify(folder, "--arms", "untrained", "--seed", 3, "--epochs", 1, "--save", "untrained.h5")
+    found, fresh = deepinfomax.Model.open(folder / "untrained.h5").state_dict(), deepinfomax.Model(3).state_dict()
+    assert found["encoder.b1.num_batches_tracked"] >= 64
+    for name, value in fresh.items():
+        if name.startswith("encoder.") and name.endswith(("weight", "bias")):
+            np.testing.assert_array_equal(found[name], value, err_msg=name)
+    assert np.abs(found["encoder.b1.running_mean"]).max() > 1e-3
+
+
 def test_predictions_with_and_without_training(folder):
     training = ("--weights", "weights.h5", "--arms", "frozen", "--epochs", 80, "--lr", 1e-2, "--batch", 18)
     out = classify(folder, *training, "--predict", "photos", "--save", "classifier.h5")

@@ -1,14 +1,16 @@
-"""The notebook runs, cell after cell, and gives what is stored in it."""
+"""The notebooks run, cell after cell, and gives what is stored in it."""
 
 import ast
 import contextlib
 import io
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
 
 NOTEBOOK = Path(__file__).parents[2] / "bindings" / "python" / "examples" / "deep_infomax.ipynb"
+OWN_IMAGES = NOTEBOOK.with_name("own_images.ipynb")
 
 
 def execute(source, namespace):
@@ -50,3 +52,30 @@ def test_the_notebook(monkeypatch):
         found = [" ".join(text.split()) if text else text for text in (printed, value)]
         wanted = [" ".join(text.split()) if text else text for text in (expected_print, expected)]
         assert found == wanted, f"cell {number}: {source}"
+
+
+def test_a_newcomers_notebook(monkeypatch, tmp_path):
+    """The folder of digits that it makes by itself: what it says holds, and each cell that shows something has stored it."""
+    pytest.importorskip("sklearn")
+    pytest.importorskip("PIL")
+    cells = [cell for cell in json.loads(OWN_IMAGES.read_text("utf-8"))["cells"] if cell["cell_type"] == "code"]
+    monkeypatch.setitem(__import__("sys").modules, "IPython", None)
+    monkeypatch.setitem(__import__("sys").modules, "IPython.display", None)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": "__main__"}
+    pictures = 0
+    for number, cell in enumerate(cells):
+        source = "".join(cell["source"])
+        printed, value = execute(source, namespace)
+        stored_print, _ = stored(cell)
+        shows = [output for output in cell["outputs"] if output["output_type"] == "display_data"]
+        assert value is None and bool(printed) == bool(stored_print or shows), f"cell {number}: {source}"
+        assert len(printed.splitlines()) == len(stored_print.splitlines()) + len(shows), f"cell {number}: {printed}"
+        pictures += len(shows)
+    assert pictures == 3 and printed == "True\n"
+    assert namespace["after"].linear > namespace["before"].linear
+    assert namespace["history"][-1].validation.total < namespace["history"][0].validation.total
+    # Most neighbours of an image are of its class.
+    labels, found = namespace["whole"].labels, namespace["found"]
+    assert (labels[found.numbers[:, 1:]] == labels[namespace["subjects"]][:, None]).mean() > 0.8

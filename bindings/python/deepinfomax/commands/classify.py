@@ -285,7 +285,10 @@ class Comparison:
         return self._on_vectors("frozen", model)
 
     def _untrained(self) -> Run:
-        return self._on_vectors("untrained", self._new())
+        """Batch norm knows the data, as `dim evaluate` has it: else nearly every training would look good beside it."""
+        batch = min(32, len(self.train))
+        self._say(f"untrained: batch norm is calibrated on {counted(len(self.train), 'image')}")
+        return self._on_vectors("untrained", evaluation.calibrated(self._new(), self.data.subset(self.train), batch))
 
     def _new(self) -> Model:
         return Model(self.seed, architecture=self.architecture)

@@ -1,0 +1,120 @@
+"""Every command that a guide shows is run: docs/*.md and both READMEs, on small data of the names that they use.
+
+What a command is given besides makes it short: --epochs 1, --limit 60. Where a guide names data that is not here
+(Fashion-MNIST), or what it shows needs a package that is not installed, it is parsed alone.
+"""
+
+import glob
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+
+import deepinfomax
+import numpy as np
+import pytest
+from cli_fixtures import dim
+from data_fixtures import random_images, write_archive, write_cifar
+from deepinfomax import cli
+
+TOP = Path(__file__).parents[2]
+PAGES = [*sorted((TOP / "docs").glob("*.md")), TOP / "README.md", TOP / "bindings" / "python" / "README.md"]
+#: `    dim train --data photos      and a remark behind two spaces`; lines may end in a backslash.
+_COMMAND = re.compile(r"^    (?:\.venv/bin/)?dim (?P<words>[a-z]+(?: .*)?)$", re.MULTILINE)
+#: What makes a command short; given again, an option counts as it stands last.
+SHORT = {
+    "train": "--epochs 1 --limit 60 --batch 20 --no-plot",
+    "classify": "--limit 60 --epochs 1 --end-to-end-epochs 1",
+    "evaluate": "--train-limit 100 --limit 60 --seeds 0 --mlp-steps 20",
+    "map": "--limit 40",
+    "neighbours": "",
+    "check": "",
+}
+
+
+def commands(page):
+    """Of a page, in its order: lists of words."""
+    found = []
+    for match in _COMMAND.finditer(page.read_text("utf-8").replace("\\\n", " ")):
+        line = re.split(r"\s{2,}|\s\|\s", match["words"].strip())[0]
+        if line.split()[0] in cli.COMMANDS and not re.search(r"[<>$;]|\.\.\.", line):
+            found.append(shlex.split(line))
+    return found
+
+
+ALL = [(page.relative_to(TOP).as_posix(), words) for page in PAGES for words in commands(page)]
+
+
+def test_there_are_commands():
+    assert len(ALL) > 40 and {words[0] for _, words in ALL} == set(cli.COMMANDS)
+
+
+@pytest.mark.parametrize("page, words", ALL, ids=[f"{page}: dim {' '.join(words)}" for page, words in ALL])
+def test_it_is_understood(page, words):
+    cli._parsed(words)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """All that the guides name."""
+    folder = tmp_path_factory.mktemp("guides")
+    image = pytest.importorskip("PIL.Image")
+    pixels = random_images(64)
+    for name in "photos", "other":
+        for number, one in enumerate(pixels):
+            place = folder / name / ("cat", "dog")[number % 2]
+            place.mkdir(parents=True, exist_ok=True)
+            image.fromarray(one).save(place / f"{number:04d}.png")
+    write_cifar(folder / "cifar", records=20)
+    write_archive(folder / "cifar-10-binary.tar.gz", folder / "cifar")
+    (folder / "cifar").rename(folder / "unpacked")
+    for name in "cat.png", "dog.png":
+        image.fromarray(pixels[0]).save(folder / name)
+    with deepinfomax.Model(0, deepinfomax.Architecture.preset("basic32")) as model:
+        for name in "weights.h5", "a.h5", "b.h5", "c.h5":
+            model.save(folder / name)
+        for name in "run", "dim-run", "digits":
+            (folder / name).mkdir()
+            model.save(folder / name / "weights.h5")
+        data = deepinfomax.data.open_dataset(folder / "photos")
+        np.savez(folder / "vectors.npz", encoded=model.encode(data.read(slice(None)), features=False), ids=list(data.ids))
+        with deepinfomax.Trainer(model) as trainer:
+            trainer.save(folder / "checkpoint.h5")
+    return folder
+
+
+#: What the machine has to have for a command, besides the package.
+def lacks(words, folder):
+    torch_files = (".pt", ".wgt")
+    if any(word.endswith(torch_files) for word in words) or "--original" in words or words[:2] == ["check", "--weights"]:
+        return None if importlib.util.find_spec("torch") else "torch"
+    if any(word.endswith(".onnx") for word in words) and importlib.util.find_spec("onnx") is None:
+        return "onnx"
+    for word in words:
+        if word.startswith("/") and not Path(word).exists():
+            return word
+    return None
+
+
+RUN = [name for name in dict.fromkeys(page for page, _ in ALL)]
+
+
+@pytest.mark.parametrize("page", RUN)
+def test_it_runs(page, folder, tmp_path):
+    missing = []
+    for name in folder.iterdir():
+        (tmp_path / name.name).symlink_to(name)
+    for number, words in enumerate(words for name, words in ALL if name == page):
+        lacking = lacks(words, folder)
+        if lacking is not None:
+            missing.append(lacking)
+            continue
+        expanded = [one for word in words for one in (sorted(glob.glob(word, root_dir=tmp_path)) if "*" in word else [word])]
+        own = shlex.split(SHORT.get(words[0], ""))
+        if words[0] == "train" or words[0] == "classify" and "--checkpoint" in words:
+            option = "--output" if words[0] == "train" else "--checkpoint"
+            own += [option, f"run-{number}"]
+        done = dim(*expanded, *own, cwd=tmp_path)
+        assert done.returncode == 0, f"dim {' '.join(words)}\n{done.stderr}{done.stdout}"
+    if missing and len(missing) == sum(name == page for name, _ in ALL):
+        pytest.skip(f"not here: {', '.join(sorted(set(missing)))}")
