@@ -41,7 +41,9 @@ package struct TrainingReport {
     /// Of the last update; empty where there was none.
     package let gradientNorms: [Network: Double]
     package var gradientNorm: Double {
-        gradientNorms.isEmpty ? .nan : gradientNorms.values.reduce(0) { $0 + $1 * $1 }.squareRoot()
+        guard !gradientNorms.isEmpty else { return .nan }
+        let norms = Network.allCases.compactMap { gradientNorms[$0] }
+        return norms.reduce(0) { $0 + $1 * $1 }.squareRoot()
     }
 
     init(_ batches: [ObjectiveLosses], _ networks: [Network], _ gradientNorms: [Network: Double]) throws {

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from . import _arrays, _library
 from ._library import GradientCallback, check, library
 from ._run import Run, choice
+from .data import Augmentation
 from .errors import Cancelled, UnknownName
 from .fitting import Callback, FittedEpoch, Steps, fit
 from .model import Model
@@ -239,13 +240,16 @@ class Trainer(Run):
         batch: int = 64,
         seed: int = 0,
         validation: Any = None,
+        augment: str | Augmentation | None = None,
     ) -> list[FittedEpoch[Losses]]:
         """Trains for `epochs` more epochs, and returns what each has come to.
 
         dataset: a path, as `open_dataset` takes it; a data set; images, as `step` takes them; or batches, gone through once
         an epoch, as a DataLoader gives them (with labels or without). Of the first three the order follows from `seed` and
         the epoch's number alone, and a run that was stopped, saved and resumed goes on at the batch where it stopped; what
-        does not fill a batch is left out. validation: likewise, judged after each epoch.
+        does not fill a batch is left out. validation: likewise, judged after each epoch. augment: how training images are
+        changed anew each epoch, "crop=4,flip" for instance; what happens to an image follows from `seed`, the epoch and its
+        number (data.Augmentation). Of batches that are given it is refused.
 
         callbacks: called after each epoch with a FittedEpoch; one that returns True ends the fit. The logger
         "deepinfomax.fit" gets a line an epoch (`logging.basicConfig(level="INFO")` shows it).
@@ -258,7 +262,7 @@ class Trainer(Run):
             lambda images, _: self.evaluate(images),
             lambda found: Losses(*(sum(losses[i] * n for losses, n in found) / sum(n for _, n in found) for i in range(4))),
         )
-        return fit(run, dataset, epochs, callbacks, batch, seed, validation)
+        return fit(run, dataset, epochs, callbacks, batch, seed, validation, augment)
 
     def _losses(self, function: str, batch: Any) -> Losses:
         x, _ = self.model._images(batch)  # A single one without n is a batch of one, which C refuses.
