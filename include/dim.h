@@ -426,6 +426,14 @@ enum {
     DIM_NEGATIVES_ALL = -1      /* all other images of the batch */
 };
 
+/* Whether a network of the architecture ("coordinates") predicts where in its map a location lies, from the location's
+ * features and the image's vector; docs/training.md. */
+typedef enum dim_coordinates {
+    DIM_COORDINATES_NONE = 0,
+    DIM_COORDINATES_ABSOLUTE = 1,   /* its row and column */
+    DIM_COORDINATES_RELATIVE = 2    /* how many rows and columns it is from another location, drawn anew each step */
+} dim_coordinates;
+
 /* Fill with dim_trainer_options_init, then change what should differ. */
 typedef struct dim_trainer_options {
     size_t struct_size;                 /* set by dim_trainer_options_init */
@@ -444,9 +452,15 @@ typedef struct dim_trainer_options {
     int32_t negatives;                  /* DIM_NEGATIVES_ROTATION */
     double gradient_penalty;            /* 0; of the prior discriminator, DIM_PRIOR_ADVERSARIAL alone (R1) */
     double gradient_clip;               /* 0; else all gradients of a step are scaled down to this Euclidean norm */
+    dim_coordinates coordinates;        /* DIM_COORDINATES_NONE */
+    uint32_t locations;                 /* 0: the local term uses all; else so many of each image, drawn anew each step */
+    double coordinates_weight;          /* 1, the weight of the coordinates' term */
+    int32_t occlusion;                  /* 0; 1: vectors come from images with a box of half their height and width hidden,
+                                           features from whole ones */
 } dim_trainer_options;
 
-/* The terms of one batch. total = beta local + alpha global + gamma prior. */
+/* The terms of one batch, without their weights. total = beta local + alpha global + gamma prior, and with coordinates
+ * + coordinates_weight coordinates (dim_trainer_report has that term). */
 typedef struct dim_losses {
     double total;
     double local;
@@ -494,6 +508,36 @@ dim_status dim_trainer_update(dim_trainer *trainer);
 /* The losses of a batch without any change: evaluation mode, in blocks of bounded size, prior noise from a stream of
  * its own that starts anew at each call. Errors: as dim_trainer_step. */
 dim_status dim_trainer_evaluate(dim_trainer *trainer, const float *images, size_t n, dim_losses *losses);
+
+/* What the last successful dim_trainer_step, _accumulate, _update or _evaluate computed; see dim_trainer_report. NaN for what
+ * it did not compute. */
+typedef struct dim_report {
+    size_t struct_size;         /* sizeof(dim_report), set by the caller */
+    uint64_t step;              /* how many updates the run has made */
+    size_t images;              /* that the figures are of; 0 before the first call */
+    double total;               /* the losses, as in dim_losses: the mean over the step's micro-batches */
+    double local;
+    double global;
+    double prior;
+    double coordinates;
+    double gradient_penalty;    /* half of the mean squared gradients, without its weight; no part of total */
+    double local_information;   /* the estimate that belongs to the measure, in nats: docs/training.md, "Estimates" */
+    double global_information;
+    double local_score;         /* the largest |score|; NaN for the notebook's own objective, which holds no scores */
+    double global_score;
+    double prior_distance;      /* the mean over y's numbers of the Wasserstein distance between their values, after the
+                                   prior's squash, and the uniform distribution on [0,1) */
+    double gradient_norm;       /* the Euclidean norm of the update's gradients, after the callback, before gradient_clip */
+    double encoder_norm;        /* and of each network's */
+    double global_d_norm;
+    double local_d_norm;
+    double prior_d_norm;
+    double coordinates_d_norm;
+} dim_report;
+
+/* Every figure of the trainer's last call. out->struct_size must be set; the call computes the distance of the vectors,
+ * everything else was there. Not part of a checkpoint. Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT, DIM_OUT_OF_MEMORY. */
+dim_status dim_trainer_report(const dim_trainer *trainer, dim_report *out);
 
 /* Copies out the waiting gradient of a trainable parameter (after dim_trainer_accumulate; the sum over
  * micro-batches).

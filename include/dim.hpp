@@ -492,6 +492,14 @@ public:
     void update() { finish(dim_trainer_update(get())); }
     dim_losses evaluate(span<const float> images) { return run(dim_trainer_evaluate, images); }
 
+    /* What the last of these computed: every term, estimate and norm. */
+    dim_report report() const {
+        dim_report report{};
+        report.struct_size = sizeof report;
+        check(dim_trainer_report(get(), &report));
+        return report;
+    }
+
     /* The waiting gradient, of the parameter's size. */
     void get_gradient(const detail::Text &name, span<float> out) const {
         check(dim_trainer_get_gradient(get(), name.c_str(), out.data(), out.size() * sizeof(float)));

@@ -8,6 +8,7 @@
 import DimKernels
 import DimOperators
 import DimRuntime
+import _StringProcessing
 import Glibc
 
 func now() -> Double {

@@ -23,6 +23,10 @@ extension dim_trainer_options {
         }
         gradient_penalty = options.gradientPenalty
         gradient_clip = options.gradientClip
+        coordinates = dim_coordinates(rawValue: options.coordinates.rawValue)
+        locations = UInt32(options.locations)
+        coordinates_weight = options.coordinatesWeight
+        occlusion = options.occlusion ? 1 : 0
         seed = options.seed
         alpha = options.alpha
         beta = options.beta
@@ -71,6 +75,19 @@ extension dim_trainer_options {
                 "gradient_penalty is \(gradient_penalty), but prior is not DIM_PRIOR_ADVERSARIAL: expected 0")
         }
         options.gradientClip = try notNegative(gradient_clip, "gradient_clip")
+        guard let coordinates = Coordinates(rawValue: coordinates.rawValue) else {
+            throw DimError(
+                .invalidArgument,
+                "coordinates is \(coordinates.rawValue); expected DIM_COORDINATES_NONE (0), DIM_COORDINATES_ABSOLUTE (1) or "
+                    + "DIM_COORDINATES_RELATIVE (2)")
+        }
+        options.coordinates = coordinates
+        options.coordinatesWeight = try notNegative(coordinates_weight, "coordinates_weight")
+        guard (0...1).contains(occlusion) else {
+            throw DimError(.invalidArgument, "occlusion is \(occlusion); expected 0 or 1")
+        }
+        options.occlusion = occlusion == 1
+        options.locations = Int(locations)
         options.seed = seed
         options.alpha = try notNegative(alpha, "alpha")
         options.beta = try notNegative(beta, "beta")

@@ -77,9 +77,19 @@ struct Settings {
             return 0
         }
 
+        func integer(_ name: String, absent: Int, _ range: ClosedRange<Int>) -> Int {
+            guard let value = values.removeValue(forKey: name) else { return absent }
+            if case .integer(let integer) = value, range.contains(integer) { return integer }
+            fault("\(name): expected a whole number from \(range.lowerBound) to \(range.upperBound)")
+            return absent
+        }
+
         /// One of several names.
-        func choice<Choice>(_ name: String, _ choices: [(name: String, choice: Choice)]) -> Choice {
+        func choice<Choice>(
+            _ name: String, _ choices: [(name: String, choice: Choice)], absent: Choice? = nil
+        ) -> Choice {
             let value = values.removeValue(forKey: name)
+            if value == nil, let absent { return absent }
             if case .text(let text) = value, let found = choices.first(where: { $0.name == text }) {
                 return found.choice
             }
@@ -122,6 +132,8 @@ struct Settings {
             "measure": .text(options.measure.name), "negatives": negatives,
             "prior": .text(Settings.priors.first { $0.choice == o.prior }?.name ?? ""),
             "gradient_penalty": .number(o.gradient_penalty), "gradient_clip": .number(o.gradient_clip),
+            "coordinates": .text(options.coordinates.name), "coordinates_weight": .number(o.coordinates_weight),
+            "locations": .integer(options.locations), "occlusion": .integer(Int(o.occlusion)),
             "alpha": .number(o.alpha), "beta": .number(o.beta), "gamma": .number(o.gamma),
             "encoder_learning_rate": .number(o.encoder_learning_rate),
             "discriminator_learning_rate": .number(o.discriminator_learning_rate),
@@ -148,6 +160,12 @@ struct Settings {
         o.prior = taker.choice("prior", Settings.priors)
         o.gradient_penalty = taker.number("gradient_penalty", absent: 0)
         o.gradient_clip = taker.number("gradient_clip", absent: 0)
+        o.coordinates = dim_coordinates(
+            rawValue: taker.choice(
+                "coordinates", Coordinates.allCases.map { ($0.name, $0.rawValue) }, absent: Coordinates.none.rawValue))
+        o.coordinates_weight = taker.number("coordinates_weight", absent: 1)
+        o.locations = UInt32(taker.integer("locations", absent: 0, 0...Int(UInt32.max)))
+        o.occlusion = Int32(taker.integer("occlusion", absent: 0, 0...1))
         (o.alpha, o.beta, o.gamma) = (taker.number("alpha"), taker.number("beta"), taker.number("gamma"))
         o.encoder_learning_rate = taker.number("encoder_learning_rate")
         o.discriminator_learning_rate = taker.number("discriminator_learning_rate")

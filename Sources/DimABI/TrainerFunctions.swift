@@ -85,6 +85,31 @@ public func dim_trainer_evaluate(
     }
 }
 
+@_cdecl("dim_trainer_report") @implementation
+public func dim_trainer_report(_ trainer: OpaquePointer!, _ out: UnsafeMutablePointer<dim_report>!) -> dim_status {
+    withTrainer(trainer) { trainer in
+        let out = try nonNull(out, "out")
+        try checkSize(out.pointee.struct_size, MemoryLayout<dim_report>.size, "dim_report")
+        let report = try trainer.report()
+        func norm(_ network: Network) -> Double { report.gradientNorms[network] ?? .nan }
+        var found = dim_report()
+        found.struct_size = MemoryLayout<dim_report>.size
+        found.step = UInt64(trainer.step.count)
+        found.images = report.images
+        (found.total, found.local, found.global) = (report.total, report.local, report.global)
+        (found.prior, found.coordinates) = (report.prior, report.coordinates)
+        found.gradient_penalty = report.gradientPenalty
+        (found.local_information, found.global_information) = (report.localInformation, report.globalInformation)
+        (found.local_score, found.global_score) = (report.localScore, report.globalScore)
+        found.prior_distance = report.priorDistance
+        found.gradient_norm = report.gradientNorm
+        (found.encoder_norm, found.global_d_norm) = (norm(.encoder), norm(.globalD))
+        (found.local_d_norm, found.prior_d_norm) = (norm(.localD), norm(.priorD))
+        found.coordinates_d_norm = norm(.coordinatesD)
+        out.pointee = found
+    }
+}
+
 @_cdecl("dim_trainer_get_gradient") @implementation
 public func dim_trainer_get_gradient(
     _ trainer: OpaquePointer!, _ name: UnsafePointer<CChar>!, _ out: UnsafeMutableRawPointer!, _ bytes: Int

@@ -50,6 +50,26 @@ package struct ResolvedHead: Equatable, Sendable {
     package let scale: Double
     /// In a copy norms stand where the encoder has them.
     let normsLast: Bool
+
+    /// A local head over some locations of the map, in a column: its layers see each location by itself.
+    package func over(locations: Int) -> ResolvedHead {
+        ResolvedHead(
+            description: description, input: input.column(locations), map: map.map { $0.over(locations) },
+            vector: vector, joint: joint.map { $0.over(locations) }, scale: scale, normsLast: normsLast)
+    }
+}
+
+extension ResolvedLayer {
+    fileprivate func over(_ locations: Int) -> ResolvedLayer {
+        ResolvedLayer(
+            layer: layer, path: path, normPath: normPath, input: input.column(locations),
+            output: output.column(locations), isFlat: isFlat, children: children.map { $0.over(locations) },
+            shortcut: shortcut?.over(locations), drawsIdentity: drawsIdentity)
+    }
+}
+
+extension MapShape {
+    package func column(_ height: Int) -> MapShape { MapShape(channels: channels, height: height, width: 1) }
 }
 
 /// An architecture with every shape and every parameter's name.
@@ -69,6 +89,14 @@ package struct ResolvedArchitecture: Equatable, Sendable {
     package let classifier: [ResolvedLayer]?
     /// 1x1 convolutions on cat(M, y), with ReLU between, to height + width logits at each location.
     package let coordinates: [ResolvedLayer]?
+
+    /// The coordinates' network as a head of height + width scores at each location.
+    package var coordinatesHead: ResolvedHead? {
+        guard let coordinates, let hidden = architecture.coordinates?.hidden else { return nil }
+        return ResolvedHead(
+            description: .concat(hidden: hidden), input: featuresShape, map: [], vector: [], joint: coordinates,
+            scale: 1, normsLast: false)
+    }
 
     package var featuresShape: MapShape { encoder[featuresIndex].output }
     package var convShape: MapShape? { convIndex.map { encoder[$0].output } }

@@ -45,7 +45,9 @@ final class ArenaPool: Sendable {
 
 /// Hands out the slots of an arena when a plan is built.
 struct SlotCounter {
-    private(set) var next = 0
+    private(set) var next: Int
+
+    init(next: Int = 0) { self.next = next }
 
     mutating func take(_ count: Int = 1) -> Int {
         defer { next += count }

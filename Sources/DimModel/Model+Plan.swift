@@ -65,7 +65,7 @@ extension Model {
                     let pass = try plan.score(
                         head, state, encoded, vectors: n, maps, images: n, .own(n), training: true, arena, &random)
                     let moved = try pass.moved()
-                    logits.update(from: pass.scores, count: n * head.locations)
+                    try pass.storeScores(into: logits)
                     return moved
                 }
             }
@@ -78,7 +78,7 @@ extension Model {
                 let pass = try plan.score(
                     head, state, encoded + from * head.vector.size, vectors: count, maps + from * head.map.size,
                     images: count, .own(count), training: false, arena, &random)
-                (logits + from * head.locations).update(from: pass.scores, count: count * head.locations)
+                try pass.storeScores(into: logits + from * head.locations)
             }
         }
     }
@@ -93,11 +93,14 @@ extension Model {
     ) throws {
         let head = try self.head(plan, network)
         let locations = head.locations
-        func store(_ pass: PairHeadPass, from: Int, images: Int) {
-            for i in 0..<images {
-                for j in 0..<n {
-                    (logits + ((from + i) * n + j) * locations).update(
-                        from: pass.scores + (j * images + i) * locations, count: locations)
+        func store(_ pass: PairHeadPass, from: Int, images: Int) throws {
+            for block in pass.blocks() {
+                let scores = try pass.scores(block)
+                for i in 0..<images {
+                    for j in block {
+                        (logits + ((from + i) * n + j) * locations).update(
+                            from: scores + ((j - block.lowerBound) * images + i) * locations, count: locations)
+                    }
                 }
             }
         }
@@ -107,7 +110,7 @@ extension Model {
                     let pass = try plan.score(
                         head, state, encoded, vectors: n, maps, images: n, .all(n), training: true, arena, &random)
                     let moved = try pass.moved()
-                    store(pass, from: 0, images: n)
+                    try store(pass, from: 0, images: n)
                     return moved
                 }
             }
@@ -120,7 +123,7 @@ extension Model {
                 let pass = try plan.score(
                     head, state, encoded, vectors: n, maps + from * head.map.size, images: images,
                     .all(n, images: images), training: false, arena, &random)
-                store(pass, from: from, images: images)
+                try store(pass, from: from, images: images)
             }
         }
     }

@@ -12,6 +12,7 @@ final class ModelPlan: @unchecked Sendable {
     let fc: Stack.Node?
     let local: PairHead?
     let global: PairHead?
+    let coordinates: PairHead?
     let prior: Stack?
     let classifier: Stack?
     /// Slots for what calls keep beside the stacks.
@@ -21,6 +22,7 @@ final class ModelPlan: @unchecked Sendable {
     let squashSlot: Int
     let vectorGradientSlot: Int
     let ownSlots: Int
+    let nextSlot: Int
     /// Images in flight in evaluation mode: bounds the memory of a call, whatever n is.
     let block: Int
     /// Per channel; empty where images are taken as they are.
@@ -39,6 +41,9 @@ final class ModelPlan: @unchecked Sendable {
         let vector = MapShape(channels: resolved.encodedSize)
         local = resolved.local.map { ModelPlan.head(.localD, $0, vector, ids(.localD), &slots) }
         global = resolved.global.map { ModelPlan.head(.globalD, $0, vector, ids(.globalD), &slots) }
+        coordinates = resolved.coordinatesHead.map {
+            ModelPlan.head(.coordinatesD, $0, vector, ids(.coordinatesD), &slots)
+        }
         prior = resolved.prior.map { Stack(.priorD, $0, input: vector, ids(.priorD), &slots) }
         classifier = resolved.classifier.map { Stack(.classifier, $0, input: vector, ids(.classifier), &slots) }
         imageSlot = slots.take()
@@ -47,6 +52,7 @@ final class ModelPlan: @unchecked Sendable {
         squashSlot = slots.take()
         vectorGradientSlot = slots.take()
         ownSlots = slots.take(8)
+        nextSlot = slots.next
         let image = architecture.image
         mean = image.isNormalised ? (0..<image.channels).map { Float(image.mean(ofChannel: $0)) } : []
         std = image.isNormalised ? (0..<image.channels).map { Float(image.std(ofChannel: $0)) } : []
@@ -58,10 +64,10 @@ final class ModelPlan: @unchecked Sendable {
 
     private static let floatsInFlight = 1 << 24
 
-    private static func head(
+    static func head(
         _ network: Network, _ head: ResolvedHead, _ vector: MapShape, _ ids: ParameterIDs, _ slots: inout SlotCounter
     ) -> PairHead {
-        let isLocal = network == .localD
+        let isLocal = network != .globalD
         let grid =
             isLocal ? MapShape(channels: 1, height: head.input.height, width: head.input.width) : MapShape(channels: 1)
         switch head.description.score {
@@ -93,6 +99,16 @@ final class ModelPlan: @unchecked Sendable {
                             network, rest, input: MapShape(channels: outputs, height: grid.height, width: grid.width),
                             ids, &slots)),
                 &slots)
+        }
+    }
+
+    /// The local head over so many locations of each image, with slots of its own.
+    func local(locations: Int) -> PairHead? {
+        var slots = SlotCounter(next: nextSlot)
+        return resolved.local.map {
+            ModelPlan.head(
+                .localD, $0.over(locations: locations), MapShape(channels: resolved.encodedSize),
+                ParameterIDs(architecture.parameters(of: .localD)), &slots)
         }
     }
 

@@ -157,13 +157,25 @@ final class PairHeadPass {
     let vector: Activation
     let pairs: Pairs
     let passes: [StackPass]
-    /// Scores (vectors, slots, locations), contiguous.
-    private(set) var scores: UnsafeMutablePointer<Float>
+    /// Whether a backward pass has begun: the next block's gradients are added.
+    private var hasBegun = false
+    /// Of a concat head's vectors: the gradients behind its first layer, (block, vectors, 16).
+    private var vectorSums: DoubleBuffer?
 
     private var images: Int { map.images }
     private var vectors: Int { vector.images }
 
-    /// Runs forward: the scores are there.
+    /// Scores that are held at once, about.
+    static let scoresInFlight = 1 << 22
+
+    /// The vectors in blocks: their scores against all their images are never held for all of them where they are many. Depends
+    /// on the batch alone.
+    func blocks(_ scoresInFlight: Int = PairHeadPass.scoresInFlight) -> [Range<Int>] {
+        let each = max(32, scoresInFlight / max(1, images * head.locations) / 32 * 32)
+        return stride(from: 0, to: vectors, by: each).map { $0..<min(vectors, $0 + each) }
+    }
+
+    /// Runs forward up to what a map or a vector alone decides.
     init(
         _ head: PairHead, _ state: NetworkState, _ weights: PairHeadWeights, map: Activation, vector: Activation,
         _ pairs: Pairs, training: Bool, _ arena: Arena, _ random: inout MersenneTwister
@@ -176,11 +188,23 @@ final class PairHeadPass {
         self.vector = vector
         self.pairs = pairs
         passes = zip(head.stacks, weights.stacks).map { StackPass($0, state, $1, arena, training: training) }
-        scores = try arena.floats(head.slot + Slot.scores.rawValue, try pairs.count(locations: head.locations))
+        _ = try pairs.count(locations: head.locations)
         switch head.kind {
-        case .dot(_, _, let scale): try forwardDot(scale, &random)
+        case .dot:
+            _ = try passes[0].forward(map, &random)
+            _ = try passes[1].forward(vector, &random)
         case .concat(let map, _, _, _, _, _): try forwardConcat(map, &random)
         }
+    }
+
+    /// Scores (block's vectors, slots, locations), contiguous, until the next block's are asked for.
+    func scores(_ block: Range<Int>) throws -> UnsafeMutablePointer<Float> {
+        let scores = try floats(.scores, block.count * pairs.slots * head.locations)
+        switch head.kind {
+        case .dot(_, _, let scale): try scoresDot(scale, block, into: scores)
+        case .concat: try scoresConcat(block, into: scores)
+        }
+        return scores
     }
 
     private func floats(_ slot: Slot, _ count: Int) throws -> UnsafeMutablePointer<Float> {
@@ -194,17 +218,37 @@ final class PairHeadPass {
     /// The running statistics that follow from the batch.
     func moved() throws -> [(index: Int, value: ParameterValue)] { try passes.flatMap { try $0.moved() } }
 
-    /// From the gradients of the scores, which are used up, to those of the parameters, of the vectors and of the map (both
-    /// added).
-    func backward(
-        _ scoreGradients: UnsafeMutablePointer<Float>, vectorGradient: Activation, mapGradient: Activation,
-        _ gradients: Gradients
-    ) throws {
+    /// All scores, (vectors, slots, locations).
+    func storeScores(into target: UnsafeMutablePointer<Float>) throws {
+        let row = pairs.slots * head.locations
+        for block in blocks() {
+            (target + block.lowerBound * row).update(from: try scores(block), count: block.count * row)
+        }
+    }
+
+    /// Takes the gradients of a block's scores, which are used up. Each block once, then `finish`.
+    func backward(_ block: Range<Int>, _ scoreGradients: UnsafeMutablePointer<Float>, _ gradients: Gradients) throws {
         switch head.kind {
-        case .dot(_, _, let scale):
-            try backwardDot(scoreGradients, scale, vectorGradient, mapGradient, gradients)
+        case .dot(_, _, let scale): try backwardDot(block, scoreGradients, scale)
+        case .concat:
+            try backwardConcat(pairs: block.lowerBound * pairs.slots..<block.upperBound * pairs.slots, gradients) {
+                [locations = head.locations, slots = pairs.slots] _, from, count, dOut in
+                let source = scoreGradients + (from - block.lowerBound * slots) * locations
+                for r in 0..<count * locations { dOut.pointer[r * 16] = source[r] }
+            }
+        }
+    }
+
+    /// To the gradients of the parameters, of the vectors and of the map (all added).
+    func finish(vectorGradient: Activation, mapGradient: Activation, _ gradients: Gradients) throws {
+        switch head.kind {
+        case .dot:
+            try passes[0].backward(
+                try activation(.a, mapVectors.shape, images), into: mapGradient, accumulate: true, gradients)
+            try passes[1].backward(
+                try activation(.p, vectorVectors.shape, vectors), into: vectorGradient, accumulate: true, gradients)
         case .concat(let map, _, _, let weight, let bias, _):
-            try backwardConcat(scoreGradients, map, weight, bias, vectorGradient, mapGradient, gradients)
+            try finishConcat(map, weight, bias, vectorGradient, mapGradient, gradients)
         }
     }
 
@@ -213,19 +257,19 @@ final class PairHeadPass {
     private var mapVectors: Activation { passes[0].outputs[passes[0].stack.nodes.last!.index]! }
     private var vectorVectors: Activation { passes[1].outputs[passes[1].stack.nodes.last!.index]! }
     /// Scores of one row stand so far apart where they are (row, vector).
-    private var rowStride: Int { (vectors + 31) / 32 * 32 }
+    private func rowStride(_ block: Range<Int>) -> Int { (block.count + 31) / 32 * 32 }
 
     /// S(r, j) = scale f_r . v_j: one product over all pairs; where fewer are wanted they are picked out of it.
-    private func forwardDot(_ scale: Float, _ random: inout MersenneTwister) throws {
-        let f = try passes[0].forward(map, &random)
-        let v = try passes[1].forward(vector, &random)
+    private func scoresDot(_ scale: Float, _ block: Range<Int>, into scores: UnsafeMutablePointer<Float>) throws {
+        let (f, v) = (mapVectors, vectorVectors)
         let depth = f.blocks * 16
-        let packed = try floats(.packed, rowStride * depth)
-        pack(v, into: packed)
+        let stride = rowStride(block)
+        let packed = try floats(.packed, stride * depth)
+        pack(v, block, into: packed)
         let locations = head.locations
-        let rows = try floats(.rows, ThreadPool.shared.threads * locations * rowStride)
         let workers = ThreadPool.shared.threads
-        let (images, vectors, stride, pairs, scores) = (images, vectors, rowStride, pairs, scores)
+        let rows = try floats(.rows, workers * locations * stride)
+        let (images, pairs) = (images, pairs)
         ThreadPool.shared.parallel(images, workers: workers) { image, worker in
             let own = rows + worker * locations * stride
             for from in Swift.stride(from: 0, to: depth, by: PairHeadPass.chain) {
@@ -239,13 +283,13 @@ final class PairHeadPass {
             for i in 0..<locations * stride { own[i] *= scale }
             if pairs.images == nil {
                 BlockedLayout.transpose(
-                    own, rows: locations, columns: vectors, stride: stride, into: scores + image * locations,
+                    own, rows: locations, columns: block.count, stride: stride, into: scores + image * locations,
                     stride: images * locations)
             } else {
-                for j in 0..<vectors {
+                for j in block {
                     for s in 0..<pairs.slots where pairs.image(j, s) == image {
-                        let target = scores + (j * pairs.slots + s) * locations
-                        for l in 0..<locations { target[l] = own[l * stride + j] }
+                        let target = scores + ((j - block.lowerBound) * pairs.slots + s) * locations
+                        for l in 0..<locations { target[l] = own[l * stride + j - block.lowerBound] }
                     }
                 }
             }
@@ -255,76 +299,76 @@ final class PairHeadPass {
     /// Sums longer than this are cut, so that float32 keeps its digits.
     private static let chain = 512
 
-    /// Panels of 32 vectors, each (unit, 32); zero past the last vector.
-    private func pack(_ v: Activation, into packed: UnsafeMutablePointer<Float>) {
+    /// Panels of 32 of the block's vectors, each (unit, 32); zero past the last one.
+    private func pack(_ v: Activation, _ block: Range<Int>, into packed: UnsafeMutablePointer<Float>) {
         let depth = v.blocks * 16
-        ThreadPool.shared.parallel(rowStride / 32) { panel, _ in
+        ThreadPool.shared.parallel(rowStride(block) / 32) { panel, _ in
             let target = packed + panel * depth * 32
-            let count = min(32, v.rows - panel * 32)
+            let count = min(32, block.count - panel * 32)
             if count < 32 { target.update(repeating: 0, count: depth * 32) }
-            for block in 0..<v.blocks {
+            for units in 0..<v.blocks {
                 BlockedLayout.transpose(
-                    v.block(block) + panel * 32 * 16, rows: count, columns: 16, stride: 16,
-                    into: target + block * 16 * 32, stride: 32)
+                    v.block(units) + (block.lowerBound + panel * 32) * 16, rows: count, columns: 16, stride: 16,
+                    into: target + units * 16 * 32, stride: 32)
             }
         }
     }
 
     private func backwardDot(
-        _ scoreGradients: UnsafeMutablePointer<Float>, _ scale: Float, _ vectorGradient: Activation,
-        _ mapGradient: Activation, _ gradients: Gradients
+        _ block: Range<Int>, _ scoreGradients: UnsafeMutablePointer<Float>, _ scale: Float
     ) throws {
         let (f, v) = (mapVectors, vectorVectors)
-        let (images, vectors, locations, pairs) = (images, vectors, head.locations, pairs)
+        let (images, locations, pairs) = (images, head.locations, pairs)
         let rows = images * locations
         // Both (vector, row) and (row, vector): each of the two products reads one of them along its rows.
         var byVector = scoreGradients
         if pairs.images != nil {
-            byVector = try floats(.scoreGradients, vectors * rows)
-            byVector.update(repeating: 0, count: vectors * rows)
-            for j in 0..<vectors {
+            byVector = try floats(.scoreGradients, block.count * rows)
+            byVector.update(repeating: 0, count: block.count * rows)
+            for j in block {
+                let line = byVector + (j - block.lowerBound) * rows
                 for s in 0..<pairs.slots {
-                    let target = byVector + j * rows + pairs.image(j, s) * locations
-                    let source = scoreGradients + (j * pairs.slots + s) * locations
+                    let target = line + pairs.image(j, s) * locations
+                    let source = scoreGradients + ((j - block.lowerBound) * pairs.slots + s) * locations
                     for l in 0..<locations { target[l] += source[l] }
                 }
             }
         }
-        let stride = rowStride
+        let stride = rowStride(block)
         let byRow = try floats(.rows, rows * stride)
         ThreadPool.shared.parallel(images) { image, _ in
             let own = byRow + image * locations * stride
-            for j in 0..<vectors {
+            for j in 0..<block.count {
                 let line = byVector + j * rows + image * locations
                 for l in 0..<locations { line[l] *= scale }
             }
             BlockedLayout.transpose(
-                byVector + image * locations, rows: vectors, columns: locations, stride: rows, into: own,
+                byVector + image * locations, rows: block.count, columns: locations, stride: rows, into: own,
                 stride: stride)
         }
         let df = try activation(.a, f.shape, images)
         let dv = try activation(.p, v.shape, vectors)
+        let accumulate = hasBegun
         ThreadPool.shared.parallel(images) { image, _ in
             DimKernels.selected.gemm(
                 Gemm(
-                    rows: locations, columns: v.blocks * 16, depth: vectors, a: byVector + image * locations, aRow: 1,
-                    aStep: rows, aBlock: 16 * rows, b: v.pointer, bRow: 16, bHalf: v.blockStride,
-                    bPanel: 2 * v.blockStride, c: df.pointer + image * locations * 16, cRow: 16,
-                    cHalf: df.blockStride, cPanel: 2 * df.blockStride))
+                    rows: locations, columns: v.blocks * 16, depth: block.count, a: byVector + image * locations,
+                    aRow: 1, aStep: rows, aBlock: 16 * rows, b: v.pointer + block.lowerBound * 16, bRow: 16,
+                    bHalf: v.blockStride, bPanel: 2 * v.blockStride, c: df.pointer + image * locations * 16, cRow: 16,
+                    cHalf: df.blockStride, cPanel: 2 * df.blockStride, accumulate: accumulate))
         }
         ThreadPool.shared.parallel(v.blocks / 2) { panel, _ in
             for from in Swift.stride(from: 0, to: rows, by: PairHeadPass.chain) {
                 DimKernels.selected.gemm(
                     Gemm(
-                        rows: vectors, columns: 32, depth: min(PairHeadPass.chain, rows - from),
-                        a: byRow + from * stride,
-                        aRow: 1, aStep: stride, aBlock: 16 * stride, b: f.block(2 * panel) + from * 16, bRow: 16,
-                        bHalf: f.blockStride, bPanel: 2 * f.blockStride, c: dv.block(2 * panel), cRow: 16,
-                        cHalf: dv.blockStride, cPanel: 2 * dv.blockStride, accumulate: from > 0))
+                        rows: block.count, columns: 32, depth: min(PairHeadPass.chain, rows - from),
+                        a: byRow + from * stride, aRow: 1, aStep: stride, aBlock: 16 * stride,
+                        b: f.block(2 * panel) + from * 16, bRow: 16, bHalf: f.blockStride, bPanel: 2 * f.blockStride,
+                        c: dv.block(2 * panel) + block.lowerBound * 16, cRow: 16, cHalf: dv.blockStride,
+                        cPanel: 2 * dv.blockStride, accumulate: from > 0))
             }
         }
-        try passes[0].backward(df, into: mapGradient, accumulate: true, gradients)
-        try passes[1].backward(dv, into: vectorGradient, accumulate: true, gradients)
+        hasBegun = true
     }
 
     // MARK: Concat
@@ -332,7 +376,6 @@ final class PairHeadPass {
     /// Rows of hidden activations in flight.
     private static let rowsInFlight = 4096
     private var pairsInFlight: Int { max(1, PairHeadPass.rowsInFlight / head.locations) }
-    private var pairCount: Int { pairs.vectors * pairs.slots }
 
     private var concat: (firstMap: PatchConvolution, firstVector: PatchConvolution) {
         guard case .concat(_, let map, let vector, _, _, _) = head.kind else {
@@ -357,18 +400,29 @@ final class PairHeadPass {
             .scratch, max(firstMap.scratch(images: images), firstVector.scratch(images: vectors)))
         firstMap.forward(m, packed: weights.first(0), into: a, scratch: scratch)
         firstVector.forward(vector, packed: weights.first(1), bias: weights.bias, into: p, scratch: scratch)
-        for from in stride(from: 0, to: pairCount, by: pairsInFlight) {
-            let count = min(pairsInFlight, pairCount - from)
-            let out = try hiddenForward(a, p, from, count, &random)
-            let target = scores + from * head.locations
-            for r in 0..<count * head.locations { target[r] = out.pointer[r * 16] }
+    }
+
+    private func scoresConcat(_ block: Range<Int>, into scores: UnsafeMutablePointer<Float>) throws {
+        let first = block.lowerBound * pairs.slots
+        try forEachOutput(pairs: first..<block.upperBound * pairs.slots) { out, from, count in
+            let target = scores + (from - first) * self.head.locations
+            for r in 0..<count * self.head.locations { target[r] = out.pointer[r * 16] }
+        }
+    }
+
+    /// The last layer's outputs for a range of pairs, some at a time.
+    func forEachOutput(pairs range: Range<Int>, _ body: (Activation, _ from: Int, _ count: Int) throws -> Void) throws {
+        var unused = MersenneTwister(seed: 0)  // no dropout in these networks
+        for from in stride(from: range.lowerBound, to: range.upperBound, by: pairsInFlight) {
+            let count = min(pairsInFlight, range.upperBound - from)
+            try body(try hiddenForward(from, count, &unused), from, count)
         }
     }
 
     /// The last layer's output for pairs from ..< from + count.
-    private func hiddenForward(
-        _ a: Activation, _ p: Activation, _ from: Int, _ count: Int, _ random: inout MersenneTwister
-    ) throws -> Activation {
+    private func hiddenForward(_ from: Int, _ count: Int, _ random: inout MersenneTwister) throws -> Activation {
+        let a = try activation(.a, concat.firstMap.output, images)
+        let p = try activation(.p, concat.firstVector.output, vectors)
         let h = try activation(.hidden, hidden, count)
         let (locations, pairs) = (head.locations, pairs)
         let activates = rest != nil
@@ -389,34 +443,39 @@ final class PairHeadPass {
         return try rest?.forward(h, &random) ?? h
     }
 
-    private func backwardConcat(
-        _ scoreGradients: UnsafeMutablePointer<Float>, _ mapStack: Stack?, _ weight: Int, _ bias: Int,
-        _ vectorGradient: Activation, _ mapGradient: Activation, _ gradients: Gradients
+    /// `fill` writes the gradient of the outputs of pairs from ..< from + count, which is 0 at first.
+    func backwardConcat(
+        pairs range: Range<Int>, _ gradients: Gradients,
+        _ fill: (_ out: Activation, _ from: Int, _ count: Int, _ gradient: Activation) throws -> Void
+    ) throws {
+        let da = try activation(.da, concat.firstMap.output, images)
+        if !hasBegun { Elementwise.clear(da) }
+        let blocks = Activation.blocks(concat.firstVector.output.channels)
+        let sums = try vectorSums ?? DoubleBuffer(zeros: blocks * vectors * 16)
+        vectorSums = sums
+        try forEachOutput(pairs: range) { out, from, count in
+            let dOut = try self.activation(.packed, out.shape, count)
+            Elementwise.clear(dOut)
+            try fill(out, from, count, dOut)
+            var dh = dOut
+            if let rest = self.rest {
+                dh = try self.activation(.dHidden, self.hidden, count)
+                try rest.backward(dOut, into: dh, gradients)
+                Elementwise.reluGradient(try self.activation(.hidden, self.hidden, count), dh)
+            }
+            self.spread(dh, from, count, da, sums.pointer)
+        }
+        hasBegun = true
+    }
+
+    private func finishConcat(
+        _ mapStack: Stack?, _ weight: Int, _ bias: Int, _ vectorGradient: Activation, _ mapGradient: Activation,
+        _ gradients: Gradients
     ) throws {
         let (firstMap, firstVector) = concat
-        let a = try activation(.a, firstMap.output, images)
-        let p = try activation(.p, firstVector.output, vectors)
         let da = try activation(.da, firstMap.output, images)
         let dp = try activation(.dp, firstVector.output, vectors)
-        let sums = try DoubleBuffer(zeros: dp.blocks * vectors * 16)
-        Elementwise.clear(da)
-        var unused = MersenneTwister(seed: 0)  // no dropout in these networks
-        for from in stride(from: 0, to: pairCount, by: pairsInFlight) {
-            let count = min(pairsInFlight, pairCount - from)
-            let out = try hiddenForward(a, p, from, count, &unused)
-            let dOut = try activation(.packed, out.shape, count)
-            Elementwise.clear(dOut)
-            let source = scoreGradients + from * head.locations
-            for r in 0..<count * head.locations { dOut.pointer[r * 16] = source[r] }
-            var dh = dOut
-            if let rest {
-                dh = try activation(.dHidden, hidden, count)
-                try rest.backward(dOut, into: dh, gradients)
-                Elementwise.reluGradient(try activation(.hidden, hidden, count), dh)
-            }
-            spread(dh, from, count, da, sums.pointer)
-        }
-        store(sums.pointer, dp, bias: gradients.pointer(head.network, bias))
+        store(vectorSums!.pointer, dp, bias: gradients.pointer(head.network, bias))
         let m = mapStack == nil ? map : passes[0].outputs[passes[0].stack.nodes.last!.index]!
         let scratch = try floats(
             .scratch, max(firstMap.scratch(images: images), firstVector.scratch(images: vectors)))

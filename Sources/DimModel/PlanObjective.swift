@@ -1,4 +1,5 @@
 import DimArchitecture
+import DimKernels
 import DimOperators
 import DimRuntime
 
@@ -15,14 +16,38 @@ package enum Negatives: Equatable {
 /// The objective over any architecture: terms over one batch, forward and backward. docs/training.md has the formulas.
 final class PlanObjective {
     let plan: ModelPlan
-    private let arena = Arena()
-    private let workspace = Workspace()
+    let arena = Arena()
+    /// Of the pass over occluded images, which is alive together with the one over whole ones.
+    private let occludedArena = Arena()
+    let workspace = Workspace()
     private var encoderWeights: StackWeights?
     private var headWeights: [Network: PairHeadWeights] = [:]
-    private var priorWeights: StackWeights?
+    var priorWeights: StackWeights?
+    /// Gradients that nobody wants: the encoder's own prior term goes through the discriminator's weights.
+    var unused: Gradients?
+    /// Scores that are held at once; tests make it small.
+    var scoresInFlight = PairHeadPass.scoresInFlight
+    /// The local head, over all locations or over those that are drawn.
+    private let local: PairHead?
 
-    init(_ plan: ModelPlan) {
+    init(_ plan: ModelPlan, _ options: TrainerOptions) throws {
         self.plan = plan
+        guard options.locations > 0 else {
+            local = plan.local
+            return
+        }
+        let cells = plan.features.output.pixels
+        guard options.locations <= cells else {
+            throw DimError(
+                .invalidArgument,
+                "locations is \(options.locations); the features have \(cells): expected at most those")
+        }
+        guard plan.local != nil, options.beta > 0 else {
+            throw DimError(
+                .invalidArgument,
+                "locations is \(options.locations), but there is no local term: expected 0, or a beta over 0")
+        }
+        local = plan.local(locations: options.locations)
     }
 
     /// The networks that a run with these options trains: those whose terms have a weight.
@@ -41,9 +66,15 @@ final class PlanObjective {
         try term(options.alpha, "alpha", .globalD, isThere: architecture.global != nil)
         try term(options.beta, "beta", .localD, isThere: architecture.local != nil)
         if options.prior != .none { try term(options.gamma, "gamma", .priorD, isThere: architecture.prior != nil) }
+        if options.coordinates != .none {
+            try term(
+                options.coordinatesWeight, "coordinates_weight", .coordinatesD,
+                isThere: architecture.coordinates != nil)
+        }
         guard networks.count > 1 else {
             throw DimError(
-                .invalidArgument, "alpha, beta and gamma leave no term to train: expected one of them to be over 0")
+                .invalidArgument,
+                "alpha, beta, gamma and coordinates leave no term to train: expected a weight over 0")
         }
         return networks
     }
@@ -60,7 +91,7 @@ final class PlanObjective {
             let reads = plan.architecture.global?.input == .conv ? plan.conv ?? plan.features : plan.features
             terms.append((.globalD, Term(head: head, weight: options.alpha, map: reads)))
         }
-        if let head = plan.local, options.beta > 0 {
+        if let head = local, options.beta > 0 {
             terms.append((.localD, Term(head: head, weight: options.beta, map: plan.features)))
         }
         return terms
@@ -79,162 +110,140 @@ final class PlanObjective {
         }
     }
 
+    private static let dropped = "the batch was dropped, the weights are as before"
+
+    private func weights(_ head: PairHead, _ state: NetworkState) throws -> PairHeadWeights {
+        let weights = try headWeights[head.network] ?? PairHeadWeights(head, forTraining: true)
+        headWeights[head.network] = weights
+        weights.prepare(state)
+        return weights
+    }
+
     // MARK: A micro-batch
 
-    /// Adds the gradients; returns the losses and the moved statistics.
+    /// Adds the gradients; returns the losses and the moved statistics. Random numbers are drawn in this order: the encoder's
+    /// dropout; the boxes, the dropout over occluded images; the global term's negatives; the local term's locations, then its
+    /// negatives; the coordinates' partners; the prior's samples. `number`: of the step, for messages.
     func forwardBackward(
         _ images: UnsafePointer<Float>, _ n: Int, _ options: TrainerOptions, _ gradients: Gradients,
-        _ random: inout MersenneTwister, _ state: (Network) throws -> NetworkState
+        _ random: inout MersenneTwister, number: Int, _ state: (Network) throws -> NetworkState
     ) throws -> (ObjectiveLosses, [Network: [(index: Int, value: ParameterValue)]]) {
         let encoder = try state(.encoder)
         let weights = try encoderWeights ?? StackWeights(plan.encoder, forTraining: true)
         encoderWeights = weights
         weights.prepare(encoder)
-        let pass = StackPass(plan.encoder, encoder, weights, arena, training: true)
-        let y = try pass.forward(try plan.load(images, count: n, arena), &random)
+        let whole = StackPass(plan.encoder, encoder, weights, arena, training: true)
+        var y = try whole.forward(try plan.load(images, count: n, arena), &random)
+        var occluded: StackPass?
+        if options.occlusion {
+            let images = try self.occluded(images, n, &random)
+            // The running statistics move twice.
+            let pass = StackPass(
+                plan.encoder, encoder.replacing(try whole.moved()), weights, occludedArena, training: true)
+            y = try pass.forward(try plan.load(images, count: n, occludedArena), &random)
+            occluded = pass
+        }
         let dy = try arena.activation(plan.vectorGradientSlot, y.shape, images: n)
         Elementwise.clear(dy)
         var moved: [Network: [(index: Int, value: ParameterValue)]] = [:]
         var losses: [Network: Double] = [:]
+        var figures = ObjectiveFigures()
+        figures.images = n
         for (network, term) in terms(options) {
             let state = try state(network)
-            let weights = try headWeights[network] ?? PairHeadWeights(term.head, forTraining: true)
-            headWeights[network] = weights
-            weights.prepare(state)
-            let map = pass.outputs[term.map.index]!
-            let head = try PairHeadPass(
-                term.head, state, weights, map: map, vector: y, try pairs(n, options.negatives, &random),
-                training: true, arena, &random)
-            let table = try head.pairs.table(locations: term.head.locations)
-            // In place: the scores are not needed again.
-            losses[network] = try options.measure.loss(
-                head.scores, table, gradient: head.scores, weight: term.weight)
-            try requireFinite(losses: [losses[network]!], "the batch was dropped, the weights are as before")
-            try head.backward(
-                head.scores, vectorGradient: dy, mapGradient: try pass.gradient(of: term.map), gradients)
-            let changes = try head.moved()
+            var map = whole.outputs[term.map.index]!
+            var mapGradient = try whole.gradient(of: term.map)
+            let intoMap = mapGradient
+            var cells: [Int] = []
+            if network == .localD, options.locations > 0 {
+                cells = drawnLocations(n, options.locations, &random)
+                map = try chosen(map, cells, into: plan.ownSlots + 5, arena)
+                mapGradient = try arena.activation(plan.ownSlots + 6, map.shape, images: n)
+                Elementwise.clear(mapGradient)
+            }
+            let pass = try PairHeadPass(
+                term.head, state, try self.weights(term.head, state), map: map, vector: y,
+                try pairs(n, options.negatives, &random), training: true, arena, &random)
+            losses[network] = try measure(
+                pass, options.measure, weight: term.weight, gradients, &figures, "of step \(number)")
+            try pass.finish(vectorGradient: dy, mapGradient: mapGradient, gradients)
+            if !cells.isEmpty { spread(mapGradient, cells, into: intoMap) }
+            let changes = try pass.moved()
             if !changes.isEmpty { moved[network] = changes }
         }
+        if let head = plan.coordinates, options.coordinates != .none, options.coordinatesWeight > 0 {
+            let state = try state(.coordinatesD)
+            let pass = try PairHeadPass(
+                head, state, try self.weights(head, state), map: whole.outputs[plan.features.index]!, vector: y,
+                .own(n), training: true, arena, &random)
+            figures.coordinates = try coordinates(pass, options, gradients, &random)
+            try requireFinite(losses: [figures.coordinates], PlanObjective.dropped)
+            try pass.finish(
+                vectorGradient: dy, mapGradient: try whole.gradient(of: plan.features), gradients)
+        }
         if options.prior != .none, options.gamma > 0, plan.prior != nil {
-            losses[.priorD] = try prior(try state(.priorD), y, dy, options, gradients, &random)
+            losses[.priorD] = try prior(try state(.priorD), y, dy, options, gradients, &figures, &random)
         }
-        try pass.backward(dy, into: nil, gradients)
-        let changes = try pass.moved()
-        if !changes.isEmpty { moved[.encoder] = changes }
-        return (total(losses, options), moved)
-    }
-
-    private func total(_ losses: [Network: Double], _ options: TrainerOptions) -> ObjectiveLosses {
-        let (local, global, prior) = (losses[.localD] ?? 0, losses[.globalD] ?? 0, losses[.priorD] ?? 0)
-        return ObjectiveLosses(
-            local: local, global: global, prior: prior,
-            total: options.beta * local + options.alpha * global + options.gamma * prior)
-    }
-
-    // MARK: The prior
-
-    /// -(mean log D(u) + mean log(1 - D(s(y)))), with s the squash; the discriminator minimises it, plus the gradient penalty,
-    /// the encoder it (monolithic) or -mean log D(s(y)) (adversarial).
-    private func prior(
-        _ state: NetworkState, _ y: Activation, _ dy: Activation?, _ options: TrainerOptions, _ gradients: Gradients?,
-        _ random: inout MersenneTwister
-    ) throws -> Double {
-        let network = plan.prior!
-        let n = y.images
-        let size = y.shape.size
-        let weights: StackWeights
-        if gradients != nil {
-            weights = try priorWeights ?? StackWeights(network, forTraining: true)
-            priorWeights = weights
-            weights.prepare(state)
+        if let occluded {
+            try occluded.backward(dy, into: nil, gradients)
+            try whole.backwardFromNodes(gradients)
         } else {
-            weights = try StackWeights.prepared(network, state)
+            try whole.backward(dy, into: nil, gradients)
         }
-        // Rows 0 ..< n are u, rows n ..< 2n are y.
-        let planes = try arena.floats(plan.ownSlots, 2 * n * size)
-        for i in 0..<n * size { planes[i] = random.uniform() }
-        PlanarLayout.store(y, into: planes + n * size)
-        let x = try arena.activation(plan.squashSlot, network.input, images: 2 * n)
-        PlanarLayout.load(planes, mean: [], std: [], into: x)
-        if plan.squashes {
-            let squashed = try arena.activation(plan.ownSlots + 1, network.input, images: n)
-            PlanarLayout.load(planes + n * size, mean: [], std: [], into: squashed)
-            Elementwise.sigmoid(squashed)
-            PlanarLayout.store(squashed, into: planes + n * size)
-            PlanarLayout.load(planes, mean: [], std: [], into: x)
-        }
-        let pass = StackPass(network, state, weights, arena, training: gradients != nil)
-        let logits = try pass.forward(x, &random)
-        var loss = 0.0
-        for i in 0..<n {
-            loss += Losses.softplus(-Double(logits.pointer[i * 16]))
-            loss += Losses.softplus(Double(logits.pointer[(n + i) * 16]))
-        }
-        loss /= Double(n)
-        guard let gradients, let dy else { return loss }
-        try requireFinite(losses: [loss], "the batch was dropped, the weights are as before")
-        // The discriminator's gradient and, where the encoder minimises something else, its.
-        let dLogits = try arena.activation(plan.ownSlots + 2, logits.shape, images: 2 * n)
-        let dx = try arena.activation(plan.ownSlots + 3, network.input, images: 2 * n)
-        let scale = options.gamma / Double(n)
-        func set(_ sign: Double, both: Bool) {
-            Elementwise.clear(dLogits)
-            for i in 0..<n {
-                let (ofNoise, ofEncoded) = (Double(logits.pointer[i * 16]), Double(logits.pointer[(n + i) * 16]))
-                if both { dLogits.pointer[i * 16] = Float(-Losses.sigmoid(-ofNoise) * scale) }
-                dLogits.pointer[(n + i) * 16] = Float(sign * Losses.sigmoid(sign * ofEncoded) * scale)
+        let changes = try (occluded ?? whole).moved()
+        if !changes.isEmpty { moved[.encoder] = changes }
+        return (total(losses, figures, options), moved)
+    }
+
+    /// The loss of a head's scores, block after block, and, with gradients, their way back as far as `finish` takes over.
+    private func measure(
+        _ pass: PairHeadPass, _ measure: Measure, weight: Double, _ gradients: Gradients?,
+        _ figures: inout ObjectiveFigures, _ place: String
+    ) throws -> Double {
+        let table = try pass.pairs.table(locations: pass.head.locations)
+        let blocks = pass.blocks(scoresInFlight)
+        var sums = MeasureSums()
+        var range = ScoreRange()
+        var held: UnsafeMutablePointer<Float>?
+        if measure.needsAllSums || gradients == nil {
+            for block in blocks {
+                let (scores, part) = (try pass.scores(block), table.part(block))
+                held = blocks.count == 1 ? scores : nil
+                range.include(scores, part.count)
+                sums.add(try measure.sums(scores, part, gradient: nil, weight: weight, whole: nil))
             }
         }
-        set(1, both: true)
-        try pass.backward(dLogits, into: dx, gradients)
-        if options.prior == .adversarial {
-            if options.gradientPenalty > 0 {
-                try penalty(state, planes, n, options.gamma * options.gradientPenalty, gradients)
+        if let gradients {
+            let before = measure.needsAllSums ? sums : nil
+            for block in blocks {
+                // In place: a block's scores are not needed again, but for those of a measure that needs them twice.
+                let (scores, part) = (try held ?? pass.scores(block), table.part(block))
+                if before == nil { range.include(scores, part.count) }
+                let found = try measure.sums(scores, part, gradient: scores, weight: weight, whole: before)
+                if before == nil { sums.add(found) }
+                try pass.backward(block, scores, gradients)
             }
-            set(-1, both: false)
-            let ignored = try discarded(gradients)
-            try pass.backward(dLogits, into: dx, ignored)
         }
-        let rows = try arena.activation(plan.ownSlots + 1, network.input, images: n)
-        PlanarLayout.store(dx, into: planes)
-        PlanarLayout.load(planes + n * size, mean: [], std: [], into: rows)
-        if plan.squashes {
-            let squashed = try arena.activation(plan.ownSlots + 4, network.input, images: n)
-            PlanarLayout.store(x, into: planes)
-            PlanarLayout.load(planes + n * size, mean: [], std: [], into: squashed)
-            Elementwise.sigmoidGradient(squashed, rows)
+        let loss = measure.loss(sums, table)
+        guard loss.isFinite else {
+            throw DimError(
+                .notFinite,
+                "the \(pass.head.network == .localD ? "local" : "global") loss \(place), \(measure.name), is not finite "
+                    + "(\(loss)): its scores are from \(range.smallest) to \(range.largest); "
+                    + (gradients == nil ? "nothing was changed" : PlanObjective.dropped))
         }
-        Elementwise.add(rows, into: dy)
+        figures.information[pass.head.network] = measure.estimate(loss: loss, table)
+        figures.largestScore[pass.head.network] = Double(max(range.largest, -range.smallest))
         return loss
     }
 
-    private var unused: Gradients?
-
-    /// Gradients that nobody wants: the encoder's own term goes through the discriminator's weights.
-    private func discarded(_ gradients: Gradients) throws -> Gradients {
-        if let unused { return unused }
-        let made = try Gradients(plan.architecture, [.priorD])
-        unused = made
-        return made
-    }
-
-    /// Half of the mean square of the logit's gradient at the prior's samples plus that at the squashed vectors
-    /// (R1; paper.md 2): `inputs` (2n, size), samples first.
-    private func penalty(
-        _ state: NetworkState, _ inputs: UnsafePointer<Float>, _ n: Int, _ weight: Double, _ gradients: Gradients
-    ) throws {
-        let layers = plan.prior!.convolutions.map { convolution in
-            GradientPenalty.Layer(
-                weight: UnsafePointer(state.pointer(convolution.weight)),
-                bias: convolution.bias.map { UnsafePointer(state.pointer($0)) },
-                inputs: convolution.operator.input.channels, outputs: convolution.operator.output.channels)
-        }
-        let targets = plan.prior!.convolutions.map { gradients.pointer(.priorD, $0.weight) }
-        let penalty = GradientPenalty(layers)
-        for half in 0..<2 {
-            _ = try penalty.value(
-                inputs + half * n * plan.resolved.encodedSize, rows: n, weight: weight, gradients: targets, workspace)
-        }
+    private func total(
+        _ losses: [Network: Double], _ figures: ObjectiveFigures, _ options: TrainerOptions
+    ) -> ObjectiveLosses {
+        let (local, global, prior) = (losses[.localD] ?? 0, losses[.globalD] ?? 0, losses[.priorD] ?? 0)
+        var total = options.beta * local + options.alpha * global + options.gamma * prior
+        if !figures.coordinates.isNaN { total += options.coordinatesWeight * figures.coordinates }
+        return ObjectiveLosses(local: local, global: global, prior: prior, total: total, figures: figures)
     }
 
     // MARK: Evaluation
@@ -246,7 +255,9 @@ final class PlanObjective {
         var random = MersenneTwister(seed: options.seed)
         let size = plan.resolved.encodedSize
         let terms = terms(options)
-        let maps = Set(terms.map(\.1.map.index))
+        let readsCoordinates = plan.coordinates != nil && options.coordinates != .none && options.coordinatesWeight > 0
+        var maps = Set(terms.map(\.1.map.index))
+        if readsCoordinates { maps.insert(plan.features.index) }
         let vectors = try Buffer(uninitialized: n * size)
         var features: Buffer?, conv: Buffer?
         if maps.contains(plan.features.index) { features = try Buffer(uninitialized: n * plan.features.output.size) }
@@ -256,22 +267,57 @@ final class PlanObjective {
         try model.evaluate(
             plan, images, count: n,
             EncodedOutputs(encoded: vectors.pointer, features: features?.pointer, conv: conv?.pointer))
+        if options.occlusion {
+            let images = try occluded(images, n, &random)
+            try model.evaluate(plan, images, count: n, EncodedOutputs(encoded: vectors.pointer))
+        }
         var losses: [Network: Double] = [:]
+        var figures = ObjectiveFigures()
+        figures.images = n
         for (network, term) in terms {
-            let planes = term.map.index == plan.features.index ? features! : conv!
+            var planes = term.map.index == plan.features.index ? features! : conv!
+            if network == .localD, options.locations > 0 {
+                planes = try chosen(planes, drawnLocations(n, options.locations, &random), images: n)
+            }
             let pass = try plan.score(
                 term.head, try model.snapshot(network), vectors.pointer, vectors: n, planes.pointer, images: n,
                 try pairs(n, options.negatives, &random), training: false, arena, &random)
-            losses[network] = try options.measure.loss(
-                pass.scores, try pass.pairs.table(locations: term.head.locations), gradient: nil, weight: 1)
+            losses[network] = try measure(pass, options.measure, weight: 1, nil, &figures, "of the evaluation")
+        }
+        if readsCoordinates, let head = plan.coordinates, let features {
+            var sum = 0.0
+            for from in stride(from: 0, to: n, by: PlanObjective.block) {
+                let count = min(PlanObjective.block, n - from)
+                let pass = try plan.score(
+                    head, try model.snapshot(.coordinatesD), vectors.pointer + from * size, vectors: count,
+                    features.pointer + from * head.map.size, images: count, .own(count), training: false, arena,
+                    &random)
+                sum += try coordinates(pass, options, nil, &random) * Double(count)
+            }
+            figures.coordinates = sum / Double(n)
         }
         if options.prior != .none, options.gamma > 0, let prior = plan.prior {
             let y = try arena.activation(plan.vectorSlot, prior.input, images: n)
             PlanarLayout.load(vectors.pointer, mean: [], std: [], into: y)
-            losses[.priorD] = try self.prior(try model.snapshot(.priorD), y, nil, options, nil, &random)
+            losses[.priorD] = try self.prior(
+                try model.snapshot(.priorD), y, nil, options, nil, &figures, &random)
         }
-        let result = total(losses, options)
+        let result = total(losses, figures, options)
         try requireFinite(losses: [result.total, result.local, result.global, result.prior])
         return result
+    }
+
+    /// Images of the coordinates' network in flight in evaluation mode.
+    private static let block = 32
+}
+
+/// From the smallest to the largest score, for reports.
+private struct ScoreRange {
+    var smallest = Float.infinity
+    var largest = -Float.infinity
+
+    mutating func include(_ scores: UnsafePointer<Float>, _ count: Int) {
+        largest = max(largest, DimKernels.selected.largest(scores, count, 1))
+        smallest = min(smallest, -DimKernels.selected.largest(scores, count, -1))
     }
 }

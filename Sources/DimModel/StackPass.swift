@@ -198,6 +198,12 @@ final class StackPass {
         try backward(stack.nodes, output, into: input, accumulate: accumulate, gradients)
     }
 
+    /// From the gradients of nodes in the middle alone, `gradient(of:)`: nothing came back to the stack's end.
+    func backwardFromNodes(_ gradients: Gradients) throws {
+        guard let last = stack.nodes.lastIndex(where: { accumulates.contains($0.index) }) else { return }
+        try backward(Array(stack.nodes[...last]), nil, into: nil, accumulate: false, gradients)
+    }
+
     private func backward(
         _ nodes: [Stack.Node], _ output: Activation?, into input: Activation?, accumulate: Bool, _ gradients: Gradients
     ) throws {

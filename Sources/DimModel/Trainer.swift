@@ -2,14 +2,6 @@ import DimArchitecture
 import DimOperators
 import DimRuntime
 
-/// The terms of the objective for one batch.
-package struct ObjectiveLosses {
-    package let local: Double
-    package let global: Double
-    package let prior: Double
-    package let total: Double
-}
-
 package struct TrainerOptions: Equatable {
     package var measure = Measure.gan
     package var negatives = Negatives.rotation
@@ -26,6 +18,14 @@ package struct TrainerOptions: Equatable {
 
     /// All gradients of a step are scaled down to this Euclidean norm; 0 for no bound.
     package var gradientClip = 0.0
+
+    /// The term of the coordinates, and its weight.
+    package var coordinates = Coordinates.none
+    package var coordinatesWeight = 1.0
+    /// Vectors come from images of which a box is hidden, maps from whole ones.
+    package var occlusion = false
+    /// How many locations of each image the local term uses, drawn anew each step; 0 for all.
+    package var locations = 0
 
     package init() {}
 
@@ -47,7 +47,8 @@ package struct TrainerOptions: Equatable {
 
     /// What the notebook's own kernels compute: the linked implementation's objective.
     var isLinkedObjective: Bool {
-        measure == .gan && negatives == .rotation && prior != .none && gradientPenalty == 0
+        measure == .gan && negatives == .rotation && prior != .none && gradientPenalty == 0 && coordinates == .none
+            && !occlusion && locations == 0
     }
 }
 
@@ -71,7 +72,7 @@ package final class Trainer: @unchecked Sendable {
     private var localWeights: (LocalDiscriminator.Weights, LocalDiscriminator.GradientWeights)?
 
     /// nil where the notebook's own kernels serve.
-    private let objective: PlanObjective?
+    let objective: PlanObjective?
 
     package convenience init(_ model: Model, _ options: TrainerOptions) throws {
         try self.init(resuming: model, options, noise: MersenneTwister(seed: options.seed), nil)
@@ -83,7 +84,8 @@ package final class Trainer: @unchecked Sendable {
     ) throws {
         self.model = model
         self.options = options
-        objective = Trainer.isLinked(model.architecture, options) ? nil : PlanObjective(model.anyPlan)
+        objective =
+            Trainer.isLinked(model.architecture, options) ? nil : try PlanObjective(model.anyPlan, options)
         networks = try Trainer.networks(model.architecture, options)
         step = try TrainingStep(model, networks, from: progress)
         self.noise = noise
@@ -101,6 +103,16 @@ package final class Trainer: @unchecked Sendable {
     package func setLearningRates(encoder: Double, discriminator: Double) {
         options.encoderLearningRate = encoder
         options.adam.learningRate = discriminator
+    }
+
+    // MARK: Report
+
+    /// Micro-batches that wait for an update, and what the last call's report is of.
+    private var pending: [ObjectiveLosses] = []
+    private var reported: (batches: [ObjectiveLosses], gradientNorms: [Network: Double]) = ([], [:])
+
+    package func report() throws -> TrainingReport {
+        try TrainingReport(reported.batches, networks, reported.gradientNorms)
     }
 
     // MARK: Steps
@@ -132,6 +144,9 @@ package final class Trainer: @unchecked Sendable {
                     result = losses
                     return ([losses.local, losses.global, losses.prior, losses.total], moved)
                 }
+                if step.waiting == 1 { pending = [] }
+                pending.append(result!)
+                reported = (pending, [:])
                 return result!
             }
         } catch {
@@ -149,6 +164,7 @@ package final class Trainer: @unchecked Sendable {
                 return adam
             }
         }
+        reported = (pending, step.gradientNorms)
     }
 
     // MARK: Forward and backward
@@ -157,7 +173,8 @@ package final class Trainer: @unchecked Sendable {
         _ images: UnsafePointer<Float>, _ n: Int, _ state: (Network) throws -> NetworkState
     ) throws -> (ObjectiveLosses, [Network: [(index: Int, value: ParameterValue)]]) {
         if let objective {
-            return try objective.forwardBackward(images, n, options, step.gradients, &noise, state)
+            return try objective.forwardBackward(
+                images, n, options, step.gradients, &noise, number: step.count.addingSaturated(1), state)
         }
         let encoder = try state(.encoder), global = try state(.globalD)
         let local = try state(.localD), prior = try state(.priorD)
@@ -187,8 +204,23 @@ package final class Trainer: @unchecked Sendable {
         try Encoder.backward(
             encoder, pass, weights.source, encodedGradient: dEncoded, featuresGradient: dFeatures, gradients,
             workspace)
-        let losses = total(local: localLoss, global: globalLoss, prior: priorLoss)
+        var losses = total(local: localLoss, global: globalLoss, prior: priorLoss)
+        losses.figures = try figures(losses, n, vectors: encoded)
         return (losses, [.encoder: try Encoder.movedStatistics(encoder, pass)])
+    }
+
+    /// Of the linked objective: gan over a rotation. Its scores are never held.
+    private func figures(_ losses: ObjectiveLosses, _ n: Int, vectors: UnsafePointer<Float>) throws -> ObjectiveFigures
+    {
+        var figures = ObjectiveFigures()
+        figures.images = n
+        let table = try Pairs.rotation(n).table(locations: 1)
+        figures.information = [
+            .localD: Measure.gan.estimate(loss: losses.local, table),
+            .globalD: Measure.gan.estimate(loss: losses.global, table),
+        ]
+        figures.vectors = try Buffer(copying: vectors, count: n * Encoder.encoded)
+        return figures
     }
 
     private func prepareLocal(
@@ -225,7 +257,12 @@ package final class Trainer: @unchecked Sendable {
     /// the image before it, and the first block the last image's, which is encoded once more where it is far away.
     package func evaluate(_ images: UnsafePointer<Float>, count n: Int) throws -> ObjectiveLosses {
         try requireFinite(images, count: n, size: model.sizes.image.size, "image")
-        if let objective { return try objective.evaluate(model, images, n, options) }
+        let losses = try objective?.evaluate(model, images, n, options) ?? evaluateLinked(images, count: n)
+        reported = ([losses], [:])
+        return losses
+    }
+
+    private func evaluateLinked(_ images: UnsafePointer<Float>, count n: Int) throws -> ObjectiveLosses {
         let encoder = try model.snapshot(.encoder), global = try model.snapshot(.globalD)
         let local = try model.snapshot(.localD), prior = try model.snapshot(.priorD)
         let encoderWeights = try encoder.prepared { try Encoder.Weights(encoder) }
@@ -264,10 +301,11 @@ package final class Trainer: @unchecked Sendable {
         for i in 0..<n { globalSum += positives[i] }
         for i in 0..<n { globalSum += negatives[(i + 1) % n] }
         for i in 0..<n { priorSum += priors[i] }
-        let result = total(
+        var result = total(
             local: localSum / Double(n * LocalDiscriminator.cells), global: globalSum / Double(n),
             prior: priorSum / Double(n))
         try requireFinite(losses: [result.total, result.local, result.global, result.prior])
+        result.figures = try figures(result, n, vectors: encoded + Encoder.encoded)
         return result
     }
 }

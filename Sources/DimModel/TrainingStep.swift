@@ -18,7 +18,9 @@ package final class TrainingStep {
     /// Micro-batches that wait.
     package private(set) var waiting = 0
     /// num_batches_tracked moves by this for each batch norm of the networks whose statistics wait.
-    private var batches = 0
+    private var batches: [Network: Int] = [:]
+    /// Of the last update's gradients, before they were clipped.
+    package private(set) var gradientNorms: [Network: Double] = [:]
     package var callback: Callback?
     /// Bounds of the moments and of the weights that `installed` holds; nil where they are to be measured.
     private var bounds: AdamBounds?
@@ -76,12 +78,18 @@ package final class TrainingStep {
             let (losses, moved) = try body { try self.movedState($0) }
             try requireFinite(losses: losses, "the batch was dropped, the weights are as before")
             for (network, changes) in moved {
-                for case (let index, .floats(let buffer)) in changes {
-                    gradients.pointer(network, index).update(from: buffer.pointer, count: buffer.count)
+                let counters = try model.snapshot(network)
+                var passes: Int64 = 0
+                for change in changes {
+                    switch change.value {
+                    case .floats(let buffer):
+                        gradients.pointer(network, change.index).update(from: buffer.pointer, count: buffer.count)
+                    case .counter(let count): passes = max(passes, count - counters.counter(change.index))
+                    }
                 }
+                batches[network, default: 0] += Int(passes)
             }
             waiting += 1
-            if !moved.isEmpty { batches += 1 }
         } catch {
             if let kept { gradients.buffer.pointer.update(from: kept.pointer, count: kept.count) }
             throw error
@@ -96,13 +104,13 @@ package final class TrainingStep {
     package func clear() {
         gradients.clear()
         waiting = 0
-        batches = 0
+        batches = [:]
     }
 
     /// The network with the running statistics that wait, if some do: a second micro-batch moves them further.
     private func movedState(_ network: Network) throws -> NetworkState {
         let state = try model.snapshot(network)
-        guard batches > 0 else { return state }
+        guard batches[network] != nil else { return state }
         var changes: [(index: Int, value: ParameterValue)] = []
         for (index, spec) in state.specs.enumerated() where spec.role == .runningMean || spec.role == .runningVar {
             changes.append(
@@ -129,8 +137,9 @@ package final class TrainingStep {
         if let callback, !FloatingPoint.callers({ callback(gradients.buffer.pointer, gradients.buffer.count) }) {
             throw DimError(.cancelled, "the gradient callback stopped the step; the weights are as before")
         }
+        let squares = Dictionary(uniqueKeysWithValues: networks.map { ($0, gradientSquares($0)) })
         if norm > 0 {
-            let factor = norm / (gradientNorm() + 1e-6)
+            let factor = norm / (networks.reduce(0) { $0 + squares[$1]! }.squareRoot() + 1e-6)
             if factor < 1 { scale(by: Float(factor), trainable) }
         }
         let largest = try largestGradient()
@@ -151,6 +160,7 @@ package final class TrainingStep {
         }
         let old = model.install(states)
         count = next
+        gradientNorms = squares.mapValues { $0.squareRoot() }
         bounds = after
         for state in states { installed[state.network] = WeakState(state: state) }
         for state in old { spare[state.network] = state.values }
@@ -212,7 +222,7 @@ package final class TrainingStep {
 
     /// The statistics and counters that wait, as replacements of the state's values.
     private func movedStatistics(_ state: NetworkState) throws -> [(index: Int, value: ParameterValue)] {
-        guard batches > 0 else { return [] }
+        guard let batches = batches[state.network] else { return [] }
         var changes: [(index: Int, value: ParameterValue)] = []
         for (index, spec) in state.specs.enumerated() where !spec.isTrainable {
             if case .counter(let old) = state.values[index] {
@@ -228,7 +238,7 @@ package final class TrainingStep {
     /// Running statistics that did not move stand in the array as they are, so that an average over processes keeps them.
     private func fillUnmoved(_ statistics: [Network]) {
         for entry in gradients.entries where !entry.spec.isTrainable {
-            if batches > 0, statistics.contains(entry.spec.network) { continue }
+            if batches[entry.spec.network] != nil, statistics.contains(entry.spec.network) { continue }
             guard let state = try? model.snapshot(entry.spec.network) else { continue }
             (gradients.buffer.pointer + entry.offset).update(
                 from: state.pointer(entry.spec.key), count: entry.spec.count)
@@ -237,21 +247,31 @@ package final class TrainingStep {
 
     private static let chunk = 1 << 18
 
-    /// Of all waiting gradients, summed in chunks of a fixed size.
-    private func gradientNorm() -> Double {
-        let values = gradients.buffer.pointer
-        let count = gradients.trainableCount
+    /// The sum of the squares of a network's waiting gradients, in chunks of a fixed size.
+    private func gradientSquares(_ network: Network) -> Double {
+        let entries = gradients.entries(of: network)
+        guard let first = entries.first, let last = entries.last else { return 0 }
+        let values = gradients.buffer.pointer + first.offset
+        let count = last.offset + last.spec.count - first.offset
         let chunks = (count + TrainingStep.chunk - 1) / TrainingStep.chunk
-        let sums = UnsafeMutablePointer<Double>.allocate(capacity: chunks)
-        defer { sums.deallocate() }
-        ThreadPool.shared.parallel(chunks) { task, _ in
-            var sum = 0.0
-            for i in task * TrainingStep.chunk..<min(count, (task + 1) * TrainingStep.chunk) {
-                sum += Double(values[i]) * Double(values[i])
+        return withUnsafeTemporaryAllocation(of: Double.self, capacity: chunks) { sums in
+            let sums = sums.baseAddress!
+            ThreadPool.shared.parallel(chunks) { task, _ in
+                let range = task * TrainingStep.chunk..<min(count, (task + 1) * TrainingStep.chunk)
+                let whole = range.lowerBound + range.count / 16 * 16
+                var (even, odd) = (SIMD8<Double>(repeating: 0), SIMD8<Double>(repeating: 0))
+                for i in stride(from: range.lowerBound, to: whole, by: 16) {
+                    let x = UnsafeRawPointer(values + i).loadUnaligned(as: SIMD16<Float>.self)
+                    let (low, high) = (SIMD8<Double>(x.lowHalf), SIMD8<Double>(x.highHalf))
+                    even += low * low
+                    odd += high * high
+                }
+                var sum = (even + odd).sum()
+                for i in whole..<range.upperBound { sum += Double(values[i]) * Double(values[i]) }
+                sums[task] = sum
             }
-            sums[task] = sum
+            return (0..<chunks).reduce(0) { $0 + sums[$1] }
         }
-        return (0..<chunks).reduce(0) { $0 + sums[$1] }.squareRoot()
     }
 
     private func scale(by factor: Float, _ count: Int) {

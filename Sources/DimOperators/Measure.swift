@@ -46,6 +46,36 @@ package enum Measure: UInt32, CaseIterable {
     }
 }
 
+/// sum * e^shift: a sum of exponentials, some of which are no double.
+package struct ShiftedSum {
+    package var sum = 0.0
+    package var shift = 0.0
+
+    package mutating func add(_ other: ShiftedSum) {
+        if other.sum == 0 { return }
+        if sum == 0 { return self = other }
+        let top = max(shift, other.shift)
+        sum = sum * exp(shift - top) + other.sum * exp(other.shift - top)
+        shift = top
+    }
+
+    /// Without overflow where the mean has none.
+    func mean(_ count: Int) -> Double { shift == 0 ? sum / Double(count) : sum / Double(count) * exp(shift) }
+}
+
+/// What a measure adds up over the scores: of a part of a batch, or of all of it.
+package struct MeasureSums {
+    package var positives = ShiftedSum()
+    package var negatives = ShiftedSum()
+
+    package init() {}
+
+    package mutating func add(_ other: MeasureSums) {
+        positives.add(other.positives)
+        negatives.add(other.negatives)
+    }
+}
+
 extension Measure {
     /// The loss. Where `gradient` is given, which may be the scores themselves, weight * d loss / d score is written there.
     /// Scores that are not finite give a loss that is not.
@@ -55,15 +85,49 @@ extension Measure {
     package func loss(
         _ scores: UnsafePointer<Float>, _ table: ScoreTable, gradient: UnsafeMutablePointer<Float>?, weight: Double
     ) throws -> Double {
-        let pass = Pass(scores: scores, table: table, gradient: gradient, weight: weight)
-        return switch self {
-        case .nce: try pass.nce()
-        case .dv: try pass.dv()
-        case .gan: try pass.divergence(.softplus(sign: -1), .softplus(sign: 1))
-        case .jsd: try pass.divergence(.softplus(sign: -1), .softplus(sign: 1)) - 2 * log(2)
-        case .kl: try pass.divergence(.linear(sign: -1), .exponential(sign: 1, shift: 1))
-        case .rkl: try pass.divergence(.exponential(sign: -1, shift: 0), .linear(sign: 1)) - 1
-        case .h2: try pass.divergence(.exponential(sign: -1, shift: 0), .exponential(sign: 1, shift: 0)) - 2
+        let sums = try sums(scores, table, gradient: gradient, weight: weight, whole: nil)
+        if needsAllSums, gradient != nil {
+            _ = try self.sums(scores, table, gradient: gradient, weight: weight, whole: sums)
+        }
+        return loss(sums, table)
+    }
+
+    /// A score's gradient depends on all scores of the batch: where these come in parts, they come twice.
+    package var needsAllSums: Bool { self == .dv }
+
+    /// A part's share of the sums, to be added part after part, and its gradient. Where `needsAllSums`, the gradient is
+    /// written once `whole` is known.
+    package func sums(
+        _ scores: UnsafePointer<Float>, _ part: ScoreTable, gradient: UnsafeMutablePointer<Float>?, weight: Double,
+        whole: MeasureSums?
+    ) throws -> MeasureSums {
+        let pass = Pass(scores: scores, table: part, gradient: gradient, weight: weight)
+        switch self {
+        case .nce: return try pass.nce()
+        case .dv:
+            if let whole, gradient != nil {
+                pass.dvGradient(whole.negatives)
+                return whole
+            }
+            return try pass.dv()
+        case .gan, .jsd: return try pass.divergence(.softplus(sign: -1), .softplus(sign: 1))
+        case .kl: return try pass.divergence(.linear(sign: -1), .exponential(sign: 1, shift: 1))
+        case .rkl: return try pass.divergence(.exponential(sign: -1, shift: 0), .linear(sign: 1))
+        case .h2: return try pass.divergence(.exponential(sign: -1, shift: 0), .exponential(sign: 1, shift: 0))
+        }
+    }
+
+    /// From the sums over all scores.
+    package func loss(_ sums: MeasureSums, _ table: ScoreTable) -> Double {
+        let positives = sums.positives.mean(table.positives)
+        switch self {
+        case .nce: return positives
+        case .dv:
+            return sums.negatives.shift + log(sums.negatives.sum) - log(Double(table.negatives)) - positives
+        case .gan, .kl: return positives + sums.negatives.mean(table.negatives)
+        case .jsd: return positives + sums.negatives.mean(table.negatives) - 2 * log(2)
+        case .rkl: return positives + sums.negatives.mean(table.negatives) - 1
+        case .h2: return positives + sums.negatives.mean(table.negatives) - 2
         }
     }
 
@@ -114,33 +178,40 @@ private struct Pass {
         }
     }
 
-    /// mean over negatives of `ofNegative` + mean over positives of `ofPositive`
-    func divergence(_ ofPositive: Term, _ ofNegative: Term) throws -> Double {
-        // For each vector the sums over its positives and its negatives, each as sum * e^shift.
-        let sums = try DoubleBuffer(zeros: 4 * table.vectors)
+    /// The sums of `each` over the vectors, in their order.
+    private func sums(_ each: (Int) -> MeasureSums) throws -> MeasureSums {
+        let found = try DoubleBuffer(zeros: 4 * table.vectors)
+        forEachVector { j in
+            let one = each(j)
+            let s = found.pointer + 4 * j
+            (s[0], s[1], s[2], s[3]) = (
+                one.positives.sum, one.positives.shift, one.negatives.sum, one.negatives.shift
+            )
+        }
+        var all = MeasureSums()
+        for j in 0..<table.vectors {
+            let s = found.pointer + 4 * j
+            all.positives.add(ShiftedSum(sum: s[0], shift: s[1]))
+            all.negatives.add(ShiftedSum(sum: s[2], shift: s[3]))
+        }
+        return all
+    }
+
+    func divergence(_ ofPositive: Term, _ ofNegative: Term) throws -> MeasureSums {
         let perPositive = weight / Double(table.positives)
         let perNegative = weight / Double(table.negatives)
-        forEachVector { j in
+        return try sums { j in
             let own = table.ownStart(j)
             let (before, after) = table.negativeRanges(j)
-            let s = sums.pointer + 4 * j
-            (s[0], s[1]) = add(ofPositive, range(j, own..<own + table.locations), 0..<0, perPositive)
-            (s[2], s[3]) = add(ofNegative, range(j, before), range(j, after), perNegative)
+            var sums = MeasureSums()
+            sums.positives = add(ofPositive, range(j, own..<own + table.locations), 0..<0, perPositive)
+            sums.negatives = add(ofNegative, range(j, before), range(j, after), perNegative)
+            return sums
         }
-        return mean(sums.pointer, table.positives) + mean(sums.pointer + 2, table.negatives)
     }
 
-    /// The mean of terms whose sums lie in every fourth pair of doubles, as (sum, shift): without overflow where it has none.
-    private func mean(_ sums: UnsafePointer<Double>, _ count: Int) -> Double {
-        var top = 0.0
-        for j in 0..<table.vectors { top = max(top, sums[4 * j + 1]) }
-        var total = 0.0
-        for j in 0..<table.vectors { total += sums[4 * j] * exp(sums[4 * j + 1] - top) }
-        return top == 0 ? total / Double(count) : total / Double(count) * exp(top)
-    }
-
-    /// The sum of a term over the scores of two ranges, as (sum, shift): sum * e^shift; and its gradient.
-    private func add(_ term: Term, _ a: Range<Int>, _ b: Range<Int>, _ factor: Double) -> (Double, Double) {
+    /// The sum of a term over the scores of two ranges, and its gradient.
+    private func add(_ term: Term, _ a: Range<Int>, _ b: Range<Int>, _ factor: Double) -> ShiftedSum {
         switch term {
         case .linear(let sign):
             let sum = kernels.total(scores + a.lowerBound, a.count) + kernels.total(scores + b.lowerBound, b.count)
@@ -149,10 +220,10 @@ private struct Pass {
                 (gradient + a.lowerBound).update(repeating: value, count: a.count)
                 (gradient + b.lowerBound).update(repeating: value, count: b.count)
             }
-            return (Double(sign) * sum, 0)
+            return ShiftedSum(sum: Double(sign) * sum)
         case .softplus(let sign):
             let e = Exponent(sign: sign, factor: Double(sign) * factor)
-            return (evaluate(kernels.softplus, a, b, e), 0)
+            return ShiftedSum(sum: evaluate(kernels.softplus, a, b, e))
         case .exponential(let sign, let shift):
             // Ordinary scores are not shifted: no rounding. Large ones are, as far as e^t is no float but its share is.
             let top = max(largest(a, sign), largest(b, sign))
@@ -160,7 +231,7 @@ private struct Pass {
             let scale = exp(by - shift)
             let e = Exponent(sign: sign, shift: by, factor: Double(sign) * factor * scale)
             let sum = evaluate(kernels.exponentials, a, b, e)
-            return by == 0 ? (sum * scale, 0) : (sum, by - shift)
+            return by == 0 ? ShiftedSum(sum: sum * scale) : ShiftedSum(sum: sum, shift: by - shift)
         }
     }
 
@@ -202,52 +273,44 @@ private struct Pass {
     }
 
     /// With N = log of the sum of e^t over j's negatives, a location's loss is log(e^t + e^N) - t = sp(N - t).
-    func nce() throws -> Double {
-        let sums = try DoubleBuffer(zeros: table.vectors)
+    func nce() throws -> MeasureSums {
         let each = weight / Double(table.positives)
-        forEachVector { j in
+        return try sums { j in
             let (top, sum) = logSumOfNegatives(j)
             let n = top + log(sum)
             let start = table.ownStart(j)
             let own = range(j, start..<start + table.locations)
+            var sums = MeasureSums()
             // d sp(N - t) / dt = -sigmoid(N - t), and +sigmoid for N, of which a negative's share is e^(t - N).
-            sums.pointer[j] = kernels.softplus(
+            sums.positives.sum = kernels.softplus(
                 scores + own.lowerBound, own.count, Exponent(sign: -1, shift: -n, factor: -each),
                 gradient.map { $0 + own.lowerBound })
-            guard let gradient else { return }
-            let ofN = -kernels.total(gradient + own.lowerBound, own.count)
-            writeNegatives(j, Exponent(shift: top, factor: ofN / sum), gradient)
+            if let gradient {
+                let ofN = -kernels.total(gradient + own.lowerBound, own.count)
+                writeNegatives(j, Exponent(shift: top, factor: ofN / sum), gradient)
+            }
+            return sums
         }
-        var loss = 0.0
-        for j in 0..<table.vectors { loss += sums.pointer[j] }
-        return loss / Double(table.positives)
     }
 
-    func dv() throws -> Double {
-        // For each vector: the largest negative, the sum of e^(t - largest) over the negatives, the sum of the positives.
-        let sums = try DoubleBuffer(zeros: 3 * table.vectors)
-        forEachVector { j in
+    /// The sum of the positives' t; that of e^t over the negatives.
+    func dv() throws -> MeasureSums {
+        try sums { j in
             let (top, sum) = logSumOfNegatives(j)
-            let s = sums.pointer + 3 * j
-            (s[0], s[1]) = (top, sum)
-            s[2] = kernels.total(scores + j * table.row + table.ownStart(j), table.locations)
+            var sums = MeasureSums()
+            sums.negatives = ShiftedSum(sum: sum, shift: top)
+            sums.positives.sum = kernels.total(scores + j * table.row + table.ownStart(j), table.locations)
+            return sums
         }
-        var top = -Double.infinity
-        for j in 0..<table.vectors { top = max(top, sums.pointer[3 * j]) }
-        var (ofNegatives, ofPositives) = (0.0, 0.0)
-        for j in 0..<table.vectors {
-            ofNegatives += sums.pointer[3 * j + 1] * exp(sums.pointer[3 * j] - top)
-            ofPositives += sums.pointer[3 * j + 2]
+    }
+
+    func dvGradient(_ negatives: ShiftedSum) {
+        guard let gradient else { return }
+        let e = Exponent(shift: negatives.shift, factor: weight / negatives.sum)
+        let ofPositive = Float(-weight / Double(table.positives))
+        forEachVector { j in
+            writeNegatives(j, e, gradient)
+            (gradient + j * table.row + table.ownStart(j)).update(repeating: ofPositive, count: table.locations)
         }
-        let logSum = top + log(ofNegatives)
-        if let gradient {
-            let e = Exponent(shift: top, factor: weight / ofNegatives)
-            let ofPositive = Float(-weight / Double(table.positives))
-            forEachVector { j in
-                writeNegatives(j, e, gradient)
-                (gradient + j * table.row + table.ownStart(j)).update(repeating: ofPositive, count: table.locations)
-            }
-        }
-        return logSum - log(Double(table.negatives)) - ofPositives / Double(table.positives)
     }
 }

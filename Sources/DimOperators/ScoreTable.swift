@@ -15,6 +15,9 @@ package struct ScoreTable {
     package let slots: Int
     package let locations: Int
     package let own: Own
+    /// A part of a batch's table: the number of its first vector, and how many vectors the whole has, which the means are over.
+    package let first: Int
+    package let all: Int
 
     /// A measure needs negatives: two slots at least.
     package init(vectors: Int, slots: Int, locations: Int, own: Own) throws {
@@ -38,17 +41,28 @@ package struct ScoreTable {
         self.slots = slots
         self.locations = locations
         self.own = own
+        first = 0
+        all = vectors
     }
 
+    private init(_ whole: ScoreTable, _ range: Range<Int>) {
+        (slots, locations, own) = (whole.slots, whole.locations, whole.own)
+        (vectors, first, all) = (range.count, whole.first + range.lowerBound, whole.all)
+    }
+
+    /// Some of the vectors, whose scores are an array of their own.
+    package func part(_ range: Range<Int>) -> ScoreTable { ScoreTable(self, range) }
+
     package var count: Int { vectors * row }
-    package var positives: Int { vectors * locations }
-    package var negatives: Int { vectors * negativesOfVector }
+    /// Of the whole table.
+    package var positives: Int { all * locations }
+    package var negatives: Int { all * negativesOfVector }
     package var negativesOfVector: Int { (slots - 1) * locations }
     /// Scores of one vector.
     package var row: Int { slots * locations }
 
     /// Where a vector's own scores start in its row.
-    package func ownStart(_ vector: Int) -> Int { own == .diagonal ? vector * locations : 0 }
+    package func ownStart(_ vector: Int) -> Int { own == .diagonal ? (first + vector) * locations : 0 }
 
     /// A vector's negatives, as two stretches of its row of which one may be empty.
     package func negativeRanges(_ vector: Int) -> (Range<Int>, Range<Int>) {

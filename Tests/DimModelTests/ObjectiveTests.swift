@@ -1,6 +1,7 @@
 import DimArchitecture
 import DimOperators
 import DimRuntime
+import Glibc
 import Testing
 
 @testable import DimModel
@@ -15,6 +16,9 @@ import Testing
         let measure: Measure
         let negatives: Negatives
         var prior = PriorDiscriminator.EncoderTerm.none
+        var coordinates = Coordinates.none
+        var occlusion = false
+        var locations = 0
         var testDescription: String { name }
     }
 
@@ -39,6 +43,21 @@ import Testing
             Case(
                 name: "both, prior", local: light, global: .concat(hidden: [12]), measure: .jsd, negatives: .all,
                 prior: .monolithic),
+            Case(
+                name: "absolute coordinates", local: nil, global: nil, measure: .nce, negatives: .all,
+                coordinates: .absolute),
+            Case(
+                name: "relative coordinates, light", local: light, global: nil, measure: .nce, negatives: .all,
+                coordinates: .relative),
+            Case(
+                name: "occlusion, authors, copy", local: authors, global: .dot(net: .copy, units: 16), measure: .jsd,
+                negatives: .all, prior: .monolithic, occlusion: true),
+            Case(
+                name: "locations, concat, dv", local: concat, global: nil, measure: .dv, negatives: .rotation,
+                locations: 7),
+            Case(
+                name: "everything", local: authors, global: .concat(hidden: [12]), measure: .nce, negatives: .drawn(3),
+                prior: .monolithic, coordinates: .relative, occlusion: true, locations: 11),
         ]
 
     static func architecture(_ test: Case) -> Architecture {
@@ -57,20 +76,33 @@ import Testing
                     .pool(.avgpool, kernel: 2), .flatten,
                     .linear("l0", 30, bias: false, norm: .batch, activation: .sigmoid), .linear("l1", 10),
                 ], features: "r0", fc: "l0"),
-            local: test.local, global: test.global, prior: PriorDescription(hidden: [14, 9], squash: .sigmoid))
+            local: test.local, global: test.global, prior: PriorDescription(hidden: [14, 9], squash: .sigmoid),
+            coordinates: CoordinatesDescription(hidden: [18]))
     }
 
-    @Test("gradient", arguments: cases) func gradient(_ test: Case) throws {
-        var options = TrainerOptions(for: ObjectiveTests.architecture(test))
+    static func options(_ test: Case) -> TrainerOptions {
+        var options = TrainerOptions(for: architecture(test))
         options.measure = test.measure
         options.negatives = test.negatives
         options.prior = test.prior
         (options.alpha, options.beta) = (test.global == nil ? 0 : 0.5, test.local == nil ? 0 : 1)
         options.gamma = test.prior == .none ? 0 : 0.3
+        (options.coordinates, options.coordinatesWeight) = (test.coordinates, 0.4)
+        (options.occlusion, options.locations) = (test.occlusion, test.locations)
+        return options
+    }
+
+    static func images(_ n: Int, _ model: Model) -> [Float] {
+        var random = MersenneTwister(seed: 3)
+        return (0..<n * model.sizes.image.size).map { _ in random.uniform() }
+    }
+
+    @Test("gradient", arguments: cases) func gradient(_ test: Case) throws {
+        let options = ObjectiveTests.options(test)
         let n = 5
         let model = try Model(ObjectiveTests.architecture(test), seed: 11)
-        var random = MersenneTwister(seed: 3)
-        let images = (0..<n * model.sizes.image.size).map { _ in random.uniform() }
+        let images = ObjectiveTests.images(n, model)
+        var random = MersenneTwister(seed: 4)
         /// The loss as it is with the model's weights moved along `direction`.
         func loss(_ network: Network, _ direction: [[Float]], _ step: Float) throws -> Double {
             let state = try model.snapshot(network)
@@ -118,10 +150,141 @@ import Testing
         }
     }
 
+    /// Scores that come block after block are those that are held at once.
+    @Test("blocks", arguments: cases) func blocks(_ test: Case) throws {
+        var options = ObjectiveTests.options(test)
+        if case .drawn = options.negatives { options.negatives = .drawn(40) }
+        let n = 70  // Blocks of 32 vectors, the last of 6.
+        let model = try Model(ObjectiveTests.architecture(test), seed: 11)
+        let images = ObjectiveTests.images(n, model)
+        let (whole, parts) = (try Trainer(model, options), try Trainer(model, options))
+        parts.objective!.scoresInFlight = 1
+        let (expected, found) = (
+            try whole.accumulate(images, count: n), try parts.accumulate(images, count: n)
+        )
+        #expect(abs(found.total - expected.total) <= 1e-9 * abs(expected.total), "\(test.name)")
+        for network in whole.networks {
+            let specs = try model.snapshot(network).specs.filter(\.isTrainable)
+            let errors = specs.map { spec in
+                let (a, b) = (whole.step.gradient(spec), parts.step.gradient(spec))
+                return (0..<spec.count).reduce((error: 0.0, size: 0.0)) { sums, i in
+                    let (a, b) = (Double(a[i]), Double(b[i]))
+                    return (sums.error + (a - b) * (a - b), sums.size + a * a)
+                }
+            }
+            // What cancels keeps the rounding of what cancelled: of the network's gradients (a bias before a batch norm), or of
+            // the scores', whose absolute values add up to 2 at most, on either side (a bias that shifts all scores).
+            let all = errors.reduce(0) { $0 + $1.size }.squareRoot()
+            for (spec, (error, size)) in zip(specs, errors) {
+                #expect(
+                    error.squareRoot() <= 1e-5 * size.squareRoot() + 2e-6 * all + 4 * 0x1p-24,
+                    "\(test.name), \(spec.name): \(error.squareRoot()), \(size.squareRoot()), \(all)")
+            }
+        }
+        let (one, other) = (try whole.evaluate(images, count: n), try parts.evaluate(images, count: n))
+        #expect(abs(one.total - other.total) <= 1e-9 * abs(one.total), "\(test.name)")
+    }
+
+    /// The encoder's statistics move with both passes of occlusion, and the counters say so.
+    @Test("occlusion counts twice") func occlusionCountsTwice() throws {
+        let test = ObjectiveTests.cases.last!
+        let model = try Model(ObjectiveTests.architecture(test), seed: 11)
+        let trainer = try Trainer(model, ObjectiveTests.options(test))
+        for _ in 0..<3 { _ = try trainer.step(ObjectiveTests.images(5, model), count: 5) }
+        #expect(try model.snapshot(.encoder).counter("c0_norm.num_batches_tracked") == 6)
+        #expect(try model.snapshot(.localD).counter("f0_norm.num_batches_tracked") == 3)
+    }
+
+    @Test("report") func report() throws {
+        let test = ObjectiveTests.cases.last!
+        let model = try Model(ObjectiveTests.architecture(test), seed: 11)
+        let trainer = try Trainer(model, ObjectiveTests.options(test))
+        let images = ObjectiveTests.images(5, model)
+        #expect(try trainer.report().images == 0 && trainer.report().total.isNaN)
+        let first = try trainer.accumulate(images, count: 5), second = try trainer.accumulate(images, count: 5)
+        let waiting = try trainer.report()
+        #expect(waiting.images == 10 && waiting.total == (first.total + second.total) / 2)
+        #expect(waiting.gradientNorm.isNaN)
+        var squares: [Network: Double] = [:]
+        for network in trainer.networks {
+            for spec in try model.snapshot(network).specs where spec.isTrainable {
+                let g = trainer.step.gradient(spec)
+                for i in 0..<spec.count { squares[network, default: 0] += Double(g[i] / 2) * Double(g[i] / 2) }
+            }
+        }
+        try trainer.update()
+        let done = try trainer.report()
+        #expect(Set(done.gradientNorms.keys) == Set(trainer.networks))
+        for (network, norm) in done.gradientNorms {
+            #expect(abs(norm - squares[network]!.squareRoot()) <= 1e-6 * norm)
+        }
+        #expect(abs(done.gradientNorm - squares.values.reduce(0, +).squareRoot()) <= 1e-6 * done.gradientNorm)
+        let weighted =
+            done.local + 0.5 * done.global + 0.3 * done.prior + 0.4 * done.coordinates
+        #expect(abs(weighted - done.total) <= 1e-9 * abs(done.total))
+        #expect(done.localScore > 0 && done.globalScore > 0 && (0...0.5).contains(done.priorDistance))
+        // nce of 3 drawn images with 11 locations each, and 1 with one.
+        #expect(abs(done.localInformation - (log(34.0) - done.local)) < 1e-9)
+        #expect(abs(done.globalInformation - (log(4.0) - done.global)) < 1e-9)
+        _ = try trainer.evaluate(images, count: 5)
+        #expect(try trainer.report().images == 5 && trainer.report().gradientNorms.isEmpty)
+    }
+
+    /// Scores of a size that no network should have: the overflowing sign alone is an error, which names step and scores.
+    @Test("overflow", arguments: Measure.allCases, [1e4, -1e4]) func overflow(_ measure: Measure, _ size: Double) throws
+    {
+        var test = ObjectiveTests.cases[0]
+        test = Case(name: test.name, local: test.local, global: nil, measure: measure, negatives: .all)
+        let model = try Model(ObjectiveTests.architecture(test), seed: 11)
+        // Every location's map vector is the first unit's bias alone, the vector's likewise: all scores are `size`.
+        let state = try model.snapshot(.localD)
+        var changes: [(index: Int, value: ParameterValue)] = []
+        for (index, spec) in state.specs.enumerated() {
+            let buffer = try Buffer(zeros: spec.count)
+            let root = Float(abs(size) * 24.0.squareRoot()).squareRoot()
+            if spec.key == "f1.bias" { buffer.pointer[0] = root }
+            if spec.key == "y1.bias" { buffer.pointer[0] = size > 0 ? root : -root }
+            changes.append((index, .floats(buffer)))
+        }
+        _ = model.install([state.replacing(changes)])
+        let trainer = try Trainer(model, ObjectiveTests.options(test))
+        let images = ObjectiveTests.images(5, model)
+        let overflows = [Measure.kl: [1.0], .rkl: [-1.0], .h2: [1.0, -1.0]][measure, default: []].contains(
+            size.sign == .minus ? -1 : 1)
+        let before = try model.snapshot(.localD)
+        do {
+            _ = try trainer.step(images, count: 5)
+            #expect(!overflows, "\(measure) \(size)")
+        } catch let error as DimError {
+            #expect(overflows && error.code == .notFinite, "\(measure) \(size): \(error.message)")
+            #expect(error.message.contains("step 1") && error.message.contains("scores are from"), "\(error.message)")
+            #expect(try model.snapshot(.localD) === before && trainer.step.count == 0)
+            #expect(trainer.noise == MersenneTwister(seed: 0))
+        }
+    }
+
+    @Test("threads, all kinds", arguments: cases) func threadsOfAll(_ test: Case) throws {
+        let before = ThreadPool.shared.threads
+        defer { ThreadPool.shared.setThreads(before) }
+        func weights(_ threads: Int) throws -> [Float] {
+            ThreadPool.shared.setThreads(threads)
+            let model = try Model(ObjectiveTests.architecture(test), seed: 2)
+            let trainer = try Trainer(model, ObjectiveTests.options(test))
+            for _ in 0..<2 { _ = try trainer.step(ObjectiveTests.images(7, model), count: 7) }
+            return try model.networks.flatMap { network in
+                try model.snapshot(network).values.flatMap { value -> [Float] in
+                    if case .floats(let buffer) = value { buffer.array } else { [] }
+                }
+            }
+        }
+        let one = try weights(1)
+        #expect(try weights(2) == one && weights(3) == one, "\(test.name)")
+    }
+
     @Test("threads", arguments: [1, 2, 3]) func threads(_ threads: Int) throws {
         let before = ThreadPool.shared.threads
         defer { ThreadPool.shared.setThreads(before) }
-        let test = ObjectiveTests.cases.last!
+        let test = ObjectiveTests.cases.first { $0.name == "both, prior" }!
         func weights(_ threads: Int) throws -> [Float] {
             ThreadPool.shared.setThreads(threads)
             let model = try Model(ObjectiveTests.architecture(test), seed: 2)

@@ -124,6 +124,39 @@ import Testing
         }
     }
 
+    /// A table in parts gives the sums and the gradient of the whole.
+    @Test(arguments: Measure.allCases, tables.indices)
+    func partsAreTheWhole(measure: Measure, index: Int) throws {
+        let table = MeasureTests.tables[index]
+        for scale in [Float(4), 200] {
+            let t = scores(table, seed: 9, scale: scale)
+            let (loss, gradient) = try evaluate(measure, t, table, weight: 0.7)
+            var found = [Float](repeating: .nan, count: t.count)
+            let parts = [0..<1, 1..<table.vectors].filter { !$0.isEmpty }
+            var sums = MeasureSums()
+            for pass in 0..<2 {
+                let whole = sums
+                for part in parts {
+                    let range = part.lowerBound * table.row..<part.upperBound * table.row
+                    let share = try t[range].withUnsafeBufferPointer { t in
+                        try found[range].withUnsafeMutableBufferPointer { g in
+                            try measure.sums(
+                                t.baseAddress!, table.part(part), gradient: pass == 0 ? nil : g.baseAddress!,
+                                weight: 0.7,
+                                whole: whole)
+                        }
+                    }
+                    if pass == 0 { sums.add(share) }
+                }
+            }
+            #expect(abs(measure.loss(sums, table) - loss) <= 1e-12 * abs(loss), "\(measure.name) \(table)")
+            for i in t.indices where gradient[i].isFinite {
+                #expect(abs(found[i] - gradient[i]) <= 1e-6 * abs(gradient[i]), "\(measure.name) \(i)")
+            }
+            #expect(zip(found, gradient).allSatisfy { $0.isFinite == $1.isFinite }, "\(measure.name) \(table)")
+        }
+    }
+
     @Test func notANumberStays() throws {
         let table = MeasureTests.tables[1]
         for measure in Measure.allCases {

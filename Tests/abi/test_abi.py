@@ -99,7 +99,7 @@ class Check(Comparison):
                     ("    uint64_t seed; ", "    uint64_t before;\n    uint64_t seed; "))
 
     def test_field_inserted_into_padding(self) -> None:
-        self.breaks("field dim_trainer_options.between is new: it begins within the 120 bytes",
+        self.breaks("field dim_trainer_options.between is new: it begins within the 144 bytes",
                     ("    uint64_t seed; ", "    int between;\n    uint64_t seed; "))
 
     def test_field_added_in_trailing_padding(self) -> None:

@@ -62,6 +62,40 @@ static void options_and_their_defaults(void) {
     CHECK(o.alpha == 0.5 && o.beta == 1.0 && o.gamma == 0.1);
     CHECK(o.encoder_learning_rate == 1e-4 && o.discriminator_learning_rate == 1e-4);
     CHECK(o.adam_beta1 == 0.9 && o.adam_beta2 == 0.999 && o.epsilon == 1e-8 && o.weight_decay == 0);
+    CHECK(o.coordinates == DIM_COORDINATES_NONE && o.coordinates_weight == 1 && !o.occlusion && o.locations == 0);
+}
+
+static dim_report new_report(void) {
+    dim_report report;
+    paint(&report, sizeof report);
+    report.struct_size = sizeof report;
+    return report;
+}
+
+/* Of the notebook's own objective; Tests/DimModelTests has the others. */
+static void reports(void) {
+    dim_trainer *trainer = new_trainer(1);
+    dim_report report = new_report();
+    dim_losses losses;
+    CHECK_STATUS(DIM_OK, dim_trainer_report(trainer, &report));
+    CHECK(report.images == 0 && report.step == 0 && isnan(report.total) && isnan(report.gradient_norm));
+    CHECK_STATUS(DIM_OK, dim_trainer_step(trainer, images, N, &losses));
+    CHECK_STATUS(DIM_OK, dim_trainer_report(trainer, &report));
+    CHECK(report.images == N && report.step == 1 && report.total == losses.total && report.local == losses.local);
+    CHECK(report.global == losses.global && report.prior == losses.prior && isnan(report.coordinates));
+    CHECK(fabs(report.local_information - (2 * log(2) - losses.local)) < 1e-12);
+    CHECK(report.gradient_norm > report.encoder_norm && report.encoder_norm > 0 && report.global_d_norm > 0);
+    CHECK(report.local_d_norm > 0 && report.prior_d_norm > 0 && isnan(report.coordinates_d_norm));
+    CHECK(report.prior_distance > 0);
+    CHECK_STATUS(DIM_OK, dim_trainer_evaluate(trainer, images, N, &losses));
+    CHECK_STATUS(DIM_OK, dim_trainer_report(trainer, &report));
+    CHECK(report.total == losses.total && isnan(report.gradient_norm) && report.step == 1);
+    dim_report before = report;
+    report.struct_size = before.struct_size = sizeof report - 1;
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_report(trainer, &report));
+    CHECK(memcmp(&report, &before, sizeof report) == 0);
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_report(trainer, NULL));
+    dim_trainer_free(trainer);
 }
 
 static void options_that_are_refused(void) {
@@ -86,6 +120,36 @@ static void options_that_are_refused(void) {
     o = defaults();
     o.prior = (dim_prior)3;
     CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_create(shared_model(), &o, &out));
+    o = defaults();
+    o.coordinates = (dim_coordinates)3;
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_create(shared_model(), &o, &out));
+    CHECK_MESSAGE("coordinates is 3");
+    o.coordinates = DIM_COORDINATES_ABSOLUTE;
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_create(shared_model(), &o, &out));
+    CHECK_MESSAGE("no coordinates_d");
+    for (int i = 0; i < 5; i++) {
+        o = defaults();
+        o.coordinates_weight = wrong[i];
+        CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_create(shared_model(), &o, &out));
+    }
+    static const int32_t neither[] = {-1, 2, INT32_MAX, INT32_MIN};
+    for (int i = 0; i < 4; i++) {
+        o = defaults();
+        o.occlusion = neither[i];
+        CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_create(shared_model(), &o, &out));
+        CHECK_MESSAGE("expected 0 or 1");
+    }
+    static const uint32_t too_many[] = {677, UINT32_MAX};
+    for (int i = 0; i < 2; i++) {
+        o = defaults();
+        o.locations = too_many[i];
+        CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_create(shared_model(), &o, &out));
+        CHECK_MESSAGE("the features have 676");
+    }
+    o.locations = 5;
+    o.beta = 0;
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_create(shared_model(), &o, &out));
+    CHECK_MESSAGE("no local term");
     static const size_t sizes[] = {0, sizeof o - 1, SIZE_MAX};
     for (int i = 0; i < 3; i++) {
         o = defaults();
@@ -115,6 +179,8 @@ static void all_functions(dim_trainer *trainer) {
     CHECK_STATUS(DIM_INVALID_HANDLE, dim_trainer_set_gradient_callback(trainer, NULL, NULL));
     CHECK_STATUS(DIM_INVALID_HANDLE, dim_trainer_set_learning_rates(trainer, 1e-4, 1e-4));
     CHECK_STATUS(DIM_INVALID_HANDLE, dim_trainer_get_options(trainer, &options));
+    dim_report report = new_report();
+    CHECK_STATUS(DIM_INVALID_HANDLE, dim_trainer_report(trainer, &report));
     CHECK_STATUS(DIM_INVALID_HANDLE, dim_trainer_model(trainer, &model));
     CHECK_STATUS(DIM_INVALID_HANDLE, dim_trainer_save(trainer, scratch_path("none.h5")));
     CHECK(dim_trainer_step_count(trainer) == 0);
@@ -348,6 +414,7 @@ int main(void) {
     fill(more, DIM_NOTEBOOK_IMAGE_SIZE * N, 2);
     RUN(options_and_their_defaults);
     RUN(options_that_are_refused);
+    RUN(reports);
     RUN(handles);
     RUN(steps_that_are_refused);
     RUN(losses_that_are_not_finite);

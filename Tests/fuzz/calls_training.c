@@ -220,6 +220,18 @@ static void trainer_get_options(context *c) {
         CHECK_STRUCT(c, o);
 }
 
+static void trainer_report(context *c) {
+    slot s = handle_of(c, TRAINER);
+    dim_report r;
+    paint(&r, sizeof r);
+    r.struct_size = struct_size(c, sizeof r);
+    dim_report *out = or_null(c, &r);
+    begin(c, "%p, %s with struct_size %zu", s.handle, out ? "report" : "NULL", r.struct_size);
+    c->must_work = true;
+    if (!finish(c, dim_trainer_report(s.handle, out), S(INVALID_HANDLE) | S(INVALID_ARGUMENT) | S(OUT_OF_MEMORY)))
+        CHECK_STRUCT(c, r);
+}
+
 static void trainer_step_count(context *c) {
     slot s = handle_of(c, TRAINER);
     begin(c, "%p", s.handle);
@@ -444,6 +456,7 @@ const call training_calls[] = {
     {"dim_trainer_set_gradient_callback", set_gradient_callback, 5},
     {"dim_trainer_set_learning_rates", set_learning_rates, 10},
     {"dim_trainer_get_options", trainer_get_options, 10},
+    {"dim_trainer_report", trainer_report, 10},
     {"dim_trainer_step_count", trainer_step_count, 5},
     {"dim_trainer_model", trainer_model, 5},
     {"dim_trainer_save", trainer_save, 10},

@@ -30,7 +30,7 @@ static bool fraction(double value) { return value >= 0 && value < 1; }
 /* The notebook's objective as the linked implementation has it, or one with a term that is trained. */
 static bool there_is_something_to_train(const dim_trainer_options *o) {
     bool linked = o->measure == DIM_MEASURE_GAN && o->negatives == DIM_NEGATIVES_ROTATION && o->prior != DIM_PRIOR_NONE &&
-                  o->gradient_penalty == 0;
+                  o->gradient_penalty == 0 && o->coordinates == DIM_COORDINATES_NONE && o->occlusion == 0 && o->locations == 0;
     return linked || o->alpha > 0 || o->beta > 0 || (o->prior != DIM_PRIOR_NONE && o->gamma > 0);
 }
 
@@ -38,7 +38,13 @@ static bool trainer_options_are_right(const dim_trainer_options *o) {
     uint32_t prior, measure;
     memcpy(&prior, &o->prior, sizeof prior);
     memcpy(&measure, &o->measure, sizeof measure);
-    if (prior > 2 || measure > 6 || o->negatives < -1)
+    uint32_t coordinates;
+    memcpy(&coordinates, &o->coordinates, sizeof coordinates);
+    if (prior > 2 || measure > 6 || o->negatives < -1 || coordinates > 2 || o->occlusion < 0 || o->occlusion > 1)
+        return false;
+    /* The notebook's architecture has no network of coordinates, and 26 x 26 locations. */
+    if (!at_least_zero(o->coordinates_weight) || (coordinates > 0 && o->coordinates_weight > 0) || o->locations > 676 ||
+        (o->locations > 0 && !(o->beta > 0)))
         return false;
     if (!at_least_zero(o->gradient_clip) || !at_least_zero(o->gradient_penalty) ||
         (o->gradient_penalty > 0 && o->prior != DIM_PRIOR_ADVERSARIAL) || !there_is_something_to_train(o))

@@ -69,6 +69,7 @@ def test_options(model):
     with Trainer(model, "adversarial", seed=2**64 - 1, encoder_lr=1e-3, **given) as trainer:
         expected = {"prior": "adversarial", "seed": 2**64 - 1, "encoder_lr": 1e-3, "discriminator_lr": 1e-4} | given
         expected |= {"measure": "gan", "negatives": "rotation", "gradient_penalty": 0.0, "gradient_clip": 0.0}
+        expected |= {"coordinates": "none", "coordinates_weight": 1.0, "occlusion": False, "locations": None}
         assert dataclasses.asdict(trainer.options) == expected
         trainer.discriminator_lr = 0.5
         assert (trainer.encoder_lr, trainer.discriminator_lr) == (1e-3, 0.5)

@@ -39,7 +39,7 @@ from .errors import (
 from ._opening import NETWORKS
 from .fitting import FittedEpoch
 from .model import OUTPUTS, Model, ParameterInfo, Sizes
-from .trainer import Losses, Trainer, TrainerOptions
+from .trainer import Losses, Report, Trainer, TrainerOptions
 
 __all__ = [
     "NETWORKS",
@@ -66,6 +66,7 @@ __all__ = [
     "NotFinite",
     "OutOfMemory",
     "ParameterInfo",
+    "Report",
     "SizeMismatch",
     "Sizes",
     "TooLarge",

@@ -81,6 +81,37 @@ class TrainerOptions(Structure):
         ("negatives", c_int32),
         ("gradient_penalty", c_double),
         ("gradient_clip", c_double),
+        ("coordinates", c_int),
+        ("locations", c_uint32),
+        ("coordinates_weight", c_double),
+        ("occlusion", c_int32),
+    ]
+
+
+class Report(Structure):
+    """dim_report."""
+
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("step", c_uint64),
+        ("images", c_size_t),
+        ("total", c_double),
+        ("local", c_double),
+        ("global_", c_double),
+        ("prior", c_double),
+        ("coordinates", c_double),
+        ("gradient_penalty", c_double),
+        ("local_information", c_double),
+        ("global_information", c_double),
+        ("local_score", c_double),
+        ("global_score", c_double),
+        ("prior_distance", c_double),
+        ("gradient_norm", c_double),
+        ("encoder_norm", c_double),
+        ("global_d_norm", c_double),
+        ("local_d_norm", c_double),
+        ("prior_d_norm", c_double),
+        ("coordinates_d_norm", c_double),
     ]
 
 
@@ -476,6 +507,10 @@ def _declare(lib: ctypes.CDLL) -> None:
     #                                 dim_losses *losses);
     lib.dim_trainer_evaluate.argtypes = [c_void_p, Floats, c_size_t, POINTER(Losses)]
     lib.dim_trainer_evaluate.restype = c_int
+
+    # dim_status dim_trainer_report(const dim_trainer *trainer, dim_report *out);
+    lib.dim_trainer_report.argtypes = [c_void_p, POINTER(Report)]
+    lib.dim_trainer_report.restype = c_int
 
     # dim_status dim_trainer_get_gradient(const dim_trainer *trainer, const char *name, void *out,
     #                                     size_t bytes);

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import fields
 from typing import Any
 
 from .run_folder import Row
 
+#: From this field on a row's are figures by their names.
+_FIGURES = [field.name for field in fields(Row)].index("prior_distance")
+
 
 class EventFile:
-    """Losses, learning rate and speed of a run, as scalars."""
+    """What metrics.csv has of a run, as scalars."""
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         from tensorboard.compat.proto import event_pb2, summary_pb2
@@ -34,8 +38,8 @@ class EventFile:
         scalars |= {
             f"{row.phase}/linear_probe": row.linear_probe,
             f"{row.phase}/nearest_neighbours": row.nearest_neighbours,
-            f"{row.phase}/prior_distance": row.prior_distance,
         }
+        scalars |= {f"{row.phase}/{field.name}": getattr(row, field.name) for field in fields(row)[_FIGURES:]}
         scalars = {tag: value for tag, value in scalars.items() if not math.isnan(value)}
         values = [self._summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
         self._writer.add_event(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from io import BytesIO
 from typing import Any, NamedTuple
@@ -15,6 +16,14 @@ from .run_folder import Row
 
 #: Fields of a Row that are drawn, and their titles.
 TERMS = (("total", "total"), ("local", "local"), ("global_", "global"), ("prior", "prior"))
+#: Drawn where a run has them.
+FIGURES = (
+    ("coordinates", "coordinates"),
+    ("local_information", "estimate of the local information, nats"),
+    ("global_information", "estimate of the global information, nats"),
+    ("prior_distance", "distance from the prior"),
+    ("gradient_norm", "gradient norm"),
+)
 #: And of a probe.
 PROBES = (("linear_probe", "linear probe"), ("nearest_neighbours", "5 nearest neighbours"))
 TRAINING, VALIDATION = "#4477aa", "#cc6633"
@@ -40,9 +49,15 @@ class Smoothed(NamedTuple):
         return cls("training" if width == 1 else f"training, mean of {width} steps", epochs, values, middles, means)
 
 
+def figures(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
+    """Those of FIGURES that some row has."""
+    return tuple((field, name) for field, name in FIGURES if any(not math.isnan(getattr(row, field)) for row in rows))
+
+
 def draw(rows: Sequence[Row], title: str, file_format: str = "png") -> bytes:
-    """The file's bytes: total, local, global and prior loss over the epochs; thin the batches, thick their running
-    mean, dots the validation; below, where there are probes, their accuracies, dashed the untrained encoder's.
+    """The file's bytes: total, local, global and prior loss over the epochs, and the figures that the run has; thin the
+    batches, thick their running mean, dots the validation; below, where there are probes, their accuracies, dashed the
+    untrained encoder's.
 
     Raises ImportError where matplotlib is missing."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -50,7 +65,8 @@ def draw(rows: Sequence[Row], title: str, file_format: str = "png") -> bytes:
     from matplotlib.font_manager import FontProperties
 
     probes = [row for row in rows if row.phase == "probe"]
-    lines = 3 if probes else 2
+    drawn = (*TERMS, *figures(rows), *(PROBES if probes else ()))
+    lines = -(-len(drawn) // 2)
     figure = Figure(figsize=(9, 3 * lines), layout="constrained")
     FigureCanvasAgg(figure)  # Not pyplot: no window, no global state.
     path, written = lettering.face(shown(title))
@@ -59,8 +75,10 @@ def draw(rows: Sequence[Row], title: str, file_format: str = "png") -> bytes:
         text.set_fontproperties(FontProperties(fname=path, size=10))
     train = [row for row in rows if row.phase == "train"]
     validation = [row for row in rows if row.phase == "validation"]
-    panels = figure.subplots(lines, 2, sharex=True).flat
-    for axis, (field, name) in zip(panels, (*TERMS, *(PROBES if probes else ())), strict=True):
+    panels = figure.subplots(lines, 2, sharex=True, squeeze=False).flat
+    for axis in panels[len(drawn) :]:
+        axis.remove()
+    for axis, (field, name) in zip(panels, drawn, strict=False):
         if (field, name) in PROBES:
             values = [getattr(row, field) for row in probes]
             axis.plot([row.epoch for row in probes], values, "o-", color=VALIDATION, markersize=4)
@@ -71,6 +89,7 @@ def draw(rows: Sequence[Row], title: str, file_format: str = "png") -> bytes:
         axis.grid(alpha=0.3)
     for axis in figure.axes[-2:]:
         axis.set_xlabel("epoch")
+        axis.tick_params(labelbottom=True)
     if figure.axes[0].get_legend_handles_labels()[0]:
         figure.axes[0].legend(fontsize=8)
     file = BytesIO()
@@ -83,6 +102,6 @@ def _term(axis: Any, train: Sequence[Row], validation: Sequence[Row], field: str
         steps = Smoothed.of(train, field)
         axis.plot(steps.epochs, steps.values, color=TRAINING, alpha=0.3, linewidth=0.8)
         axis.plot(steps.middles, steps.means, color=TRAINING, linewidth=1.8, label=steps.name)
-    if validation:
+    if validation and not math.isnan(getattr(validation[-1], field)):
         values = np.array([getattr(row, field) for row in validation])
         axis.plot([row.epoch for row in validation], values, "o-", color=VALIDATION, markersize=4, label="validation")

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _arrays
-from .data import Dataset, Loader, open_dataset
+from .data import Augmentation, Dataset, Loader, open_dataset
 from .data.order import dataloader_order
 from .model import Model
 
@@ -68,12 +68,14 @@ def fit(
     batch: int,
     seed: int,
     validation: Any,
+    augment: str | Augmentation | None = None,
 ) -> list[FittedEpoch[R]]:
     if epochs < 0:
         raise ValueError(f"epochs: expected at least 0, found {epochs}")
     if batch < 2:
         raise ValueError(f"batch: expected at least 2, found {batch}")
-    source = _source(run, data, batch, seed, "dataset")
+    changes = Augmentation.parse(augment) if isinstance(augment, str) else augment or Augmentation()
+    source = _source(run, data, batch, seed, "dataset", changes)
     held_out = None if validation is None else _source(run, validation, batch, None, "validation")
     length = source.length
     first, start = divmod(run.count(), length) if length else (0, 0)
@@ -105,22 +107,26 @@ class _Source:
     epoch: Callable[[int, int], Iterator[tuple[Any, Any]]]
 
 
-def _source(run: Steps[Any], data: Any, batch: int, seed: int | None, what: str) -> _Source:
-    """seed: of the order; None for the data's own, with a last batch that may be smaller."""
+def _source(
+    run: Steps[Any], data: Any, batch: int, seed: int | None, what: str, augment: Augmentation = Augmentation()
+) -> _Source:
+    """seed: of the order and the augmentation; None for the data's own order, with a last batch that may be smaller."""
     if isinstance(data, (str, bytes, os.PathLike)):
         image = run.model.architecture.as_dict()["image"]
         data = open_dataset(data, labelled=run.labelled, image=run.model.sizes.image, resize=image["resize"])
     if isinstance(data, Dataset):
-        return _of_dataset(run, data, batch, seed, what)
+        return _of_dataset(run, data, batch, seed, what, augment)
     images, labels = data if run.labelled and isinstance(data, tuple) and len(data) == 2 else (data, None)
     if hasattr(images, "__array_interface__") or hasattr(images, "detach") or isinstance(images, list):
-        return _of_arrays(run, images, labels, batch, seed, what)
+        return _of_arrays(run, images, labels, batch, seed, what, augment)
     torch = sys.modules.get("torch.utils.data")
     if torch is not None and isinstance(data, torch.Dataset):
         raise TypeError(f"{what}: a torch Dataset gives single images: give DataLoader(dataset, batch_size={batch}, shuffle=True)")
     if isinstance(data, Iterator):
         raise TypeError(f"{what}: {type(data).__name__} can be gone through once only; expected a data set, an array, a DataLoader")
     if isinstance(data, Iterable):
+        if augment:
+            raise ValueError(f"augment: {what} gives whole batches, whose images have no numbers: let it change them itself")
         return _Source(0, lambda number, start: (_pair(some) for some in data))
     raise TypeError(
         f"{what}: expected a path, a deepinfomax data set, an array{' with labels' if run.labelled else ''}, or batches as a "
@@ -128,7 +134,9 @@ def _source(run: Steps[Any], data: Any, batch: int, seed: int | None, what: str)
     )
 
 
-def _of_dataset(run: Steps[Any], data: Dataset, batch: int, seed: int | None, what: str) -> _Source:
+def _of_dataset(
+    run: Steps[Any], data: Dataset, batch: int, seed: int | None, what: str, augment: Augmentation
+) -> _Source:
     if data.image_size != run.model.sizes.image:
         raise ValueError(
             f"{what}: {data.name} has images of {data.image_size}, the model takes {run.model.sizes.image}; "
@@ -137,11 +145,14 @@ def _of_dataset(run: Steps[Any], data: Dataset, batch: int, seed: int | None, wh
     if run.labelled and data.labels is None:
         raise ValueError(f"{what}: expected images with labels, found {data.name} without")
     size = _size(batch, len(data), seed, what)
-    loader = Loader(data, size, seed or 0, shuffle=seed is not None, drop_last=seed is not None)
+    ordered = seed is not None
+    loader = Loader(data, size, seed or 0, shuffle=ordered, drop_last=ordered, augment=augment)
     return _Source(len(loader), lambda number, start: ((one.images, one.labels) for one in loader.epoch(number, start)))
 
 
-def _of_arrays(run: Steps[Any], images: Any, labels: Any, batch: int, seed: int | None, what: str) -> _Source:
+def _of_arrays(
+    run: Steps[Any], images: Any, labels: Any, batch: int, seed: int | None, what: str, augment: Augmentation
+) -> _Source:
     if run.labelled and labels is None:
         raise ValueError(f"{what}: expected (images, labels), found images alone")
     n = len(images)
@@ -156,6 +167,8 @@ def _of_arrays(run: Steps[Any], images: Any, labels: Any, batch: int, seed: int 
         for at in range(start, length):
             chosen = order[at * size : (at + 1) * size]
             some = [images[i] for i in chosen.tolist()] if isinstance(images, list) else images[chosen]
+            if augment:
+                some = augment.apply(run.model._images(some)[0], chosen, seed or 0, number)
             yield some, None if numbers is None else numbers[chosen]
 
     return _Source(length, epoch)

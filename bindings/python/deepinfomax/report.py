@@ -27,7 +27,7 @@ from ._reading import Reading
 from ._text import shown
 from ._version import __version__
 from .classifier_trainer import Evaluation
-from .curves import PROBES, TERMS, TRAINING, VALIDATION, Smoothed
+from .curves import PROBES, TERMS, TRAINING, VALIDATION, Smoothed, figures
 from .data import DataError, Dataset, MissingPackage, randperm
 from .evaluation import Floats
 from .model import Model
@@ -142,14 +142,15 @@ def _curves(rows: Sequence[Row], measure: str) -> str:
     if not train:
         return _note("No steps yet.")
     charts = []
-    for field, name in TERMS:
+    for field, name in (*TERMS, *figures(rows)):
         steps = Smoothed.of(train, field)
         held_out = [getattr(row, field) for row in validation]
         curves = [
             _svg.Curve("", steps.epochs.tolist(), steps.values.tolist(), "#bcd", 0.8),
             _svg.Curve(steps.name, steps.middles.tolist(), steps.means.tolist(), TRAINING, 1.8),
-            _svg.Curve("validation", [row.epoch for row in validation], held_out, *VALIDATED),
         ]
+        if not all(map(math.isnan, held_out)):  # The norm of gradients is the steps' alone.
+            curves.append(_svg.Curve("validation", [row.epoch for row in validation], held_out, *VALIDATED))
         charts.append(_svg.chart(name, curves, "epoch"))
     seconds = rows[-1].seconds
     note = f"{len(train):,} steps, {seconds / 60:.1f} minutes."
@@ -162,12 +163,6 @@ def _curves(rows: Sequence[Row], measure: str) -> str:
             untrained = _svg.Curve("untrained", [probes[0].epoch, probes[-1].epoch], [values[0]] * 2, TRAINING, 1, "--")
             trained = _svg.Curve("held-out images", [row.epoch for row in probes], values, *VALIDATED)
             charts.append(_svg.chart(name, [untrained, trained], "epoch"))
-    distances = [row for row in validation if not math.isnan(row.prior_distance)]
-    if distances:
-        curve = _svg.Curve(
-            "validation", [row.epoch for row in distances], [row.prior_distance for row in distances], *VALIDATED
-        )
-        charts.append(_svg.chart("distance from the uniform prior", [curve], "epoch"))
     return "".join(charts) + _note(note)
 
 

@@ -22,7 +22,7 @@ from typing import Any, TextIO
 
 from ._files import write_whole
 from ._reading import Reading
-from .trainer import Losses
+from .trainer import Losses, Report
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,13 @@ class Settings:
     #: How images are read: see `open_dataset`.
     max_pixels: int | None = None
     skip_damaged: bool = False
+    #: The structure terms, and how many locations the local term uses.
+    coordinates: str = "none"
+    coordinates_weight: float = 1.0
+    occlusion: bool = False
+    locations: int | None = None
+    #: What is done to images: see `data.Augmentation`.
+    augment: str = ""
     #: For reports: the command that started the run, and when, in UTC.
     command: str = ""
     started: str = ""
@@ -100,17 +107,43 @@ class Row:
     #: Of a probe: accuracies on held-out images.
     linear_probe: float = math.nan
     nearest_neighbours: float = math.nan
-    #: Of a validation with a prior: how far the vectors are from it (`evaluation.prior_distance`).
+    #: With a prior, how far the vectors are from it: all of a validation's (`evaluation.prior_distance`), or a batch's.
     prior_distance: float = math.nan
+    #: See `trainer.Report`.
+    coordinates: float = math.nan
+    gradient_penalty: float = math.nan
+    local_information: float = math.nan
+    global_information: float = math.nan
+    local_score: float = math.nan
+    global_score: float = math.nan
+    gradient_norm: float = math.nan
+    encoder_norm: float = math.nan
+    global_d_norm: float = math.nan
+    local_d_norm: float = math.nan
+    prior_d_norm: float = math.nan
+    coordinates_d_norm: float = math.nan
 
     @property
     def losses(self) -> Losses:
         return Losses(self.total, self.local, self.global_, self.prior)
 
 
+#: Of a Report, in a Row.
+FIGURES = (
+    "coordinates", "gradient_penalty", "local_information", "global_information", "local_score", "global_score",
+)  # fmt: skip
+
+
+def figures(report: Report) -> dict[str, float]:
+    """Of a Row: what a report says beside the losses and the distance from the prior."""
+    norms = {f"{name}_norm": norm for name, norm in report.gradient_norms.items()}
+    return {name: getattr(report, name) for name in FIGURES} | {"gradient_norm": report.gradient_norm} | norms
+
+
 #: Names of what a run writes into its folder, as patterns.
 FILES = ("settings.json", "metrics.csv", "checkpoint*.h5", "best.h5", "weights.h5", "curves.png", "report.html")
 _COLUMNS = [field.name.rstrip("_") for field in fields(Row)]
+_JUDGED = _COLUMNS.index("linear_probe")
 
 
 class RunFolder:
@@ -188,8 +221,8 @@ def _line(row: Row) -> str:
     """repr keeps every bit of a loss."""
     losses = ",".join(map(_number, (*row.losses, row.learning_rate)))
     speed = f"{row.images_per_second:.3f},{row.seconds:.3f}"
-    judged = ",".join(map(_number, (row.linear_probe, row.nearest_neighbours, row.prior_distance)))
-    return f"{row.step},{row.epoch:.6f},{row.phase},{losses},{speed},{judged}\n"
+    others = ",".join(_number(getattr(row, field.name)) for field in fields(Row)[_JUDGED:])
+    return f"{row.step},{row.epoch:.6f},{row.phase},{losses},{speed},{others}\n"
 
 
 def _number(value: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from . import _arrays, _library
 from ._library import GradientCallback, check, library
 from ._run import Run, choice
+from .data import Augmentation
 from .errors import Cancelled, UnknownName
 from .fitting import Callback, FittedEpoch, Steps, fit
 from .model import Model
@@ -26,14 +28,21 @@ Measure = Literal["jsd", "gan", "kl", "rkl", "h2", "dv", "nce"]
 Negatives = Literal["all", "rotation"] | int
 PRIORS: tuple[Prior, ...] = ("monolithic", "adversarial", "none")  # dim_prior
 MEASURES: tuple[Measure, ...] = ("jsd", "gan", "kl", "rkl", "h2", "dv", "nce")  # dim_measure
+#: What a network predicts of a location: its row and column, or how far it is from another one.
+Coordinates = Literal["none", "absolute", "relative"]
+COORDINATES: tuple[Coordinates, ...] = ("none", "absolute", "relative")  # dim_coordinates
 _NEGATIVES = {"rotation": 0, "all": -1}  # DIM_NEGATIVES_...
+
+#: Those that an objective trains.
+_NETWORKS = ("encoder", "global_d", "local_d", "prior_d", "coordinates_d")
 
 #: Takes all gradients of a step and the running statistics that it would set, to be changed in place.
 OnGradients = Callable[[NDArray[np.float32]], object]
 
 
 class Losses(NamedTuple):
-    """The terms of one batch: total = beta local + alpha global_ + gamma prior."""
+    """The terms of one batch: total = beta local + alpha global_ + gamma prior, and with coordinates
+    + coordinates_weight coordinates, a term that `Trainer.report` has."""
 
     total: float
     local: float
@@ -59,6 +68,40 @@ class TrainerOptions:
     negatives: Negatives
     gradient_penalty: float
     gradient_clip: float
+    coordinates: Coordinates = "none"
+    coordinates_weight: float = 1.0
+    occlusion: bool = False
+    #: How many of each image's locations the local term uses; None for all.
+    locations: int | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a trainer's last call computed: every term without its weight, and what they say. NaN: it has no such figure."""
+
+    #: Updates that the run has made, and images that the figures are of.
+    step: int
+    images: int
+    #: As in `Losses`; of several micro-batches the mean.
+    total: float
+    local: float
+    global_: float
+    prior: float
+    coordinates: float
+    #: Half of the mean squared gradients of the prior's discriminator; no part of `total`.
+    gradient_penalty: float
+    #: The estimate that belongs to the measure, in nats (docs/training.md, "Estimates").
+    local_information: float
+    global_information: float
+    #: The largest |score|.
+    local_score: float
+    global_score: float
+    #: How far the vectors, after the prior's squash, are from its uniform distribution: the mean over their numbers of the
+    #: Wasserstein distance.
+    prior_distance: float
+    #: Euclidean norm of the update's gradients, before `gradient_clip`; and of each network's that is trained.
+    gradient_norm: float
+    gradient_norms: dict[str, float]
 
 
 class Trainer(Run):
@@ -94,6 +137,10 @@ class Trainer(Run):
         betas: tuple[float, float] | None = None,
         eps: float | None = None,
         weight_decay: float | None = None,
+        coordinates: Coordinates | None = None,
+        coordinates_weight: float | None = None,
+        occlusion: bool | None = None,
+        locations: int | None = None,
     ) -> None:
         """What is None is as the preset that the model's architecture comes from has it.
 
@@ -107,6 +154,10 @@ class Trainer(Run):
         implementation), "adversarial" works against the discriminator (the paper), "none": there is no such term.
         gradient_penalty: of the adversarial prior's discriminator (R1). gradient_clip: the most that the Euclidean norm of
         all gradients may be; 0 for no bound.
+        coordinates: a network, "coordinates" in the architecture, predicts where in its map a location lies ("absolute"), or
+        how far it is from another one ("relative"), at the weight coordinates_weight. occlusion: vectors come from images of
+        which a box is hidden, features from whole ones. locations: how many of each image's the local term uses, drawn anew
+        each step; None for all.
         seed: of the prior noise and the drawn negatives: `torch.manual_seed(seed)`, one `torch.rand_like(y)` a step.
         lr: of both Adams; or encoder_lr and discriminator_lr. alpha, beta, gamma: weights of the global, local and prior
         term. betas, eps, weight_decay: as of torch.optim.Adam.
@@ -124,6 +175,14 @@ class Trainer(Run):
             options.measure = choice(measure, MEASURES, "measure")
         if negatives is not None:
             options.negatives = _negatives(negatives)
+        if coordinates is not None:
+            options.coordinates = choice(coordinates, COORDINATES, "coordinates")
+        if occlusion is not None:
+            options.occlusion = bool(occlusion)
+        if locations is not None:
+            if not 1 <= locations < 2**32:
+                raise ValueError(f"locations: expected None, for all, or 1 or more, found {locations}")
+            options.locations = locations
         options.seed = seed
         for field, rate in ("encoder_learning_rate", encoder_lr), ("discriminator_learning_rate", discriminator_lr):
             given = lr if rate is None else rate
@@ -135,6 +194,7 @@ class Trainer(Run):
             ("gamma", gamma),
             ("gradient_penalty", gradient_penalty),
             ("gradient_clip", gradient_clip),
+            ("coordinates_weight", coordinates_weight),
             ("epsilon", eps),
             ("weight_decay", weight_decay),
         ):
@@ -180,13 +240,16 @@ class Trainer(Run):
         batch: int = 64,
         seed: int = 0,
         validation: Any = None,
+        augment: str | Augmentation | None = None,
     ) -> list[FittedEpoch[Losses]]:
         """Trains for `epochs` more epochs, and returns what each has come to.
 
         dataset: a path, as `open_dataset` takes it; a data set; images, as `step` takes them; or batches, gone through once
         an epoch, as a DataLoader gives them (with labels or without). Of the first three the order follows from `seed` and
         the epoch's number alone, and a run that was stopped, saved and resumed goes on at the batch where it stopped; what
-        does not fill a batch is left out. validation: likewise, judged after each epoch.
+        does not fill a batch is left out. validation: likewise, judged after each epoch. augment: how training images are
+        changed anew each epoch, "crop=4,flip" for instance; what happens to an image follows from `seed`, the epoch and its
+        number (data.Augmentation). Of batches that are given it is refused.
 
         callbacks: called after each epoch with a FittedEpoch; one that returns True ends the fit. The logger
         "deepinfomax.fit" gets a line an epoch (`logging.basicConfig(level="INFO")` shows it).
@@ -199,13 +262,24 @@ class Trainer(Run):
             lambda images, _: self.evaluate(images),
             lambda found: Losses(*(sum(losses[i] * n for losses, n in found) / sum(n for _, n in found) for i in range(4))),
         )
-        return fit(run, dataset, epochs, callbacks, batch, seed, validation)
+        return fit(run, dataset, epochs, callbacks, batch, seed, validation, augment)
 
     def _losses(self, function: str, batch: Any) -> Losses:
         x, _ = self.model._images(batch)  # A single one without n is a batch of one, which C refuses.
         found = _library.Losses()
         self._call(function, _arrays.pointer(x), len(x), byref(found))
         return Losses(found.total, found.local, found.global_, found.prior)
+
+    def report(self) -> Report:
+        """Every figure of the last `step`, `accumulate`, `update` or `evaluate`: terms, estimates, norms, distances."""
+        r = _library.Report(struct_size=ctypes.sizeof(_library.Report))
+        self._call("report", byref(r))
+        norms = {name: getattr(r, f"{name}_norm") for name in _NETWORKS}
+        return Report(
+            r.step, r.images, r.total, r.local, r.global_, r.prior, r.coordinates, r.gradient_penalty,
+            r.local_information, r.global_information, r.local_score, r.global_score, r.prior_distance,
+            r.gradient_norm, {name: norm for name, norm in norms.items() if not math.isnan(norm)},
+        )  # fmt: skip
 
     # ---- Gradients
 
@@ -282,6 +356,10 @@ class Trainer(Run):
             {0: "rotation", -1: "all"}.get(o.negatives, o.negatives),
             o.gradient_penalty,
             o.gradient_clip,
+            COORDINATES[o.coordinates],
+            o.coordinates_weight,
+            bool(o.occlusion),
+            o.locations or None,
         )
 
     def set_learning_rates(self, encoder: float, discriminator: float) -> None:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..architecture import PRESETS
+from ..data import Augmentation
 from ..data.options import RESIZES
 from ..schedule import KINDS
-from ..trainer import MEASURES, PRIORS
+from ..trainer import COORDINATES, MEASURES, PRIORS
 from . import UsageError
 from ._common import DATA, add_examples, add_general, add_untrusted, natural, positive
 from ._images import add_reading
@@ -55,7 +56,17 @@ DEFAULTS: dict[str, Any] = {
     "keep_all": False,
     "max_pixels": None,
     "skip_damaged": False,
+    "coordinates": None,
+    "coordinates_weight": None,
+    "occlusion": None,
+    "locations": None,
+    "augment": "",
 }
+#: Numbers that are not negative.
+_WEIGHTS = (
+    "alpha", "beta", "gamma", "lr", "step_factor", "warmup_epochs", "gradient_penalty", "gradient_clip", "weight_decay",
+    "coordinates_weight",
+)  # fmt: skip
 #: In a run's settings.json, and of no use to another run.
 _OF_A_RUN = ("images", "command", "started")
 
@@ -65,6 +76,7 @@ _EXAMPLES = """
   dim train --data cifar-10-binary.tar.gz --schedule cosine --warmup-epochs 1 --output cifar
   dim train --data cifar-10-binary.tar.gz --architecture notebook     as the original notebook and its code
   dim train --data other --config cifar/settings.json --lr 1e-3       as that run, but for the data and the rate
+  dim train --coordinates absolute --occlusion     with the paper's structure terms
   dim train --resume cifar                         after Ctrl-C, bit for bit as if nothing had been
   dim train --resume cifar --epochs 40             longer than it was started for
 
@@ -91,7 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "the data's own size)")  # fmt: skip
     add_untrusted(parser)
     objective = parser.add_argument_group(
-        "objective: beta local + alpha global + gamma prior", "defaults are the preset's; those shown are of all but notebook"
+        "objective: beta local + alpha global + gamma prior (+ coordinates)", "defaults are the preset's; those shown are of all but notebook"
     )
     add = objective.add_argument
     add("--measure", choices=MEASURES, help="how scores become a loss (default: nce; notebook: gan)")
@@ -108,6 +120,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         add(f"--{name}", type=float, metavar="X", help=f"weight of the {term} term (default: {default})")
     add("--gradient-penalty", type=float, metavar="X", help="of the adversarial prior's discriminator (default: 0)")
+    add("--coordinates", choices=COORDINATES,
+        help="also predict where in its map a location lies: its row and column, or how far it is from another (default: none)")
+    add("--coordinates-weight", type=float, metavar="X", help="weight of that term (default: 1)")
+    add("--occlusion", action="store_true", default=None,
+        help="make vectors of images of which a box is hidden, features of whole ones")
+    add("--locations", type=positive, metavar="N", help="locations of each image that the local term uses, drawn anew each step "
+        "(default: all)")
+    data = parser.add_argument_group("images")
+    data.add_argument("--augment", type=_augment, metavar="crop=N,flip",
+        help="change images anew each epoch: a crop of N zeros around them, mirrored every other time (default: as they are)")
     rate = parser.add_argument_group("Adam")
     add = rate.add_argument
     add("--lr", type=float, metavar="X", help="learning rate, at the start (default: 3e-4; notebook: 1e-4)")
@@ -157,6 +179,13 @@ def _negatives(text: str) -> str | int:
     return int(text)
 
 
+def _augment(text: str) -> str:
+    try:
+        return str(Augmentation.parse(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error).partition(": ")[2]) from None
+
+
 def _pair(text: str) -> tuple[float, float]:
     try:
         first, second = map(float, text.split(","))
@@ -186,7 +215,7 @@ def check(values: dict[str, Any]) -> None:
     """What can be known to be wrong before any file is opened."""
     if values["batch"] < 2:
         raise UsageError("--batch: expected 2 at least: an image's negatives are the other images of its batch")
-    for name in ("alpha", "beta", "gamma", "lr", "step_factor", "warmup_epochs", "gradient_penalty", "gradient_clip", "weight_decay"):
+    for name in _WEIGHTS:
         value = values[name]
         if value is not None and not (math.isfinite(value) and value >= 0):
             raise UsageError(f"--{name.replace('_', '-')}: expected a number that is not negative, found {value}")
@@ -228,6 +257,13 @@ def _is_positive(value: Any) -> bool:
     return _is_natural(value) and value >= 1
 
 
+def _is_augmentation(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and Augmentation.parse(value) is not None
+    except ValueError:
+        return False
+
+
 _TEXT = _Kind("a text", lambda value: isinstance(value, str))
 _NUMBER = _Kind("a number", _is_number)
 _NATURAL = _Kind("a whole number from 0 on", _is_natural)
@@ -252,11 +288,11 @@ _KINDS = {
     "checkpoint_every": _POSITIVE,
     "max_pixels": _POSITIVE,
     **dict.fromkeys(("early_stopping", "probe", "validation_images"), _NATURAL),
-    **dict.fromkeys(("keep_all", "skip_damaged"), _FLAG),
-    **dict.fromkeys(
-        ("alpha", "beta", "gamma", "gradient_penalty", "gradient_clip", "lr", "weight_decay", "warmup_epochs", "step_factor"),
-        _NUMBER,
-    ),
+    **dict.fromkeys(("keep_all", "skip_damaged", "occlusion"), _FLAG),
+    **dict.fromkeys(_WEIGHTS, _NUMBER),
+    "coordinates": _Kind(f"one of {', '.join(COORDINATES)}", lambda value: value in COORDINATES),
+    "locations": _POSITIVE,
+    "augment": _Kind("crop=PIXELS, flip, both with a comma between, or nothing", _is_augmentation),
 }
 
 

@@ -6,7 +6,7 @@ import argparse
 import importlib.util
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
@@ -15,8 +15,8 @@ from .. import build_info
 from .._files import write_whole
 from .._text import counted, lines, valid
 from ..evaluation import K, ProbeResult, is_worse
-from ..run_folder import Row, RunFolder, Settings, advice, append
-from ..trainer import Losses
+from ..run_folder import Row, RunFolder, Settings, advice, append, figures
+from ..trainer import Losses, Report
 from . import _output
 from ._progress import Progress, duration
 
@@ -80,9 +80,11 @@ class TrainingLog:
             self._say('no curves will be drawn: matplotlib is not installed (pip install "deepinfomax[plot]")')
 
     def step(
-        self, step: int, per_epoch: int, losses: Losses, rate: float, images: int, seconds: float
+        self, step: int, per_epoch: int, losses: Losses, report: Report, rate: float, images: int, seconds: float
     ) -> None:
-        row = self._row("train", step, per_epoch, losses, rate, images, seconds)
+        row = self._row(
+            "train", step, per_epoch, losses, rate, images, seconds, prior_distance=report.prior_distance, **figures(report)
+        )
         self._progress.advance(self._batch, f"epoch {row.epoch:.2f}, total {row.total:.4f}")
 
     def validation(
@@ -94,13 +96,16 @@ class TrainingLog:
         images: int,
         seconds: float,
         prior_distance: float,
+        others: Mapping[str, float],
     ) -> Row:
-        """prior_distance: NaN where there is no prior."""
-        row = self._row("validation", step, per_epoch, losses, rate, images, seconds, prior_distance=prior_distance)
+        """prior_distance: NaN where there is no prior. others: what `figures` gives."""
+        row = self._row(
+            "validation", step, per_epoch, losses, rate, images, seconds, prior_distance=prior_distance, **others
+        )
         distance = "" if math.isnan(prior_distance) else f", {prior_distance:.3f} from uniform"
         self._say(
             f"epoch {row.epoch:<4g} validation: total {row.total:.4f}, local {row.local:.4f}, global {row.global_:.4f}, "
-            f"prior {row.prior:.4f}{distance}; {duration(row.seconds)}{self._left(step)}"
+            f"prior {row.prior:.4f}{distance}{_information(row)}; {duration(row.seconds)}{self._left(step)}"
         )
         return row
 
@@ -114,7 +119,10 @@ class TrainingLog:
     def probe(self, step: int, per_epoch: int, found: ProbeResult, images: int, seconds: float) -> None:
         """At step 0 that of the untrained encoder; of a later one, whether it is worse than that."""
         nothing = [math.nan] * 4
-        row = self._row("probe", step, per_epoch, nothing, math.nan, images, seconds, found.linear, found.nearest_neighbours)
+        row = self._row(
+            "probe", step, per_epoch, nothing, math.nan, images, seconds,
+            linear_probe=found.linear, nearest_neighbours=found.nearest_neighbours,
+        )  # fmt: skip
         untrained = next((row for row in self.rows if row.phase == "probe" and row.step == 0), None)
         first = "untrained" if self._settings.weights is None else "at the start"
         who = first if step == 0 else "probe"
@@ -182,14 +190,12 @@ class TrainingLog:
         rate: float,
         images: int,
         seconds: float,
-        linear: float = math.nan,
-        nearest: float = math.nan,
-        prior_distance: float = math.nan,
+        **others: float,
     ) -> Row:
         self._seconds += seconds
         total, local, global_, prior = map(float, losses)
         row = Row(step, step / per_epoch, phase, total, local, global_, prior, rate, images / seconds, self._seconds,
-                  linear, nearest, prior_distance)  # fmt: skip
+                  **others)  # fmt: skip
         append(self._metrics, row)
         self.rows.append(row)
         if self._board is not None:
@@ -225,6 +231,13 @@ class TrainingLog:
         return str(self._folder.curves)
 
 
+def _information(row: Row) -> str:
+    """What the measure says that vectors tell of their images."""
+    found = (("local", row.local_information), ("global", row.global_information))
+    parts = [f"{name} {value:.2f}" for name, value in found if not math.isnan(value)]
+    return f", estimates {', '.join(parts)} nats" if parts else ""
+
+
 def _architecture(settings: Settings) -> str:
     described = settings.architecture
     image = described["image"]
@@ -235,6 +248,10 @@ def _architecture(settings: Settings) -> str:
 def _objective(settings: Settings) -> str:
     weights = zip(("local", "global", "prior"), (settings.beta, settings.alpha, settings.gamma), strict=True)
     terms = " + ".join(f"{weight:g} {term}" for term, weight in weights if weight)
+    if settings.coordinates != "none":
+        terms = f"{terms} + {settings.coordinates_weight:g} {settings.coordinates} coordinates"
+    if settings.occlusion:
+        terms += ", vectors of occluded images"
     return f"{settings.measure}, negatives {settings.negatives}: {terms or 'nothing'}; Adam {settings.lr:g}"
 
 

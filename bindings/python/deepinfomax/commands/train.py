@@ -21,12 +21,12 @@ import numpy as np
 from .. import _adapted, evaluation, report
 from .._reading import Reading, has_test_set
 from .._text import counted, shell, valid
-from ..data import DataError, Dataset, Loader
+from ..data import Augmentation, DataError, Dataset, Loader
 from ..data.opening import is_sample
 from ..data.options import Size
 from ..errors import FileAccessError, InvalidArgument, NotFinite
 from ..model import Model
-from ..run_folder import FILES, Row, RunFolder, Settings
+from ..run_folder import FILES, Row, RunFolder, Settings, figures
 from ..schedule import Schedule
 from ..trainer import Trainer
 from . import UsageError
@@ -39,6 +39,8 @@ from ._training_log import TrainingLog
 
 #: With a prior that the preset does not have: the paper's weight for it beside the local term.
 _GAMMA = 0.1
+#: Hidden units of the network of --coordinates where the architecture describes none: the paper's score networks'.
+_COORDINATES = 512
 #: Images that tell whether data is grey, where its files are of several sizes.
 _LOOKED_AT = 256
 
@@ -77,7 +79,7 @@ class _Training:
         validation: Dataset | None,
     ) -> None:
         self.arguments, self.folder, self.settings, self.trainer = arguments, folder, settings, trainer
-        self.loader = Loader(train, settings.batch, settings.seed)
+        self.loader = Loader(train, settings.batch, settings.seed, augment=Augmentation.parse(settings.augment))
         # Always in the same order, which is not the data's: neighbours there may look alike, and they are the negatives.
         self.validation = None if validation is None else Loader(validation, settings.batch, 0, drop_last=False)
         self.probe = _probe(settings, train, validation)
@@ -129,6 +131,10 @@ class _Training:
             lr=options.encoder_lr,
             betas=list(options.betas),
             weight_decay=options.weight_decay,
+            coordinates=options.coordinates,
+            coordinates_weight=options.coordinates_weight,
+            occlusion=options.occlusion,
+            locations=options.locations,
             probe=probe_every(values["probe"], values["epochs"]) if _can_probe(train, validation) else 0,
             command=shlex.join(["dim", *map(valid, sys.argv[1:])]),
             started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -240,7 +246,9 @@ class _Training:
             self.trainer.set_learning_rates(rate, rate)
             began = time.monotonic()
             losses = self.trainer.step(batch.images)
-            log.step(self.trainer.steps, len(self.loader), losses, rate, len(batch.images), time.monotonic() - began)
+            seconds = time.monotonic() - began
+            report = self.trainer.report()
+            log.step(self.trainer.steps, len(self.loader), losses, report, rate, len(batch.images), seconds)
             if interrupts.wanted is not None:
                 break
             if interrupts.take_save_request():
@@ -262,19 +270,21 @@ class _Training:
         if self.validation is None:
             return
         began = time.monotonic()
-        weights, losses = [], []
+        weights, losses, others = [], [], []
         for batch in self.validation.epoch(0):
             if len(batch.images) >= 2:
                 losses.append(self.trainer.evaluate(batch.images))
+                others.append(figures(self.trainer.report()))
                 weights.append(len(batch.images))
         mean = np.average(np.array(losses), axis=0, weights=weights).tolist()
+        means = {name: float(np.average([one[name] for one in others], weights=weights)) for name in others[0]}
         seconds = time.monotonic() - began
         distance = math.nan
         if self.settings.prior != "none":
             y = evaluation.encode(self.trainer.model, self.validation.dataset)
             distance = evaluation.prior_distance(y, self.settings.architecture["prior"]["squash"])
         rate = self.trainer.encoder_lr
-        row = log.validation(self.trainer.steps, len(self.loader), mean, rate, sum(weights), seconds, distance)
+        row = log.validation(self.trainer.steps, len(self.loader), mean, rate, sum(weights), seconds, distance, means)
         if self.settings.early_stopping and row is _best(log.rows):
             self.trainer.model.save(self.folder.best)
 
@@ -334,7 +344,7 @@ def _has_stalled(rows: Sequence[Row], patience: int) -> bool:
 #: Settings that are kept as they were chosen; others follow from the data and the preset.
 _AS_GIVEN = (
     "seed", "epochs", "batch", "schedule", "warmup_epochs", "step_epochs", "step_factor", "early_stopping",
-    "checkpoint_every", "keep_all", "max_pixels", "skip_damaged",
+    "checkpoint_every", "keep_all", "max_pixels", "skip_damaged", "augment",
 )  # fmt: skip
 
 
@@ -382,6 +392,9 @@ def _model_and_data(arguments: argparse.Namespace, values: dict[str, Any]) -> tu
     train, validation = data
     names = None if train.labels is None or train.classes is None else [valid(name) for name in train.classes]
     fixed = _adapted.is_notebook(architecture) or _adapted.names_classes(named) or values["weights"]
+    described = architecture.as_dict()
+    if values["coordinates"] not in (None, "none") and described["coordinates"] is None and not values["weights"]:
+        architecture = _adapted.described(described | {"coordinates": {"hidden": [_COORDINATES]}})
     if names is not None and not fixed and 2 <= len(names) <= _adapted.MOST_CLASSES:
         architecture = _adapted.with_classes(architecture, len(names))
     model = Model(values["seed"], architecture=architecture)
@@ -422,6 +435,10 @@ def _trainer(model: Model, values: dict[str, Any]) -> Trainer:
         gradient_clip=values["gradient_clip"],
         betas=None if values["betas"] is None else tuple(values["betas"]),
         weight_decay=values["weight_decay"],
+        coordinates=values["coordinates"],
+        coordinates_weight=values["coordinates_weight"],
+        occlusion=values["occlusion"],
+        locations=values["locations"],
     )
 
 

@@ -12,6 +12,7 @@ photographs and digits that scikit-learn ships. Images of any size, number of ch
 (image, label), so that PyTorch's DataLoader takes a data set. Nothing is downloaded. See docs/data.md.
 """
 
+from .augment import Augmentation
 from .dataset import Dataset, Joined, Subset
 from .errors import DataError, MissingPackage
 from .loader import Batch, Loader
@@ -19,6 +20,7 @@ from .opening import open_dataset
 from .order import dataloader_order, randperm
 
 __all__ = [
+    "Augmentation",
     "Batch",
     "DataError",
     "Dataset",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .augment import Augmentation
 from .dataset import Dataset
 from .order import dataloader_order
 
@@ -29,6 +30,7 @@ class Loader:
 
     shuffle: the order of PyTorch's DataLoader (see `order`); otherwise the data set's own.
     drop_last: leaves out what does not fill a batch, unless there is no full batch at all.
+    augment: what is done to each image of an epoch, which follows from the seed, the epoch and the image's number alone.
     ahead: how many batches may wait, decoded. A batch of 64 images of 32x32 in RGB takes 0.8 MB.
     """
 
@@ -40,12 +42,14 @@ class Loader:
         *,
         shuffle: bool = True,
         drop_last: bool = True,
+        augment: Augmentation | None = None,
         ahead: int = 2,
     ) -> None:
         if batch < 1:
             raise ValueError(f"batch: expected at least 1, found {batch}")
         self.dataset = dataset
         self._batch, self._seed, self._shuffle, self._ahead = batch, seed, shuffle, ahead
+        self._augment = augment
         whole = len(dataset) // batch
         self._batches = whole if drop_last and whole else -(-len(dataset) // batch)
 
@@ -77,7 +81,7 @@ class Loader:
                 for number in range(start, self._batches):
                     if stop.is_set():
                         return
-                    put(self._read(order[number * self._batch : (number + 1) * self._batch]))
+                    put(self._read(order[number * self._batch : (number + 1) * self._batch], epoch))
                 put(None)
             except BaseException as error:  # Whatever it is, it belongs to who waits for the batch.
                 put(error)
@@ -93,6 +97,9 @@ class Loader:
             stop.set()
             thread.join()
 
-    def _read(self, indices: NDArray[np.int64]) -> Batch:
+    def _read(self, indices: NDArray[np.int64], epoch: int) -> Batch:
         labels = self.dataset.labels
-        return Batch(self.dataset.read(indices), None if labels is None else labels[indices], indices)
+        images = self.dataset.read(indices)
+        if self._augment is not None:
+            images = self._augment.apply(images, indices, self._seed, epoch)
+        return Batch(images, None if labels is None else labels[indices], indices)
