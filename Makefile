@@ -41,7 +41,7 @@ product := $(scratch)/release/libdim.so
 
 # With one of these goals, everything that builds waits for `make deps`.
 needs_deps := run check test gate gate-record fuzz sanitize test-swift test-c test-cpp test-fuzz test-sanitize test-python test-install \
-	test-kernels abi-check abi-update bench bench-deps science wheel check-wheel deb
+	test-long test-kernels abi-check abi-update bench bench-deps science wheel check-wheel deb
 ifneq ($(filter $(needs_deps),$(MAKECMDGOALS)),)
 after_deps := deps
 endif
@@ -61,6 +61,7 @@ help:
 	@echo "make test-install  programs outside this tree, from installed files and from the Debian packages"
 	@echo "make abi-check     compiled programs keep working: docs/abi.md; make abi-update records what is new"
 	@echo "make test-python   the Python package's tests (pytest)"
+	@echo "make test-long     every preset and 200 random architectures beside live PyTorch, which it installs: an hour and a half"
 	@echo "make test-kernels  every instruction set, emulated where need be"
 	@echo "make fuzz          N=1000000 call sequences, FILES=30000 damaged files, libFuzzer for SECONDS (60) a target"
 	@echo "make sanitize      tests and call sequences under the address and the thread sanitizer"
@@ -155,6 +156,20 @@ soak: $(library)
 test-python: $(library) | deps
 	@DIM_LIBRARY=$(CURDIR)/$(library) PYTHONPATH=bindings/python $(python) -m pytest -q Tests/python
 
+# Every preset and 200 random architectures beside live PyTorch, one process; SEEDS=40-60 takes some. PyTorch comes into a
+# .venv-long of its own, or is that of TORCH=/path/to/python; PIP_INDEX_URL may name an index with smaller builds of it.
+long_python = $(if $(filter command line environment,$(origin TORCH)),$(TORCH),.venv-long/bin/python)
+.PHONY: test-long
+test-long: $(library) | deps
+	@[ "$(long_python)" != .venv-long/bin/python ] || cmp -s tools/requirements-long.txt .venv-long/installed.txt || { \
+		echo "installing PyTorch into .venv-long"; \
+		$(python) -m venv --clear .venv-long; \
+		.venv-long/bin/python -m pip install --quiet --disable-pip-version-check -r tools/requirements-long.txt; \
+		cp tools/requirements-long.txt .venv-long/installed.txt; \
+	}
+	@DIM_LIBRARY=$(CURDIR)/$(library) PYTHONPATH=bindings/python $(long_python) -m pytest -q -p no:cacheprovider \
+		-c Tests/python/pytest.ini Tests/python/test_torch_check.py Tests/long
+
 # What the fastest kernels of this processor do not enter: older instruction sets, on this processor and on emulated old ones,
 # and the direct convolution.
 .PHONY: test-kernels
@@ -163,7 +178,8 @@ test-kernels: $(library) test-c | deps
 	@for setting in DIM_ISA=avx2 DIM_ISA=baseline DIM_CONV=direct; do \
 		echo "$$setting: numbers recorded from PyTorch"; \
 		env $$setting DIM_LIBRARY=$(CURDIR)/$(library) PYTHONPATH=bindings/python $(python) -m pytest -q \
-			Tests/python/test_golden.py Tests/python/test_training_golden.py; \
+			Tests/python/test_golden.py Tests/python/test_training_golden.py \
+			Tests/python/test_architecture_golden.py; \
 	done
 
 .PHONY: lint

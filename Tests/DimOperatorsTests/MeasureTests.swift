@@ -46,6 +46,31 @@ import Testing
         }
     }
 
+    /// A negative's share e^t / sum e^t, which is small where there are many: rounded as t is, not as the sum's logarithm. All
+    /// shares rounded alike would leave a sum where positives and negatives cancel.
+    @Test(arguments: [Measure.dv, .nce])
+    func sharesOfManyNegatives(measure: Measure) throws {
+        let table = try ScoreTable(vectors: 20, slots: 20, locations: 25, own: .diagonal)
+        let t = scores(table, seed: 5, scale: 0.01)
+        let gradient = try evaluate(measure, t, table).gradient
+        func indices(_ j: Int) -> (own: Range<Int>, others: [Int]) {
+            let (before, after) = table.negativeRanges(j)
+            let start = j * table.row + table.ownStart(j)
+            return (start..<start + table.locations, (Array(before) + Array(after)).map { j * table.row + $0 })
+        }
+        let groups = measure == .dv ? [Array(0..<table.vectors)] : (0..<table.vectors).map { [$0] }
+        for group in groups {
+            let others = group.flatMap { indices($0).others }
+            let sum = others.reduce(0) { $0 + exp(Double(t[$1])) }
+            let all = -group.flatMap { indices($0).own }.reduce(0) { $0 + Double(gradient[$1]) }
+            // The exponential's 1.1 ULP, half of one for the factor and for the product; all's own, of equal terms: half.
+            for i in others {
+                let share = exp(Double(t[i])) / sum
+                #expect(abs(Double(gradient[i]) / all - share) <= 5.2 * 0x1p-24 * share, "\(measure.name) at \(i)")
+            }
+        }
+    }
+
     /// The fast path itself, along a direction: no reference in between.
     @Test(arguments: Measure.allCases, tables.indices)
     func gradientIsTheSlopeOfTheLoss(measure: Measure, index: Int) throws {

@@ -82,18 +82,18 @@ class Lockstep:
         self._adams = [objectives.optimisers(run, settings) for run in self.runs]
         self._stream = self._after = torch.Generator().manual_seed(TRAINING_SEED).get_state()
 
-    def choose(self, n: int, number: int) -> tuple[NDArray[np.float32], Computed]:
-        """The first batch of n images with no switch within reach, or the best of some; number: of the step."""
+    def choose(self, n: int, number: int) -> tuple[int, Computed]:
+        """The number (of `images`) of the first batch with no switch within reach, or the best of some; number: of the step."""
         best: tuple[int, int] | None = None
-        for attempt in range(TRIES):
-            x, found = self._try(n, number, attempt)
-            if found.close == 0 or (attempt == 0 and found.close > HOPELESS):
-                return x, found
+        for attempt in range(number, number + 100 * TRIES, 100):
+            found = self._compute(n, attempt)
+            if found.close == 0 or (attempt == number and found.close > HOPELESS):
+                return attempt, found
             if best is None or found.close < best[0]:
                 best = found.close, attempt
             self._forget()
         assert best is not None
-        return self._try(n, number, best[1])
+        return best[1], self._compute(n, best[1])
 
     def update(self, found: Computed) -> None:
         """Both Adams of every run take float64's gradients, rounded to float32."""
@@ -109,12 +109,9 @@ class Lockstep:
     def states(self) -> list[dict[str, Array]]:
         return [{name: value.double().numpy().copy() for name, value in run.state_dict().items()} for run in self.runs]
 
-    def _try(self, n: int, number: int, attempt: int) -> tuple[NDArray[np.float32], Computed]:
-        x = images(self.description, n, self.seed, number + 100 * attempt)
-        return x, self._compute(x)
-
-    def _compute(self, x: NDArray[np.float32]) -> Computed:
+    def _compute(self, n: int, number: int) -> Computed:
         """All runs draw the same numbers."""
+        x = images(self.description, n, self.seed, number)
         self._before = [{name: value.clone() for name, value in run.named_buffers()} for run in self.runs]
         losses, gradients, switches = [], [], []
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
@@ -205,9 +202,8 @@ def _within_reach(switches: list[list[torch.Tensor]]) -> int:
     return count
 
 
-def steps(lockstep: Lockstep, count: int, n: int) -> Iterator[tuple[NDArray[np.float32], Computed]]:
-    """`count` batches and what they give; the update comes when the next one is asked for."""
+def steps(lockstep: Lockstep, count: int, n: int) -> Iterator[tuple[int, Computed]]:
+    """The numbers of `count` batches and what they give; the update comes when the next one is asked for."""
     for number in range(count):
-        x, found = lockstep.choose(n, number)
-        yield x, found
-        lockstep.update(found)
+        yield (chosen := lockstep.choose(n, number))
+        lockstep.update(chosen[1])
