@@ -10,6 +10,7 @@ import DimOperators
 import DimRuntime
 import _StringProcessing
 import Glibc
+import _StringProcessing
 
 func now() -> Double {
     var t = timespec()
