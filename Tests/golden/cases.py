@@ -6,14 +6,19 @@ Every case starts from its state afresh: what a training-mode pass moves does no
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from deepinfomax import photographs
+from deepinfomax.torch._description import PRESETS
+from deepinfomax.torch.random_architectures import random_description
 
 FOLDER = Path(__file__).parent
 BATCHES = (1, 2, 3, 7, 64)
+#: Random architectures of architectures.npz: small ones that have every operator, head and most measures between them.
+RANDOM = (5, 42, 57, 142, 150)
 
 
 @dataclass(frozen=True)
@@ -63,3 +68,10 @@ def warm(inputs: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
     """The warm batch norms' entries of the state_dict."""
     prefix = f"warm{seed}/"
     return {name.removeprefix(prefix): value for name, value in inputs.items() if name.startswith(prefix)}
+
+
+def architectures() -> Iterator[tuple[str, object, int]]:
+    """Name, architecture and seed of architectures.npz: every preset and five random ones."""
+    yield from ((preset, preset, 0) for preset in PRESETS)
+    for seed in RANDOM:
+        yield f"random{seed}", random_description(seed), seed

@@ -2,7 +2,7 @@
 """Records what PyTorch computes from seeds alone: the numbers that libdim's tests and `dim check` compare with.
 
     Tests/golden/record.py                  everything
-    Tests/golden/record.py init forward     some subjects: inputs, init, forward, check, training
+    Tests/golden/record.py init forward     some subjects: inputs, init, forward, check, training, architectures
 
 Weights are float32, as the constructors draw them, then converted; all computation is in float64. Beside each output
 stands how far PyTorch's own float32 is from it, which tells what a tolerance may ask for. Needs torch, scikit-learn
@@ -11,8 +11,10 @@ and Pillow; reading the files needs numpy alone (deepinfomax/_recorded.py).
 
 from __future__ import annotations
 
+import json
 import sys
 import zlib
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +28,10 @@ sys.path[:0] = [str(PACKAGE), str(FOLDER)]
 import cases  # noqa: E402
 from deepinfomax import _recorded, _training, _walk, notebook, objective, photographs  # noqa: E402
 from deepinfomax.commands import check  # noqa: E402
+from deepinfomax.torch import _subject  # noqa: E402
+from deepinfomax.torch import check as architecture_check  # noqa: E402
+from deepinfomax.torch._description import expanded  # noqa: E402
+from deepinfomax.torch._lockstep import Lockstep  # noqa: E402
 
 INIT_SEEDS = (0, 1, 2, 7, 42, 1234, 2**31 - 1, 2**32 - 1, 2**32 + 5)
 CHECK_SEEDS = (0, 1, 2)
@@ -156,6 +162,44 @@ def training_subjects(photos: np.ndarray) -> dict[str, objective.Compute]:
             objective.classifier_run, photos, encoder, loss, steps, kept
         )
     return subjects
+
+
+def record_architectures() -> None:
+    """architectures.npz: every preset and five random architectures at batch 5: outputs of both modes, gradients, losses.
+
+    The batches, and how far PyTorch's float32 is, are those of `dim check --architecture` (deepinfomax/torch/_lockstep.py).
+    """
+    outputs: dict[str, _recorded.Summary] = {}
+    arrays: dict[str, np.ndarray] = {"version": np.array(VERSION)}
+    about: dict[str, object] = {}
+    for name, architecture, seed in cases.architectures():
+        print(f"  {name}", flush=True)
+        description = expanded(architecture)
+        attempt, exact, float32 = architecture_check.well_conditioned(description, seed)
+        for key, array in exact.items():
+            outputs[f"{name}/{key}"] = replace(_shortened(_recorded.summarise(array)), float32=float32[key])
+        settings = architecture_check.default_settings(description, seed)
+        batch, found = Lockstep(description, seed, settings).choose(_subject.BATCH, 0)
+        for key, array in found.gradients[0].items():
+            single = (run[key] for run in found.gradients[1:])
+            outputs[f"{name}/gradients/{key}"] = _shortened(_recorded.summarise(array, *single))
+        arrays[f"{name}/losses"] = np.array(found.losses)
+        about[name] = {
+            "architecture": architecture,
+            "seed": seed,
+            "settings": {key: getattr(settings, key) for key in _subject.SETTINGS},
+            "batches": [100 * attempt, batch],
+            # Of what is not measured by its own root mean square.
+            "scales": {key: architecture_check.scale_of(key, exact) for key in exact if key.endswith("running_mean")},
+        }
+    arrays["about"] = np.array(json.dumps(about))
+    _recorded.save(FOLDER / "architectures.npz", outputs, **arrays)
+
+
+def _shortened(summary: _recorded.Summary) -> _recorded.Summary:
+    """A sample of 32 bits of mantissa, 256 times as fine as float32, which makes a smaller file."""
+    fraction, exponent = np.frexp(summary.sample)
+    return replace(summary, sample=np.ldexp(np.round(fraction * 2.0**33), exponent - 33))
 
 
 def main(subjects: list[str]) -> None:
