@@ -86,7 +86,7 @@ def folder(tmp_path_factory):
 #: What the machine has to have for a command, besides the package.
 def lacks(words, folder):
     torch_files = (".pt", ".wgt")
-    if any(word.endswith(torch_files) for word in words) or "--original" in words or words[:2] == ["check", "--weights"]:
+    if any(word.endswith(torch_files) for word in words) or "--original" in words or words[0] == "check" and {"--weights", "--architecture"} & {*words}:
         return None if importlib.util.find_spec("torch") else "torch"
     if any(word.endswith(".onnx") for word in words) and importlib.util.find_spec("onnx") is None:
         return "onnx"
