@@ -69,7 +69,8 @@ def test_hnswlib_is_asked_and_says_its_recall(folder):
 @pytest.mark.parametrize("arguments, message", [
     (["--index", "i.npz"], "IMAGE"), (["99", "--index", "i.npz"], "0 to 39"), (["1", "--index", "data.npz"], "index"),
     (["1", "--index", "i.npz", "--html", "a.html"], "--data"),
-    (["one.npy", "--index", "seven.npz"], "vectors of 7 numbers, the weights give 64"), (["1", "--index", "i.npz", "--html", "a.txt"], "--html"),
+    (["one.npy", "--index", "seven.npz"], "vectors of 7 numbers, the weights give 64"),
+    (["1", "--index", "i.npz", "--html", "a.txt"], "--html"),
 ])  # fmt: skip
 def test_what_is_wrong_is_said(folder, arguments, message):
     done = dim("search", *arguments, cwd=folder)
