@@ -24,7 +24,7 @@ _COMMAND = re.compile(r"^    (?:\.venv/bin/)?dim (?P<words>[a-z]+(?: .*)?)$", re
 #: What makes a command short; given again, an option counts as it stands last.
 SHORT = {
     "train": "--epochs 1 --batch 20 --no-plot",
-    "classify": "--limit 40 --epochs 1 --end-to-end-epochs 1",
+    "classify": "--limit 40 --seeds 0 --epochs 1 --end-to-end-epochs 1",
     "evaluate": "--train-limit 100 --limit 60 --seeds 0 --mlp-steps 20",
     "map": "--limit 40",
     "neighbours": "",
