@@ -223,11 +223,13 @@ def test_tensors_that_have_no_values_in_numpy(tmp_path):
     [
         (["out.h5"], "one input or several, then the output"),
         (["weights.h5", "out.foo"], "expected a name that ends in"),
+        (["encoder.onnx", "out.h5"], "ONNX is written, not read"),
         (["weights.h5", "nothing/out.h5"], "there is no folder"),
         (["weights.h5", "weights.h5", "out.h5"], "is in an earlier input"),
     ],
 )
 def test_usage(folder, arguments, message):
+    (folder / "encoder.onnx").write_bytes(b"\x08\x08")
     done = dim("convert", *arguments, cwd=folder)
     assert done.returncode == 2 and message in done.stderr
     assert not (folder / "out.h5").exists()

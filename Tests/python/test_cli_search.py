@@ -17,6 +17,7 @@ def folder(tmp_path_factory):
     images[39] = images[3]
     np.savez(folder / "data.npz", images=images)
     np.save(folder / "one.npy", images[7:8])
+    Index(np.zeros((2, 7), np.float32)).save(folder / "seven.npz")
     done = dim("index", "--data", "data.npz", "--output", "i.npz", cwd=folder)
     assert done.returncode == 0 and "40 images" in done.stdout, done.stderr
     return folder
@@ -67,7 +68,9 @@ def test_hnswlib_is_asked_and_says_its_recall(folder):
 
 @pytest.mark.parametrize("arguments, message", [
     (["--index", "i.npz"], "IMAGE"), (["99", "--index", "i.npz"], "0 to 39"), (["1", "--index", "data.npz"], "index"),
-    (["1", "--index", "i.npz", "--html", "a.html"], "--data"), (["1", "--index", "i.npz", "--html", "a.txt"], "--html"),
+    (["1", "--index", "i.npz", "--html", "a.html"], "--data"),
+    (["one.npy", "--index", "seven.npz"], "vectors of 7 numbers, the weights give 64"),
+    (["1", "--index", "i.npz", "--html", "a.txt"], "--html"),
 ])  # fmt: skip
 def test_what_is_wrong_is_said(folder, arguments, message):
     done = dim("search", *arguments, cwd=folder)

@@ -97,8 +97,9 @@ def test_a_fit_that_stopped_goes_on_in_the_middle_of_an_epoch(small, data, tmp_p
 def test_callbacks_hear_of_each_epoch_and_end_it(small, data):
     heard = []
     history = small.fit(data, 5, [heard.append, lambda epoch: epoch.number == 1, heard.append], batch=4, validation=IMAGES[:3])
-    assert len(history) == 2 and heard == [history[0]] * 2 + [history[1]] * 2
     assert history[1].validation == small.evaluate(IMAGES[:3])  # The last epoch's weights.
+    assert len(small.fit(data, 2, lambda epoch: True, batch=4)) == 1
+    assert len(history) == 2 and heard == [history[0]] * 2 + [history[1]] * 2
 
 
 @pytest.mark.parametrize("form", ["path", "pair", "list", "batches"])
@@ -125,8 +126,10 @@ def test_the_log(small, data, caplog, capfd):
 @pytest.mark.parametrize(
     "dataset, options, kind, message",
     [
-        (IMAGES, {"epochs": -1}, ValueError, "epochs: expected at least 0"),
-        (IMAGES, {"batch": 1}, ValueError, "batch: expected at least 2"),
+        (IMAGES, {"epochs": -1}, ValueError, "epochs: expected a whole number of at least 0, found -1"),
+        (IMAGES, {"epochs": 1.5}, ValueError, "epochs: .* found 1.5"),
+        (IMAGES, {"callbacks": [3]}, TypeError, "callbacks: expected functions of one FittedEpoch, found 3"),
+        (IMAGES, {"batch": 1}, ValueError, "batch: expected a whole number of at least 2"),
         (IMAGES[:1], {}, ValueError, "dataset: expected 2 images at least, found 1"),
         (5, {}, TypeError, "dataset: expected a path"),
         (iter([IMAGES]), {}, TypeError, "gone through once only"),

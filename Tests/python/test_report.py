@@ -54,7 +54,9 @@ def test_dim_train_writes_it(run):
     assert not re.search(r"https?://", text), "no network"
     for part in ("Curves", "Map", "Neighbours", "Classes", "Architecture", "Settings", "nce"):
         assert part in text
-    assert text.count("<svg") == 6 and "polyline" in page.tags
+    drawn = re.findall(r'<svg [^>]*aria-label="([^"]*)"', text)
+    assert {"total", "local", "global", "prior", "linear probe", "5 nearest neighbours"} <= {*drawn} and "polyline" in page.tags
+    assert len(drawn) == len({*drawn}) == text.count("<svg")
     head = text[: text.index("Verdict</h2>")]
     assert re.search(r"<code>dim train --data \S+ --epochs 2 ", head) and re.search(r"Started 20\d\d-\d\d-\d\d", head)
     assert re.search(r"written 20\d\d-\d\d-\d\d \d\d:\d\d UTC", head)

@@ -82,7 +82,7 @@ class Run:
         self.close()
 
     def __reduce__(self) -> Any:
-        """A pickle is a checkpoint's bytes: copies go on bit for bit, each with a model of its own.
+        """A pickle is a checkpoint's bytes: copies continue bit for bit, each with a model of its own.
 
         Raises InvalidArgument while accumulated gradients wait. A gradient callback is not part of it.
         """

@@ -156,7 +156,7 @@ class ClassifierTrainer(Run):
         self,
         dataset: Any,
         epochs: int = 10,
-        callbacks: Sequence[Callback] = (),
+        callbacks: Sequence[Callback] | Callback = (),
         *,
         batch: int = 128,
         seed: int = 0,

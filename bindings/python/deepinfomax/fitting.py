@@ -64,16 +64,19 @@ def fit(
     run: Steps[R],
     data: Any,
     epochs: int,
-    callbacks: Sequence[Callback],
+    callbacks: Sequence[Callback] | Callback,
     batch: int,
     seed: int,
     validation: Any,
     augment: str | Augmentation | None = None,
 ) -> list[FittedEpoch[R]]:
-    if epochs < 0:
-        raise ValueError(f"epochs: expected at least 0, found {epochs}")
-    if batch < 2:
-        raise ValueError(f"batch: expected at least 2, found {batch}")
+    for name, number, least in ("epochs", epochs, 0), ("batch", batch, 2):
+        if not isinstance(number, (int, np.integer)) or isinstance(number, bool) or number < least:
+            raise ValueError(f"{name}: expected a whole number of at least {least}, found {number!r}")
+    heard = [callbacks] if callable(callbacks) else list(callbacks)
+    for callback in heard:  # Before an epoch is trained in vain.
+        if not callable(callback):
+            raise TypeError(f"callbacks: expected functions of one FittedEpoch, found {callback!r}")
     changes = Augmentation.parse(augment) if isinstance(augment, str) else augment or Augmentation()
     source = _source(run, data, batch, seed, "dataset", changes)
     held_out = None if validation is None else _source(run, validation, batch, None, "validation")
@@ -93,7 +96,7 @@ def fit(
         history.append(done)
         beside = "" if judged is None else f", validation {judged}"
         log.info("epoch %d: %s%s, %d steps, %.1f s", number, done.result, beside, done.steps, done.seconds)
-        if any([callback(done) is True for callback in callbacks]):  # All of them hear of it.
+        if any([callback(done) is True for callback in heard]):  # All of them hear of it.
             log.info("a callback ended the fit after epoch %d", number)
             break
     return history

@@ -235,7 +235,7 @@ class Trainer(Run):
         self,
         dataset: Any,
         epochs: int = 10,
-        callbacks: Sequence[Callback] = (),
+        callbacks: Sequence[Callback] | Callback = (),
         *,
         batch: int = 64,
         seed: int = 0,
@@ -246,12 +246,12 @@ class Trainer(Run):
 
         dataset: a path, as `open_dataset` takes it; a data set; images, as `step` takes them; or batches, gone through once
         an epoch, as a DataLoader gives them (with labels or without). Of the first three the order follows from `seed` and
-        the epoch's number alone, and a run that was stopped, saved and resumed goes on at the batch where it stopped; what
+        the epoch's number alone, and a run that was stopped, saved and resumed continues at the batch where it stopped; what
         does not fill a batch is left out. validation: likewise, judged after each epoch. augment: how training images are
         changed anew each epoch, "crop=4,flip" for instance; what happens to an image follows from `seed`, the epoch and its
         number (data.Augmentation). Of batches that are given it is refused.
 
-        callbacks: called after each epoch with a FittedEpoch; one that returns True ends the fit. The logger
+        callbacks: functions, or one, called after each epoch with a FittedEpoch; one that returns True ends the fit. The logger
         "deepinfomax.fit" gets a line an epoch (`logging.basicConfig(level="INFO")` shows it).
         """
         run = Steps(

@@ -120,6 +120,8 @@ def _read(path: str, untrusted: bool, entry: str | None, architecture: Architect
     if start[:8] == HDF5_SIGNATURE or start[7:] == b"\0{":  # or safetensors: eight bytes of a length, then JSON
         with opened(path, architecture, untrusted) as model:
             return Contents(model.state_dict(), model.architecture, model.class_names)
+    if Path(path).suffix.lower() in ONNX_NAMES:
+        raise UsageError(f"{path}: ONNX is written, not read; convert the weights that it was made of")
     _need("torch", f"{path}, which is neither HDF5 nor safetensors")
     _need("h5py", "reading PyTorch's files")
     try:

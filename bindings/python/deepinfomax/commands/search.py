@@ -116,6 +116,11 @@ def _queries(
 ) -> tuple[Floats, list[Floats]]:
     """Vectors (m, d) and, where sheets are drawn, images."""
     files = [name for name in arguments.images if not name.isdecimal()]
+    if model is not None and files and model.sizes.encoded != index.vectors.shape[1]:
+        raise UsageError(
+            f"{arguments.index}: holds vectors of {index.vectors.shape[1]} numbers, the weights give {model.sizes.encoded}; expected "
+            "the --weights that the index was made with"
+        )
     vectors, drawn = [], []
     for name in arguments.images:
         if model is not None and name in files:
