@@ -85,6 +85,7 @@ class TrainerOptions(Structure):
         ("locations", c_uint32),
         ("coordinates_weight", c_double),
         ("occlusion", c_int32),
+        ("micro_batches", c_size_t),
     ]
 
 
@@ -498,6 +499,14 @@ def _declare(lib: ctypes.CDLL) -> None:
     #                                   dim_losses *losses);
     lib.dim_trainer_accumulate.argtypes = [c_void_p, Floats, c_size_t, POINTER(Losses)]
     lib.dim_trainer_accumulate.restype = c_int
+
+    # dim_status dim_trainer_skip(dim_trainer *trainer, size_t n);
+    lib.dim_trainer_skip.argtypes = [c_void_p, c_size_t]
+    lib.dim_trainer_skip.restype = c_int
+
+    # dim_status dim_trainer_drop(dim_trainer *trainer);
+    lib.dim_trainer_drop.argtypes = [c_void_p]
+    lib.dim_trainer_drop.restype = c_int
 
     # dim_status dim_trainer_update(dim_trainer *trainer);
     lib.dim_trainer_update.argtypes = [c_void_p]
