@@ -5,6 +5,7 @@ mpi4py is imported when a communicator is used, not before. All communication be
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pickle
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _arrays, build_info, num_threads, set_num_threads
+from . import _arrays
 from .data.errors import MissingPackage
 
 if TYPE_CHECKING:
@@ -238,6 +239,14 @@ class Group(Solo):
         sys.stderr.flush()
         self._communicator.Abort(code)
 
+    def leave(self, code: int) -> None:
+        """Ends this process once all are here, after a signal: mpirun is on its way out, and MPI's own end would wait for it."""
+        self.check(None)
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):  # mpirun reads no more.
+                stream.flush()
+        os._exit(code)
+
     def require_same(self, **values: object) -> None:
         """Raises PeerError unless all processes have equal values; the error says which differ, and where."""
         rows = self.gather({name: str(value) for name, value in values.items()})
@@ -286,6 +295,8 @@ class Group(Solo):
         Cores are those that the process may run on and that its control group gives it time for. DIM_NUM_THREADS is left as it
         is.
         """
+        from . import num_threads, set_num_threads
+
         if os.environ.get("DIM_NUM_THREADS", "0") not in ("", "0"):
             return num_threads()
         machine = self._communicator.Split_type(self._mpi.COMM_TYPE_SHARED)
@@ -325,6 +336,8 @@ def weights_digest(model: Model) -> str:
 
 def kernels() -> str:
     """Version, kernels and convolution of the library, which decide on every bit; not its threads."""
+    from . import build_info
+
     return ", ".join(build_info().split(", ")[:3])
 
 

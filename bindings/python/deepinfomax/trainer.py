@@ -79,6 +79,7 @@ class TrainerOptions:
     occlusion: bool = False
     #: How many of each image's locations the local term uses; None for all.
     locations: int | None = None
+    micro_batches: int = 1
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,6 @@ class Report:
     #: Euclidean norm of the update's gradients, before `gradient_clip`; and of each network's that is trained.
     gradient_norm: float
     gradient_norms: dict[str, float]
-    micro_batches: int
 
 
 class Trainer(Run):

@@ -37,7 +37,10 @@ def run(arguments: argparse.Namespace, body: Callable[[Solo], int]) -> int:
         group.call(lambda: apply_general(arguments))
         if arguments.threads is None:
             group.share_threads()
-        return body(group)
+        code = body(group)
+        if code >= 128:
+            group.leave(code)
+        return code
     except PeerError as error:
         if group.rank == 0:
             _output.error(arguments.command, str(error))

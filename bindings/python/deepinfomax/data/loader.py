@@ -50,7 +50,6 @@ class Loader:
         if batch < 1:
             raise ValueError(f"batch: expected at least 1, found {batch}")
         self.dataset = dataset
-        self._batch, self._seed, self._shuffle, self._ahead = batch, seed, shuffle, ahead
         self._augment = augment
         self._batch, self._seed, self._shuffle, self._ahead, self._part = batch, seed, shuffle, ahead, part
         whole = len(dataset) // batch
@@ -86,8 +85,8 @@ class Loader:
                     if stop.is_set():
                         return
                     indices = order[number * self._batch : (number + 1) * self._batch]
-                    put(self._read(indices[part * len(indices) // parts : (part + 1) * len(indices) // parts]))
-        self._augment = augment
+                    own = indices[part * len(indices) // parts : (part + 1) * len(indices) // parts]
+                    put(self._read(own, epoch))
                 put(None)
             except BaseException as error:  # Whatever it is, it belongs to who waits for the batch.
                 put(error)
