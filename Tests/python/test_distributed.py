@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from mpi_fixtures import DIGITS8, DIM, mpirun, needs_mpi, run, start
 
+from deepinfomax import Architecture, Model, Trainer
 from deepinfomax.distributed import Solo, launched, threads_of
 
 pytest.importorskip("mpi4py")
@@ -110,6 +111,30 @@ def test_encoding_writes_one_file(tmp_path):
             outputs = ["--outputs", "encoded,features", "--output", str(tmp_path / f"{processes}{ending}")]
             run(mpirun(processes, *command, *outputs))
         assert (tmp_path / f"1{ending}").read_bytes() == (tmp_path / f"3{ending}").read_bytes(), ending
+
+
+def test_a_program_in_c(tmp_path):
+    """bindings/c/train_mpi.c, compiled with mpicc: the bytes of 1, 2 and 4 processes, and of Trainer in Python."""
+    top = Path(__file__).parents[2]
+    library = Path(os.environ.get("DIM_LIBRARY", top / "build" / "libdim.so")).resolve().parent
+    program = tmp_path / "train_mpi"
+    warnings = ["-std=c99", "-O2", "-Wall", "-Wextra", "-Werror"]
+    subprocess.run(
+        ["mpicc", *warnings, f"-I{top}/include", str(top / "bindings/c/train_mpi.c"), "-o", str(program), f"-L{library}", "-ldim",
+         f"-Wl,-rpath,{library}"], check=True)  # fmt: skip
+    images = np.random.default_rng(4).random((64, 3, 32, 32), dtype=np.float32)
+    images.tofile(tmp_path / "images.f32")
+    for processes in (1, 2, 4):
+        command = ["mpirun", "--oversubscribe", "-n", str(processes), str(program)]
+        run([*command, str(tmp_path / f"{processes}.h5"), str(tmp_path / "images.f32"), "3"])
+    with Trainer(Model(0, architecture=Architecture.preset("basic32")), micro_batches=4) as trainer:
+        for start in (0, 32, 0):
+            trainer.step(images[start : start + 32])
+        trainer.save(tmp_path / "python.h5")
+    for processes in (1, 2, 4):
+        assert (tmp_path / f"{processes}.h5").read_bytes() == (tmp_path / "python.h5").read_bytes(), processes
+    _, errors = run(["mpirun", "--oversubscribe", "-n", "2", str(program), "x.h5", str(tmp_path / "nothing"), "3"], None)
+    assert "usage: mpirun" in errors
 
 
 # ---- Ends
