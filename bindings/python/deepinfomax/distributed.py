@@ -135,7 +135,8 @@ class Group(Solo):
                 os.sched_yield()
                 continue
             if now - began > self.timeout:
-                silent = sorted({rank for request, rank in zip(open_requests, (rank for _, rank in requests), strict=True) if not request.Test()})
+                peers = [rank for _, rank in requests]
+                silent = sorted({rank for request, rank in zip(open_requests, peers, strict=True) if not request.Test()})
                 who = ", ".join(self.names[rank] for rank in silent) or "another process"
                 raise NotAnswering(f"{who}: no answer to {self.name} for {self.timeout:g} seconds")
             nap = min(nap + 5e-5, _NAP)
@@ -207,7 +208,8 @@ class Group(Solo):
         if len(failed) == 0:
             return rows[:, 1:]
         text = "" if error is None else f"{type(error).__name__}\0{error}"
-        kind, _, message = self._bytes_from(int(failed[0]), text.encode("utf-8", "replace")[:_MESSAGE]).decode("utf-8", "replace").partition("\0")
+        told = self._bytes_from(int(failed[0]), text.encode("utf-8", "replace")[:_MESSAGE]).decode("utf-8", "replace")
+        kind, _, message = told.partition("\0")
         raise PeerError(f"{self.names[failed[0]]}: {message}", int(failed[0]), kind) from error
 
     def call(self, function: Callable[[], T]) -> T:
