@@ -4,8 +4,8 @@ import DimRuntime
 /// The micro-batches of one step: their gradients' sum, and what each adds to the running statistics.
 ///
 /// With a number of them given, gradients add like a binary counter: sums of equally many micro-batches merge at once, the
-/// rest from the smallest up at the end. The sum of an aligned part of 2^k micro-batches is then the same bytes in whichever process it is made, and processes
-/// that add such sums in pairs get the bytes of one process: docs/distributed.md.
+/// rest from the smallest up at the end. The sum of an aligned part of 2^k micro-batches is then the same bytes in whichever
+/// process it is made, and processes that add such sums in pairs get the bytes of one process: docs/distributed.md.
 struct MicroBatches {
     private let gradients: Gradients
     /// Of the step: 1 where any number is accumulated and nothing is shared with other processes.

@@ -121,9 +121,9 @@ final class PlanObjective {
 
     // MARK: A micro-batch
 
-    /// Adds the gradients; returns the losses and what the running statistics move by. Random numbers are drawn in this order: the encoder's
-    /// dropout; the boxes, the dropout over occluded images; the global term's negatives; the local term's locations, then its
-    /// negatives; the coordinates' partners; the prior's samples. `number`: of the step, for messages.
+    /// Adds the gradients; returns the losses and what the running statistics move by. Random numbers are drawn in this order:
+    /// the encoder's dropout; the boxes, the dropout over occluded images; the global term's negatives; the local term's
+    /// locations, then its negatives; the coordinates' partners; the prior's samples. `number`: of the step, for messages.
     func forwardBackward(
         _ images: UnsafePointer<Float>, _ n: Int, _ options: TrainerOptions, _ gradients: Gradients,
         _ random: inout MersenneTwister, number: Int, _ state: (Network) throws -> NetworkState
