@@ -61,7 +61,7 @@ help:
 	@echo "make test-install  programs outside this tree, from installed files and from the Debian packages"
 	@echo "make abi-check     compiled programs keep working: docs/abi.md; make abi-update records what is new"
 	@echo "make test-python   the Python package's tests (pytest)"
-	@echo "make test-long     every preset and 200 random architectures beside live PyTorch, which it installs: an hour and a half"
+	@echo "make test-long     every preset and 200 random architectures beside PyTorch, which it installs; 100 kills: two hours"
 	@echo "make test-kernels  every instruction set, emulated where need be"
 	@echo "make fuzz          N=1000000 call sequences, FILES=30000 damaged files, libFuzzer for SECONDS (60) a target"
 	@echo "make sanitize      tests and call sequences under the address and the thread sanitizer"
@@ -156,11 +156,17 @@ soak: $(library)
 test-python: $(library) | deps
 	@DIM_LIBRARY=$(CURDIR)/$(library) PYTHONPATH=bindings/python $(python) -m pytest -q Tests/python
 
+# A hundred kills of one of four processes, and the notebook's 20 steps in several.
+.PHONY: test-long-distributed
+test-long-distributed: $(library) | deps
+	@DIM_LONG_KILLS=100 DIM_LONG_STEPS=20 DIM_LIBRARY=$(CURDIR)/$(library) PYTHONPATH=bindings/python $(python) -m pytest -q \
+		Tests/python/test_distributed.py
+
 # Every preset and 200 random architectures beside live PyTorch, one process; SEEDS=40-60 takes some. PyTorch comes into a
 # .venv-long of its own, or is that of TORCH=/path/to/python; PIP_INDEX_URL may name an index with smaller builds of it.
 long_python = $(if $(filter command line environment,$(origin TORCH)),$(TORCH),.venv-long/bin/python)
 .PHONY: test-long
-test-long: $(library) | deps
+test-long: $(library) test-long-distributed | deps
 	@[ "$(long_python)" != .venv-long/bin/python ] || cmp -s tools/requirements-long.txt .venv-long/installed.txt || { \
 		echo "installing PyTorch into .venv-long"; \
 		$(python) -m venv --clear .venv-long; \

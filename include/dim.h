@@ -457,6 +457,7 @@ typedef struct dim_trainer_options {
     double coordinates_weight;          /* 1, the weight of the coordinates' term */
     int32_t occlusion;                  /* 0; 1: vectors come from images with a box of half their height and width hidden,
                                            features from whole ones */
+    size_t micro_batches;               /* 1; parts of a step, 1 to 4096: dim_trainer_accumulate */
 } dim_trainer_options;
 
 /* The terms of one batch, without their weights. total = beta local + alpha global + gamma prior, and with coordinates
@@ -487,7 +488,8 @@ dim_status dim_trainer_create(dim_model *model, const dim_trainer_options *optio
 void dim_trainer_free(dim_trainer *trainer);
 
 /* One step: forward in training mode, backward, both Adams. images (n,3,32,32), n >= 2 (with one image the rotated
- * negative would be the positive). *losses: of this batch, before the update; may be NULL. The model's training
+ * negative would be the positive); with micro_batches K, n is a multiple of K and n / K >= 2. *losses: of this batch (the
+ * mean over micro-batches), before the update; may be NULL. The model's training
  * mode flag does not matter and does not change.
  * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (NULL, n < 2, an image with NaN or infinity), DIM_TOO_LARGE,
  * DIM_OUT_OF_MEMORY, DIM_NOT_FINITE (a loss or gradient is NaN or infinite, or a weight or moment would be),
@@ -496,13 +498,32 @@ void dim_trainer_free(dim_trainer *trainer);
 dim_status dim_trainer_step(dim_trainer *trainer, const float *images, size_t n, dim_losses *losses);
 
 /* Forward and backward only: adds the gradients of this micro-batch to the waiting ones. Each micro-batch has batch
- * statistics, negatives and noise of its own. Errors: as dim_trainer_step; on an error what waits is as before. */
+ * statistics, negatives and noise of its own; random numbers come from one stream, micro-batch after micro-batch. Running
+ * statistics move by each in turn. With micro_batches 1 a step has any number of them. With K > 1 it has K, and sums of equally
+ * many are added first, as a binary counter carries, so that processes can share them: dim_trainer_skip.
+ * Errors: as dim_trainer_step; on an error what waits is as before. */
 dim_status dim_trainer_accumulate(dim_trainer *trainer, const float *images, size_t n, dim_losses *losses);
 
+/* Another process that trains together with this one computes the next micro-batch, of n images: draws its random numbers.
+ * Each process accumulates its own micro-batches and skips the others, in order. micro_batches is a power of two, and so is
+ * each process's part, which is one stretch that begins at a multiple of its length. Then dim_trainer_update hands an array to
+ * the gradient callback that it is to add, number by number, over all processes, in the order of the micro-batches: neighbours
+ * first, then pairs of neighbours, and so on. The result does not depend on the number of processes, in no bit.
+ * bindings/c/train_mpi.c does it over MPI; docs/distributed.md tells more. The first call computes a micro-batch of noise,
+ * where no other has been computed, to see what it draws.
+ * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (n < 2, micro_batches 1, no micro-batch is left in the step),
+ * DIM_TOO_LARGE, DIM_OUT_OF_MEMORY, DIM_NOT_FINITE. */
+dim_status dim_trainer_skip(dim_trainer *trainer, size_t n);
+
+/* Drops the micro-batches that wait: those of all processes, where one of them failed. The random state is as before the first
+ * of them. Errors: DIM_INVALID_HANDLE. */
+dim_status dim_trainer_drop(dim_trainer *trainer);
+
 /* Ends a step: divides the waiting gradients by the number of micro-batches, hands them to the gradient callback,
- * updates. dim_trainer_step is one dim_trainer_accumulate and one dim_trainer_update.
- * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (nothing waits; the callback left a negative variance),
- * DIM_OUT_OF_MEMORY, DIM_NOT_FINITE, DIM_CANCELLED; the waiting gradients are dropped. */
+ * updates. dim_trainer_step is dim_trainer_accumulate for each micro-batch and one dim_trainer_update.
+ * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (nothing waits, or not micro_batches of them, or parts of a step that
+ * cannot be shared: what waits is as before; the callback left a negative variance, or not the sum over all processes),
+ * DIM_OUT_OF_MEMORY, DIM_NOT_FINITE, DIM_CANCELLED: what waits is dropped, and the random state is as before it. */
 dim_status dim_trainer_update(dim_trainer *trainer);
 
 /* The losses of a batch without any change: evaluation mode, in blocks of bounded size, prior noise from a stream of
@@ -547,7 +568,8 @@ dim_status dim_trainer_get_gradient(const dim_trainer *trainer, const char *name
 
 /* Called once a step before the update, in the thread that steps, with all gradients of the step and the running
  * statistics that the step would set, as one array: processes that train together average it over all of them, in
- * place. The order is the same in every process of one version. Return 0 to continue, anything else to drop the step
+ * place. After dim_trainer_skip it is sums that they add up, not averages. The order is the same in every process of one
+ * version. Return 0 to continue, anything else to drop the step
  * (DIM_CANCELLED). The callback must not call functions on the same trainer. */
 typedef int (*dim_gradient_callback)(float *values, size_t count, void *context);
 

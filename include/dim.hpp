@@ -489,6 +489,10 @@ public:
     /* images (n,c,h,w), n >= 2. The losses are those before the update. */
     dim_losses step(span<const float> images) { return run(dim_trainer_step, images); }
     dim_losses accumulate(span<const float> images) { return run(dim_trainer_accumulate, images); }
+    /* Another process computes the next micro-batch, of n images. */
+    void skip(std::size_t n) { check(dim_trainer_skip(get(), n)); }
+    /* Drops the micro-batches that wait. */
+    void drop() { check(dim_trainer_drop(get())); }
     void update() { finish(dim_trainer_update(get())); }
     dim_losses evaluate(span<const float> images) { return run(dim_trainer_evaluate, images); }
 

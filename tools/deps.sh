@@ -26,6 +26,8 @@ have cmake || packages+=(cmake)
 have dpkg-shlibdeps || packages+=(dpkg-dev)
 have groff || packages+=(groff-base)
 have lintian || packages+=(lintian)
+# For the tests of several processes.
+{ have mpirun && have mpicc; } || packages+=(openmpi-bin libopenmpi-dev)
 if have pkg-config; then
     pkg-config --exists hdf5-serial || packages+=(libhdf5-dev)
 else

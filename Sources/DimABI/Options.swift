@@ -27,6 +27,7 @@ extension dim_trainer_options {
         locations = UInt32(options.locations)
         coordinates_weight = options.coordinatesWeight
         occlusion = options.occlusion ? 1 : 0
+        micro_batches = options.microBatches
         seed = options.seed
         alpha = options.alpha
         beta = options.beta
@@ -88,6 +89,12 @@ extension dim_trainer_options {
         }
         options.occlusion = occlusion == 1
         options.locations = Int(locations)
+        guard (1...TrainerOptions.mostMicroBatches).contains(micro_batches) else {
+            throw DimError(
+                .invalidArgument,
+                "micro_batches is \(UInt(bitPattern: micro_batches)); expected 1 to \(TrainerOptions.mostMicroBatches)")
+        }
+        options.microBatches = micro_batches
         options.seed = seed
         options.alpha = try notNegative(alpha, "alpha")
         options.beta = try notNegative(beta, "beta")

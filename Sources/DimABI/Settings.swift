@@ -142,6 +142,7 @@ struct Settings {
             // Of all 64 bits, which no JSON number need have.
             "seed": .text(String(o.seed)),
         ]
+        if options.microBatches > 1 { values["micro_batches"] = .integer(options.microBatches) }
     }
 
     /// With the checks that a caller's options go through.
@@ -166,6 +167,11 @@ struct Settings {
         o.coordinates_weight = taker.number("coordinates_weight", absent: 1)
         o.locations = UInt32(taker.integer("locations", absent: 0, 0...Int(UInt32.max)))
         o.occlusion = Int32(taker.integer("occlusion", absent: 0, 0...1))
+        switch taker.take("micro_batches") {
+        case nil: o.micro_batches = 1
+        case .integer(let k): o.micro_batches = k
+        default: taker.fault("micro_batches: expected a whole number")
+        }
         (o.alpha, o.beta, o.gamma) = (taker.number("alpha"), taker.number("beta"), taker.number("gamma"))
         o.encoder_learning_rate = taker.number("encoder_learning_rate")
         o.discriminator_learning_rate = taker.number("discriminator_learning_rate")

@@ -69,6 +69,18 @@ public func dim_trainer_accumulate(
     }
 }
 
+@_cdecl("dim_trainer_skip") @implementation
+public func dim_trainer_skip(_ trainer: OpaquePointer!, _ n: Int) -> dim_status {
+    withTrainer(trainer) { trainer in
+        try trainer.skip(count: try imageCount(n, atLeast: 2, because: rotation))
+    }
+}
+
+@_cdecl("dim_trainer_drop") @implementation
+public func dim_trainer_drop(_ trainer: OpaquePointer!) -> dim_status {
+    withTrainer(trainer) { trainer in trainer.drop() }
+}
+
 @_cdecl("dim_trainer_update") @implementation
 public func dim_trainer_update(_ trainer: OpaquePointer!) -> dim_status {
     withTrainer(trainer) { trainer in try trainer.update() }
@@ -117,7 +129,7 @@ public func dim_trainer_get_gradient(
     withTrainer(trainer) { trainer in
         let name = try string(name, "name")
         guard let out else { throw DimError(.invalidArgument, "out is NULL") }
-        guard trainer.step.waiting > 0 else {
+        guard trainer.step.computed > 0 else {
             throw DimError(.invalidArgument, "no gradient waits: call dim_trainer_accumulate first")
         }
         let trained = trainer.networks.flatMap(trainer.model.architecture.parameters(of:)).filter(\.isTrainable)
@@ -128,7 +140,7 @@ public func dim_trainer_get_gradient(
                     + "such as \"encoder.c0.weight\"")
         }
         try checkBytes(bytes, spec)
-        memcpy(out, trainer.step.gradient(spec), bytes)
+        trainer.step.copyGradient(spec, into: out.assumingMemoryBound(to: Float.self))
     }
 }
 

@@ -110,28 +110,15 @@ package struct Classifier {
         return pass
     }
 
-    /// The running statistics after a batch, as replacements of the state's values.
-    static func movedStatistics(_ state: NetworkState, _ pass: TrainingPass) throws -> [(
-        index: Int, value: ParameterValue
-    )] {
-        var changes: [(index: Int, value: ParameterValue)] = []
+    static func statisticSteps(_ state: NetworkState, _ pass: TrainingPass) -> StatisticSteps {
         let m = BatchNorm.momentum
         let unbiased = Double(pass.count) / Double(pass.count - 1)
-        for (index, layer) in layers.enumerated() {
-            func moved(_ key: String, _ batch: [Double], _ factor: Double) throws {
-                let old = state.buffer(layer.norm + key)
-                let new = try Buffer(uninitialized: old.count)
-                for o in 0..<layer.outputs {
-                    new.pointer[o] = Float((1 - m) * Double(old.pointer[o]) + m * batch[o] * factor)
-                }
-                changes.append((state.index(layer.norm + key), .floats(new)))
-            }
-            try moved(".running_mean", pass.mean[index], 1)
-            try moved(".running_var", pass.variance[index], unbiased)
-            let counter = layer.norm + ".num_batches_tracked"
-            changes.append((state.index(counter), .counter(state.counter(counter).addingSaturated(1))))
+        return layers.enumerated().flatMap { index, layer in
+            [
+                (state.index(layer.norm + ".running_mean"), pass.mean[index].map { m * $0 }),
+                (state.index(layer.norm + ".running_var"), pass.variance[index].map { m * $0 * unbiased }),
+            ]
         }
-        return changes
     }
 
     /// From the gradient of the logits (n,10) to those of the parameters, added to `gradients`, and of encoded (n,64).

@@ -97,7 +97,7 @@ package final class ClassifierTrainer: @unchecked Sendable {
                 let weights = try state.prepared { try Encoder.Weights(state) }
                 let pass = try Encoder.train(
                     state, weights.source, images: images, count: n, encoded: encoded, workspace)
-                let moved = try state.requireAllowed(Encoder.movedStatistics(state, pass))
+                let moved = try state.requireAllowed(state.moved(by: Encoder.statisticSteps(state, pass)))
                 let result = try head(encoded, labels, n)
                 model.replace([.encoder: moved])
                 return result
@@ -139,7 +139,7 @@ package final class ClassifierTrainer: @unchecked Sendable {
             let (found, dLogits) = self.loss(pass.logits, labels, n)
             _ = Classifier.backward(classifier, pass, logitGradient: dLogits, self.step.gradients)
             result = found
-            return ([found.loss], [.classifier: try Classifier.movedStatistics(classifier, pass)])
+            return ([found.loss], [.classifier: Classifier.statisticSteps(classifier, pass)])
         }
         try step.update(moves: [.classifier]) { _ in options.adam }
         self.random = random
@@ -176,8 +176,8 @@ package final class ClassifierTrainer: @unchecked Sendable {
             return (
                 [found.loss],
                 [
-                    .encoder: try Encoder.movedStatistics(encoder, pass),
-                    .classifier: try Classifier.movedStatistics(classifier, head),
+                    .encoder: Encoder.statisticSteps(encoder, pass),
+                    .classifier: Classifier.statisticSteps(classifier, head),
                 ]
             )
         }

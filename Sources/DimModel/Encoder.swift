@@ -183,25 +183,14 @@ package struct Encoder {
         }
     }
 
-    /// The running statistics after the batch, as replacements of the state's values.
-    static func movedStatistics(_ state: NetworkState, _ pass: TrainingPass) throws -> [(
-        index: Int, value: ParameterValue
-    )] {
-        var changes: [(index: Int, value: ParameterValue)] = []
-        for (index, norm) in norms.enumerated() {
-            let name = "b\(index + 1)"
-            let mean = try Buffer(uninitialized: norm.channels)
-            let variance = try Buffer(uninitialized: norm.channels)
-            norm.move(
-                pass.statistics[index], runningMean: state.pointer(name + ".running_mean"),
-                runningVariance: state.pointer(name + ".running_var"), intoMean: mean.pointer,
-                intoVariance: variance.pointer)
-            let counter = name + ".num_batches_tracked"
-            changes.append((state.index(name + ".running_mean"), .floats(mean)))
-            changes.append((state.index(name + ".running_var"), .floats(variance)))
-            changes.append((state.index(counter), .counter(state.counter(counter).addingSaturated(1))))
+    static func statisticSteps(_ state: NetworkState, _ pass: TrainingPass) -> StatisticSteps {
+        norms.enumerated().flatMap { index, norm in
+            let steps = norm.steps(pass.statistics[index])
+            return [
+                (state.index("b\(index + 1).running_mean"), steps.mean),
+                (state.index("b\(index + 1).running_var"), steps.variance),
+            ]
         }
-        return changes
     }
 
     // MARK: Backward

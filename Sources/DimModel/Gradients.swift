@@ -11,13 +11,25 @@ package final class Gradients {
     }
 
     package let entries: [Entry]
-    package let buffer: Buffer
+    /// Where the gradients are made; several micro-batches' wait in others of this size.
+    package internal(set) var buffer: Buffer
+    /// Floats that belong to trainable parameters; they come first.
+    package let trainableCount: Int
+    /// Gradients, running means and variances.
+    let count: Int
+    /// Running means and variances.
+    let statisticsCount: Int
+    /// How often a batch norm may see a micro-batch.
+    let passes: Int
+    /// What processes add up: the gradients, then a row for each micro-batch.
+    let sharedCount: Int
     private let places: [Network: [String: Int]]
     /// By index into the network's specs; nil for counters.
     private let offsets: [Network: [Int?]]
 
     /// All trainable parameters of the networks in schema order, then their running means and variances.
-    package init(_ architecture: Architecture, _ networks: [Network]) throws {
+    /// Behind these there is room for what `microBatches` of several processes exchange.
+    package init(_ architecture: Architecture, _ networks: [Network], microBatches: Int = 1, passes: Int = 1) throws {
         let specs = networks.flatMap(architecture.parameters(of:))
         let ordered = specs.filter(\.isTrainable) + specs.filter { !$0.isTrainable && !$0.isInteger }
         var entries: [Entry] = []
@@ -34,7 +46,13 @@ package final class Gradients {
             uniqueKeysWithValues: networks.map { network in
                 (network, architecture.parameters(of: network).map { places[network]?[$0.key] })
             })
-        buffer = try Buffer(zeros: offset)
+        let trainable = entries.reduce(0) { $0 + ($1.spec.isTrainable ? $1.spec.count : 0) }
+        statisticsCount = offset - trainable
+        trainableCount = trainable
+        count = offset
+        self.passes = passes
+        sharedCount = trainable + microBatches * MicroBatches.rowCount(offset - trainable, passes: passes)
+        buffer = try Buffer(zeros: microBatches == 1 ? offset : max(offset, sharedCount))
     }
 
     package func pointer(_ network: Network, _ key: String) -> UnsafeMutablePointer<Float> {
@@ -46,11 +64,6 @@ package final class Gradients {
     package func pointer(_ network: Network, _ index: Int) -> UnsafeMutablePointer<Float> {
         guard let offset = offsets[network]?[index] else { preconditionFailure("no gradient of \(network) \(index)") }
         return buffer.pointer + offset
-    }
-
-    /// Floats that belong to trainable parameters; they come first.
-    package var trainableCount: Int {
-        entries.last { $0.spec.isTrainable }.map { $0.offset + $0.spec.count } ?? 0
     }
 
     /// The places of one network's trainable parameters.

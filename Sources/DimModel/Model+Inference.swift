@@ -35,7 +35,7 @@ extension Model {
                 let vectors = try workspace.floats("encoded", n * Encoder.encoded)
                 let pass = try Encoder.train(
                     state, weights.source, images: images, count: n, encoded: vectors, workspace)
-                let moved = try state.requireAllowed(Encoder.movedStatistics(state, pass))
+                let moved = try state.requireAllowed(state.moved(by: Encoder.statisticSteps(state, pass)))
                 encoded.update(from: vectors, count: n * Encoder.encoded)
                 Model.unblock(pass.features, n, into: features)
                 replace([.encoder: moved])
@@ -137,7 +137,7 @@ extension Model {
             try whileChanging {
                 let state = try snapshot(.classifier)
                 let pass = try Classifier.train(state, encoded: encoded, count: n)
-                let moved = try state.requireAllowed(Classifier.movedStatistics(state, pass))
+                let moved = try state.requireAllowed(state.moved(by: Classifier.statisticSteps(state, pass)))
                 for i in 0..<n * Classifier.classes { probabilities[i] = Float(pass.logits[i]) }
                 replace([.classifier: moved])
             }

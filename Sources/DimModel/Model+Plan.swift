@@ -64,7 +64,7 @@ extension Model {
                 try arenas.withArena { arena in
                     let pass = try plan.score(
                         head, state, encoded, vectors: n, maps, images: n, .own(n), training: true, arena, &random)
-                    let moved = try pass.moved()
+                    let moved = try state.moved(by: pass.statisticSteps())
                     try pass.storeScores(into: logits)
                     return moved
                 }
@@ -109,7 +109,7 @@ extension Model {
                 try arenas.withArena { arena in
                     let pass = try plan.score(
                         head, state, encoded, vectors: n, maps, images: n, .all(n), training: true, arena, &random)
-                    let moved = try pass.moved()
+                    let moved = try state.moved(by: pass.statisticSteps())
                     try store(pass, from: 0, images: n)
                     return moved
                 }

@@ -1,5 +1,10 @@
 import DimArchitecture
+import DimOperators
 import DimRuntime
+
+/// What a batch adds to running statistics, by the index of their spec: running = (1 - momentum) running + step. Steps of
+/// several batches apply one after another.
+package typealias StatisticSteps = [(index: Int, step: [Double])]
 
 /// One network's weights at one moment. Whoever holds a state sees these weights and no others: changes replace the state.
 package final class NetworkState: @unchecked Sendable {
@@ -31,6 +36,24 @@ package final class NetworkState: @unchecked Sendable {
         for change in changes { values[change.index] = change.value }
         let keeps = changes.allSatisfy { !specs[$0.index].isTrainable }
         return NetworkState(self, values: values, prepared: keeps ? prepared : Prepared())
+    }
+
+    /// The running statistics and counters after one batch, as replacements.
+    func moved(by steps: StatisticSteps) throws -> [(index: Int, value: ParameterValue)] {
+        var changes: [(index: Int, value: ParameterValue)] = []
+        for (index, step) in steps {
+            let buffer = try Buffer(copying: pointer(index), count: specs[index].count)
+            NetworkState.move(buffer.pointer, by: step)
+            changes.append((index, .floats(buffer)))
+            guard specs[index].role == .runningVar else { continue }
+            let counter = self.index(specs[index].key.dropLast("running_var".count) + "num_batches_tracked")
+            changes.append((counter, .counter(self.counter(counter).addingSaturated(1))))
+        }
+        return changes
+    }
+
+    static func move(_ running: UnsafeMutablePointer<Float>, by step: [Double]) {
+        for i in step.indices { running[i] = Float((1 - BatchNorm.momentum) * Double(running[i]) + step[i]) }
     }
 
     /// Running statistics that a pass has moved, or an error where a model may not hold them.

@@ -215,8 +215,8 @@ final class PairHeadPass {
         try arena.activation(head.slot + slot.rawValue, shape, images: images)
     }
 
-    /// The running statistics that follow from the batch.
-    func moved() throws -> [(index: Int, value: ParameterValue)] { try passes.flatMap { try $0.moved() } }
+    /// What the batch adds to the running statistics.
+    func statisticSteps() -> StatisticSteps { passes.flatMap { $0.statisticSteps() } }
 
     /// All scores, (vectors, slots, locations).
     func storeScores(into target: UnsafeMutablePointer<Float>) throws {

@@ -21,7 +21,7 @@ final class PlanClassifier {
         classes = classifier.output.channels
     }
 
-    typealias Moved = [Network: [(index: Int, value: ParameterValue)]]
+    typealias Moved = [Network: StatisticSteps]
 
     /// encoded (n, encoded): forward and backward of the classifier alone.
     func head(
@@ -37,7 +37,7 @@ final class PlanClassifier {
     private func step(
         _ state: NetworkState, _ x: Activation, _ labels: UnsafePointer<Int64>, _ loss: ClassifierOptions.Loss,
         into dx: Activation?, _ gradients: Gradients, _ random: inout MersenneTwister
-    ) throws -> (ClassifierResult, [(index: Int, value: ParameterValue)]) {
+    ) throws -> (ClassifierResult, StatisticSteps) {
         let weights = try classifierWeights ?? StackWeights(classifier, forTraining: true)
         classifierWeights = weights
         weights.prepare(state)
@@ -49,7 +49,7 @@ final class PlanClassifier {
         let dLogits = try arena.activation(plan.ownSlots + 6, logits.shape, images: x.images)
         PlanarLayout.load(rows, mean: [], std: [], into: dLogits)
         try pass.backward(dLogits, into: dx, gradients)
-        return (result, try pass.moved())
+        return (result, pass.statisticSteps())
     }
 
     /// images (n,c,h,w): forward and backward of encoder and classifier together.
@@ -65,7 +65,7 @@ final class PlanClassifier {
         let dy = try arena.activation(plan.vectorGradientSlot, y.shape, images: n)
         let (result, moved) = try step(state, y, labels, loss, into: dy, gradients, &random)
         try pass.backward(dy, into: nil, gradients)
-        var all: Moved = [.encoder: try pass.moved(), .classifier: moved]
+        var all: Moved = [.encoder: pass.statisticSteps(), .classifier: moved]
         all = all.filter { !$0.value.isEmpty }
         return (result, all)
     }

@@ -121,13 +121,13 @@ final class PlanObjective {
 
     // MARK: A micro-batch
 
-    /// Adds the gradients; returns the losses and the moved statistics. Random numbers are drawn in this order: the encoder's
-    /// dropout; the boxes, the dropout over occluded images; the global term's negatives; the local term's locations, then its
-    /// negatives; the coordinates' partners; the prior's samples. `number`: of the step, for messages.
+    /// Adds the gradients; returns the losses and what the running statistics move by. Random numbers are drawn in this order:
+    /// the encoder's dropout; the boxes, the dropout over occluded images; the global term's negatives; the local term's
+    /// locations, then its negatives; the coordinates' partners; the prior's samples. `number`: of the step, for messages.
     func forwardBackward(
         _ images: UnsafePointer<Float>, _ n: Int, _ options: TrainerOptions, _ gradients: Gradients,
         _ random: inout MersenneTwister, number: Int, _ state: (Network) throws -> NetworkState
-    ) throws -> (ObjectiveLosses, [Network: [(index: Int, value: ParameterValue)]]) {
+    ) throws -> (ObjectiveLosses, [Network: StatisticSteps]) {
         let encoder = try state(.encoder)
         let weights = try encoderWeights ?? StackWeights(plan.encoder, forTraining: true)
         encoderWeights = weights
@@ -137,15 +137,13 @@ final class PlanObjective {
         var occluded: StackPass?
         if options.occlusion {
             let images = try self.occluded(images, n, &random)
-            // The running statistics move twice.
-            let pass = StackPass(
-                plan.encoder, encoder.replacing(try whole.moved()), weights, occludedArena, training: true)
+            let pass = StackPass(plan.encoder, encoder, weights, occludedArena, training: true)
             y = try pass.forward(try plan.load(images, count: n, occludedArena), &random)
             occluded = pass
         }
         let dy = try arena.activation(plan.vectorGradientSlot, y.shape, images: n)
         Elementwise.clear(dy)
-        var moved: [Network: [(index: Int, value: ParameterValue)]] = [:]
+        var moved: [Network: StatisticSteps] = [:]
         var losses: [Network: Double] = [:]
         var figures = ObjectiveFigures()
         figures.images = n
@@ -168,7 +166,7 @@ final class PlanObjective {
                 pass, options.measure, weight: term.weight, gradients, &figures, "of step \(number)")
             try pass.finish(vectorGradient: dy, mapGradient: mapGradient, gradients)
             if !cells.isEmpty { spread(mapGradient, cells, into: intoMap) }
-            let changes = try pass.moved()
+            let changes = pass.statisticSteps()
             if !changes.isEmpty { moved[network] = changes }
         }
         if let head = plan.coordinates, options.coordinates != .none, options.coordinatesWeight > 0 {
@@ -190,7 +188,8 @@ final class PlanObjective {
         } else {
             try whole.backward(dy, into: nil, gradients)
         }
-        let changes = try (occluded ?? whole).moved()
+        // With occlusion the running statistics move twice.
+        let changes = whole.statisticSteps() + (occluded?.statisticSteps() ?? [])
         if !changes.isEmpty { moved[.encoder] = changes }
         return (total(losses, figures, options), moved)
     }

@@ -310,23 +310,20 @@ final class StackPass {
 
     // MARK: Running statistics
 
-    /// What the batch makes of the running statistics, as replacements of the state's values.
-    func moved() throws -> [(index: Int, value: ParameterValue)] {
-        var changes: [(index: Int, value: ParameterValue)] = []
+    /// What the batch adds to the running statistics.
+    func statisticSteps() -> StatisticSteps {
+        var steps: StatisticSteps = []
         for node in stack.all {
-            guard case .batch(let norm, _, _, let mean, let variance, let counter) = node.norm,
+            guard case .batch(let norm, _, _, let mean, let variance, _) = node.norm,
                 let found = statistics[node.index]
             else { continue }
-            let newMean = try Buffer(uninitialized: node.output.channels)
-            let newVariance = try Buffer(uninitialized: node.output.channels)
-            norm.move(
-                found, runningMean: state.pointer(mean), runningVariance: state.pointer(variance),
-                intoMean: newMean.pointer, intoVariance: newVariance.pointer)
-            changes.append((mean, .floats(newMean)))
-            changes.append((variance, .floats(newVariance)))
-            let count = state.counter(counter)
-            changes.append((counter, .counter(count == .max ? count : count + 1)))
+            let step = norm.steps(found)
+            steps.append((mean, step.mean))
+            steps.append((variance, step.variance))
         }
-        return changes
+        return steps
     }
+
+    /// The running statistics after the batch, as replacements of the state's values.
+    func moved() throws -> [(index: Int, value: ParameterValue)] { try state.moved(by: statisticSteps()) }
 }

@@ -16,6 +16,10 @@ package struct TrainerOptions: Equatable {
     /// Its learning rate is the discriminators'.
     package var adam = AdamOptions()
 
+    /// Parts of a step's images that have statistics, negatives and noise of their own; their gradients are averaged.
+    package var microBatches = 1
+    package static let mostMicroBatches = 4096
+
     /// All gradients of a step are scaled down to this Euclidean norm; 0 for no bound.
     package var gradientClip = 0.0
 
@@ -67,6 +71,10 @@ package final class Trainer: @unchecked Sendable {
     package private(set) var options: TrainerOptions
     package let step: TrainingStep
     package private(set) var noise: MersenneTwister
+    /// As before the first micro-batch that waits.
+    private var noiseBefore: MersenneTwister?
+    /// Random numbers that a micro-batch of so many images draws.
+    private var draws: [Int: Int] = [:]
     private let workspace = Workspace()
     private let weights = TransientWeights()
     private var localWeights: (LocalDiscriminator.Weights, LocalDiscriminator.GradientWeights)?
@@ -87,7 +95,8 @@ package final class Trainer: @unchecked Sendable {
         objective =
             Trainer.isLinked(model.architecture, options) ? nil : try PlanObjective(model.anyPlan, options)
         networks = try Trainer.networks(model.architecture, options)
-        step = try TrainingStep(model, networks, from: progress)
+        step = try TrainingStep(
+            model, networks, from: progress, microBatches: options.microBatches, passes: options.occlusion ? 2 : 1)
         self.noise = noise
     }
 
@@ -117,20 +126,38 @@ package final class Trainer: @unchecked Sendable {
 
     // MARK: Steps
 
-    /// images (n,3,32,32), n >= 2: one step.
+    /// images (n,c,h,w): one step, of n / microBatches images a micro-batch, two at least.
     package func step(_ images: UnsafePointer<Float>, count n: Int) throws -> ObjectiveLosses {
         guard step.waiting == 0 else {
             throw DimError(.invalidArgument, "\(step.waiting) micro-batches wait for an update; a step expects none")
         }
-        let before = noise
-        let losses = try accumulate(images, count: n)
+        let k = options.microBatches
+        let size = model.sizes.image.size
+        guard n % k == 0, n / k >= 2 else {
+            throw DimError(
+                .invalidArgument,
+                "n is \(n); a step of \(k) micro-batches expects a multiple of \(k), \(2 * k) at least")
+        }
+        if k > 1 { try requireFinite(images, count: n, size: size, "image") }
+        var all: [ObjectiveLosses] = []
         do {
+            for part in 0..<k { all.append(try accumulate(images + part * (n / k) * size, count: n / k)) }
             try update()
         } catch {
-            noise = before
+            drop()
             throw error
         }
-        return losses
+        return k == 1 ? all[0] : mean(all)
+    }
+
+    private func mean(_ losses: [ObjectiveLosses]) -> ObjectiveLosses {
+        var (local, global, prior, total) = (0.0, 0.0, 0.0, 0.0)
+        for one in losses {
+            (local, global) = (local + one.local, global + one.global)
+            (prior, total) = (prior + one.prior, total + one.total)
+        }
+        let k = Double(losses.count)
+        return ObjectiveLosses(local: local / k, global: global / k, prior: prior / k, total: total / k)
     }
 
     package func accumulate(_ images: UnsafePointer<Float>, count n: Int) throws -> ObjectiveLosses {
@@ -144,7 +171,9 @@ package final class Trainer: @unchecked Sendable {
                     result = losses
                     return ([losses.local, losses.global, losses.prior, losses.total], moved)
                 }
-                if step.waiting == 1 { pending = [] }
+                if step.waiting == 1 { noiseBefore = before }
+                draws[n] = noise.draws(since: before)
+                if step.computed == 1 { pending = [] }
                 pending.append(result!)
                 reported = (pending, [:])
                 return result!
@@ -155,23 +184,63 @@ package final class Trainer: @unchecked Sendable {
         }
     }
 
-    package func update() throws {
-        try model.whileChanging {
-            try step.update(moves: objective == nil ? [.encoder] : networks, clippedTo: options.gradientClip) {
-                network in
-                var adam = options.adam
-                if network == .encoder { adam.learningRate = options.encoderLearningRate }
-                return adam
-            }
+    /// Another process computes the next micro-batch, of n images: the random numbers are drawn here as well.
+    package func skip(count n: Int) throws {
+        let before = noise
+        let count = try options.microBatches == 1 ? 0 : draws[n] ?? countDraws(n)
+        try step.skip()
+        if step.waiting == 1 { noiseBefore = before }
+        noise = before
+        noise.skip(count)
+    }
+
+    /// Of a micro-batch over images that do not matter: how many numbers it draws follows from n and the options alone.
+    private func countDraws(_ n: Int) throws -> Int {
+        guard step.computed == 0 else {
+            throw DimError(.invalidArgument, "n is \(n); a step expects micro-batches of one size")
         }
-        reported = (pending, step.gradientNorms)
+        let size = model.sizes.image.size
+        let images = try Buffer(uninitialized: n * size)
+        var pixels = MersenneTwister(seed: 0)
+        for i in 0..<n * size { images.pointer[i] = pixels.uniform() }
+        let before = noise
+        defer { noise = before }
+        step.gradients.clear()
+        _ = try model.whileChanging { try forwardBackward(images.pointer, n) { try self.model.snapshot($0) } }
+        draws[n] = noise.draws(since: before)
+        return draws[n]!
+    }
+
+    /// Drops what waits; the random numbers are as before it.
+    package func drop() {
+        if let noiseBefore { noise = noiseBefore }
+        noiseBefore = nil
+        step.clear()
+    }
+
+    package func update() throws {
+        do {
+            try model.whileChanging {
+                try step.update(moves: objective == nil ? [.encoder] : networks, clippedTo: options.gradientClip) {
+                    network in
+                    var adam = options.adam
+                    if network == .encoder { adam.learningRate = options.encoderLearningRate }
+                    return adam
+                }
+            }
+            noiseBefore = nil
+            reported = (pending, step.gradientNorms)
+        } catch {
+            if step.waiting == 0 { drop() }
+            throw error
+        }
     }
 
     // MARK: Forward and backward
 
     private func forwardBackward(
         _ images: UnsafePointer<Float>, _ n: Int, _ state: (Network) throws -> NetworkState
-    ) throws -> (ObjectiveLosses, [Network: [(index: Int, value: ParameterValue)]]) {
+    ) throws -> (ObjectiveLosses, [Network: StatisticSteps]) {
         if let objective {
             return try objective.forwardBackward(
                 images, n, options, step.gradients, &noise, number: step.count.addingSaturated(1), state)
@@ -206,7 +275,7 @@ package final class Trainer: @unchecked Sendable {
             workspace)
         var losses = total(local: localLoss, global: globalLoss, prior: priorLoss)
         losses.figures = try figures(losses, n, vectors: encoded)
-        return (losses, [.encoder: try Encoder.movedStatistics(encoder, pass)])
+        return (losses, [.encoder: Encoder.statisticSteps(encoder, pass)])
     }
 
     /// Of the linked objective: gan over a rotation. Its scores are never held.

@@ -15,10 +15,7 @@ package final class TrainingStep {
     let moments: AdamMoments
     /// How many updates were made.
     package private(set) var count = 0
-    /// Micro-batches that wait.
-    package private(set) var waiting = 0
-    /// num_batches_tracked moves by this for each batch norm of the networks whose statistics wait.
-    private var batches: [Network: Int] = [:]
+    private var microBatches: MicroBatches
     /// Of the last update's gradients, before they were clipped.
     package private(set) var gradientNorms: [Network: Double] = [:]
     package var callback: Callback?
@@ -44,11 +41,15 @@ package final class TrainingStep {
         }
     }
 
-    init(_ model: Model, _ networks: [Network], from progress: Progress? = nil) throws {
+    /// `passes`: how often a batch norm may see a micro-batch.
+    init(
+        _ model: Model, _ networks: [Network], from progress: Progress? = nil, microBatches: Int = 1, passes: Int = 1
+    ) throws {
         self.model = model
         self.networks = networks
         for network in networks { _ = try model.snapshot(network) }
-        gradients = try Gradients(model.architecture, networks)
+        gradients = try Gradients(model.architecture, networks, microBatches: microBatches, passes: passes)
+        self.microBatches = MicroBatches(gradients, expected: microBatches)
         let size = gradients.trainableCount
         if let progress {
             precondition(progress.firstMoment.count == size && progress.secondMoment.count == size)
@@ -65,59 +66,33 @@ package final class TrainingStep {
 
     // MARK: Waiting gradients
 
-    /// Runs one micro-batch: `body` adds to `gradients` and returns the losses to check and the moved statistics.
-    /// On an error what waited before is as it was.
+    /// Micro-batches that wait, those of other processes included.
+    package var waiting: Int { microBatches.count }
+    /// Those whose gradients are here.
+    package var computed: Int { microBatches.computed }
+
+    /// Runs one micro-batch: `body` adds to `gradients` and returns the losses to check and what the running statistics move
+    /// by. On an error what waited before is as it was.
     func accumulate(
         _ body: (_ state: (Network) throws -> NetworkState) throws
-            -> (losses: [Double], moved: [Network: [(index: Int, value: ParameterValue)]])
+            -> (losses: [Double], moved: [Network: StatisticSteps])
     ) throws {
-        // Earlier micro-batches' gradients must survive a failure of this one.
-        let kept = waiting > 0 ? try Buffer(copying: gradients.buffer.pointer, count: gradients.buffer.count) : nil
-        if waiting == 0 { clear() }
-        do {
-            let (losses, moved) = try body { try self.movedState($0) }
+        try microBatches.add {
+            let (losses, moved) = try body { try self.model.snapshot($0) }
             try requireFinite(losses: losses, "the batch was dropped, the weights are as before")
-            for (network, changes) in moved {
-                let counters = try model.snapshot(network)
-                var passes: Int64 = 0
-                for change in changes {
-                    switch change.value {
-                    case .floats(let buffer):
-                        gradients.pointer(network, change.index).update(from: buffer.pointer, count: buffer.count)
-                    case .counter(let count): passes = max(passes, count - counters.counter(change.index))
-                    }
-                }
-                batches[network, default: 0] += Int(passes)
-            }
-            waiting += 1
-        } catch {
-            if let kept { gradients.buffer.pointer.update(from: kept.pointer, count: kept.count) }
-            throw error
+            return moved
         }
     }
+
+    /// Another process computes the next micro-batch.
+    func skip() throws { try microBatches.skip() }
 
     /// What waits for a trainable parameter.
-    package func gradient(_ spec: ParameterSpec) -> UnsafePointer<Float> {
-        UnsafePointer(gradients.pointer(spec.network, spec.key))
+    package func copyGradient(_ spec: ParameterSpec, into out: UnsafeMutablePointer<Float>) {
+        microBatches.copy(spec, into: out)
     }
 
-    package func clear() {
-        gradients.clear()
-        waiting = 0
-        batches = [:]
-    }
-
-    /// The network with the running statistics that wait, if some do: a second micro-batch moves them further.
-    private func movedState(_ network: Network) throws -> NetworkState {
-        let state = try model.snapshot(network)
-        guard batches[network] != nil else { return state }
-        var changes: [(index: Int, value: ParameterValue)] = []
-        for (index, spec) in state.specs.enumerated() where spec.role == .runningMean || spec.role == .runningVar {
-            changes.append(
-                (index, .floats(try Buffer(copying: gradients.pointer(network, spec.key), count: spec.count))))
-        }
-        return state.replacing(changes)
-    }
+    package func clear() { microBatches.clear() }
 
     // MARK: Update
 
@@ -127,16 +102,15 @@ package final class TrainingStep {
     func update(
         moves statistics: [Network], clippedTo norm: Double = 0, _ options: (Network) -> AdamOptions
     ) throws {
-        guard waiting > 0 else {
-            throw DimError(.invalidArgument, "nothing to update: no micro-batch was accumulated since the last update")
-        }
+        try microBatches.requireComplete()
         defer { clear() }
         let trainable = gradients.trainableCount
-        if waiting > 1 { scale(by: 1 / Float(waiting), trainable) }
-        fillUnmoved(statistics)
-        if let callback, !FloatingPoint.callers({ callback(gradients.buffer.pointer, gradients.buffer.count) }) {
-            throw DimError(.cancelled, "the gradient callback stopped the step; the weights are as before")
-        }
+        microBatches.sum()
+        let isShared = microBatches.areShared
+        if isShared { try share() }
+        if microBatches.count > 1 { scale(by: 1 / Float(microBatches.count), trainable) }
+        try microBatches.moveStatistics(of: statistics) { try self.model.snapshot($0) }
+        if !isShared, callback != nil { try call(count: gradients.count) }
         let squares = Dictionary(uniqueKeysWithValues: networks.map { ($0, gradientSquares($0)) })
         if norm > 0 {
             let factor = norm / (networks.reduce(0) { $0 + squares[$1]! }.squareRoot() + 1e-6)
@@ -222,7 +196,8 @@ package final class TrainingStep {
 
     /// The statistics and counters that wait, as replacements of the state's values.
     private func movedStatistics(_ state: NetworkState) throws -> [(index: Int, value: ParameterValue)] {
-        guard let batches = batches[state.network] else { return [] }
+        let batches = microBatches.passes(of: state.network)
+        guard batches > 0 else { return [] }
         var changes: [(index: Int, value: ParameterValue)] = []
         for (index, spec) in state.specs.enumerated() where !spec.isTrainable {
             if case .counter(let old) = state.values[index] {
@@ -235,17 +210,25 @@ package final class TrainingStep {
         return changes
     }
 
-    /// Running statistics that did not move stand in the array as they are, so that an average over processes keeps them.
-    private func fillUnmoved(_ statistics: [Network]) {
-        for entry in gradients.entries where !entry.spec.isTrainable {
-            if batches[entry.spec.network] != nil, statistics.contains(entry.spec.network) { continue }
-            guard let state = try? model.snapshot(entry.spec.network) else { continue }
-            (gradients.buffer.pointer + entry.offset).update(
-                from: state.pointer(entry.spec.key), count: entry.spec.count)
+    /// Adds the other processes' micro-batches to those of this one.
+    private func share() throws {
+        guard callback != nil else {
+            throw DimError(
+                .invalidArgument,
+                "micro-batches were skipped for other processes to compute, but no gradient callback adds those")
         }
+        func index(_ network: Network, _ key: String) throws -> Int { try model.snapshot(network).index(key) }
+        try microBatches.writeRows(index)
+        try call(count: gradients.sharedCount)
+        try microBatches.readRows(index)
     }
 
-    private static let chunk = 1 << 18
+    private func call(count: Int) throws {
+        guard let callback, !FloatingPoint.callers({ callback(gradients.buffer.pointer, count) }) else { return }
+        throw DimError(.cancelled, "the gradient callback stopped the step; the weights are as before")
+    }
+
+    static let chunk = 1 << 18
 
     /// The sum of the squares of a network's waiting gradients, in chunks of a fixed size.
     private func gradientSquares(_ network: Network) -> Double {

@@ -73,17 +73,14 @@ package struct BatchNorm {
         return result
     }
 
-    /// The running statistics after this batch. The outputs may be the inputs.
-    package func move(
-        _ statistics: Statistics, runningMean: UnsafePointer<Float>, runningVariance: UnsafePointer<Float>,
-        intoMean: UnsafeMutablePointer<Float>, intoVariance: UnsafeMutablePointer<Float>
-    ) {
+    /// What a batch adds to the running statistics, which then are (1 - momentum) old + step.
+    package func steps(_ statistics: Statistics) -> (mean: [Double], variance: [Double]) {
         let m = BatchNorm.momentum
         let unbiased = Double(statistics.count) / Double(statistics.count - 1)
-        for c in 0..<channels {
-            intoMean[c] = Float((1 - m) * Double(runningMean[c]) + m * statistics.exactMean[c])
-            intoVariance[c] = Float((1 - m) * Double(runningVariance[c]) + m * statistics.exactVariance[c] * unbiased)
-        }
+        return (
+            statistics.exactMean[..<channels].map { m * $0 },
+            statistics.exactVariance[..<channels].map { m * $0 * unbiased }
+        )
     }
 
     /// Evaluation mode: the convolution's bias and the running statistics as one affine map of the bare convolution.

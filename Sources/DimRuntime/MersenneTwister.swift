@@ -7,6 +7,8 @@ package struct MersenneTwister: Equatable {
     /// The 624 words of state and the position in them: all that a checkpoint needs.
     package private(set) var state: [UInt32]
     package private(set) var position: Int
+    /// How often the words were made anew; a count of draws.
+    private var refills = 0
 
     /// Only the low 32 bits of the seed matter, as in PyTorch.
     package init(seed: UInt64) {
@@ -39,6 +41,26 @@ package struct MersenneTwister: Equatable {
         return y ^ (y >> 18)
     }
 
+    /// As after that many draws more.
+    package mutating func skip(_ draws: Int) {
+        var left = draws
+        while left > 0 {
+            if position == MersenneTwister.stateSize { refill() }
+            let some = min(left, MersenneTwister.stateSize - position)
+            position += some
+            left -= some
+        }
+    }
+
+    /// How many draws this one is behind a copy of it from before.
+    package func draws(since before: MersenneTwister) -> Int {
+        (refills - before.refills) * MersenneTwister.stateSize + position - before.position
+    }
+
+    package static func == (one: MersenneTwister, other: MersenneTwister) -> Bool {
+        one.state == other.state && one.position == other.position
+    }
+
     /// Uniform on [0, 1) with 24 random bits, as `torch.rand` in float32.
     package mutating func uniform() -> Float {
         Float(next() & 0xff_ffff) * 0x1p-24
@@ -51,5 +73,6 @@ package struct MersenneTwister: Equatable {
             state[i] = state[(i + MersenneTwister.shift) % n] ^ (y >> 1) ^ ((y & 1) == 0 ? 0 : 0x9908_b0df)
         }
         position = 0
+        refills &+= 1
     }
 }

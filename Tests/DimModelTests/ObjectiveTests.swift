@@ -306,3 +306,11 @@ import Testing
         #expect(try weights(threads) == weights(1))
     }
 }
+
+extension TrainingStep {
+    fileprivate func gradient(_ spec: ParameterSpec) -> [Float] {
+        var values = [Float](repeating: 0, count: spec.count)
+        copyGradient(spec, into: &values)
+        return values
+    }
+}

@@ -79,9 +79,8 @@ import Testing
         let statistics = try withExtendedLifetime(z) {
             try layer.statistics(z.activation, weight: [1, 1], bias: [0, 0])
         }
-        var (mean, variance): ([Float], [Float]) = ([0, 0], [1, 1])
-        layer.move(
-            statistics, runningMean: mean, runningVariance: variance, intoMean: &mean, intoVariance: &variance)
+        let steps = layer.steps(statistics)
+        let (mean, variance) = (steps.mean.map { Float($0) }, steps.variance.map { Float(0.9 + $0) })
         #expect(mean == [0.23333333432674408, 0.8333333134651184])
         let expected: [Float] = [1.1333333253860474, 16.733335494995117]
         for (found, value) in zip(variance, expected) { #expect(abs(found - value) <= 2 * value.ulp) }

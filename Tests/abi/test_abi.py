@@ -239,7 +239,7 @@ class SecondOpinion(Comparison):
 
 ADDED = ("int dim_num_threads(void);", "int dim_num_threads(void);\nint dim_rotate(int n);")
 NODE = "\nLIBDIM_0.2 {\n    global:\n        dim_rotate;\n} LIBDIM_0.1;\n"
-GROWN = ("    int32_t occlusion;  ", "    int32_t occlusion; double clip;  ")
+GROWN = ("    size_t micro_batches; ", "    size_t micro_batches; double clip; ")
 EXCHANGED_LOSSES = ("    double local;\n    double global;\n", "    double global;\n    double local;\n")
 
 

@@ -305,6 +305,81 @@ static void gradients(void) {
     dim_trainer_free(trainer);
 }
 
+/* Two trainers share a step of two micro-batches: each hands its array over, then gets the sum. */
+typedef struct exchange {
+    float *sum;
+    size_t count;
+    int collects;
+} exchange;
+
+static int share(float *values, size_t count, void *context) {
+    exchange *e = context;
+    if (!e->collects) {
+        memcpy(values, e->sum, count * sizeof *values);
+        return 0;
+    }
+    if (e->sum == NULL)
+        e->sum = calloc(count, sizeof *values);
+    e->count = count;
+    for (size_t i = 0; i < count; i++)
+        e->sum[i] += values[i];
+    return 1;
+}
+
+static void micro_batches(void) {
+    dim_model *model = NULL;
+    dim_trainer *whole = NULL, *halves[2] = {NULL, NULL};
+    dim_trainer_options o = defaults();
+    float both[2 * N * DIM_NOTEBOOK_IMAGE_SIZE];
+    memcpy(both, images, sizeof both / 2);
+    memcpy(both + N * DIM_NOTEBOOK_IMAGE_SIZE, more, sizeof both / 2);
+    CHECK(o.micro_batches == 1);
+    o.micro_batches = 0;
+    MUST(dim_model_create(2, &model));
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_create(model, &o, &whole));
+    o.micro_batches = 4097;
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_create(model, &o, &whole));
+    dim_model_free(model);
+    o.micro_batches = 2;
+    dim_trainer **made[3] = {&whole, &halves[0], &halves[1]};
+    for (int i = 0; i < 3; i++) {
+        MUST(dim_model_create(2, &model));
+        MUST(dim_trainer_create(model, &o, made[i]));
+        dim_model_free(model);
+    }
+    exchange e = {NULL, 0, 1};
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_step(whole, both, 2 * N - 1, NULL));
+    CHECK_STATUS(DIM_OK, dim_trainer_step(whole, both, 2 * N, NULL));
+    CHECK_STATUS(DIM_INVALID_HANDLE, dim_trainer_skip(NULL, N));
+    CHECK_STATUS(DIM_INVALID_HANDLE, dim_trainer_drop(NULL));
+    for (e.collects = 1; e.collects >= 0; e.collects--)
+        for (int i = 0; i < 2; i++) {
+            CHECK_STATUS(DIM_OK, dim_trainer_set_gradient_callback(halves[i], share, &e));
+            if (i == 1)
+                CHECK_STATUS(DIM_OK, dim_trainer_skip(halves[i], N));
+            CHECK_STATUS(DIM_OK, dim_trainer_accumulate(halves[i], i == 0 ? images : more, N, NULL));
+            if (i == 0)
+                CHECK_STATUS(DIM_OK, dim_trainer_skip(halves[i], N));
+            CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_skip(halves[i], N));
+            CHECK_STATUS(e.collects ? DIM_CANCELLED : DIM_OK, dim_trainer_update(halves[i]));
+        }
+    state a = state_of(whole), b = state_of(halves[0]), c = state_of(halves[1]);
+    CHECK(same(&a, &b) && same(&a, &c));
+    /* What is dropped has drawn nothing. */
+    CHECK_STATUS(DIM_OK, dim_trainer_accumulate(whole, images, N, NULL));
+    CHECK_STATUS(DIM_OK, dim_trainer_drop(whole));
+    CHECK_STATUS(DIM_OK, dim_trainer_step(whole, both, 2 * N, NULL));
+    CHECK_STATUS(DIM_OK, dim_trainer_set_gradient_callback(halves[0], NULL, NULL));
+    CHECK_STATUS(DIM_OK, dim_trainer_step(halves[0], both, 2 * N, NULL));
+    a = state_of(whole);
+    b = state_of(halves[0]);
+    CHECK(same(&a, &b));
+    dim_trainer_free(whole);
+    dim_trainer_free(halves[0]);
+    dim_trainer_free(halves[1]);
+    free(e.sum);
+}
+
 typedef struct callback_log {
     int calls, answer;
     size_t count;
@@ -420,6 +495,7 @@ int main(void) {
     RUN(losses_that_are_not_finite);
     RUN(learning_rates);
     RUN(gradients);
+    RUN(micro_batches);
     RUN(callbacks);
     RUN(checkpoints);
     RUN(resumes_that_fail);

@@ -148,6 +148,21 @@ static void trainer_step(context *c) { batch(c, dim_trainer_step); }
 static void trainer_accumulate(context *c) { batch(c, dim_trainer_accumulate); }
 static void trainer_evaluate(context *c) { batch(c, dim_trainer_evaluate); }
 
+static void trainer_skip(context *c) {
+    size_t n = 2 + below(&c->random, 2);
+    slot s = handle_of(c, TRAINER);
+    if (once_in(&c->random, 3))
+        n = wrong_count(c, 2);
+    begin(c, "%p, %zu", s.handle, n);
+    finish(c, dim_trainer_skip(s.handle, n), STEP);
+}
+
+static void trainer_drop(context *c) {
+    slot s = handle_of(c, TRAINER);
+    begin(c, "%p", s.handle);
+    finish(c, dim_trainer_drop(s.handle), S(INVALID_HANDLE));
+}
+
 static void trainer_update(context *c) {
     slot s = handle_of(c, TRAINER);
     begin(c, "%p", s.handle);
@@ -450,6 +465,8 @@ const call training_calls[] = {
     {"dim_trainer_free", trainer_free, 5},
     {"dim_trainer_step", trainer_step, 10},
     {"dim_trainer_accumulate", trainer_accumulate, 6},
+    {"dim_trainer_skip", trainer_skip, 2},
+    {"dim_trainer_drop", trainer_drop, 2},
     {"dim_trainer_update", trainer_update, 5},
     {"dim_trainer_evaluate", trainer_evaluate, 10},
     {"dim_trainer_get_gradient", get_gradient, 10},

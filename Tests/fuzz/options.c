@@ -46,7 +46,7 @@ static bool trainer_options_are_right(const dim_trainer_options *o) {
     if (!at_least_zero(o->coordinates_weight) || (coordinates > 0 && o->coordinates_weight > 0) || o->locations > 676 ||
         (o->locations > 0 && !(o->beta > 0)))
         return false;
-    if (!at_least_zero(o->gradient_clip) || !at_least_zero(o->gradient_penalty) ||
+    if (o->micro_batches < 1 || o->micro_batches > 4096 || !at_least_zero(o->gradient_clip) || !at_least_zero(o->gradient_penalty) ||
         (o->gradient_penalty > 0 && o->prior != DIM_PRIOR_ADVERSARIAL) || !there_is_something_to_train(o))
         return false;
     return o->struct_size == sizeof *o && at_least_zero(o->alpha) && at_least_zero(o->beta) &&

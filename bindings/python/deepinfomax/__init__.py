@@ -38,6 +38,7 @@ from .errors import (
 )
 from ._opening import NETWORKS
 from .fitting import FittedEpoch
+from .distributed import PeerError
 from .model import OUTPUTS, Model, ParameterInfo, Sizes
 from .trainer import Losses, Report, Trainer, TrainerOptions
 
@@ -66,6 +67,7 @@ __all__ = [
     "NotFinite",
     "OutOfMemory",
     "ParameterInfo",
+    "PeerError",
     "Report",
     "SizeMismatch",
     "Sizes",

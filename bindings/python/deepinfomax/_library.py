@@ -348,6 +348,14 @@ def _declare(lib: ctypes.CDLL) -> None:
     lib.dim_trainer_accumulate.argtypes = [c_void_p, Floats, c_size_t, POINTER(Losses)]
     lib.dim_trainer_accumulate.restype = c_int
 
+    # dim_status dim_trainer_skip(dim_trainer *trainer, size_t n);
+    lib.dim_trainer_skip.argtypes = [c_void_p, c_size_t]
+    lib.dim_trainer_skip.restype = c_int
+
+    # dim_status dim_trainer_drop(dim_trainer *trainer);
+    lib.dim_trainer_drop.argtypes = [c_void_p]
+    lib.dim_trainer_drop.restype = c_int
+
     # dim_status dim_trainer_update(dim_trainer *trainer);
     lib.dim_trainer_update.argtypes = [c_void_p]
     lib.dim_trainer_update.restype = c_int

@@ -210,8 +210,12 @@ class Probe:
 
     def judge(self, model: Model) -> ProbeResult:
         """In the model's mode. Raises ImportError without scikit-learn."""
+        return self.judged(encode(model, self.train), encode(model, self.held_out))
+
+    def judged(self, train: Floats, held_out: Floats) -> ProbeResult:
+        """From the vectors."""
         assert self.train.labels is not None and self.held_out.labels is not None
-        sides = (encode(model, self.train), self.train.labels, encode(model, self.held_out), self.held_out.labels)
+        sides = (train, self.train.labels, held_out, self.held_out.labels)
         return ProbeResult(linear_probe(*sides), nearest_neighbours(*sides))
 
 

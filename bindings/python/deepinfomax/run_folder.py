@@ -75,6 +75,8 @@ class Settings:
     locations: int | None = None
     #: What is done to images: see `data.Augmentation`.
     augment: str = ""
+    #: Parts of a batch whose gradients are averaged, and that processes share.
+    micro_batches: int = 1
     #: For reports: the command that started the run, and when, in UTC.
     command: str = ""
     started: str = ""

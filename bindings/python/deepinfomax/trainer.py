@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from ctypes import byref
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,12 @@ from .errors import Cancelled, UnknownName
 from .fitting import Callback, FittedEpoch, Steps, fit
 from .model import Model
 
+if TYPE_CHECKING:
+    from .distributed import SharedSteps
+
+#: Seconds that a process waits for another one.
+TIMEOUT = 600.0
+MOST_MICRO_BATCHES = 4096
 Prior = Literal["monolithic", "adversarial", "none"]
 Measure = Literal["jsd", "gan", "kl", "rkl", "h2", "dv", "nce"]
 #: How many other images each vector is distinguished from, or which.
@@ -73,6 +79,7 @@ class TrainerOptions:
     occlusion: bool = False
     #: How many of each image's locations the local term uses; None for all.
     locations: int | None = None
+    micro_batches: int = 1
 
 
 @dataclass(frozen=True)
@@ -141,6 +148,9 @@ class Trainer(Run):
         coordinates_weight: float | None = None,
         occlusion: bool | None = None,
         locations: int | None = None,
+        micro_batches: int = 1,
+        communicator: Any = None,
+        timeout: float = TIMEOUT,
     ) -> None:
         """What is None is as the preset that the model's architecture comes from has it.
 
@@ -161,9 +171,16 @@ class Trainer(Run):
         seed: of the prior noise and the drawn negatives: `torch.manual_seed(seed)`, one `torch.rand_like(y)` a step.
         lr: of both Adams; or encoder_lr and discriminator_lr. alpha, beta, gamma: weights of the global, local and prior
         term. betas, eps, weight_decay: as of torch.optim.Adam.
+        micro_batches: parts of a batch, each with batch statistics, negatives and noise of its own, whose gradients are
+        averaged: less memory, and what processes share.
+        communicator: of mpi4py, whose P processes train together: micro_batches is a power of two, P divides it, and each
+        process gives its own part of each batch. The result does not depend on P. timeout: seconds that a process waits for
+        another one. docs/distributed.md tells all.
         """
         if not 0 <= seed < 2**64:
             raise ValueError(f"seed: expected 0 <= seed < 2**64, found {seed}")
+        if not 1 <= micro_batches <= MOST_MICRO_BATCHES:
+            raise ValueError(f"micro_batches: expected 1 to {MOST_MICRO_BATCHES}, found {micro_batches}")
         if lr is not None and (encoder_lr is not None or discriminator_lr is not None):
             raise ValueError("lr is both learning rates: expected either it, or encoder_lr and discriminator_lr")
         options = _library.TrainerOptions()
@@ -184,6 +201,7 @@ class Trainer(Run):
                 raise ValueError(f"locations: expected None, for all, or 1 or more, found {locations}")
             options.locations = locations
         options.seed = seed
+        options.micro_batches = micro_batches
         for field, rate in ("encoder_learning_rate", encoder_lr), ("discriminator_learning_rate", discriminator_lr):
             given = lr if rate is None else rate
             if given is not None:
@@ -203,15 +221,33 @@ class Trainer(Run):
         if betas is not None:
             options.adam_beta1, options.adam_beta2 = betas
         self._start(model, library().dim_trainer_create, model._handle.pointer, byref(options))
+        if communicator is not None:
+            self.share(communicator, timeout)
 
     def _start(self, model: Model | None, make: Callable[..., int], *arguments: Any) -> None:
         super()._start(model, make, *arguments)
         self._callback: _Callback | None = None
+        self._shared: SharedSteps | None = None
+
+    def share(self, communicator: Any, timeout: float = TIMEOUT) -> None:
+        """From the next step on, with the processes of an mpi4py communicator: all of them call this.
+
+        For a resumed run; else as `communicator=`. Raises PeerError unless all have the same library, options and weights.
+        """
+        from .distributed import SharedSteps
+
+        self._shared = SharedSteps.of(self, communicator, timeout)
+        self._set_callback(self._shared.group.add if self._shared.group.size > 1 else None)
 
     # ---- Steps
 
     def step(self, batch: Any) -> Losses:
-        """Forward in training mode, backward, both Adams. Returns the batch's losses, of before the update."""
+        """Forward in training mode, backward, both Adams. Returns the batch's losses, of before the update.
+
+        With a communicator: `batch` is this process's part, the losses are those of the whole.
+        """
+        if self._shared is not None and self._shared.group.size > 1:
+            return self._shared.step(self, batch)
         with self._errors_of_the_callback():
             return self._losses("step", batch)
 
@@ -221,6 +257,17 @@ class Trainer(Run):
         Each micro-batch has batch statistics, negatives and prior noise of its own.
         """
         return self._losses("accumulate", batch)
+
+    def skip(self, n: int) -> None:
+        """Another process computes the next micro-batch, of n images: draws its random numbers.
+
+        For processes that train together by other means than MPI: dim_trainer_skip in dim.h.
+        """
+        self._call("skip", n)
+
+    def drop(self) -> None:
+        """Drops the micro-batches that wait; the random state is as before the first of them."""
+        self._call("drop")
 
     def update(self) -> None:
         """Ends a step: the mean of the waiting gradients goes to `on_gradients`, then into both Adams."""
@@ -313,6 +360,11 @@ class Trainer(Run):
 
     @on_gradients.setter
     def on_gradients(self, function: OnGradients | None) -> None:
+        if self._shared is not None:
+            raise ValueError("on_gradients: expected a trainer without a communicator, which needs the gradients itself")
+        self._set_callback(function)
+
+    def _set_callback(self, function: OnGradients | None) -> None:
         callback = None if function is None else _Callback(function)
         self._call("set_gradient_callback", GradientCallback() if callback is None else callback.pointer, None)
         self._callback = callback  # Only now that C has let go of it may the one before be collected.
@@ -360,6 +412,7 @@ class Trainer(Run):
             o.coordinates_weight,
             bool(o.occlusion),
             o.locations or None,
+            o.micro_batches,
         )
 
     def set_learning_rates(self, encoder: float, discriminator: float) -> None:

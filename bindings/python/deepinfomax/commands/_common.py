@@ -147,13 +147,20 @@ def weights_name(arguments: argparse.Namespace) -> str:
     return f"seed {arguments.seed}, untrained" if arguments.weights is None else str(arguments.weights)
 
 
-def open_data(arguments: argparse.Namespace, model: Model | None, labelled: bool = False) -> Dataset:
-    """The images of --data, --split and --limit, as the model takes them; None: as the notebook's does."""
+def open_data(
+    arguments: argparse.Namespace, model: Model | None, labelled: bool = False, quietly: bool = False
+) -> Dataset:
+    """The images of --data, --split and --limit, as the model takes them; None: as the notebook's does.
+
+    quietly: without notes.
+    """
     import numpy as np
 
     from ._images import reading, tell
 
-    data = tell(arguments, reading(arguments, model).open(arguments.data, labelled=labelled, split=arguments.split))
+    data = reading(arguments, model).open(arguments.data, labelled=labelled, split=arguments.split)
+    if not quietly:
+        tell(arguments, data)
     if arguments.limit is not None and arguments.limit < len(data):
         data = data.subset(np.arange(arguments.limit))
     return data

@@ -19,7 +19,7 @@ class Interrupts:
     """
 
     def __init__(self, message: str) -> None:
-        """`message`: what the first signal prints to stderr."""
+        """`message`: what the first signal prints to stderr; "" for nothing."""
         self._message = message
         self._before: dict[int, Any] = {}
         self._save = False
@@ -56,6 +56,8 @@ class Interrupts:
         if self.wanted is not None:
             raise KeyboardInterrupt
         self.wanted = number
+        if not self._message:
+            return
         try:
             print(f"\n{self._message}", file=sys.stderr, flush=True)
         except OSError:  # The terminal is gone, which is what SIGHUP tells.

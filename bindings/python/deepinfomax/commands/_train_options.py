@@ -14,7 +14,7 @@ from ..architecture import PRESETS
 from ..data import Augmentation
 from ..data.options import RESIZES
 from ..schedule import KINDS
-from ..trainer import COORDINATES, MEASURES, PRIORS
+from ..trainer import COORDINATES, MEASURES, MOST_MICRO_BATCHES, PRIORS, TIMEOUT
 from . import UsageError
 from ._common import DATA, add_examples, add_general, add_untrusted, natural, positive
 from ._images import add_reading
@@ -34,6 +34,7 @@ DEFAULTS: dict[str, Any] = {
     "resize": None,
     "seed": 0,
     "batch": 64,
+    "micro_batches": 1,
     "measure": None,
     "negatives": None,
     "prior": None,
@@ -97,6 +98,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--config", metavar="FILE", help="settings.json of another run: what the command line does not say is as there")
     add("--epochs", type=positive, metavar="N", help=f"passes over the data, in all (default: {EPOCHS})")
     add("--batch", type=positive, metavar="N", help="images a step, 2 at least; what does not fill one is left out (default: 64)")
+    add("--micro-batches", type=positive, metavar="K",
+        help="parts of a batch, each with statistics and negatives of its own: less memory, and what processes of mpirun share "
+        "(default: 1)")  # fmt: skip
     add("--weights", metavar="FILE", help="weights to start from (default: those of the seed)")
     add("--architecture", metavar="NAME|FILE",
         help=f"the networks: a preset ({', '.join(PRESETS)}) or a JSON file (docs/architecture.md) (default: basic32's layers at "
@@ -152,6 +156,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--early-stopping", type=natural, metavar="N",
         help="stop after N epochs without a smaller validation loss, and keep the weights of the smallest; 0: do not "
         "(default: 0)")  # fmt: skip
+    several = parser.add_argument_group("in several processes: mpirun -n P dim train ... --micro-batches K (docs/distributed.md)")
+    several.add_argument("--timeout", type=float, default=TIMEOUT, metavar="SECONDS",
+        help=f"how long a process waits for another one before all end (default: {TIMEOUT:g})")  # fmt: skip
     files = parser.add_argument_group("what is written, and how often")
     add = files.add_argument
     add("--checkpoint-every", type=positive, metavar="K", help="epochs between two checkpoints (default: 1)")
@@ -216,6 +223,11 @@ def check(values: dict[str, Any]) -> None:
     """What can be known to be wrong before any file is opened."""
     if values["batch"] < 2:
         raise UsageError("--batch: expected 2 at least: an image's negatives are the other images of its batch")
+    parts = values["micro_batches"]
+    if not 1 <= parts <= MOST_MICRO_BATCHES or values["batch"] % parts or values["batch"] // parts < 2:
+        raise UsageError(
+            f"--micro-batches {parts}: expected a number that divides --batch {values['batch']} into parts of two images at least"
+        )
     for name in _WEIGHTS:
         value = values[name]
         if value is not None and not (math.isfinite(value) and value >= 0):
@@ -223,8 +235,10 @@ def check(values: dict[str, Any]) -> None:
     if values["betas"] is not None and not all(0 <= beta < 1 for beta in values["betas"]):
         raise UsageError(f"--betas: expected two numbers from 0 to below 1, found {','.join(map(str, values['betas']))}")
     negatives = values["negatives"]
-    if isinstance(negatives, int) and negatives >= values["batch"]:
-        raise UsageError(f"--negatives {negatives}: a batch of {values['batch']} images has {values['batch'] - 1} others")
+    if isinstance(negatives, int) and negatives >= values["batch"] // parts:
+        what = "batch" if parts == 1 else "micro-batch"
+        size = values["batch"] // parts
+        raise UsageError(f"--negatives {negatives}: a {what} of {size} images has {size - 1} others")
     if values["early_stopping"] and not values["validation_images"]:
         raise UsageError("--early-stopping: looks at the validation loss, and --validation-images 0 leaves none")
     if values["probe"] and not values["validation_images"]:
@@ -280,6 +294,7 @@ _KINDS = {
     "seed": _NATURAL,
     "epochs": _POSITIVE,
     "batch": _POSITIVE,
+    "micro_batches": _POSITIVE,
     "measure": _Kind(f"one of {', '.join(MEASURES)}", lambda value: value in MEASURES),
     "negatives": _Kind("all, rotation or a number from 1 on", lambda value: value in ("all", "rotation") or _is_positive(value)),
     "prior": _Kind(f"one of {', '.join(PRIORS)}", lambda value: value in PRIORS),

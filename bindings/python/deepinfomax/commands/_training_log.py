@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import io
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -33,18 +34,22 @@ class TrainingLog:
         step: int,
         steps: int,
         batch: int,
+        silent: bool = False,
     ) -> None:
         self._folder, self._arguments, self._settings, self.rows = folder, arguments, settings, rows
+        #: Of a process that is not the first: rows alone, nothing is written or shown.
+        self._silent = silent
         self._began, self._first = time.monotonic(), step
         self._warned = False
         self._seconds = rows[-1].seconds if rows else 0.0
         self._step, self._steps, self._batch = step, steps, batch
 
     def __enter__(self) -> TrainingLog:
-        self._metrics: TextIO = self._folder.write_metrics(self.rows)
-        self._progress = Progress(self._steps * self._batch, self._step * self._batch, shown=_output.speaks(self._arguments))
+        self._metrics: TextIO = io.StringIO() if self._silent else self._folder.write_metrics(self.rows)
+        shown = _output.speaks(self._arguments) and not self._silent
+        self._progress = Progress(self._steps * self._batch, self._step * self._batch, shown=shown)
         self._board = None
-        if self._arguments.tensorboard:
+        if self._arguments.tensorboard and not self._silent:
             from .._tensorboard import EventFile
 
             self._board = EventFile(self._folder.path)
@@ -137,7 +142,8 @@ class TrainingLog:
                 f"those of the encoder {first} ({untrained.linear_probe:.1%}). {advice(self._settings)}"
             )
             self._event("warning", step=step, message=message)
-            _output.note(self._arguments, message)
+            if not self._silent:
+                _output.note(self._arguments, message)
 
     def best(self, row: Row, *, stopped: bool) -> None:
         """Of early stopping: the weights that are kept."""
@@ -169,7 +175,8 @@ class TrainingLog:
         """The exit code."""
         self._event("end", status="failed", error=message)
         self._progress.close()
-        _output.error("train", message)
+        if not self._silent:
+            _output.error("train", message)
         return 1
 
     def has(self, phase: str, step: int) -> bool:
@@ -206,11 +213,11 @@ class TrainingLog:
         return row
 
     def _event(self, event: str, **values: Any) -> None:
-        if self._arguments.json:
+        if self._arguments.json and not self._silent:
             self._print(_output.json_text({"event": event, **values}))
 
     def _say(self, text: str) -> None:
-        if _output.speaks(self._arguments):
+        if _output.speaks(self._arguments) and not self._silent:
             self._print(lines(valid(text)))
 
     def _print(self, text: str) -> None:
@@ -222,7 +229,7 @@ class TrainingLog:
 
     def _draw(self) -> str | None:
         """The picture's path; None where there is none."""
-        if self._arguments.no_plot or not _has_matplotlib():
+        if self._silent or self._arguments.no_plot or not _has_matplotlib():
             return None
         from .. import curves
 

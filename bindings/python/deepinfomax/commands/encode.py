@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from .._text import counted, shown
 from ..data import Loader
+from ..distributed import Group, Solo
 from ..encoded_files import FORMATS, writer
 from ..evaluation import BATCH
 from ..model import OUTPUTS, Model
-from . import UsageError, _output
+from ..trainer import TIMEOUT
+from . import UsageError, _output, _processes
 from ._common import (
-    add_data, add_examples, add_general, add_weights, apply_general, check_writable, open_data, open_model, positive,
-    weights_name,
+    add_data, add_examples, add_general, add_weights, check_writable, open_data, open_model, positive, weights_name,
 )  # fmt: skip
 from ._progress import Progress
 
@@ -22,6 +27,7 @@ _EXAMPLES = """
   dim encode --weights weights.h5 --data photos/ --output vectors.npz
   dim encode --weights weights.h5 --data cifar-10-binary.tar.gz --split test --output test.h5 --outputs encoded,features
   dim encode --data photos/ --output vectors.csv
+  mpirun -n 4 dim encode --weights weights.h5 --data photos/ --output vectors.npz      the same file, by four processes
 """
 
 
@@ -39,35 +45,64 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ".npy and CSV hold one of them (default: encoded)",
     )
     parser.add_argument("--features", action="store_true", help="the same as --outputs encoded,features")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=TIMEOUT,
+        metavar="SECONDS",
+        help=f"of mpirun's processes: how long one waits for another (default: {TIMEOUT:g})",
+    )
     add_general(parser, "untrained weights, where --weights names none")
     add_examples(parser, _EXAMPLES)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    apply_general(arguments)
+    return _processes.run(arguments, lambda group: _run(arguments, group))
+
+
+def _run(arguments: argparse.Namespace, group: Solo) -> int:
     output = Path(arguments.output)
     file_format = next((ending for ending in FORMATS if output.name.lower().endswith(ending)), None)
     if file_format is None:
         raise UsageError(f"--output: expected a name that ends in {', '.join(FORMATS)}, found {arguments.output}")
     names = _outputs(arguments, file_format)
-    check_writable(output)
-    model = open_model(arguments)
+    group.first(lambda: check_writable(output))
+    model = group.call(lambda: open_model(arguments))
     shapes = _shapes(model, names)
-    data = open_data(arguments, model)
+    data = group.call(lambda: open_data(arguments, model, quietly=group.rank > 0))
     weights = weights_name(arguments)
+    if isinstance(group, Group):
+        _processes.agree_on(group, model, data)
 
     began = time.monotonic()
-    # The whole of the data once, in its own order; the next batch is decoded meanwhile.
-    batches = Loader(data, arguments.batch, shuffle=False, drop_last=False).epoch(0)
+    # The whole of the data once, in its own order; the next batch is decoded meanwhile. Each process has every size-th batch.
+    batches = Loader(data, arguments.batch, shuffle=False, drop_last=False).epoch(0, group.rank, group.size)
+    if group.rank > 0 and isinstance(group, Group):
+        for batch in batches:
+            for piece in _pieces(batch.images):
+                for array in _arrays_of(model.encode(piece, outputs=names)):
+                    group.send(array, 0)
+        group.check(None)
+        return 0
     with writer(output, file_format, data, weights, shapes) as file, Progress(
         len(data), shown=_output.speaks(arguments)
     ) as progress:
-        for batch in batches:
+        for start in range(0, len(data), arguments.batch):
+            source = start // arguments.batch % group.size
+            sizes = [len(piece) for piece in _pieces(range(min(arguments.batch, len(data) - start)))]
+            own = _pieces(next(batches).images) if source == 0 else iter(())
             # In pieces, between which Ctrl-C is heard.
-            for start in range(0, len(batch.images), BATCH):
-                piece = batch.images[start : start + BATCH]
-                file.write(*model.encode(piece, outputs=names))
-                progress.advance(len(piece))
+            for size in sizes:
+                if source == 0:
+                    arrays = _arrays_of(model.encode(next(own), outputs=names))
+                else:
+                    assert isinstance(group, Group)
+                    arrays = [np.empty((size, *shape), np.float32) for shape in shapes.values()]
+                    for array in arrays:
+                        group.receive(array, source)
+                file.write(*arrays)
+                progress.advance(size)
+    group.check(None)
     seconds = time.monotonic() - began
     rate = len(data) / seconds
     values = {"images": len(data), "output": str(output), "data": data.name, "weights": weights,
@@ -78,6 +113,15 @@ def run(arguments: argparse.Namespace) -> int:
     )
     _output.result(arguments, values, text, indent=None)
     return 0
+
+
+def _pieces(images: Any) -> Iterator[Any]:
+    return (images[start : start + BATCH] for start in range(0, len(images), BATCH))
+
+
+def _arrays_of(outputs: Any) -> list[Any]:
+    """What encode gives for one name is no tuple."""
+    return list(outputs) if isinstance(outputs, tuple) else [outputs]
 
 
 def _outputs(arguments: argparse.Namespace, file_format: str) -> tuple[str, ...]:

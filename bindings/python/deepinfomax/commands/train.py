@@ -24,13 +24,14 @@ from .._text import counted, shell, valid
 from ..data import Augmentation, DataError, Dataset, Loader
 from ..data.opening import is_sample
 from ..data.options import Size
+from ..distributed import PeerError, Solo
 from ..errors import FileAccessError, InvalidArgument, NotFinite
 from ..model import Model
 from ..run_folder import FILES, Row, RunFolder, Settings, figures
 from ..schedule import Schedule
-from ..trainer import Trainer
-from . import UsageError
-from ._common import apply_general, check_folder, check_room, make_folder
+from ..trainer import Losses, Trainer
+from . import UsageError, _processes
+from ._common import check_folder, check_room, make_folder
 from ._images import tell
 from ._interrupts import Interrupts
 from ._places import Places
@@ -59,10 +60,13 @@ def places(arguments: argparse.Namespace) -> Places:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    apply_general(arguments)
+    return _processes.run(arguments, lambda group: _run(arguments, group))
+
+
+def _run(arguments: argparse.Namespace, group: Solo) -> int:
     if arguments.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise UsageError("--tensorboard: the package tensorboard is not installed; metrics.csv is written in any case")
-    training = _Training.resumed(arguments) if arguments.resume else _Training.started(arguments)
+    training = _Training.resumed(arguments, group) if arguments.resume else _Training.started(arguments, group)
     return training.run()
 
 
@@ -77,9 +81,11 @@ class _Training:
         trainer: Trainer,
         train: Dataset,
         validation: Dataset | None,
+        group: Solo,
     ) -> None:
-        self.arguments, self.folder, self.settings, self.trainer = arguments, folder, settings, trainer
-        self.loader = Loader(train, settings.batch, settings.seed, augment=Augmentation.parse(settings.augment))
+        self.arguments, self.folder, self.settings, self.trainer, self.group = arguments, folder, settings, trainer, group
+        augment = Augmentation.parse(settings.augment)
+        self.loader = Loader(train, settings.batch, settings.seed, augment=augment, part=(group.rank, group.size))
         # Always in the same order, which is not the data's: neighbours there may look alike, and they are the negatives.
         self.validation = None if validation is None else Loader(validation, settings.batch, 0, drop_last=False)
         self.probe = _probe(settings, train, validation)
@@ -92,25 +98,24 @@ class _Training:
             settings.step_factor,
             round(settings.warmup_epochs * len(self.loader)),
         )
+        #: The signal that ends the run after this step, in all processes.
+        self.wanted = 0
+        _processes.agree(group, trainer, settings, train, validation)
         #: Where the newest checkpoint stands; None before the first.
         self.saved: int | None = trainer.steps if arguments.resume else None
 
     # ---- Beginnings
 
     @classmethod
-    def started(cls, arguments: argparse.Namespace) -> _Training:
-        values = chosen(arguments)
+    def started(cls, arguments: argparse.Namespace, group: Solo) -> _Training:
+        values = group.call(lambda: chosen(arguments))
         folder = RunFolder(arguments.output)
-        if folder.in_use:
-            raise UsageError(
-                f"{folder.path}: holds a run already; continue it with --resume {shell(str(folder.path))}, or name "
-                "another folder"
-            )
-        check_folder(folder.path)
-        model, train, validation = _model_and_data(arguments, values)
-        _check_room(folder, model)
-        tell(arguments, train)
-        trainer = _trainer(model, values)
+        group.first(lambda: _check_new(folder))
+        model, train, validation = group.call(lambda: _model_and_data(arguments, values))
+        group.first(lambda: _check_room(folder, model))
+        if group.rank == 0:
+            tell(arguments, train)
+        trainer = group.call(lambda: _trainer(model, values))
         options = trainer.options
         kept = {name: values[name] for name in _AS_GIVEN}
         settings = Settings(
@@ -143,11 +148,14 @@ class _Training:
             raise UsageError("--probe: needs labels of two classes at least, and images that are held out")
         if settings.early_stopping and validation is None:
             raise UsageError("--early-stopping: looks at the validation loss; there are too few images to hold some out")
-        _prepare(folder, settings)
-        return cls(arguments, folder, settings, trainer, train, validation)
+        if settings.micro_batches > 1 and len(train) < settings.batch:
+            raise UsageError(f"--micro-batches: {counted(len(train), 'image')} to train on make no whole batch of {settings.batch}")
+        training = cls(arguments, folder, settings, trainer, train, validation, group)
+        group.first(lambda: _prepare(folder, settings))
+        return training
 
     @classmethod
-    def resumed(cls, arguments: argparse.Namespace) -> _Training:
+    def resumed(cls, arguments: argparse.Namespace, group: Solo) -> _Training:
         changed = [name for name in (*DEFAULTS, "output", "config") if getattr(arguments, name) is not None and name != "data"]
         if changed:
             raise UsageError(
@@ -155,57 +163,36 @@ class _Training:
                 "--json, --quiet, --tensorboard, --no-plot and --report may be given, and --data for data that has moved"
             )
         folder = RunFolder(arguments.resume)
-        if not folder.settings_file.is_file():
-            raise UsageError(f"{folder.path}: no run to resume: there is no {folder.settings_file.name}")
-        if not folder.checkpoint.is_file():
-            raise UsageError(
-                f"{folder.path}: no run to resume: there is no {folder.checkpoint.name}; it stopped before its first"
-            )
-        try:
-            settings = folder.read_settings()
-        except ValueError as error:
-            raise UsageError(str(error)) from error
-        settings = replace(settings, epochs=arguments.epochs or settings.epochs)
-        if arguments.data is not None:
-            settings = replace(settings, data=_lasting(arguments.data))
-        if settings.data is not None:
-            Places([("--data", settings.data)], folders=[("--resume", arguments.resume, ())]).check()
-            if arguments.data is None and not is_sample(settings.data) and not os.path.exists(settings.data):
-                raise UsageError(f"{settings.data}: the run's data is no longer there; where it has moved, name it with --data")
-        train, validation = _open_data(settings.data, settings.validation_images, settings.reading)
-        for images, before in ((train, settings.images), (validation, settings.validation_images)):
-            found = 0 if images is None else len(images)
-            if found != before:
-                raise UsageError(
-                    f"{settings.data}: not the data that the run was started with: {counted(found, 'image')} "
-                    f"{'to train on' if images is train else 'for validation'}, expected {before:,}"
-                )
-        trainer = Trainer.resume(folder.checkpoint, untrusted=arguments.untrusted)
+        settings = group.first(lambda: _settings_of(folder, arguments))
+        train, validation = group.call(lambda: _data_of(settings))
+        trainer = _processes.resumed(group, folder.checkpoint, arguments.untrusted)
         done = trainer.steps / len(Loader(train, settings.batch))
         if done >= settings.epochs:
             raise UsageError(
                 f"{folder.path}: the run is complete, {counted(settings.epochs, 'epoch')}; --epochs takes it further, "
                 f"to {settings.epochs + 1} in all or more"
             )
-        rows = [row for row in folder.read_metrics() if row.step <= trainer.steps]
+        rows = [row for row in group.first(folder.read_metrics) if row.step <= trainer.steps]
         if _has_stalled(rows, settings.early_stopping):
             raise UsageError(
                 f"{folder.path}: the run has stopped early: {counted(settings.early_stopping, 'epoch')} brought no smaller "
                 "validation loss; its weights are in weights.h5"
             )
-        _check_room(folder, trainer.model)
-        _prepare(folder, settings)
-        return cls(arguments, folder, settings, trainer, train, validation)
+        training = cls(arguments, folder, settings, trainer, train, validation, group)
+        group.first(lambda: _check_room(folder, trainer.model))
+        group.first(lambda: _prepare(folder, settings))
+        return training
 
     # ---- The run
 
     def run(self) -> int:
         notice = "stopping after this step; Ctrl-C again stops at once, and loses what came after the last checkpoint"
-        before = self.folder.read_metrics() if self.arguments.resume else []
+        before = self.group.first(self.folder.read_metrics) if self.arguments.resume else []
         rows = [row for row in before if row.step <= self.trainer.steps]
         batch = min(self.settings.batch, len(self.loader.dataset))
-        log = TrainingLog(self.folder, self.arguments, self.settings, rows, self.trainer.steps, self.steps, batch)
-        with Interrupts(notice) as interrupts, log:
+        first = self.group.rank == 0
+        log = TrainingLog(self.folder, self.arguments, self.settings, rows, self.trainer.steps, self.steps, batch, silent=not first)
+        with Interrupts(notice if first else "") as interrupts, log:
             log.begin(self.loader.dataset.name, len(self.loader))
             try:
                 if self.probe is not None and self.trainer.steps == 0:
@@ -213,9 +200,9 @@ class _Training:
                     self._judge(log, untrained)
                 if self.trainer.steps % len(self.loader) == 0 and not log.has("validation", self.trainer.steps):
                     self._validate(log)
-                while self.trainer.steps < self.steps and interrupts.wanted is None and not self._stalled(log):
+                while not self._agreed(interrupts) and self.trainer.steps < self.steps and not self._stalled(log):
                     self._epoch(log, interrupts)
-                if interrupts.wanted is None:
+                if not self.wanted:
                     self._finish(log)
                 elif self.saved != self.trainer.steps:
                     self._save(log)
@@ -225,37 +212,49 @@ class _Training:
                 if self.saved != self.trainer.steps:
                     self._save(log)
                 return log.failed(f"{error}\n{self._what_is_kept()}")
+            except PeerError as error:
+                if error.kind == "DataError" and self.saved != self.trainer.steps:
+                    self._save(log)
+                advice = "Try a smaller --lr or --gradient-clip 1. " if error.kind == "NotFinite" else ""
+                return log.failed(f"{error}\n{advice}{self._what_is_kept()}")
             except FileAccessError as error:
                 return log.failed(f"{error}\n{self._what_is_kept()}")
             except OSError as error:
                 place = error.filename or self.folder.path
                 return log.failed(f"{place}: {error.strerror or error}\n{self._what_is_kept()}")
-            if interrupts.wanted is not None:
+            if self.wanted:
                 log.interrupted(self.trainer.steps, self._resume_command())
-                return interrupts.exit_code
-            page = report.write(self.folder, self.trainer.model) if self.arguments.report else None
+                return 128 + self.wanted
+            page = self.group.first(lambda: report.write(self.folder, self.trainer.model)) if self.arguments.report else None
             log.finished(page)
         return 0
+
+    def _agreed(self, interrupts: Interrupts) -> bool:
+        """Whether to stop: all processes do after the same step, whichever got the signal."""
+        (self.wanted,) = self.group.highest(interrupts.wanted or 0)
+        return self.wanted != 0
 
     def _epoch(self, log: TrainingLog, interrupts: Interrupts) -> None:
         """What is left of the epoch that the trainer stands in."""
         epoch, start = divmod(self.trainer.steps, len(self.loader))
         batches = self.loader.epoch(epoch, start)
-        for batch in batches:
+        while (batch := self.group.call(lambda: next(batches, None))) is not None:
             rate = self.schedule.at(self.trainer.steps)
             self.trainer.set_learning_rates(rate, rate)
             began = time.monotonic()
             losses = self.trainer.step(batch.images)
             seconds = time.monotonic() - began
             report = self.trainer.report()
-            log.step(self.trainer.steps, len(self.loader), losses, report, rate, len(batch.images), seconds)
-            if interrupts.wanted is not None:
+            images = len(batch.images) * self.group.size
+            log.step(self.trainer.steps, len(self.loader), losses, report, rate, images, seconds)
+            self.wanted, save = self.group.highest(interrupts.wanted or 0, interrupts.take_save_request())
+            if self.wanted:
                 break
-            if interrupts.take_save_request():
+            if save:
                 self._save(log)
                 log.saved(self.trainer.steps)
         batches.close()
-        if interrupts.wanted is not None:
+        if self.wanted:
             return
         self._validate(log)
         if self.probe is not None and ((epoch + 1) % self.settings.probe == 0 or self.trainer.steps >= self.steps):
@@ -264,48 +263,63 @@ class _Training:
             if self.saved != self.trainer.steps:
                 self._save(log)
             if self.settings.keep_all:
-                _link(self.folder.checkpoint, self.folder.kept_checkpoint(epoch + 1))
+                self.group.first(lambda: _link(self.folder.checkpoint, self.folder.kept_checkpoint(epoch + 1)))
 
     def _validate(self, log: TrainingLog) -> None:
         if self.validation is None:
             return
         began = time.monotonic()
-        weights, losses, others = [], [], []
-        for batch in self.validation.epoch(0):
-            if len(batch.images) >= 2:
-                losses.append(self.trainer.evaluate(batch.images))
-                others.append(figures(self.trainer.report()))
-                weights.append(len(batch.images))
+        found = sorted(sum(self.group.gather(self.group.call(self._validated)), []), key=lambda one: one[0])
+        weights, losses, others = [one[1] for one in found], [one[2] for one in found], [one[3] for one in found]
         mean = np.average(np.array(losses), axis=0, weights=weights).tolist()
         means = {name: float(np.average([one[name] for one in others], weights=weights)) for name in others[0]}
         seconds = time.monotonic() - began
         distance = math.nan
         if self.settings.prior != "none":
-            y = evaluation.encode(self.trainer.model, self.validation.dataset)
+            y = self._encode(self.trainer.model, self.validation.dataset)
             distance = evaluation.prior_distance(y, self.settings.architecture["prior"]["squash"])
         rate = self.trainer.encoder_lr
         row = log.validation(self.trainer.steps, len(self.loader), mean, rate, sum(weights), seconds, distance, means)
         if self.settings.early_stopping and row is _best(log.rows):
-            self.trainer.model.save(self.folder.best)
+            self.group.first(lambda: self.trainer.model.save(self.folder.best))
+
+    def _validated(self) -> list[tuple[int, int, Losses, dict[str, float]]]:
+        """Number, images, losses and other figures of the batches that are this process's."""
+        assert self.validation is not None
+        found = []
+        for number, batch in enumerate(self.validation.epoch(0, self.group.rank, self.group.size)):
+            if len(batch.images) >= 2:
+                place = number * self.group.size + self.group.rank
+                losses = self.trainer.evaluate(batch.images)
+                found.append((place, len(batch.images), losses, figures(self.trainer.report())))
+        return found
+
+    def _encode(self, model: Model, data: Dataset) -> evaluation.Floats:
+        """y (n, encoded), of which each process encodes a part."""
+        own = np.arange(len(data))[self.group.part(len(data))]
+        return np.concatenate(self.group.gather(self.group.call(lambda: evaluation.encode(model, data.subset(own)))))
 
     def _judge(self, log: TrainingLog, model: Model) -> None:
         assert self.probe is not None
         began = time.monotonic()
-        found = self.probe.judge(model)
+        probe, train, held_out = self.probe, self._encode(model, self.probe.train), self._encode(model, self.probe.held_out)
+        found = self.group.first(lambda: probe.judged(train, held_out))
         log.probe(self.trainer.steps, len(self.loader), found, len(self.probe.held_out), time.monotonic() - began)
 
     def _stalled(self, log: TrainingLog) -> bool:
         return _has_stalled(log.rows, self.settings.early_stopping)
 
     def _finish(self, log: TrainingLog) -> None:
-        if not self.settings.early_stopping:
-            return self.trainer.model.save(self.folder.weights)
-        best = _best(log.rows)
-        assert best is not None
-        if self.saved != self.trainer.steps:
-            self._save(log)
-        log.best(best, stopped=self.trainer.steps < self.steps)
-        if self.folder.best.exists():
+        if self.settings.early_stopping:
+            best = _best(log.rows)
+            assert best is not None
+            if self.saved != self.trainer.steps:
+                self._save(log)
+            log.best(best, stopped=self.trainer.steps < self.steps)
+        self.group.first(self._write_weights)
+
+    def _write_weights(self) -> None:
+        if self.settings.early_stopping and self.folder.best.exists():
             with Model.open(self.folder.best) as model:
                 model.save(self.folder.weights)
         else:
@@ -313,8 +327,8 @@ class _Training:
 
     def _save(self, log: TrainingLog) -> None:
         """Checkpoint and metrics agree: rows that come after the checkpoint are dropped when a run resumes."""
-        log.flush()
-        self.trainer.save(self.folder.checkpoint)
+        self.group.first(log.flush)
+        self.group.first(lambda: self.trainer.save(self.folder.checkpoint))
         self.saved = self.trainer.steps
         log.checkpoint(self.saved)
 
@@ -343,7 +357,7 @@ def _has_stalled(rows: Sequence[Row], patience: int) -> bool:
 
 #: Settings that are kept as they were chosen; others follow from the data and the preset.
 _AS_GIVEN = (
-    "seed", "epochs", "batch", "schedule", "warmup_epochs", "step_epochs", "step_factor", "early_stopping",
+    "seed", "epochs", "batch", "micro_batches", "schedule", "warmup_epochs", "step_epochs", "step_factor", "early_stopping",
     "checkpoint_every", "keep_all", "max_pixels", "skip_damaged", "augment",
 )  # fmt: skip
 
@@ -439,6 +453,7 @@ def _trainer(model: Model, values: dict[str, Any]) -> Trainer:
         coordinates_weight=values["coordinates_weight"],
         occlusion=values["occlusion"],
         locations=values["locations"],
+        micro_batches=values["micro_batches"],
     )
 
 
@@ -490,6 +505,47 @@ def _check_room(folder: RunFolder, model: Model) -> None:
     checkpoint = 3 * sum(info.nbytes for info in model.parameters_info())
     needed = checkpoint * (1 if folder.checkpoint.exists() else 2) + checkpoint // 3
     check_room(place, needed, "a checkpoint, the next one while it is written, and the weights")
+
+
+def _check_new(folder: RunFolder) -> None:
+    if folder.in_use:
+        raise UsageError(
+            f"{folder.path}: holds a run already; continue it with --resume {shell(str(folder.path))}, or name another folder"
+        )
+    check_folder(folder.path)
+
+
+def _settings_of(folder: RunFolder, arguments: argparse.Namespace) -> Settings:
+    if not folder.settings_file.is_file():
+        raise UsageError(f"{folder.path}: no run to resume: there is no {folder.settings_file.name}")
+    if not folder.checkpoint.is_file():
+        raise UsageError(
+            f"{folder.path}: no run to resume: there is no {folder.checkpoint.name}; it stopped before its first"
+        )
+    try:
+        settings = folder.read_settings()
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    settings = replace(settings, epochs=arguments.epochs or settings.epochs)
+    if arguments.data is not None:
+        settings = replace(settings, data=_lasting(arguments.data))
+    if settings.data is not None:
+        Places([("--data", settings.data)], folders=[("--resume", arguments.resume, ())]).check()
+        if arguments.data is None and not is_sample(settings.data) and not os.path.exists(settings.data):
+            raise UsageError(f"{settings.data}: the run's data is no longer there; where it has moved, name it with --data")
+    return settings
+
+
+def _data_of(settings: Settings) -> tuple[Dataset, Dataset | None]:
+    train, validation = _open_data(settings.data, settings.validation_images, settings.reading)
+    for images, before in ((train, settings.images), (validation, settings.validation_images)):
+        found = 0 if images is None else len(images)
+        if found != before:
+            raise UsageError(
+                f"{settings.data}: not the data that the run was started with: {counted(found, 'image')} "
+                f"{'to train on' if images is train else 'for validation'}, expected {before:,}"
+            )
+    return train, validation
 
 
 def _prepare(folder: RunFolder, settings: Settings) -> None:

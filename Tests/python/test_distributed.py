@@ -1,0 +1,310 @@
+"""Several processes over MPI: the bytes of one process, and an end with a name where one fails."""
+
+import csv
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mpi_fixtures import DIGITS8, DIM, mpirun, needs_mpi, run, start
+
+from deepinfomax import Architecture, Model, Trainer
+from deepinfomax.distributed import Solo, launched, threads_of
+
+pytest.importorskip("mpi4py")
+pytestmark = needs_mpi
+RUN = str(Path(__file__).with_name("distributed_run.py"))
+#: Steps of basic32 and of the notebook, whose step takes thirty times as long; make test-long has 20 of it, too.
+STEPS = {"jsd": 20, "nce": 20, "notebook": int(os.environ.get("DIM_LONG_STEPS", "3"))}
+KILLS = int(os.environ.get("DIM_LONG_KILLS", "5"))
+#: Seconds until all have ended after one was killed.
+LIMIT = 30
+
+
+def train(folder, processes, threads, steps, *names):
+    folder.mkdir(exist_ok=True)
+    run(mpirun(processes, sys.executable, RUN, str(folder), str(steps), str(threads), *names), timeout=3000)
+
+
+# ---- The same bytes
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """Of one process with two threads: name -> the checkpoint's bytes."""
+    folder = tmp_path_factory.mktemp("alone")
+    for name, steps in STEPS.items():
+        train(folder, 1, 2, steps, name)
+    return {name: (folder / f"{name}.h5").read_bytes() for name in STEPS}
+
+
+@pytest.mark.parametrize(("processes", "threads"), [(2, 1), (4, 2)])
+@pytest.mark.parametrize("names", [("jsd", "nce"), ("notebook",)])
+def test_checkpoints_of_several_processes(alone, tmp_path, processes, threads, names):
+    if names == ("notebook",) and threads == 2 and STEPS["notebook"] < 20:
+        threads = 1
+    train(tmp_path, processes, threads, STEPS[names[0]], *names)
+    for name in names:
+        assert (tmp_path / f"{name}.h5").read_bytes() == alone[name], name
+
+
+def test_four_processes_stop_at_step_7_and_one_goes_on(alone, tmp_path):
+    train(tmp_path, 4, 1, 7, "jsd", "nce")
+    train(tmp_path, 1, 2, 20, "jsd", "nce")
+    for name in ("jsd", "nce"):
+        assert (tmp_path / f"{name}.h5").read_bytes() == alone[name], name
+
+
+def digits(folder, *more, resume=False):
+    if resume:
+        return [*DIM, "train", "--resume", str(folder), "--quiet", "--no-plot", *more]
+    return [
+        *DIM, "train", "--data", "digits", "--architecture", DIGITS8, "--batch", "32", "--micro-batches", "4", "--epochs", "3",
+        "--prior", "adversarial", "--augment", "crop=1,flip", "--seed", "5", "--output", str(folder), "--no-plot", "--quiet", *more,
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def digits_alone(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("digits") / "run"
+    run(digits(folder))
+    return folder
+
+
+def losses(folder):
+    """What metrics.csv has of all images of a step: not speed and time, nor a report's figures, which are rank 0's."""
+    names = ("step", "epoch", "phase", "total", "local", "global", "prior", "learning_rate", "linear_probe", "nearest_neighbours",
+             "prior_distance")  # fmt: skip
+    with open(folder / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [[row[name] for name in names[: -1 if row["phase"] == "train" else None]] for row in rows]
+
+
+def test_the_command(digits_alone, tmp_path):
+    """Checkpoint, weights, losses, validation and probes."""
+    out, _ = run(mpirun(4, *digits(tmp_path / "run")))
+    assert out == ""
+    for name in ("checkpoint.h5", "weights.h5"):
+        assert (tmp_path / "run" / name).read_bytes() == (digits_alone / name).read_bytes(), name
+    assert losses(tmp_path / "run") == losses(digits_alone)
+    phases = [row[2] for row in losses(digits_alone)]
+    assert phases.count("train") == 150 and {"validation", "probe"} < set(phases)
+
+
+def test_text_is_told_once(tmp_path):
+    command = [word for word in digits(tmp_path / "run") if word not in ("--quiet",)]
+    out, _ = run(mpirun(2, *command[:-1], "--no-plot", "--epochs", "1"))
+    assert out.count("done: weights in") == 1 and out.count("validation: total") == 2
+
+
+def test_encoding_writes_one_file(tmp_path):
+    """10,000 images, by one process and by three."""
+    images = np.random.default_rng(2).integers(0, 256, (10_000, 8, 8, 1), np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    command = [*DIM, "encode", "--data", str(tmp_path / "images.npy"), "--architecture", DIGITS8, "--batch", "300", "-q"]
+    for ending in (".npz", ".h5"):
+        for processes in (1, 3):
+            outputs = ["--outputs", "encoded,features", "--output", str(tmp_path / f"{processes}{ending}")]
+            run(mpirun(processes, *command, *outputs))
+        assert (tmp_path / f"1{ending}").read_bytes() == (tmp_path / f"3{ending}").read_bytes(), ending
+
+
+def test_a_program_in_c(tmp_path):
+    """bindings/c/train_mpi.c, compiled with mpicc: the bytes of 1, 2 and 4 processes, and of Trainer in Python."""
+    top = Path(__file__).parents[2]
+    library = Path(os.environ.get("DIM_LIBRARY", top / "build" / "libdim.so")).resolve().parent
+    program = tmp_path / "train_mpi"
+    warnings = ["-std=c99", "-O2", "-Wall", "-Wextra", "-Werror"]
+    subprocess.run(
+        ["mpicc", *warnings, f"-I{top}/include", str(top / "bindings/c/train_mpi.c"), "-o", str(program), f"-L{library}", "-ldim",
+         f"-Wl,-rpath,{library}"], check=True)  # fmt: skip
+    images = np.random.default_rng(4).random((64, 3, 32, 32), dtype=np.float32)
+    images.tofile(tmp_path / "images.f32")
+    for processes in (1, 2, 4):
+        command = ["mpirun", "--oversubscribe", "-n", str(processes), str(program)]
+        run([*command, str(tmp_path / f"{processes}.h5"), str(tmp_path / "images.f32"), "3"])
+    with Trainer(Model(0, architecture=Architecture.preset("basic32")), micro_batches=4) as trainer:
+        for start in (0, 32, 0):
+            trainer.step(images[start : start + 32])
+        trainer.save(tmp_path / "python.h5")
+    for processes in (1, 2, 4):
+        assert (tmp_path / f"{processes}.h5").read_bytes() == (tmp_path / "python.h5").read_bytes(), processes
+    _, errors = run(["mpirun", "--oversubscribe", "-n", "2", str(program), "x.h5", str(tmp_path / "nothing"), "3"], None)
+    assert "usage: mpirun" in errors
+
+
+# ---- Ends
+
+
+def ranks(process):
+    found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True)
+    return [int(pid) for pid in found.stdout.split()]
+
+
+def test_kills_of_any_process_at_any_time(digits_alone, tmp_path):
+    """No hang, a whole checkpoint, and a resumed run, by any number of processes, that is the uninterrupted one."""
+    chance = random.Random(int(os.environ.get("DIM_LONG_SEED", "1")))
+    for number in range(KILLS):
+        folder = tmp_path / str(number)
+        process = start(mpirun(4, *digits(folder)))
+        began = time.monotonic()
+        # From before there is any process, over imports and the start, to the last epoch.
+        while time.monotonic() - began < chance.uniform(0, 25) and not (folder / "checkpoint.h5").exists():
+            time.sleep(0.05)
+        time.sleep(chance.uniform(0, 2))
+        victims = ranks(process)
+        if victims:
+            os.kill(chance.choice(victims), signal.SIGKILL)
+            killed = time.monotonic()
+            process.communicate(timeout=LIMIT)
+            assert time.monotonic() - killed < LIMIT
+        else:
+            process.communicate(timeout=120)
+        processes = chance.choice((1, 2, 4))
+        if not (folder / "weights.h5").exists():
+            if (folder / "checkpoint.h5").exists():
+                run(mpirun(processes, *digits(folder, resume=True)))
+            else:
+                shutil.rmtree(folder, ignore_errors=True)
+                run(mpirun(processes, *digits(folder)))
+        for name in ("checkpoint.h5", "weights.h5"):
+            assert (folder / name).read_bytes() == (digits_alone / name).read_bytes(), (number, name)
+        shutil.rmtree(folder)
+
+
+def test_sigterm_to_mpirun(digits_alone, tmp_path):
+    """It gives its processes a second to stop and save, then kills them; the run continues as another number of processes."""
+    folder = tmp_path / "run"
+    process = start(mpirun(2, *digits(folder)))
+    while not (folder / "checkpoint.h5").exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=LIMIT)
+    assert process.returncode != 0
+    run(digits(folder, resume=True))
+    assert (folder / "checkpoint.h5").read_bytes() == (digits_alone / "checkpoint.h5").read_bytes()
+
+
+def two(first, second):
+    """Two processes with command lines of their own."""
+    return ["mpirun", "--oversubscribe", "-n", "1", *first, ":", "-n", "1", *second]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    data = np.random.default_rng(3).random((320, 1, 8, 8), dtype=np.float32)
+    np.save(folder / "good.npy", data)
+    data[200, 0, 3, 3] += 0.25
+    np.save(folder / "other.npy", data)
+    data[:] = np.load(folder / "good.npy")
+    data[7] = np.nan
+    np.save(folder / "holes.npy", data)
+    return folder
+
+
+def on(data, folder, *more):
+    command = digits(folder, *more)
+    command[command.index("digits")] = str(data)
+    return command
+
+
+def told_once(errors, *words):
+    """One line of dim's own, with these words; mpirun adds its own report."""
+    lines = [line for line in errors.splitlines() if line.startswith("dim train:")]
+    assert len(lines) == 1 and all(re.search(word, lines[0]) for word in words), errors
+
+
+def test_data_that_differs_in_one_process(images, tmp_path):
+    _, errors = run(two(on(images / "good.npy", tmp_path / "r"), on(images / "other.npy", tmp_path / "r")), None)
+    told_once(errors, "rank 1 of 2 on ", "data differ from those of rank 0")
+    assert not (tmp_path / "r").exists()
+
+
+def test_data_that_is_missing_in_one_process(images, tmp_path):
+    gone = tmp_path / "gone.npy"
+    command = on(gone, tmp_path / "r")
+    _, errors = run(two(on(images / "good.npy", tmp_path / "r"), command), None)
+    told_once(errors, "gone.npy")
+
+
+def test_settings_that_differ_in_one_process(images, tmp_path):
+    good = images / "good.npy"
+    _, errors = run(two(on(good, tmp_path / "r"), on(good, tmp_path / "r", "--lr", "1e-3")), None)
+    told_once(errors, "rank 1 of 2 on ", "settings differ")
+
+
+def test_nan_in_one_processes_batch(images, tmp_path):
+    """The same data everywhere; whoever's turn it is finds the NaN, and the message has the image."""
+    _, errors = run(mpirun(2, *on(images / "holes.npy", tmp_path / "r", "--validation-images", "0")), 1)
+    told_once(errors, r"rank [01] of 2 on .*: holes.npy: image 7 has NaN")
+
+
+def test_a_full_disk_of_rank_0(small_disk):
+    command = [*digits(small_disk / "run")]
+    command[command.index("--architecture") + 1] = "basic32"
+    _, errors = run(mpirun(2, *command), None)
+    told_once(errors, "rank 0 of 2 on |are free", "free|No space left")
+
+
+def test_numbers_of_processes_that_share_no_step(tmp_path):
+    _, errors = run(mpirun(3, *digits(tmp_path / "r")), 2)
+    told_once(errors, "micro_batches is 4, and there are 3 processes: expected powers of two")
+
+
+def test_a_process_that_stands_still(images, tmp_path):
+    """Stopped for good, it is named after --timeout; no other process hangs."""
+    process = start(mpirun(2, *on(images / "good.npy", tmp_path / "r", "--timeout", "3", "--epochs", "1000")))
+    while not (tmp_path / "r" / "checkpoint.h5").exists() and process.poll() is None:
+        time.sleep(0.05)
+    victims = [pid for pid in ranks(process) if b"OMPI_COMM_WORLD_RANK=1\0" in Path(f"/proc/{pid}/environ").read_bytes()]
+    os.kill(victims[0], signal.SIGSTOP)
+    _, errors = process.communicate(timeout=LIMIT)
+    assert re.search(r"rank 1 of 2 on .*: no answer to rank 0 of 2 on .* for 3 seconds; all processes end", errors), errors
+    assert not Path(f"/proc/{victims[0]}").exists() or "Z" in Path(f"/proc/{victims[0]}/stat").read_text().split()[2]
+
+
+# ---- Parts
+
+
+def test_threads_are_shared_by_the_processes_of_a_machine():
+    every, half, other = frozenset(range(8)), frozenset(range(4)), frozenset(range(4, 8))
+    assert [threads_of(rank, [(0, every, 8)] * 3) for rank in range(3)] == [3, 3, 2]
+    assert [threads_of(rank, [(0, half, 4), (0, other, 4)]) for rank in range(2)] == [4, 4]  # Bound by mpirun.
+    assert [threads_of(rank, [(0, every, 8), (1, every, 8)]) for rank in range(2)] == [8, 8]  # Two machines.
+    assert [threads_of(rank, [(0, every, 2)] * 4) for rank in range(4)] == [1, 1, 1, 1]  # A quota of two cores.
+    assert [threads_of(rank, [(0, half, 2), (0, other, 2)]) for rank in range(2)] == [1, 1]  # It is for both.
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        ({}, False),
+        ({"OMPI_COMM_WORLD_SIZE": "1"}, False),
+        ({"OMPI_COMM_WORLD_SIZE": "4"}, True),
+        ({"PMI_SIZE": "2"}, True),
+        ({"PMI_SIZE": "many"}, False),
+        ({"SLURM_STEP_NUM_TASKS": "8"}, False),
+        ({"SLURM_STEP_NUM_TASKS": "8", "PMIX_RANK": "0"}, True),
+    ],
+)
+def test_how_it_was_started(monkeypatch, names, found):
+    for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "PMIX_RANK", "SLURM_STEP_NUM_TASKS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in names.items():
+        monkeypatch.setenv(name, value)
+    assert launched() == found
+
+
+def test_one_process_is_a_group():
+    solo = Solo()
+    assert (solo.gather(3), solo.first(lambda: 4), solo.highest(1, 2)) == ([3], 4, (1, 2))
+    with pytest.raises(ZeroDivisionError):
+        solo.check(ZeroDivisionError())
