@@ -61,7 +61,7 @@ help:
 	@echo "make test-install  programs outside this tree, from installed files and from the Debian packages"
 	@echo "make abi-check     compiled programs keep working: docs/abi.md; make abi-update records what is new"
 	@echo "make test-python   the Python package's tests (pytest)"
-	@echo "make test-long     every preset and 200 random architectures beside live PyTorch, which it installs: an hour and a half"
+	@echo "make test-long     every preset and 200 random architectures beside live PyTorch, which it installs: long"
 	@echo "make test-kernels  every instruction set, emulated where need be"
 	@echo "make fuzz          N=1000000 call sequences, FILES=30000 damaged files, libFuzzer for SECONDS (60) a target"
 	@echo "make sanitize      tests and call sequences under the address and the thread sanitizer"
