@@ -118,7 +118,7 @@ def test_a_batch_that_was_only_tried_leaves_nothing():
     run._forget()
     for old, new in zip(before, run.states(), strict=True):
         assert all(np.array_equal(old[name], new[name]) for name in old)
-    (_, first), (_, again) = run._compute(5, 0), run._compute(5, 0)
+    first, again = run._compute(5, 0), run._compute(5, 0)
     assert first.losses == again.losses  # The same random numbers.
 
 
