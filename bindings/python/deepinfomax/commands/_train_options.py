@@ -103,7 +103,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "the data's own size)")  # fmt: skip
     add_untrusted(parser)
     objective = parser.add_argument_group(
-        "objective: beta local + alpha global + gamma prior (+ coordinates)", "defaults are the preset's; those shown are of all but notebook"
+        "objective: beta local + alpha global + gamma prior (+ coordinates)",
+        "defaults are the preset's; those shown are of all but notebook",
     )
     add = objective.add_argument
     add("--measure", choices=MEASURES, help="how scores become a loss (default: nce; notebook: gan)")
