@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import sys
 import time
 from dataclasses import dataclass
@@ -146,8 +147,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="runs whose name holds this text, 'DIM(L) nce' for instance")
     parser.add_argument("--output", type=Path, default=Path("build/measures"))
+    parser.add_argument("--memory", type=int, metavar="BATCH", help="two steps of basic32, light dot 512, nce, and the peak memory")
     parser.add_argument("--table", action="store_true", help="print the table of what is done and end")
     options = parser.parse_args()
+    if options.memory:
+        model = Model(0, architecture="basic32")
+        with Trainer(model, measure="nce", negatives="all") as trainer:
+            for step in range(2):
+                trainer.step(np.random.default_rng(step).random((options.memory, 3, 32, 32), np.float32))
+        print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+        return
     path = options.output / "results.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     asked = (options.batch, options.steps, options.units, options.seed)

@@ -542,7 +542,7 @@ typedef struct dim_report {
     double prior;
     double coordinates;
     double gradient_penalty;    /* half of the mean squared gradients, without its weight; no part of total */
-    double local_information;   /* the estimate that belongs to the measure, in nats: docs/training.md, "Estimates" */
+    double local_information;   /* the estimate that belongs to the measure, in nats: docs/measures.md */
     double global_information;
     double local_score;         /* the largest |score|; NaN for the notebook's own objective, which holds no scores */
     double global_score;

@@ -154,7 +154,7 @@ final class PlanObjective {
             let intoMap = mapGradient
             var cells: [Int] = []
             if network == .localD, options.locations > 0 {
-                cells = drawnLocations(n, options.locations, &random)
+                cells = try drawnLocations(n, options.locations, &random)
                 map = try chosen(map, cells, into: plan.ownSlots + 5, arena)
                 mapGradient = try arena.activation(plan.ownSlots + 6, map.shape, images: n)
                 Elementwise.clear(mapGradient)
@@ -276,7 +276,7 @@ final class PlanObjective {
         for (network, term) in terms {
             var planes = term.map.index == plan.features.index ? features! : conv!
             if network == .localD, options.locations > 0 {
-                planes = try chosen(planes, drawnLocations(n, options.locations, &random), images: n)
+                planes = try chosen(planes, try drawnLocations(n, options.locations, &random), images: n)
             }
             let pass = try plan.score(
                 term.head, try model.snapshot(network), vectors.pointer, vectors: n, planes.pointer, images: n,

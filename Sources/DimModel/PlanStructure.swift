@@ -35,8 +35,9 @@ extension PlanObjective {
     // MARK: Locations
 
     /// For each image the first `count` of its map's cells in the order of torch.randperm.
-    func drawnLocations(_ n: Int, _ count: Int, _ random: inout MersenneTwister) -> [Int] {
+    func drawnLocations(_ n: Int, _ count: Int, _ random: inout MersenneTwister) throws -> [Int] {
         let cells = plan.features.output.pixels
+        try requireMemory((2 * n * count + cells) * MemoryLayout<Int>.stride)
         var chosen: [Int] = []
         for _ in 0..<n {
             var order = Array(0..<cells)

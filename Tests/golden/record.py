@@ -2,7 +2,7 @@
 """Records what PyTorch computes from seeds alone: the numbers that libdim's tests and `dim check` compare with.
 
     Tests/golden/record.py                  everything
-    Tests/golden/record.py init forward     some subjects: inputs, init, forward, check, training, architectures
+    Tests/golden/record.py init forward     some subjects: inputs, init, forward, check, training, architectures, objectives
 
 Weights are float32, as the constructors draw them, then converted; all computation is in float64. Beside each output
 stands how far PyTorch's own float32 is from it, which tells what a tolerance may ask for. Needs torch, scikit-learn
@@ -26,9 +26,10 @@ PACKAGE = FOLDER.parent.parent / "bindings" / "python"
 sys.path[:0] = [str(PACKAGE), str(FOLDER)]
 
 import cases  # noqa: E402
+import objectives as recorded_objectives  # noqa: E402
 from deepinfomax import _recorded, _training, _walk, notebook, objective, photographs  # noqa: E402
 from deepinfomax.commands import check  # noqa: E402
-from deepinfomax.torch import _subject  # noqa: E402
+from deepinfomax.torch import Settings, _subject, modules, objectives  # noqa: E402
 from deepinfomax.torch import check as architecture_check  # noqa: E402
 from deepinfomax.torch._description import expanded  # noqa: E402
 from deepinfomax.torch._lockstep import Lockstep  # noqa: E402
@@ -200,6 +201,50 @@ def _shortened(summary: _recorded.Summary) -> _recorded.Summary:
     """A sample of 32 bits of mantissa, 256 times as fine as float32, which makes a smaller file."""
     fraction, exponent = np.frexp(summary.sample)
     return replace(summary, sample=np.ldexp(np.round(fraction * 2.0**33), exponent - 33))
+
+
+#: In ten steps some float32 run meets a ReLU that turns; three may not.
+MANY = tuple(objective.Arithmetic(torch.float32, nudged=pattern) for pattern in range(5))
+
+
+def record_objectives() -> None:
+    """objectives.npz: a dozen objectives on basic32's layers: gradients of every parameter, losses of ten steps."""
+    outputs: dict[str, _recorded.Summary] = {}
+    arrays = {"version": np.array(VERSION)}
+    for name in recorded_objectives.CASES:
+        print(f"  {name}", flush=True)
+        found = objective.expected(partial(objective_gradients, name))
+        outputs |= {f"{name}/{key}": summary for key, summary in found.arrays.items()}
+        run = objective.expected(partial(objective_steps, name), MANY)
+        arrays |= {f"{name}/losses": found.history, f"{name}/losses32": found.history32}
+        arrays |= {f"{name}/history": run.history, f"{name}/history32": run.history32}
+    _recorded.save(FOLDER / "objectives.npz", outputs, **arrays)
+
+
+def objective_gradients(name: str, arithmetic: objective.Arithmetic) -> _training.Outcome:
+    net, settings = objective_start(name, arithmetic)
+    x = torch.tensor(recorded_objectives.images(recorded_objectives.GRADIENT_BATCH, 0), dtype=arithmetic.dtype)
+    found = objectives.losses(net, x, settings)
+    gradients = objectives.gradients(net, found, settings)
+    return _training.Outcome({key: value.numpy() for key, value in gradients.items()}, [found.numbers()])
+
+
+def objective_steps(name: str, arithmetic: objective.Arithmetic) -> _training.Outcome:
+    net, settings = objective_start(name, arithmetic)
+    batches = (
+        torch.tensor(recorded_objectives.images(recorded_objectives.BATCH, step), dtype=arithmetic.dtype)
+        for step in range(recorded_objectives.STEPS + 1)
+    )
+    return _training.Outcome({}, [found.numbers() for found in objectives.train(net, batches, settings)])
+
+
+def objective_start(name: str, arithmetic: objective.Arithmetic) -> tuple[torch.nn.Module, Settings]:
+    torch.manual_seed(recorded_objectives.SEED)
+    net = modules(recorded_objectives.description(name))
+    if arithmetic.nudged:
+        objective.nudge(net, arithmetic.nudged)
+    torch.manual_seed(recorded_objectives.TRAINING_SEED)
+    return net.to(arithmetic.dtype).train(), Settings(**recorded_objectives.settings(name))
 
 
 def main(subjects: list[str]) -> None:

@@ -128,8 +128,8 @@ class Arithmetic:
     dtype: torch.dtype
     #: Convolutions by oneDNN, or by PyTorch's own kernels, which sum in another order.
     onednn: bool = True
-    #: From weights of which each is the one next to the seed's.
-    nudged: bool = False
+    #: From weights of which each is the one next to the seed's, in one of several patterns; 0: from the seed's.
+    nudged: int = 0
 
 
 FLOAT64 = Arithmetic(torch.float64)
@@ -137,16 +137,16 @@ FLOAT64 = Arithmetic(torch.float64)
 FLOAT32 = (
     Arithmetic(torch.float32),
     Arithmetic(torch.float32, onednn=False),
-    Arithmetic(torch.float32, nudged=True),
+    Arithmetic(torch.float32, nudged=1),
 )
 
 Compute = Callable[[Arithmetic], Outcome]
 
 
-def expected(compute: Compute) -> Expected:
+def expected(compute: Compute, runs: Iterable[Arithmetic] = FLOAT32) -> Expected:
     """What `compute` gives in float64, and how far it is from that in float32, run by run."""
     exact = _outcome(compute, FLOAT64)
-    float32 = [_outcome(compute, arithmetic) for arithmetic in FLOAT32]
+    float32 = [_outcome(compute, arithmetic) for arithmetic in runs]
     arrays = {
         name: _recorded.summarise(array, *(run.arrays[name] for run in float32))
         for name, array in exact.arrays.items()
@@ -191,11 +191,16 @@ def start(arithmetic: Arithmetic) -> Networks:
     """The networks that all runs begin with, in training mode."""
     net = networks(_training.MODEL_SEED, arithmetic.dtype).train()
     if arithmetic.nudged:
-        with torch.no_grad():
-            for p in net.parameters():
-                away = torch.where(torch.arange(p.numel()) % 2 == 0, torch.inf, -torch.inf).view_as(p)
-                p.copy_(torch.nextafter(p, away))
+        nudge(net, arithmetic.nudged)
     return net
+
+
+def nudge(net: torch.nn.Module, pattern: int = 1) -> None:
+    """Each weight becomes the one above or below it, `pattern` of them in turn."""
+    with torch.no_grad():
+        for p in net.parameters():
+            up = torch.arange(p.numel()) // pattern % 2 == 0
+            p.copy_(torch.nextafter(p, torch.where(up, torch.inf, -torch.inf).view_as(p)))
 
 
 def _follow(net: Networks, run: Iterator[list[float]], steps: int, kept: Collection[int]) -> Outcome:

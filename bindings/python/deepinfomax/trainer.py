@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _arrays, _library
+from . import _arrays, _library, _structs
 from ._library import GradientCallback, check, library
 from ._run import Run, choice
 from .data import Augmentation
@@ -97,7 +97,7 @@ class Report:
     coordinates: float
     #: Half of the mean squared gradients of the prior's discriminator; no part of `total`.
     gradient_penalty: float
-    #: The estimate that belongs to the measure, in nats (docs/training.md, "Estimates").
+    #: The estimate that belongs to the measure, in nats (docs/measures.md).
     local_information: float
     global_information: float
     #: The largest |score|.
@@ -183,7 +183,7 @@ class Trainer(Run):
             raise ValueError(f"micro_batches: expected 1 to {MOST_MICRO_BATCHES}, found {micro_batches}")
         if lr is not None and (encoder_lr is not None or discriminator_lr is not None):
             raise ValueError("lr is both learning rates: expected either it, or encoder_lr and discriminator_lr")
-        options = _library.TrainerOptions()
+        options = _structs.TrainerOptions()
         size = ctypes.sizeof(options)
         check(library().dim_trainer_options_for(model._handle.pointer, byref(options), size))
         if prior is not None:
@@ -319,7 +319,7 @@ class Trainer(Run):
 
     def report(self) -> Report:
         """Every figure of the last `step`, `accumulate`, `update` or `evaluate`: terms, estimates, norms, distances."""
-        r = _library.Report(struct_size=ctypes.sizeof(_library.Report))
+        r = _structs.Report(struct_size=ctypes.sizeof(_structs.Report))
         self._call("report", byref(r))
         norms = {name: getattr(r, f"{name}_norm") for name in _NETWORKS}
         return Report(
@@ -391,7 +391,7 @@ class Trainer(Run):
     @property
     def options(self) -> TrainerOptions:
         """As they are now, learning rates included."""
-        o = _library.TrainerOptions(struct_size=ctypes.sizeof(_library.TrainerOptions))
+        o = _structs.TrainerOptions(struct_size=ctypes.sizeof(_structs.TrainerOptions))
         self._call("get_options", byref(o))
         return TrainerOptions(
             PRIORS[o.prior],

@@ -149,7 +149,13 @@ def _started(description: Description, seed: int, variant: Variant) -> Networks:
 
 
 def _scaled(settings: Settings, unit: int) -> Settings:
-    return replace(settings, alpha=unit * settings.alpha, beta=unit * settings.beta, gamma=unit * settings.gamma)
+    return replace(
+        settings,
+        alpha=unit * settings.alpha,
+        beta=unit * settings.beta,
+        gamma=unit * settings.gamma,
+        coordinates_weight=unit * settings.coordinates_weight,
+    )
 
 
 # ---- Switches

@@ -19,7 +19,7 @@ Array = NDArray[Any]
 #: What of `objectives.Settings` a Trainer takes.
 SETTINGS = (
     "measure", "negatives", "prior", "alpha", "beta", "gamma", "gradient_penalty", "encoder_lr", "discriminator_lr",
-    "betas", "eps", "weight_decay",
+    "betas", "eps", "weight_decay", "coordinates", "coordinates_weight", "occlusion", "locations",
 )  # fmt: skip
 
 
@@ -74,11 +74,11 @@ def statistics(state: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def trainer(library: Any, description: Description, seed: int, settings: Mapping[str, Any]) -> Any:
-    """A new model's. settings: those of SETTINGS."""
+    """A new model's. settings: those of SETTINGS, as far as they are there."""
     return library.Trainer(
         library.Model(seed=seed, architecture=description),
         seed=TRAINING_SEED,
-        **{name: settings[name] for name in SETTINGS},
+        **{name: settings[name] for name in SETTINGS if name in settings},
     )
 
 

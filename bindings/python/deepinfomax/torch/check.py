@@ -1,9 +1,10 @@
 """`dim check --architecture`: any architecture, here and in PyTorch, from a seed alone.
 
 Compared are the weights, bit for bit; every output in evaluation and in training mode, and the running statistics that
-training mode leaves; every gradient at batches of 3, 5 and 7; losses, gradients, weights and statistics over ten training
-steps. PyTorch in float64 is the truth. An output may be `OUTPUT` of its root mean square away, and ten times as far as
-PyTorch's float32, the farthest of three runs; training five times as far: `_lockstep.py` has it.
+training mode leaves; every gradient at batches of 3, 5 and 7, losses at one of 2, whose gradients behind a batch norm are
+cancellation; losses, gradients, weights and statistics over ten training steps, of 8 images in the table of objectives. PyTorch
+in float64 is the truth. An output may be `OUTPUT` of its root mean square away, and ten times as far as PyTorch's float32, the
+farthest of three runs; training five times as far: `_lockstep.py` has it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import argparse
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -26,6 +27,7 @@ from .. import _recorded, objective
 from ..objective import Arithmetic
 from . import _subject, objectives
 from ._description import PRESETS, Description, expanded
+from ._layout import layout
 from ._lockstep import REACH, TRIES, Computed, Lockstep
 from ._lockstep import steps as in_lockstep
 from ._subject import BATCH, Array, has, images
@@ -38,8 +40,10 @@ OUTPUT = 1e-4
 #: Of the largest error over the root mean square in PyTorch's float32, and what is added for outputs that it has exactly.
 FLOAT32 = 10.0
 FLOOR = 1e-6
-GRADIENT_BATCHES = (3, 7)
+GRADIENT_BATCHES = (3, 5, 7)
+LOSS_BATCH = 2
 STEPS = 10
+TABLE_BATCH = 8
 #: A float32 number is half a unit in its last place from what it stands for.
 RESOLUTION = 2.0**-24
 #: Of batch norm's running statistics.
@@ -131,7 +135,7 @@ def compare(
     yield from _outputs(library, description, seed)
     if objectives_table:
         for of_head, settings in combinations(description):
-            yield from _training_rows(library, of_head, seed, settings, steps)
+            yield from _training_rows(library, of_head, seed, settings, steps, TABLE_BATCH)
     else:
         yield from _training_rows(library, description, seed, default_settings(description, seed), steps)
 
@@ -155,7 +159,17 @@ def default_settings(description: Description, seed: int) -> Settings:
         beta=1.0 if description["local"] else 0.0,
         gamma=0.1 if prior != "none" else 0.0,
         gradient_penalty=1.0 if prior == "adversarial" and seed % 2 else 0.0,
+        coordinates=(None, "absolute", "relative")[seed // 5 % 3] if description["coordinates"] else None,
+        coordinates_weight=0.3,
+        occlusion=seed // 7 % 3 == 1,
+        locations=_locations(description) if seed // 11 % 4 == 1 else None,
     )
+
+
+def _locations(description: Description) -> int | None:
+    """A part of the map's."""
+    _, height, width = layout(description).features
+    return max(1, height * width // 2) if description["local"] else None
 
 
 def _is_bounded(description: Description) -> bool:
@@ -165,7 +179,7 @@ def _is_bounded(description: Description) -> bool:
 
 
 def combinations(description: Description) -> Iterator[tuple[Description, Settings]]:
-    """Measure x head x negatives x prior, over the encoder of a description."""
+    """Measure x head x negatives x prior, over the encoder of a description; then the structure terms."""
     heads = {
         "light": ({"score": "dot", "net": "light", "units": 64}, None),
         "authors": ({"score": "dot", "net": "authors", "units": 64}, {"score": "dot", "net": "copy", "units": 64}),
@@ -190,6 +204,28 @@ def combinations(description: Description) -> Iterator[tuple[Description, Settin
                             gradient_penalty=1.0 if kind == "adversarial" else 0.0,
                         ),
                     )
+    for name, changes in STRUCTURE.items():
+        local, global_ = heads[name.split()[0]]
+        one = expanded(
+            description | {"local": local, "global": global_, "prior": prior, "coordinates": {"hidden": [64]}}
+        )
+        whole = Settings(prior="adversarial", gamma=0.1, gradient_penalty=1.0, alpha=0.5 if global_ else 0.0)
+        yield one, replace(whole, **changes)
+
+
+#: Head and what else differs.
+STRUCTURE: dict[str, dict[str, Any]] = {
+    "light absolute": {"coordinates": "absolute"},
+    "authors absolute": {"coordinates": "absolute", "coordinates_weight": 0.2, "negatives": "rotation"},
+    "light relative": {"coordinates": "relative", "coordinates_weight": 0.2},
+    "concat relative": {"coordinates": "relative", "negatives": 2},
+    "light occlusion": {"occlusion": True},
+    "authors occlusion": {"occlusion": True, "measure": "jsd"},
+    "concat occlusion": {"occlusion": True, "measure": "dv"},
+    "light everything": {"occlusion": True, "coordinates": "relative", "locations": 7},
+    "authors everything": {"occlusion": True, "coordinates": "absolute", "locations": 20, "negatives": 2},
+    "concat locations": {"locations": 9, "measure": "jsd", "negatives": "rotation"},
+}
 
 
 # ---- Weights and outputs
@@ -301,22 +337,27 @@ def torch_outputs(
 
 
 def _training_rows(
-    library: Any, description: Description, seed: int, settings: Settings, steps: int
+    library: Any, description: Description, seed: int, settings: Settings, steps: int, size: int = BATCH
 ) -> Iterator[Row]:
     if not (settings.alpha or settings.beta or settings.gamma):
         return
-    label = f"{settings.measure}, {settings.negatives}, {settings.prior}"
+    label = _label(description, settings)
     gradients, losses = _Deviations(), _Deviations()
     for n in GRADIENT_BATCHES:
         batch, found = Lockstep(description, seed, settings).choose(n, 0)
         trainer = _subject.trainer(library, description, seed, asdict(settings))
         _compare(f"batch {n}", trainer, images(description, n, seed, batch), found, gradients, losses)
+    if not isinstance(settings.negatives, int) or settings.negatives < LOSS_BATCH:
+        batch, found = Lockstep(description, seed, settings).choose(LOSS_BATCH, 0)
+        trainer = _subject.trainer(library, description, seed, asdict(settings))
+        x = images(description, LOSS_BATCH, seed, batch)
+        _compare(f"batch {LOSS_BATCH}", trainer, x, found, _Deviations(), losses)
     lockstep = Lockstep(description, seed, settings)
     before = lockstep.states()
     trainer = _subject.trainer(library, description, seed, asdict(settings))
     here_before = _doubles(trainer.model.state_dict())
-    for number, (batch, found) in enumerate(in_lockstep(lockstep, steps, BATCH)):
-        x = images(description, BATCH, seed, batch)
+    for number, (batch, found) in enumerate(in_lockstep(lockstep, steps, size)):
+        x = images(description, size, seed, batch)
         own = _compare(f"step {number + 1}", trainer, x, found, gradients, losses)
         trainer.on_gradients = partial(_replace, own, found.gradients[0])
         trainer.update()
@@ -330,6 +371,15 @@ def _training_rows(
     for what, deviations in (("loss", losses), ("gradients", gradients), (f"weights, {steps} steps", weights)):
         for group, worst in deviations.worst().items():
             yield Row(f"{what}: {group}", f"{label}; {worst.where}", *worst.numbers())
+
+
+def _label(description: Description, settings: Settings) -> str:
+    head = description["local"] or description["global"]
+    parts = [settings.measure, str(head and head.get("net", head["score"])), str(settings.negatives), settings.prior]
+    parts += [settings.coordinates] if settings.coordinates else []
+    parts += ["occlusion"] if settings.occlusion else []
+    parts += [f"{settings.locations} locations"] if settings.locations else []
+    return ", ".join(parts)
 
 
 def _compare(
