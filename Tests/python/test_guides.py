@@ -8,6 +8,7 @@ import glob
 import importlib.util
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import deepinfomax
@@ -36,7 +37,8 @@ def commands(page):
     """Of a page, in its order: lists of words."""
     found = []
     for match in _COMMAND.finditer(page.read_text("utf-8").replace("\\\n", " ")):
-        line = re.split(r"\s{2,}|\s\|\s", match["words"].strip())[0]
+        line = re.sub(r"^(\w+) +(?=--)", r"\1 ", match["words"].strip())  # Options may stand below each other.
+        line = re.split(r"\s{2,}|\s\|\s|\s#", line)[0]
         if line.split()[0] in cli.COMMANDS and not re.search(r"[<>$;]|\.\.\.", line):
             found.append(shlex.split(line))
     return found
@@ -113,9 +115,10 @@ def test_it_runs(page, folder, tmp_path):
             missing.append(lacking)
             continue
         expanded = [one for word in words for one in (sorted(glob.glob(word, root_dir=tmp_path)) if "*" in word else [word])]
-        own = [] if "--resume" in words else shlex.split(SHORT.get(words[0], ""))
+        own = ["--epochs", "2"] if "--resume" in words else shlex.split(SHORT.get(words[0], ""))
         if words[0] == "train" and "--resume" not in words:
             own += [] if "--output" in words else ["--output", f"run-{number}"]
+            shutil.rmtree(tmp_path / (words + own)[(words + own).index("--output") + 1], ignore_errors=True)  # Of an example before.
             if "--data" not in words or "digits" in words:  # Thousands of images.
                 own += ["--data", "photos"]
         done = dim(*expanded, *own, cwd=tmp_path)
