@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _arrays, _library, _structs
+from . import _arrays, _library, _structures
 from ._library import GradientCallback, check, library
 from ._run import Run, choice
 from .data import Augmentation
@@ -183,7 +183,7 @@ class Trainer(Run):
             raise ValueError(f"micro_batches: expected 1 to {MOST_MICRO_BATCHES}, found {micro_batches}")
         if lr is not None and (encoder_lr is not None or discriminator_lr is not None):
             raise ValueError("lr is both learning rates: expected either it, or encoder_lr and discriminator_lr")
-        options = _structs.TrainerOptions()
+        options = _structures.TrainerOptions()
         size = ctypes.sizeof(options)
         check(library().dim_trainer_options_for(model._handle.pointer, byref(options), size))
         if prior is not None:
@@ -319,7 +319,7 @@ class Trainer(Run):
 
     def report(self) -> Report:
         """Every figure of the last `step`, `accumulate`, `update` or `evaluate`: terms, estimates, norms, distances."""
-        r = _structs.Report(struct_size=ctypes.sizeof(_structs.Report))
+        r = _structures.Report(struct_size=ctypes.sizeof(_structures.Report))
         self._call("report", byref(r))
         norms = {name: getattr(r, f"{name}_norm") for name in _NETWORKS}
         return Report(
@@ -391,7 +391,7 @@ class Trainer(Run):
     @property
     def options(self) -> TrainerOptions:
         """As they are now, learning rates included."""
-        o = _structs.TrainerOptions(struct_size=ctypes.sizeof(_structs.TrainerOptions))
+        o = _structures.TrainerOptions(struct_size=ctypes.sizeof(_structures.TrainerOptions))
         self._call("get_options", byref(o))
         return TrainerOptions(
             PRIORS[o.prior],
