@@ -9,6 +9,7 @@ LIGHT = {"score": "dot", "net": "light", "units": 512}
 AUTHORS = {"score": "dot", "net": "authors", "units": 512}
 CONCAT = {"score": "concat", "hidden": [512, 512]}
 GLOBAL = {"score": "dot", "net": "copy", "units": 512}
+LIGHT_GLOBAL = {"score": "dot", "net": "light", "units": 512}
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,13 @@ ROWS = {
         options={"measure": "jsd", "alpha": 1.0, "beta": 0.0},
     ),
     "both": Row("DIM(L+G), jsd", description={"global": GLOBAL}, options={"measure": "jsd", "alpha": 0.5, "beta": 0.1}),
+    "nce-both": Row("DIM(L+G), nce, light dot heads", description={"global": LIGHT_GLOBAL}, options={"alpha": 0.5}, curve=True),
+    "coordinates": Row(
+        "DIM(L), nce, absolute coordinates",
+        description={"coordinates": {"hidden": [512]}},
+        options={"coordinates": "absolute"},
+    ),
+    "occlusion": Row("DIM(L), nce, occlusion", options={"occlusion": True}),
     "prior": Row("DIM(L), nce, adversarial prior", options={"prior": "adversarial", "gamma": 0.1}),
     "notebook": Row("the notebook's network and objective", preset="notebook"),
     "pytorch": Row("DIM(L), nce, by PyTorch", kind="peer", peer="dim", curve=True),
