@@ -56,7 +56,7 @@ class FileAccessError(DimError, OSError):
     FileNotFoundError, a PermissionError, an IsADirectoryError... can be caught as that.
     """
 
-    def __new__(cls, message: str, status: int, status_name: str) -> FileAccessError:
+    def __new__(cls, message: str = "", status: int = 0, status_name: str = "") -> FileAccessError:
         kind = _KINDS.get(_errno(message)) if cls is FileAccessError else cls
         return OSError.__new__(kind or cls)
 
@@ -110,6 +110,10 @@ class FileContentError(DimError, ValueError):
 
 class OutOfMemory(DimError, MemoryError):
     """No memory for the batch or the weights."""
+
+    def __new__(cls, *arguments: object) -> OutOfMemory:
+        # MemoryError's own, which pickling by tblib would find, refuses a class whose first base is another.
+        return Exception.__new__(cls, *arguments)
 
 
 class NotFinite(DimError, ArithmeticError):
