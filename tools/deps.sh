@@ -19,7 +19,7 @@ have c++ || packages+=(g++)
 have git || packages+=(git)
 have qemu-x86_64 || packages+=(qemu-user)
 { have abidw && have abidiff; } || packages+=(abigail-tools)
-# Images to learn from: a test, and make science.
+# Images to learn from: the guides that the tests run, and make science.
 [ -d /usr/share/datasets/fashion-mnist ] || packages+=(dataset-fashion-mnist)
 # For the tests of what is installed, and for make deb.
 have cmake || packages+=(cmake)

@@ -1,4 +1,4 @@
-"""The small version of `make science`, for the tests: does training still make vectors better?
+"""The small version of `make science`: does training still make vectors better?
 
     Benchmarks/science/small.py --seeds 0-19 --out Tests/golden/learning.json
 
