@@ -127,6 +127,17 @@ def check_seed(seed: int) -> None:
         raise UsageError(f"--seed: expected 0 <= SEED < 2**64, found {seed}")
 
 
+def seeds_of(arguments: argparse.Namespace) -> list[int]:
+    """Those of --seeds, or the one of --seed."""
+    try:
+        seeds = [arguments.seed] if arguments.seeds is None else [int(seed) for seed in arguments.seeds.split(",")]
+    except ValueError:
+        raise UsageError(f"--seeds: expected numbers between commas, found {arguments.seeds}") from None
+    for seed in seeds:
+        check_seed(seed)
+    return seeds
+
+
 def open_model(arguments: argparse.Namespace) -> Model:
     """The networks of --weights, or all of --seed. The command needs an encoder."""
     if arguments.weights is None:

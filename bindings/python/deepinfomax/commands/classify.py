@@ -21,8 +21,8 @@ from ..evaluation import Epoch, Floats, Labels, Settings
 from ..model import Model
 from . import UsageError, _end_to_end, _output, _vectors
 from ._common import (
-    add_architecture, add_data, add_examples, add_general, add_untrusted, apply_general, check_ending, check_room, check_seed,
-    check_writable, make_folder, natural, need, open_data, open_model, positive,
+    add_architecture, add_data, add_examples, add_general, add_untrusted, apply_general, check_ending, check_room,
+    check_writable, make_folder, natural, need, open_data, open_model, positive, seeds_of,
 )  # fmt: skip
 from ._images import reading, tell
 from ._places import Places
@@ -157,12 +157,7 @@ def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[int]]:
     unknown = [arm for arm in arms if arm not in ARMS]
     if unknown:
         raise UsageError(f"--arms: expected some of {','.join(ARMS)}, found {unknown[0]!r}")
-    try:
-        seeds = [arguments.seed] if arguments.seeds is None else [int(seed) for seed in arguments.seeds.split(",")]
-    except ValueError:
-        raise UsageError(f"--seeds: expected numbers between commas, found {arguments.seeds}") from None
-    for seed in seeds:
-        check_seed(seed)
+    seeds = seeds_of(arguments)
     if arguments.batch < 2:
         raise UsageError("--batch: expected 2 at least: batch norm has no statistics of one image")
     if not (math.isfinite(arguments.lr) and arguments.lr >= 0):

@@ -18,7 +18,7 @@ from ..judges.fitted import SEEDED
 from ..model import Model
 from . import UsageError, _output
 from ._common import (
-    DATA, add_examples, add_general, add_untrusted, apply_general, check_ending, check_seed, check_writable, need, positive,
+    DATA, add_examples, add_general, add_untrusted, apply_general, check_ending, check_writable, need, positive, seeds_of,
 )  # fmt: skip
 from ._images import add_reading, reading, tell
 from ._places import Places
@@ -121,12 +121,7 @@ def _listed(arguments: argparse.Namespace, name: str, known: Sequence[str]) -> l
 
 
 def _seeds(arguments: argparse.Namespace) -> list[int]:
-    try:
-        seeds = [arguments.seed] if arguments.seeds is None else [int(seed) for seed in arguments.seeds.split(",")]
-    except ValueError:
-        raise UsageError(f"--seeds: expected numbers between commas, found {arguments.seeds}") from None
-    for seed in seeds:
-        check_seed(seed)
+    seeds = seeds_of(arguments)
     if len(set(seeds)) != len(seeds):
         raise UsageError(f"--seeds: expected different ones, found {arguments.seeds}")
     return seeds
