@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 from cli_fixtures import dim
+from deepinfomax import Model
 from deepinfomax.search import Index
 
 
@@ -20,6 +21,11 @@ def folder(tmp_path_factory):
     Index(np.zeros((2, 7), np.float32)).save(folder / "seven.npz")
     done = dim("index", "--data", "data.npz", "--output", "i.npz", cwd=folder)
     assert done.returncode == 0 and "40 images" in done.stdout, done.stderr
+    with Model(2) as model:
+        model.save(folder / "w.h5")
+    for options in ["--weights", "w.h5", "--output", "trained.npz"], ["--batch-statistics", "--output", "batch.npz"]:
+        done = dim("index", "--data", "data.npz", *options, cwd=folder)
+        assert done.returncode == 0, done.stderr
     return folder
 
 
@@ -32,6 +38,25 @@ def test_numbers_and_files_find_themselves(folder):
     for subject, numbers in zip(report["subjects"], expected.numbers, strict=True):
         assert [one["number"] for one in subject["nearest"]] == numbers.tolist()
     assert report["recall"] == 1 and report["subjects"][1]["nearest"][0]["number"] == 7
+
+
+def test_weights_of_another_file_with_the_same_encoder_are_the_same(folder):
+    """An index knows its encoder, not a file's name."""
+    with Model.open(folder / "w.h5") as model:
+        model.save(folder / "encoder.safetensors")
+    done = dim("search", "one.npy", "--index", "trained.npz", "--weights", "encoder.safetensors", "--count", "1", "--json", cwd=folder)
+    assert done.returncode == 0 and json.loads(done.stdout)["subjects"][0]["nearest"][0]["number"] == 7, done.stderr
+
+
+def test_vectors_of_a_file_know_their_weights_where_these_are_given(folder):
+    done = dim("encode", "--data", "data.npz", "--weights", "w.h5", "--output", "v.npz", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    index = ["index", "--data", "data.npz", "--vectors", "v.npz", "--output", "v.index.npz"]
+    assert dim(*index, cwd=folder).returncode == 0 and Index.open(folder / "v.index.npz").made_by == ""
+    assert dim(*index, "--weights", "w.h5", cwd=folder).returncode == 0
+    assert Index.open(folder / "v.index.npz").made_by == Index.open(folder / "trained.npz").made_by != ""
+    done = dim("index", "--data", "data.npz", "--vectors", "v.npz", "--architecture", "notebook", "--output", "x.npz", cwd=folder)
+    assert done.returncode == 2 and "not made by seed 0, untrained" in done.stderr and not (folder / "x.npz").exists()
 
 
 def test_near_duplicates(folder):
@@ -69,7 +94,11 @@ def test_hnswlib_is_asked_and_says_its_recall(folder):
 @pytest.mark.parametrize("arguments, message", [
     (["--index", "i.npz"], "IMAGE"), (["99", "--index", "i.npz"], "0 to 39"), (["1", "--index", "data.npz"], "index"),
     (["1", "--index", "i.npz", "--html", "a.html"], "--data"),
-    (["one.npy", "--index", "seven.npz"], "vectors of 7 numbers, the weights give 64"),
+    (["one.npy", "--index", "seven.npz"], "which weights made its vectors"),
+    (["one.npy", "--index", "seven.npz", "--weights", "w.h5"], "give 7 numbers, found 64"),
+    (["one.npy", "--index", "i.npz", "--seed", "1"], "give the weights that made them (found: seed 1"),
+    (["one.npy", "--index", "trained.npz"], "another encoder"),
+    (["one.npy", "--index", "batch.npz"], "in training mode"),
     (["1", "--index", "i.npz", "--html", "a.txt"], "--html"),
 ])  # fmt: skip
 def test_what_is_wrong_is_said(folder, arguments, message):

@@ -331,9 +331,11 @@ def digest(*arrays: NDArray[Any] | bytes) -> str:
     return found.hexdigest()[:32]
 
 
-def weights_digest(model: Model) -> str:
+def weights_digest(model: Model, prefix: str = "") -> str:
+    """Of the parameters whose names begin so."""
     state = model.state_dict()
-    return digest(*(part for name in sorted(state) for part in (name.encode(), np.atleast_1d(np.asarray(state[name])))))
+    chosen = sorted(name for name in state if name.startswith(prefix))
+    return digest(*(part for name in chosen for part in (name.encode(), np.atleast_1d(np.asarray(state[name])))))
 
 
 def kernels() -> str:

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from . import _arrays
 from ._files import whole
 from .data import MissingPackage
+from .distributed import weights_digest
+from .model import Model
 
 Floats = NDArray[np.float32]
 Metric = Literal["l2", "cosine"]
@@ -52,9 +54,13 @@ class Index:
     """Vectors (n, d) with names, to be searched by "l2" distance or by "cosine" distance, 1 - cos of the angle.
 
     A vector of zeros has no direction: its cosine distance to all others is 1.
+
+    made_by: what encoded the vectors, an `encoder_digest`; `check_encoder` then refuses another encoder. "" where unknown.
     """
 
-    def __init__(self, vectors: Any, ids: Sequence[str] | None = None, metric: Metric = "l2") -> None:
+    def __init__(
+        self, vectors: Any, ids: Sequence[str] | None = None, metric: Metric = "l2", *, made_by: str = ""
+    ) -> None:
         array = _arrays.to_float32(_arrays.as_numpy(vectors, "vectors"), "vectors")
         if array.ndim != 2 or 0 in array.shape:
             raise ValueError(f"vectors: expected (n, d), one vector at least, found shape {array.shape}")
@@ -65,7 +71,7 @@ class Index:
         names = [str(number) for number in range(len(array))] if ids is None else [str(name) for name in ids]
         if len(names) != len(array):
             raise ValueError(f"ids: expected {len(array)}, one a vector, found {len(names)}")
-        self.vectors, self.ids, self.metric = array, names, metric
+        self.vectors, self.ids, self.metric, self.made_by = array, names, metric, str(made_by)
         self._mean = array.mean(axis=0, dtype=np.float64) if metric == "l2" else np.zeros(array.shape[1])
         self._prepared = self._prepare(array)
         self._squares = np.square(self._prepared).sum(axis=1)
@@ -77,14 +83,21 @@ class Index:
     def __repr__(self) -> str:
         return f"<deepinfomax.search.Index, {len(self)} vectors of {self.vectors.shape[1]} numbers, {self.metric}>"
 
+    def check_encoder(self, model: Model) -> None:
+        """Raises ValueError where the model is known not to be the one that made the vectors: distances would mean nothing."""
+        if model.sizes.encoded != self.vectors.shape[1]:
+            raise ValueError(f"expected weights that give {self.vectors.shape[1]} numbers, found {model.sizes.encoded}")
+        if self.made_by and self.made_by != encoder_digest(model):
+            raise ValueError("its vectors were made by another encoder, or in training mode; give the weights that made them")
+
     # ---- The file
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """An .npz of vectors, ids, metric and version; it appears whole or not at all."""
+        """An .npz of vectors, ids, metric, made_by and version; it appears whole or not at all."""
         with whole(Path(path)) as temporary, open(temporary, "wb") as file:
             np.savez(
                 file, vectors=self.vectors, ids=np.array(self.ids, np.str_), metric=np.array(self.metric),
-                version=np.array(_VERSION),
+                made_by=np.array(self.made_by), version=np.array(_VERSION),
             )  # fmt: skip
 
     @classmethod
@@ -92,14 +105,14 @@ class Index:
         """Raises ValueError where the file is no index of this version. Nothing in it is unpickled."""
         try:
             with np.load(path, allow_pickle=False) as file:
-                parts = {name: file[name] for name in ("vectors", "ids", "metric", "version")}
+                parts = {name: file[name] for name in ("vectors", "ids", "metric", "made_by", "version")}
         except (KeyError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path}: expected an index as Index.save writes it: {error}") from error
         if parts["version"].shape != () or parts["version"] != _VERSION:
             raise ValueError(f"{path}: expected an index of version {_VERSION}, found {parts['version']}")
         metric: Any = str(parts["metric"])
         try:
-            return cls(parts["vectors"], parts["ids"].reshape(-1).tolist(), metric)
+            return cls(parts["vectors"], parts["ids"].reshape(-1).tolist(), metric, made_by=str(parts["made_by"]))
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from error
 
@@ -247,6 +260,11 @@ class Index:
             self._graph.init_index(max_elements=len(self), ef_construction=200, M=16, random_seed=seed + 100)
             self._graph.add_items(self._prepared, np.arange(len(self)))
         return self._graph
+
+
+def encoder_digest(model: Model) -> str:
+    """The same for two models whose encoders hold the same numbers, whatever file they are from; another for all others."""
+    return weights_digest(model, "encoder.")
 
 
 def _unit(vectors: NDArray[Any]) -> NDArray[np.float64]:

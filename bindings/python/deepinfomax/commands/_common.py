@@ -150,6 +150,9 @@ def open_model(arguments: argparse.Namespace) -> Model:
 
 def opened(path: str, architecture: object, untrusted: bool) -> Model:
     """The networks of a file. architecture: what they are of; None for what the file says."""
+    inside = Path(path) / "weights.h5"
+    if inside.is_file():
+        raise UsageError(f"{path}: is a folder; its weights are in {inside}")
     return Model.open(path, architecture=architecture, untrusted=untrusted)
 
 

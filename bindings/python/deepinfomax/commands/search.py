@@ -19,7 +19,7 @@ from ..search import Found, Index
 from . import UsageError, _output
 from ._common import (
     add_data, add_examples, add_general, add_weights, apply_general, check_ending, check_writable, open_data, open_model,
-    positive,
+    positive, weights_name,
 )  # fmt: skip
 from ._images import reading
 
@@ -116,11 +116,8 @@ def _queries(
 ) -> tuple[Floats, list[Floats]]:
     """Vectors (m, d) and, where sheets are drawn, images."""
     files = [name for name in arguments.images if not name.isdecimal()]
-    if model is not None and files and model.sizes.encoded != index.vectors.shape[1]:
-        raise UsageError(
-            f"{arguments.index}: holds vectors of {index.vectors.shape[1]} numbers, the weights give {model.sizes.encoded}; expected "
-            "the --weights that the index was made with"
-        )
+    if model is not None and files:
+        _check(arguments, index, model, files[0])
     vectors, drawn = [], []
     for name in arguments.images:
         if model is not None and name in files:
@@ -135,6 +132,17 @@ def _queries(
         if data is not None:
             drawn.append(data.read([number]))
     return np.concatenate(vectors), drawn
+
+
+def _check(arguments: argparse.Namespace, index: Index, model: Model, queried: str) -> None:
+    if not index.made_by and arguments.weights is None:
+        raise UsageError(
+            f"{arguments.index}: does not say which weights made its vectors; name them with --weights, to encode {queried}"
+        )
+    try:
+        index.check_encoder(model)
+    except ValueError as error:
+        raise UsageError(f"{arguments.index}: {error} (found: {weights_name(arguments)})") from error
 
 
 def _draw(
