@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from deepinfomax import Architecture, Model, PeerError, Trainer, set_num_threads
+from deepinfomax.data import Augmentation
 from deepinfomax.distributed import Group, Solo, launched
 
 K = 4
@@ -20,8 +21,13 @@ CASES = {
 }
 
 
-def batch(number, images):
-    return np.random.default_rng(number).random((images, 3, 32, 32), dtype=np.float32)
+AUGMENTATION = Augmentation(crop=2, flip=True)
+
+
+def batch(number, images, part):
+    """Of step `number`: these of its images, cropped and mirrored by where they are in the batch."""
+    drawn = np.random.default_rng(number).random((images, 3, 32, 32), dtype=np.float32)
+    return AUGMENTATION.apply(drawn[part], np.arange(images)[part], 0, number)
 
 
 def main(folder, steps, threads, *names):
@@ -39,7 +45,7 @@ def main(folder, steps, threads, *names):
         if group.size > 1:
             trainer.share(group)
         while trainer.steps < int(steps):
-            part = batch(trainer.steps, images)[group.part(images)]
+            part = batch(trainer.steps, images, group.part(images))
             if group.size > 1 and trainer.steps == 1:  # One process's batch is bad: nobody's step counts.
                 spoilt = np.where(np.arange(part.size).reshape(part.shape) == 0, np.nan, part) if group.rank == 1 else part
                 try:

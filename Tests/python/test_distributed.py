@@ -23,6 +23,8 @@ pytestmark = needs_mpi
 RUN = str(Path(__file__).with_name("distributed_run.py"))
 #: Steps of basic32 and of the notebook, whose step takes thirty times as long; make test-long has 20 of it, too.
 STEPS = {"jsd": 20, "nce": 20, "notebook": int(os.environ.get("DIM_LONG_STEPS", "3"))}
+#: Processes, and threads of each, whose bytes are those of one process of two threads. make test-long: all of them.
+WAYS = [(2, 1), (4, 2)] if STEPS["notebook"] < 20 else [(1, 1), (2, 1), (2, 2), (4, 1), (4, 2)]
 KILLS = int(os.environ.get("DIM_LONG_KILLS", "5"))
 #: Seconds until all have ended after one was killed.
 LIMIT = 30
@@ -45,7 +47,7 @@ def alone(tmp_path_factory):
     return {name: (folder / f"{name}.h5").read_bytes() for name in STEPS}
 
 
-@pytest.mark.parametrize(("processes", "threads"), [(2, 1), (4, 2)])
+@pytest.mark.parametrize(("processes", "threads"), WAYS)
 @pytest.mark.parametrize("names", [("jsd", "nce"), ("notebook",)])
 def test_checkpoints_of_several_processes(alone, tmp_path, processes, threads, names):
     if names == ("notebook",) and threads == 2 and STEPS["notebook"] < 20:
