@@ -1,21 +1,24 @@
 /*
  * dim.h - Deep InfoMax on the CPU, as a C library.
  *
- * libdim holds the five networks of Deep InfoMax (Hjelm et al., arXiv:1808.06670) as the original PyTorch
- * notebook defines them: an encoder, three discriminators and a classifier. It encodes images, scores
- * pairs, classifies, trains, and exchanges weights with PyTorch through HDF5 files.
+ * libdim holds the networks of Deep InfoMax (Hjelm et al., arXiv:1808.06670): an encoder, discriminators and a
+ * classifier, of any size. It encodes images, scores pairs, classifies, trains, and exchanges weights with PyTorch
+ * through HDF5 and safetensors files. A model's architecture gives the sizes of its arrays: "Architectures" below, and
+ * dim_model_sizes. Functions without an architecture (dim_model_create, dim_model_open) are for the original PyTorch
+ * notebook's networks, whose sizes are the macros DIM_NOTEBOOK_*; "the notebook" means that one.
  *
  *     dim_model *model = NULL;
  *     if (dim_model_open("weights.h5", &model) != DIM_OK) { puts(dim_last_error()); return 1; }
  *     dim_status status = dim_encode(model, images, n, encoded, NULL);
  *     dim_model_free(model);
  *
- * Arrays. Every array is C-contiguous float32 in PyTorch's order (n, channel, row, column); the caller
- *   allocates and owns it. n is the number of images. An input is only read and an output only written.
+ * Arrays. Every array is C-contiguous float32 in PyTorch's order (n, channel, row, column) = (n, c, h, w); the caller
+ *   allocates and owns it. (n, image) is (n, image_channels, image_height, image_width) of dim_sizes, (n, features) and
+ *   the others likewise. n is the number of images. An input is only read and an output only written.
  *   Inputs and outputs must not overlap. Pointers need no more alignment than their element type.
  *
  * Errors. Each fallible function returns a dim_status; DIM_OK is 0. On any other value the outputs are
- *   untouched, the handle is as it was before the call, and dim_last_error() tells in one or more lines what
+ *   untouched, the handle is as it was before the call, and dim_last_error() says in one or more lines what
  *   was expected and what was found. Nothing aborts, nothing is printed. A NULL, freed or foreign handle is
  *   DIM_INVALID_HANDLE: handles are never reused within a process.
  *
@@ -26,10 +29,10 @@
  *   dim_num_threads() threads. Results do not depend on the number of threads, bit for bit, nor on the calling
  *   thread's floating-point environment (rounding, flushed subnormal numbers, traps), which is as it was when a call
  *   returns, and while it runs a callback. The library may be
- *   used in a child after fork(), and fork() waits less than 0.2 s for other threads' calls, were there 32 of them.
- *   Where the fork cut off a call of another thread, the child goes without what that call was about: a trainer in a
- *   step is DIM_INVALID_HANDLE there, and where a file was read or written, opening and saving are DIM_IO, but for untrusted
- *   files (dim_open_options).
+ *   used in a child after fork(). fork() waits for calls of other threads, less than 0.2 s with 32 of them. Where it
+ *   interrupted such a call, the object in use is invalid in the child: a trainer that was in a step is
+ *   DIM_INVALID_HANDLE there; where a file was being read or written, opening and saving return DIM_IO, except for
+ *   untrusted files (dim_open_options).
  *
  * Modes. As in PyTorch, batch norm uses running statistics in evaluation mode and the statistics of the batch
  *   in training mode; a forward pass in training mode moves running_mean, running_var and
@@ -58,7 +61,7 @@ extern "C" {
 #define DIM_VERSION_MINOR 1
 #define DIM_VERSION_PATCH 0
 
-/* Floats per image of each array. */
+/* Floats per image of the notebook's arrays. */
 #define DIM_NOTEBOOK_IMAGE_SIZE (3 * 32 * 32)            /* images   (n, 3, 32, 32) */
 #define DIM_NOTEBOOK_ENCODED_SIZE 64                     /* encoded  (n, 64) */
 #define DIM_NOTEBOOK_FEATURES_SIZE (128 * 26 * 26)       /* features (n, 128, 26, 26) */
@@ -202,8 +205,8 @@ dim_status dim_model_sizes(const dim_model *model, dim_sizes *out);
 
 /* Reads a model of the notebook's architecture from an HDF5 file: a file by dim_model_save, a checkpoint, or a state_dict
  * as people write them with h5py; or from a safetensors file. The file may hold any of the networks; dim_model_networks
- * tells which. The file is checked before it is believed: see docs/hdf5.md and docs/safetensors.md for what is accepted
- * and refused.
+ * tells which. The file is checked before it is used: docs/hdf5.md and docs/safetensors.md say what is accepted and
+ * what is refused.
  * path: bytes, as the system takes them, in no particular encoding; here and in all functions. Messages show bytes that
  * are not UTF-8 as \xe9.
  * A file of another architecture is DIM_FILE_CONTENT: the caller's arrays may be of the notebook's sizes (DIM_NOTEBOOK_*).
@@ -233,11 +236,12 @@ typedef struct dim_open_options {
 /* dim_model_open with options; NULL for none.
  *
  * Architecture. A file by this library names its architecture, and that decides; a name or shape that disagrees is
- * reported. Without it: options->architecture, else the notebook where everything fits, else the one preset that fits.
+ * reported. A file that names none: options->architecture, else the notebook where everything fits, else the one preset
+ * that fits.
  *
  * Untrusted files. The same checks, and nothing of the file is looked at in this process. A child process without rights
- * reads it, with bounds on memory, time and system calls; what comes back is checked again. Whatever the file does to
- * libhdf5 ends as an error here. Costs 10 ms more, or 130 for all networks of the notebook. See docs/isolation.md.
+ * reads it, with bounds on memory, time and system calls; what comes back is checked again. A crash of libhdf5 in the
+ * child is reported as an error. Costs 10 ms more, or 130 for all networks of the notebook. See docs/isolation.md.
  * The child is the library's file itself, run by the dynamic loader, with the libraries that this process has loaded: all
  * must still be there, and a program with libdim.a inside, or one that has called chroot since, gets DIM_IO. The host
  * gets no SIGCHLD, and wait() does not see the child. The calling thread takes no signals meanwhile.
@@ -247,14 +251,14 @@ typedef struct dim_open_options {
 dim_status dim_model_open_with(const char *path, const dim_open_options *options, dim_model **out);
 
 /* dim_model_load with options; NULL for none. The file must be of the model's architecture as far as `networks` go, so that
- * a mask reads a pretrained encoder into a model with another classifier. any_architecture does not matter;
- * options->architecture is NULL or the model's. Errors: as dim_model_open_with and dim_model_load. */
+ * a mask reads a pretrained encoder into a model with another classifier. any_architecture is ignored;
+ * options->architecture must be NULL or the model's. Errors: as dim_model_open_with and dim_model_load. */
 dim_status dim_model_load_with(dim_model *model, const char *path, const dim_open_options *options);
 
 /* Writes all networks of the model to an HDF5 file in PyTorch's layout: one dataset per state_dict entry, at the
  * root, named by its dotted key ("encoder.c0.weight"), float32 (num_batches_tracked int64). Atomic: the file
- * appears whole under its name or not at all; what stood there before stays until then. Reading detects any flipped
- * bit.
+ * appears whole under its name or not at all, and an older file of that name stays until then. Reading detects any
+ * flipped bit.
  * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT, DIM_IO, DIM_NOT_FINITE (a weight is NaN or infinite),
  * DIM_OUT_OF_MEMORY. */
 dim_status dim_model_save(const dim_model *model, const char *path);
@@ -324,7 +328,7 @@ size_t dim_model_parameter_count(const dim_model *model);
  * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (index out of range, out is NULL or its struct_size not known). */
 dim_status dim_model_parameter_info(const dim_model *model, size_t index, dim_parameter_info *out);
 
-/* *index: where the named entry stands. Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT, DIM_UNKNOWN_NAME. */
+/* *index: the named entry's index. Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT, DIM_UNKNOWN_NAME. */
 dim_status dim_model_find_parameter(const dim_model *model, const char *name, size_t *index);
 
 /* Copies a parameter out. bytes must be the parameter's size (dim_parameter_info.bytes).
@@ -342,58 +346,63 @@ dim_status dim_model_set_parameters(dim_model *model, size_t count, const char *
                                     const size_t *bytes);
 
 /* ---- Forward passes ---------------------------------------------------------------------------------- */
-/* Errors of all five: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (NULL, n = 0), DIM_TOO_LARGE, DIM_MISSING_NETWORK,
+/* Errors of all: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (NULL, n = 0), DIM_TOO_LARGE, DIM_MISSING_NETWORK,
  * DIM_OUT_OF_MEMORY. An image with NaN or infinity gives NaN or unspecified values for that image; in training mode,
- * where the batch shares its statistics, DIM_NOT_FINITE, as have values so large that the statistics overflow. */
+ * where the batch shares its statistics, it is DIM_NOT_FINITE, and so are values so large that the statistics overflow.
+ * Shapes in brackets are the notebook's. */
+
+/* The encoder (notebook, class Encoder; paper, section 2).
+ * images (n, image) [n,3,32,32], pixels in [0,1]: the architecture's normalisation is applied here.
+ * -> encoded (n, encoded) [n,64], features (n, features) [n,128,26,26]; features may be NULL where only the vectors are
+ * wanted. */
+dim_status dim_encode(dim_model *model, const float *images, size_t n, float *encoded, float *features);
 
 /* Where dim_encode_outputs writes; NULL for what is not wanted. */
 typedef struct dim_outputs {
     size_t struct_size;         /* set by the caller to sizeof(dim_outputs) */
     float *encoded;             /* (n, encoded) */
-    float *features;            /* (n, features c,h,w) */
-    float *conv;                /* (n, conv c,h,w): the last map before it is flattened */
+    float *features;            /* (n, features) */
+    float *conv;                /* (n, conv): the last map before it is flattened */
     float *fc;                  /* (n, fc): the last hidden linear layer, after norm and activation */
 } dim_outputs;
 
-/* Any of the encoder's outputs in one pass. images (n, image c,h,w), pixels in [0,1]: the architecture's normalisation is
- * applied here. Errors: as dim_encode; DIM_INVALID_ARGUMENT also where nothing is wanted, where conv or fc is wanted of an
- * architecture that has none, and for a struct_size that is not known. */
+/* Any of the encoder's outputs in one pass. images: as for dim_encode. Errors: as dim_encode; DIM_INVALID_ARGUMENT also
+ * where no output is wanted, where conv or fc is wanted of an architecture that has none, and for a struct_size that is
+ * not known. */
 dim_status dim_encode_outputs(dim_model *model, const float *images, size_t n, const dim_outputs *outputs);
 
-/* The local scores of all pairs: encoded (n, encoded), features (n,c,h,w) -> logits (n,n,h,w), [i][j] image i's locations
- * against image j's vector. Errors: as dim_score_local; DIM_TOO_LARGE also where n x n x h x w overflows. */
-dim_status dim_score_local_pairs(dim_model *model, const float *encoded, const float *features, size_t n, float *logits);
-
-/* Encoder (notebook, class Encoder).
- * images (n,3,32,32) -> encoded (n,64), features (n,128,26,26).
- * features may be NULL when only the vectors are wanted. The original trains on pixels scaled to [0,1]. */
-dim_status dim_encode(dim_model *model, const float *images, size_t n, float *encoded, float *features);
-
-/* GlobalDiscriminator. encoded (n,64), features (n,128,26,26) -> logits (n,1). */
+/* The global discriminator. encoded (n, encoded), and a map (n, global) -> logits (n,1). The map is the features where the
+ * architecture's global head reads these, as the notebook's does [n,128,26,26], or conv of dim_encode_outputs. */
 dim_status dim_score_global(dim_model *model, const float *encoded, const float *features, size_t n, float *logits);
 
-/* LocalDiscriminator on cat(features, encoded expanded to 26x26).
- * encoded (n,64), features (n,128,26,26) -> logits (n,1,26,26). */
+/* The local discriminator. encoded (n, encoded), features (n, features) -> logits (n, 1, local_height, local_width)
+ * [n,1,26,26]: each location of an image against the image's own vector. */
 dim_status dim_score_local(dim_model *model, const float *encoded, const float *features, size_t n, float *logits);
 
-/* PriorDiscriminator. encoded (n,64) -> sigmoid probabilities (n,1). */
+/* The local scores of all pairs: encoded (n, encoded), features (n, features) -> logits (n, n, local_height, local_width),
+ * [i][j] image i's locations against image j's vector. Errors: as dim_score_local; DIM_TOO_LARGE also where
+ * n x n x h x w overflows. */
+dim_status dim_score_local_pairs(dim_model *model, const float *encoded, const float *features, size_t n, float *logits);
+
+/* The prior discriminator. encoded (n, encoded) -> probabilities (n,1), after the sigmoid; the scores above are logits. */
 dim_status dim_score_prior(dim_model *model, const float *encoded, size_t n, float *probabilities);
 
-/* Classifier. encoded (n,64) -> softmax probabilities (n,10).
+/* The classifier. encoded (n, encoded) -> softmax probabilities (n, classes) [n,10].
  * In training mode n = 1 is DIM_INVALID_ARGUMENT: one sample has no batch statistics. */
 dim_status dim_classify(dim_model *model, const float *encoded, size_t n, float *probabilities);
 
 /* ---- Training: the Deep InfoMax objective ------------------------------------------------------------ */
 /*
- * With M' the features rotated by one image, M'_i = M_((i+1) mod n), T the discriminators' logits, D the prior
- * discriminator's probability and u uniform on [0,1)^64, drawn anew each step:
+ * The notebook's objective, the default of its architecture; dim_trainer_options has the others, docs/training.md their
+ * formulas. With M' the features rotated by one image, M'_i = M_((i+1) mod n), T the discriminators' logits, D the prior
+ * discriminator's probability and u uniform on [0,1)^encoded, drawn anew each step:
  *
- *   local  = mean softplus(-T_l(y,M)) + mean softplus(T_l(y,M'))      over n x 26 x 26
+ *   local  = mean softplus(-T_l(y,M)) + mean softplus(T_l(y,M'))      over n x local_height x local_width
  *   global = mean softplus(-T_g(y,M)) + mean softplus(T_g(y,M'))      over n
  *   prior  = -(mean log D(u) + mean log(1 - D(y)))
  *   total  = beta local + alpha global + gamma prior
  *
- * Two Adams, as PyTorch's: one over the encoder, one over the three discriminators. Everything is computed from
+ * Two Adams, as PyTorch's: one over the encoder, one over the discriminators. Everything is computed from
  * logits and stays finite however far a discriminator saturates. See docs/training.md.
  */
 
@@ -444,8 +453,8 @@ typedef struct dim_trainer_options {
     double gamma;                       /* 0.1, of the prior term */
     double encoder_learning_rate;       /* 1e-4 */
     double discriminator_learning_rate; /* 1e-4 */
-    double adam_beta1;                       /* 0.9, Adam's */
-    double adam_beta2;                       /* 0.999 */
+    double adam_beta1;                  /* 0.9, Adam's */
+    double adam_beta2;                  /* 0.999 */
     double epsilon;                     /* 1e-8 */
     double weight_decay;                /* 0, added to the gradient as in torch.optim.Adam */
     dim_measure measure;                /* DIM_MEASURE_GAN */
@@ -487,7 +496,7 @@ dim_status dim_trainer_create(dim_model *model, const dim_trainer_options *optio
 /* Frees the trainer, not the model. Accepts NULL and ignores a handle that is not live. */
 void dim_trainer_free(dim_trainer *trainer);
 
-/* One step: forward in training mode, backward, both Adams. images (n,3,32,32), n >= 2 (with one image the rotated
+/* One step: forward in training mode, backward, both Adams. images (n, image), n >= 2 (with one image the rotated
  * negative would be the positive); with micro_batches K, n is a multiple of K and n / K >= 2. *losses: of this batch (the
  * mean over micro-batches), before the update; may be NULL. The model's training
  * mode flag does not matter and does not change.
@@ -509,7 +518,7 @@ dim_status dim_trainer_accumulate(dim_trainer *trainer, const float *images, siz
  * each process's part, which is one stretch that begins at a multiple of its length. Then dim_trainer_update hands an array to
  * the gradient callback that it is to add, number by number, over all processes, in the order of the micro-batches: neighbours
  * first, then pairs of neighbours, and so on. The result does not depend on the number of processes, in no bit.
- * bindings/c/train_mpi.c does it over MPI; docs/distributed.md tells more. The first call computes a micro-batch of noise,
+ * bindings/c/train_mpi.c does it over MPI; docs/distributed.md has more. The first call computes a micro-batch of noise,
  * where no other has been computed, to see what it draws.
  * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (n < 2, micro_batches 1, no micro-batch is left in the step),
  * DIM_TOO_LARGE, DIM_OUT_OF_MEMORY, DIM_NOT_FINITE. */
@@ -632,8 +641,8 @@ typedef struct dim_classifier_options {
     dim_encoder_use encoder;    /* DIM_ENCODER_FROZEN */
     dim_classifier_loss loss;   /* DIM_LOSS_LOGITS */
     double learning_rate;       /* 1e-4 */
-    double adam_beta1;               /* 0.9 */
-    double adam_beta2;               /* 0.999 */
+    double adam_beta1;          /* 0.9 */
+    double adam_beta2;          /* 0.999 */
     double epsilon;             /* 1e-8 */
     double weight_decay;        /* 0 */
 } dim_classifier_options;
@@ -656,18 +665,18 @@ dim_status dim_classifier_trainer_create(dim_model *model, const dim_classifier_
 /* Accepts NULL and ignores a handle that is not live. */
 void dim_classifier_trainer_free(dim_classifier_trainer *trainer);
 
-/* One step. images (n,3,32,32), labels (n) in 0..9, n >= 2. *result: of this batch, before the update; may be NULL.
+/* One step. images (n, image), labels (n) from 0 to classes - 1, n >= 2. *result: of this batch, before the update; may be NULL.
  * Errors: as dim_trainer_step; DIM_INVALID_ARGUMENT also for a label out of range. */
 dim_status dim_classifier_trainer_step(dim_classifier_trainer *trainer, const float *images, const int64_t *labels,
                                        size_t n, dim_classifier_result *result);
 
 /* The same from vectors that dim_encode made: saves encoding again where the encoder is frozen.
- * encoded (n,64). Errors: as dim_classifier_trainer_step; DIM_INVALID_ARGUMENT unless the encoder is
+ * encoded (n, encoded). Errors: as dim_classifier_trainer_step; DIM_INVALID_ARGUMENT unless the encoder is
  * DIM_ENCODER_FROZEN. */
 dim_status dim_classifier_trainer_step_encoded(dim_classifier_trainer *trainer, const float *encoded,
                                                const int64_t *labels, size_t n, dim_classifier_result *result);
 
-/* Evaluation mode, nothing changes. confusion (10,10): row = label, column = prediction, added to what is there so
+/* Evaluation mode, nothing changes. confusion (classes, classes): row = label, column = prediction, added to what is there so
  * that batches add up; may be NULL. The precision of class c is confusion[c][c] over the sum of column c.
  * n >= 1. Errors: as dim_classifier_trainer_step. */
 dim_status dim_classifier_trainer_evaluate(dim_classifier_trainer *trainer, const float *images,
