@@ -665,7 +665,8 @@ dim_status dim_classifier_trainer_create(dim_model *model, const dim_classifier_
 /* Accepts NULL and ignores a handle that is not live. */
 void dim_classifier_trainer_free(dim_classifier_trainer *trainer);
 
-/* One step. images (n, image), labels (n) from 0 to classes - 1, n >= 2. *result: of this batch, before the update; may be NULL.
+/* One step. images (n, image), labels (n) from 0 to classes - 1, n >= 2. *result: of this batch, before the update;
+ * may be NULL.
  * Errors: as dim_trainer_step; DIM_INVALID_ARGUMENT also for a label out of range. */
 dim_status dim_classifier_trainer_step(dim_classifier_trainer *trainer, const float *images, const int64_t *labels,
                                        size_t n, dim_classifier_result *result);
