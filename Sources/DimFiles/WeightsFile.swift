@@ -1,6 +1,5 @@
 import DimArchitecture
 import DimRuntime
-import Glibc
 
 /// Weights in HDF5 and safetensors files, checkpoints in HDF5 files. What is accepted and refused, and why: docs/hdf5.md and
 /// docs/safetensors.md.
@@ -81,18 +80,7 @@ package enum WeightsFile {
 
         func place(_ networks: [Network], _ specs: [ParameterSpec]) throws -> [UnsafeMutablePointer<Float>?] {
             buffers = try specs.map { $0.isInteger ? nil : try Buffer(uninitialized: $0.count) }
-            buffers.forEach { $0.map(Memory.adviseLargePages) }
             return buffers.map { $0?.pointer }
-        }
-
-        /// Fresh memory costs a page fault per page: with 4 KB pages half the time of opening a file.
-        private static func adviseLargePages(_ buffer: Buffer) {
-            let page = UInt(sysconf(Int32(_SC_PAGESIZE)))
-            let start = (UInt(bitPattern: buffer.pointer) + page - 1) / page * page
-            let end = UInt(bitPattern: buffer.pointer + buffer.count) / page * page
-            if end > start, end - start >= 4 << 20, let base = UnsafeMutableRawPointer(bitPattern: start) {
-                _ = madvise(base, Int(end - start), MADV_HUGEPAGE)
-            }
         }
 
         func stateDict(_ result: WeightsReader.Result) -> StateDict {
