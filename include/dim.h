@@ -32,7 +32,8 @@
  *   used in a child after fork(). fork() waits for calls of other threads, less than 0.2 s with 32 of them. Where it
  *   interrupted such a call, the object in use is invalid in the child: a trainer that was in a step is
  *   DIM_INVALID_HANDLE there; where a file was being read or written, opening and saving return DIM_IO, except for
- *   untrusted files (dim_open_options).
+ *   untrusted files (dim_open_options). A thread that calls needs a stack of DIM_STACK_SIZE bytes; PTHREAD_STACK_MIN is
+ *   too small.
  *
  * Modes. As in PyTorch, batch norm uses running statistics in evaluation mode and the statistics of the batch
  *   in training mode; a forward pass in training mode moves running_mean, running_var and
@@ -67,6 +68,9 @@ extern "C" {
 #define DIM_NOTEBOOK_FEATURES_SIZE (128 * 26 * 26)       /* features (n, 128, 26, 26) */
 #define DIM_NOTEBOOK_LOCAL_SIZE (26 * 26)                /* local logits (n, 1, 26, 26) */
 #define DIM_NOTEBOOK_CLASSES 10                          /* class probabilities (n, 10) */
+
+/* Bytes of stack that a calling thread needs, for pthread_attr_setstacksize. */
+#define DIM_STACK_SIZE (256 * 1024)
 
 /* ---- Status ------------------------------------------------------------------------------------------ */
 
@@ -579,7 +583,9 @@ dim_status dim_trainer_get_gradient(const dim_trainer *trainer, const char *name
  * statistics that the step would set, as one array: processes that train together average it over all of them, in
  * place. After dim_trainer_skip it is sums that they add up, not averages. The order is the same in every process of one
  * version. Return 0 to continue, anything else to drop the step
- * (DIM_CANCELLED). The callback must not call functions on the same trainer. */
+ * (DIM_CANCELLED). The callback must not call functions on the same trainer, and it must return: where longjmp,
+ * pthread_exit, pthread_cancel or a C++ exception leaves it instead, the trainer's and the model's locks stay held and
+ * their memory is not freed. */
 typedef int (*dim_gradient_callback)(float *values, size_t count, void *context);
 
 /* callback: NULL for none. Errors: DIM_INVALID_HANDLE. */

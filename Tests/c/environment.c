@@ -129,6 +129,32 @@ static void traps(void) { CHECK(in_child(TRAPS, TRAPS, 2) == expected); }
 
 /* ---- The stack of the calling thread ---- */
 
+static void any_architecture(void) {
+    static float drawn[28 * 28 * N], y[64 * N];
+    static const char text[] = "{\"preset\":\"basic28\",\"image\":{\"channels\":1}}";
+    static const char brackets[] = "[[[[[[[[[[[[[[[[[[[[[[[[";
+    dim_architecture *architecture = NULL, *bad = NULL;
+    dim_model *model = NULL, *opened = NULL;
+    dim_trainer *trainer = NULL;
+    const dim_open_options options = {.struct_size = sizeof options, .any_architecture = true};
+    dim_losses losses;
+    char path[512];
+    snprintf(path, sizeof path, "%s", scratch_path("stack-any.h5"));
+    fill(drawn, 28 * 28 * N, 1);
+    MUST(dim_architecture_parse(text, sizeof text - 1, &architecture));
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_architecture_parse(brackets, sizeof brackets - 1, &bad));
+    MUST(dim_model_create_with(architecture, 1, &model));
+    MUST(dim_encode(model, drawn, N, y, NULL));
+    MUST(dim_trainer_create(model, NULL, &trainer));
+    MUST(dim_trainer_step(trainer, drawn, N, &losses));
+    MUST(dim_trainer_save(trainer, path));
+    MUST(dim_model_open_with(path, &options, &opened));
+    dim_trainer_free(trainer);
+    dim_model_free(model);
+    dim_model_free(opened);
+    dim_architecture_free(architecture);
+}
+
 /* Everything that a small thread might do; ends the program where the stack is too small. */
 static void *every_call(void *right) {
     static float y[DIM_NOTEBOOK_ENCODED_SIZE * N], scores[DIM_NOTEBOOK_LOCAL_SIZE * N], p[DIM_NOTEBOOK_CLASSES * N];
@@ -164,6 +190,7 @@ static void *every_call(void *right) {
     MUST(dim_model_load(model, path));
     CHECK_STATUS(DIM_IO, dim_model_load(model, "/no/such/file.h5"));
     dim_build_info();
+    any_architecture();
     dim_classifier_trainer_free(classifier);
     dim_trainer_free(trainer);
     dim_trainer_free(resumed);
@@ -181,7 +208,7 @@ static void stack_of_the_caller(void) {
     pthread_t thread;
     bool right = false;
     pthread_attr_init(&attributes);
-    CHECK(pthread_attr_setstacksize(&attributes, 128 << 10) == 0);
+    CHECK(pthread_attr_setstacksize(&attributes, DIM_STACK_SIZE / 2) == 0);
     CHECK(pthread_create(&thread, &attributes, every_call, &right) == 0);
     pthread_join(thread, NULL);
     pthread_attr_destroy(&attributes);

@@ -314,3 +314,43 @@ def test_vectors_that_promise_much(data, tmp_path):
     ):
         done = dim("neighbours", 1, "--data", data, "--vectors", name, cwd=tmp_path)
         assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("name", ["y.npz", "y.csv", "y.h5"])
+def test_vectors_of_other_images(data, tmp_path, name):
+    """As many images of other names or classes were drawn in the places of those that were encoded."""
+    from PIL import Image
+
+    images = random_images(N)
+    np.savez(tmp_path / "classes.npz", images=images, labels=np.arange(N) % 2)
+    (tmp_path / "folder").mkdir()
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / "folder" / f"{number:02}.png")
+    assert dim("encode", "--data", data, "--output", name, cwd=tmp_path).returncode == 0
+    for command in ["neighbours", 1], ["map"], ["index"]:
+        for other, message in (
+            ("classes.npz", "vector 2 is of an image of class 2, image 2 of the data is of class 0"),
+            ("folder", "vector 0 is of an image of name 0, image 0 of the data is of name 00.png"),
+        ):
+            done = dim(*command, "--data", other, "--vectors", name, cwd=tmp_path)
+            assert done.returncode == 2 and f"{name}: of other images than the data: {message}" in done.stderr, done.stderr
+    assert sorted(os.listdir(tmp_path)) == sorted(["classes.npz", "folder", name])
+    done = dim("map", "--data", data, "--vectors", name, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_weights_beside_vectors_are_those_that_made_them(data, tmp_path):
+    """Also of arrays, whose images have no names: the last one alone is another."""
+    images = random_images(N)
+    images[-1] = images[0]
+    np.savez(tmp_path / "other.npz", images=images, labels=np.arange(N) % 3)
+    for seed in 5, 6:
+        with deepinfomax.Model(seed) as model:
+            model.save(tmp_path / f"{seed}.h5")
+    assert dim("encode", "--data", data, "--weights", "5.h5", "--output", "y.npz", cwd=tmp_path).returncode == 0
+    for command in ["neighbours", 1], ["map"]:
+        for source, weights in (data, "6.h5"), ("other.npz", "5.h5"):
+            done = dim(*command, "--data", source, "--vectors", "y.npz", "--weights", weights, cwd=tmp_path)
+            assert done.returncode == 2 and f"y.npz: not made by {weights}, or not of" in done.stderr, done.stderr
+        done = dim(*command, "--data", data, "--vectors", "y.npz", "--weights", "5.h5", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr

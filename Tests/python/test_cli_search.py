@@ -104,3 +104,20 @@ def test_hnswlib_is_asked_and_says_its_recall(folder):
 def test_what_is_wrong_is_said(folder, arguments, message):
     done = dim("search", *arguments, cwd=folder)
     assert done.returncode == 2 and message in done.stderr, done
+
+
+def test_sheets_are_of_the_images_that_were_indexed(folder):
+    """Images of arrays have numbers for names, the same for any data."""
+    images = np.load(folder / "data.npz")["images"]
+    np.savez(folder / "other.npz", images=images[::-1])
+    sheet = ["search", "5", "--index", "trained.npz", "--html", "sheet.html"]
+    for data, weights in ("other.npz", "w.h5"), ("data.npz", "wrong.h5"):
+        if weights == "wrong.h5":
+            with Model(3) as model:
+                model.save(folder / weights)
+        done = dim(*sheet, "--data", data, "--weights", weights, cwd=folder)
+        assert done.returncode == 2 and "trained.npz" in done.stderr and not (folder / "sheet.html").exists(), done.stderr
+    done = dim(*sheet, "--data", "data.npz", "--weights", "w.h5", cwd=folder)
+    assert done.returncode == 0 and (folder / "sheet.html").exists(), done.stderr
+    done = dim("search", "5", "--index", "batch.npz", "--data", "data.npz", "--weights", "w.h5", "--html", "batch.html", cwd=folder)
+    assert done.returncode == 0, done.stderr

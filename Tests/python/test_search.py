@@ -1,7 +1,10 @@
 """deepinfomax.search: exact search against brute force in float64, the stored index, near-duplicates, hnswlib."""
 
 import importlib.util
+import os
 import time
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
@@ -132,3 +135,27 @@ def test_queries_and_files_that_are_wrong(tmp_path):
     for name in "abcde":
         with pytest.raises(ValueError, match="index"):
             Index.open(tmp_path / f"{name}.npz")
+
+
+def test_a_small_file_that_promises_much_is_no_index(tmp_path):
+    """By its headers, before anything is unpacked; a pipe is not waited for."""
+    Index(vectors(5, 4)).save(tmp_path / "whole.npz")
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as bomb, zipfile.ZipFile(tmp_path / "whole.npz") as whole:
+        for name in "ids.npy", "metric.npy", "made_by.npy", "version.npy":
+            bomb.writestr(name, whole.read(name))
+        with bomb.open("vectors.npy", "w", force_zip64=True) as member:
+            np.lib.format.write_array_header_1_0(member, {"descr": "<f4", "fortran_order": False, "shape": (1 << 26, 10)})
+            for _ in range(2561):
+                member.write(bytes(1 << 20))
+    with zipfile.ZipFile(tmp_path / "header.npz", "w") as header, zipfile.ZipFile(tmp_path / "whole.npz") as whole:
+        for name in whole.namelist():
+            content = whole.read(name)
+            header.writestr(name, content.replace(b"(5, 4)", b"(5, 9000000000)") if name == "vectors.npy" else content)
+    os.mkfifo(tmp_path / "pipe.npz")
+    tracemalloc.start()
+    for name, message in (("bomb", "unpacks to 2,685,"), ("header", "the header is damaged|cut short"), ("pipe", "not a file")):
+        with pytest.raises(ValueError, match=message):
+            Index.open(tmp_path / f"{name}.npz")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 100e6

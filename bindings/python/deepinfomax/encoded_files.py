@@ -22,8 +22,9 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -32,12 +33,14 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ._files import size_text, whole
-from ._text import cell, counted, valid
+from ._text import cell, counted, shown, valid
 from .data import Dataset, MissingPackage
 
 FORMATS = (".npy", ".npz", ".csv", ".h5", ".hdf5")
 #: Numbers of a vector: what an architecture can have.
 _MOST = 65_536
+#: Bytes of names that are read at once.
+_PIECE = 1 << 20
 Floats = NDArray[np.float32]
 #: Names of outputs and the shapes of one image's, in the order in which they are written.
 Shapes = Mapping[str, tuple[int, ...]]
@@ -230,11 +233,14 @@ class NotVectors(ValueError):
     """A file of arrays, but not of so many vectors; the message says what it holds."""
 
 
-def read_encoded(path: str | os.PathLike[str], count: int | None = None, numbers: int | None = None) -> Floats:
-    """The vectors (n, numbers) of such a file, all of them finite; `count`: how many there have to be; numbers: of each.
+def read_encoded(
+    path: str | os.PathLike[str], count: int | None = None, numbers: int | None = None, data: Dataset | None = None
+) -> Floats:
+    """The vectors (n, numbers) of such a file, all of them finite; `count`: how many there have to be; numbers: of each;
+    data: what they have to be of, as far as the file says it: .npy holds vectors alone.
 
     Shape and type are checked before the values are read: a small file may promise many. Raises ValueError for one that
-    is not such a file, OSError, and MissingPackage for HDF5 without h5py.
+    is not such a file, or is of other images, OSError, and MissingPackage for HDF5 without h5py.
     """
     name = os.fspath(path)
     readers = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv, ".h5": _read_hdf5, ".hdf5": _read_hdf5}
@@ -243,11 +249,12 @@ def read_encoded(path: str | os.PathLike[str], count: int | None = None, numbers
         raise ValueError(f"{name}: expected a file by `dim encode`, whose name ends in {', '.join(FORMATS)}")
     if not stat.S_ISREG(os.stat(name).st_mode):  # A pipe would be waited for.
         raise ValueError(f"{name}: not a file")
+    count = count if data is None else len(data)
     try:
-        found = reader(name, lambda shape, dtype: _check(name, shape, dtype, count, numbers))
+        found = reader(name, lambda shape, dtype: _check(name, shape, dtype, count, numbers), _Images(name, data))
     except NotVectors:
         raise
-    except (ValueError, KeyError, EOFError, csv.Error, zlib.error, struct.error, NotImplementedError, RuntimeError,
+    except (ValueError, KeyError, IndexError, EOFError, csv.Error, zlib.error, struct.error, NotImplementedError, RuntimeError,
             zipfile.BadZipFile) as error:  # fmt: skip
         raise ValueError(f"{name}: not a file by `dim encode`, or damaged") from error
     if not np.isfinite(found).all():
@@ -267,34 +274,93 @@ def _check(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], count: int |
         raise NotVectors(f"{name}: holds {counted(shape[0], 'vector')}; the data has {counted(count, 'image')}")
 
 
-def _read_npy(path: str, check: Check) -> NDArray[Any]:
+class _Images:
+    """Compares the images that a file's vectors are of with those of the data: as many others would be shown in their place."""
+
+    def __init__(self, name: str, data: Dataset | None) -> None:
+        self._name, self._data = name, data
+        self.wanted = data is not None
+
+    def compare(self, ids: Iterable[str] | None, classes: Iterable[str] | None, write: Callable[[str], str] = valid) -> None:
+        """ids, and the name of each image's class; None where the file has none."""
+        data = self._data
+        if data is None:
+            return
+        if ids is not None:
+            self._same("name", ids, (write(one) for one in data.ids))
+        if classes is not None and data.labels is not None and data.classes is not None:
+            names = [write(one) for one in data.classes]
+            self._same("class", classes, (names[label] for label in data.labels.tolist()))
+
+    def _same(self, what: str, found: Iterable[str], expected: Iterable[str]) -> None:
+        for number, (one, other) in enumerate(zip_longest(found, expected)):
+            if one != other:
+                raise NotVectors(
+                    f"{self._name}: of other images than the data: vector {number} is of an image of {what} {shown(str(one))}, "
+                    f"image {number} of the data is of {what} {shown(str(other))}; name the data that was encoded"
+                )
+
+
+def _read_npy(path: str, check: Check, _images: _Images) -> NDArray[Any]:
     mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # Its length is compared with the file's.
     check(mapped.shape, mapped.dtype)
     return np.array(mapped)
 
 
-def _read_npz(path: str, check: Check) -> NDArray[Any]:
-    with zipfile.ZipFile(path) as archive:
+def _read_npz(path: str, check: Check, images: _Images) -> NDArray[Any]:
+    with zipfile.ZipFile(path) as archive, ExitStack() as stack:
         with archive.open("encoded.npy") as member:
-            version = npy.read_magic(member)
-            shape, _, dtype = (npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0)(member)
+            shape, dtype = _npy_header(member)
             check(shape, dtype)
         with archive.open("encoded.npy") as member:
-            return np.asarray(npy.read_array(member, allow_pickle=False))
+            found = np.asarray(npy.read_array(member, allow_pickle=False))
+        if images.wanted:
+            names = archive.namelist()
+            ids = _npy_items(stack.enter_context(archive.open("ids.npy")), "U") if "ids.npy" in names else None
+            classes = None
+            if "labels.npy" in names and "classes.npy" in names:
+                known = list(islice(_npy_items(stack.enter_context(archive.open("classes.npy")), "U"), _MOST))
+                classes = (known[label] for label in _npy_items(stack.enter_context(archive.open("labels.npy")), "i"))
+            images.compare(ids, classes)
+        return found
 
 
-def _read_csv(path: str, check: Check) -> NDArray[Any]:
+def _npy_header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    version = npy.read_magic(member)
+    shape, _, dtype = (npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0)(member)
+    return shape, dtype
+
+
+def _npy_items(member: IO[bytes], kind: str) -> Iterator[Any]:
+    """The items of an array of one axis, read piece by piece."""
+    shape, dtype = _npy_header(member)
+    if len(shape) != 1 or dtype.kind != kind or not 0 < dtype.itemsize <= _PIECE:
+        raise ValueError(f"expected an array of kind {kind}, found {dtype} {shape}")
+    step = _PIECE // dtype.itemsize
+    for start in range(0, shape[0], step):
+        some = min(step, shape[0] - start)
+        yield from np.frombuffer(member.read(some * dtype.itemsize), dtype, some).tolist()
+
+
+def _read_csv(path: str, check: Check, images: _Images) -> NDArray[Any]:
     with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
         lines = csv.reader(file)
         header = next(lines, [])
         first = header.index("y0")
-        found = [np.array([float(value) for value in line[first:]], np.float32) for line in lines]
+        kept: dict[str, list[str]] = {name: [] for name in ("id", "class") if images.wanted and name in header[:first]}
+        places = [(header.index(name), texts) for name, texts in kept.items()]
+        found = []
+        for line in lines:
+            found.append(np.array([float(value) for value in line[first:]], np.float32))
+            for place, texts in places:
+                texts.append(line[place])
     vectors = np.stack(found) if found else np.empty((0, len(header) - first), np.float32)
     check(vectors.shape, vectors.dtype)
+    images.compare(kept.get("id"), kept.get("class"), cell)
     return vectors
 
 
-def _read_hdf5(path: str, check: Check) -> NDArray[Any]:
+def _read_hdf5(path: str, check: Check, images: _Images) -> NDArray[Any]:
     try:
         import h5py
     except ImportError as error:
@@ -304,8 +370,24 @@ def _read_hdf5(path: str, check: Check) -> NDArray[Any]:
     try:
         with h5py.File(path, "r") as file:
             check(file["encoded"].shape, file["encoded"].dtype)
+            if images.wanted:
+                ids = _hdf5_texts(file["ids"]) if "ids" in file else None
+                classes = None
+                if "labels" in file and "classes" in file:
+                    known = list(islice(_hdf5_texts(file["classes"]), _MOST))
+                    classes = (known[label] for label in _hdf5_items(file["labels"]))
+                images.compare(ids, classes)
             return np.asarray(file["encoded"][()])
     except NotVectors:
         raise
     except (OSError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(str(error)) from error
+
+
+def _hdf5_texts(array: Any) -> Iterator[str]:
+    return _hdf5_items(array.asstr())
+
+
+def _hdf5_items(array: Any) -> Iterator[Any]:
+    for start in range(0, len(array), 1024):
+        yield from array[start : start + 1024].tolist()

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -19,7 +18,8 @@ from numpy.typing import NDArray
 
 from . import _arrays
 from ._files import whole
-from .data import MissingPackage
+from .data import DataError, MissingPackage
+from .data.arrays import read_npz
 from .distributed import weights_digest
 from .model import Model
 
@@ -32,6 +32,8 @@ _QUERIES, _VECTORS = 256, 32_768
 #: Candidates beyond those asked for, by float32's distances, whose order float64 decides.
 _SPARE = 16
 _VERSION = 1
+#: `made_by` of vectors that no encoder gives again for one image.
+TRAINING_MODE = "training mode"
 
 
 class Found(NamedTuple):
@@ -102,11 +104,12 @@ class Index:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Index:
-        """Raises ValueError where the file is no index of this version. Nothing in it is unpickled."""
+        """Raises ValueError where the file is no index of this version. Nothing in it is unpickled, and no more is held in
+        memory than the file holds."""
+        names = ("vectors", "ids", "metric", "made_by", "version")
         try:
-            with np.load(path, allow_pickle=False) as file:
-                parts = {name: file[name] for name in ("vectors", "ids", "metric", "made_by", "version")}
-        except (KeyError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+            parts = read_npz(Path(path), names)
+        except DataError as error:
             raise ValueError(f"{path}: expected an index as Index.save writes it: {error}") from error
         if parts["version"].shape != () or parts["version"] != _VERSION:
             raise ValueError(f"{path}: expected an index of version {_VERSION}, found {parts['version']}")

@@ -42,17 +42,18 @@ def of(
     """y (n, encoded) of the data, what made them, and the model that encodes other images.
 
     queries: an image that is not of the data, which has to be encoded as the data was; None where there is none, and a
-    file of vectors needs no model.
+    file of vectors needs no model. Weights that are named beside such a file have to be those that made it.
     """
     if arguments.vectors is not None:
-        y = read_encoded(arguments.vectors, len(data), None if model is None else model.sizes.encoded)
-        if queries is None:
+        y = read_encoded(arguments.vectors, numbers=None if model is None else model.sizes.encoded, data=data)
+        if queries is None and arguments.weights is None:
             return y, str(arguments.vectors), None
         model = open_model(arguments) if model is None else model
-        if model.sizes.encoded != y.shape[1] or not _made(model, data, y):
+        if model.sizes.encoded != y.shape[1] or not made(model, data, y):
+            wanted = "" if queries is None else f", which would encode {queries}"
             raise UsageError(
-                f"{arguments.vectors}: not made by {weights_name(arguments)}, which would encode {queries}; give the "
-                "--weights that made them"
+                f"{arguments.vectors}: not made by {weights_name(arguments)}{wanted}, or not of {data.name}; give the "
+                "--weights that made them and the --data that was encoded"
             )
         return y, str(arguments.vectors), model
     model = open_model(arguments) if model is None else model
@@ -60,9 +61,9 @@ def of(
     return encoded(model, data, shown=_output.speaks(arguments)), weights_name(arguments), model
 
 
-def _made(model: Model, data: Dataset, y: Floats) -> bool:
-    """Whether the vectors are this model's: the first few are encoded again."""
-    few = slice(0, 4)
+def made(model: Model, data: Dataset, y: Floats) -> bool:
+    """Whether the vectors are this model's, of these images: a few from everywhere are encoded again."""
+    few = np.unique(np.linspace(0, len(data) - 1, 8).astype(np.int64))
     again = model.eval().encode(data.read(few), features=False)
     return bool(np.abs(again - y[few]).max() <= 1e-3 * max(float(np.abs(again).max()), 1e-6))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .._text import counted, shown
-from ..search import METRICS, Index, encoder_digest
+from ..search import METRICS, TRAINING_MODE, Index, encoder_digest
 from . import _output, _vectors
 from ._common import (
     add_data, add_examples, add_general, add_weights, apply_general, check_ending, check_writable, open_data,
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     # Weights beside --vectors say what made them, and are checked; searches for other images need to know it.
     queries = None if arguments.vectors is None or model is None else "the images to search for"
     y, weights, encoder = _vectors.of(arguments, data, model, queries)
-    made_by = "training mode" if arguments.batch_statistics else "" if encoder is None else encoder_digest(encoder)
+    made_by = TRAINING_MODE if arguments.batch_statistics else "" if encoder is None else encoder_digest(encoder)
     Index(y, data.ids, arguments.metric, made_by=made_by).save(arguments.output)
     report = {
         "data": data.name, "images": len(data), "weights": weights, "metric": arguments.metric, "index": arguments.output,

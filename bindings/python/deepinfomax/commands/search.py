@@ -15,8 +15,8 @@ from .._text import counted, shown, table, valid
 from ..data import Dataset
 from ..evaluation import Floats
 from ..model import Model
-from ..search import Found, Index
-from . import UsageError, _output
+from ..search import TRAINING_MODE, Found, Index
+from . import UsageError, _output, _vectors
 from ._common import (
     add_data, add_examples, add_general, add_weights, apply_general, check_ending, check_writable, open_data, open_model,
     positive, weights_name,
@@ -108,6 +108,14 @@ def _data(arguments: argparse.Namespace, index: Index, model: Model | None) -> D
     data = open_data(arguments, model)
     if list(data.ids) != index.ids:
         raise UsageError(f"--data: {data.name} has other images than {arguments.index}; name those that were indexed")
+    # Names may be numbers alone, the same for any data.
+    if model is not None and arguments.weights is not None and index.made_by != TRAINING_MODE:
+        _check(arguments, index, model, "")
+        if not _vectors.made(model, data, index.vectors):
+            raise UsageError(
+                f"--data: {data.name} has other images than {arguments.index}, or its vectors are not of {arguments.weights}; "
+                "name the images that were indexed, and the weights"
+            )
     return data
 
 

@@ -7,6 +7,8 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 from . import images as _images
 from .errors import DataError
 from .labels import Labels
-from .options import Options
+from .options import MAX_BYTES, Options
 from .parts import Parts
 from .rows import FileRows, Rows
 
@@ -79,26 +81,51 @@ def _header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtyp
 
 
 def _from_npz(path: Path, options: Options) -> Parts:
+    with _opened(path) as archive:
+        members = _members(archive)
+        wanted = _images.choose(list(members), str(path))
+        _check_room(path, [members[key] for key in wanted.keys], options.max_bytes)
+        arrays = {key: _member(path, archive, members[key]) for key in wanted.keys}
+    return _images.parts(path.name, str(path), arrays, wanted, options)
+
+
+def read_npz(path: Path, names: Iterable[str], max_bytes: int = MAX_BYTES) -> dict[str, NDArray[Any]]:
+    """Arrays of an .npz file, in memory: no more than the file holds and, of compressed ones, max_bytes. No object is unpickled.
+
+    Raises DataError, and OSError where the file cannot be opened.
+    """
+    if path.exists() and not path.is_file():  # A pipe would be waited for.
+        raise DataError(f"{path}: not a file")
+    with _opened(path) as archive:
+        members = _members(archive)
+        if missing := [name for name in names if name not in members]:
+            raise DataError(f"{path}: has no array {', '.join(missing)}")
+        _check_room(path, [members[name] for name in names], max_bytes)
+        return {name: np.array(_member(path, archive, members[name])[...]) for name in names}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {
-                info.filename.removesuffix(".npy"): info
-                for info in archive.infolist()
-                if info.filename.endswith(".npy")
-            }
-            wanted = _images.choose(list(members), str(path))
-            held = sum(info.file_size for key in wanted.keys if _packed(info := members[key]))
-            if held > options.max_bytes:
-                raise DataError(
-                    f"{path}: unpacks to {held:,} bytes in memory, {options.max_bytes:,} are allowed; save it "
-                    "uncompressed (numpy.savez), which is read in place; or allow more: max_bytes="
-                )
-            arrays = {key: _member(path, archive, members[key]) for key in wanted.keys}
+            yield archive
     except zipfile.BadZipFile as error:
         raise DataError(f"{path}: not an .npz file, or cut short: {error}") from error
     except (zlib.error, EOFError, NotImplementedError, RuntimeError, UnicodeDecodeError, struct.error) as error:
         raise DataError(f"{path}: the archive is damaged: {error}") from error
-    return _images.parts(path.name, str(path), arrays, wanted, options)
+
+
+def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    return {info.filename.removesuffix(".npy"): info for info in archive.infolist() if info.filename.endswith(".npy")}
+
+
+def _check_room(path: Path, members: Iterable[zipfile.ZipInfo], max_bytes: int) -> None:
+    held = sum(info.file_size for info in members if _packed(info))
+    if held > max_bytes:
+        raise DataError(
+            f"{path}: unpacks to {held:,} bytes in memory, {max_bytes:,} are allowed; save it "
+            "uncompressed (numpy.savez), which is read in place; or allow more: max_bytes="
+        )
 
 
 def _packed(info: zipfile.ZipInfo) -> bool:
