@@ -6,6 +6,7 @@ What a command is given besides makes it short: --epochs 1, --limit 60. Where a 
 
 import glob
 import importlib.util
+import os
 import re
 import shlex
 import shutil
@@ -102,13 +103,16 @@ def lacks(words, folder):
 RUN = [name for name in dict.fromkeys(page for page, _ in ALL)]
 
 
+def copied(source, target):
+    """Each page has files of its own. Weights are large: a link will do, since dim replaces a file and never writes into it."""
+    (os.link if source.endswith(".h5") else shutil.copy2)(source, target)
+
+
 @pytest.mark.parametrize("page", RUN)
 def test_it_runs(page, folder, tmp_path):
     missing = []
-    for name in folder.iterdir():
-        if page in ("README.md", "docs/train.md") and name.name in ("run", "dim-run"):
-            continue  # They are made there.
-        (tmp_path / name.name).symlink_to(name)
+    made_there = ("run", "dim-run") if page in ("README.md", "docs/train.md") else ()
+    shutil.copytree(folder, tmp_path, copy_function=copied, ignore=shutil.ignore_patterns(*made_there), dirs_exist_ok=True)
     for number, words in enumerate(words for name, words in ALL if name == page):
         lacking = lacks(words, folder)
         if lacking is not None:
