@@ -6,7 +6,7 @@ import deepinfomax as dim
 import ms_ssim as recorded
 import numpy as np
 import pytest
-from deepinfomax import judges
+from deepinfomax import evaluation, judges
 from deepinfomax.data.dataset import InMemory
 from deepinfomax.judges import comparison, fitted, vectors
 from deepinfomax.judges.dependence import Network
@@ -126,19 +126,33 @@ def test_rows_columns_and_seeds(architecture):
     assert found.baseline("Y", "svm") is found.figure(better, "Y", "svm")
 
 
-def test_calibration_is_a_pass_in_training_mode(architecture):
+def test_calibration_is_the_mean_of_batches_in_training_mode(architecture):
+    """What momentum=None gives in PyTorch; and nothing else changes."""
     data = pictures(256, 0)
     with dim.Model(0, architecture) as model, dim.Model(0, architecture) as other:
         before = model.state_dict()
-        vectors.calibrate(model, data)
-        other.train()
+        evaluation.calibrate(model, data)
+        found = model.state_dict()
+        batches = []
         for number in range(2):
-            other.encode(data.read(np.arange(number, 256, 2)), features=False)
-        found, expected = model.state_dict(), other.state_dict()
-        assert all(np.array_equal(found[name], expected[name]) for name in found)
+            other.load_state_dict(before)
+            other.train().encode(data.read(np.arange(number, 256, 2)), features=False)
+            batches.append(other.state_dict())
         changed = {name for name in found if not np.array_equal(found[name], before[name])}
         assert changed and all("running" in name or "num_batches" in name for name in changed)
+        for name in (name for name in changed if "running" in name):
+            # momentum 0.1: the batch's own is what remains of the old, taken away, times 10.
+            expected = np.mean([10 * batch[name].astype(float) - 9 * before[name].astype(float) for batch in batches], 0)
+            np.testing.assert_allclose(found[name], expected, rtol=0, atol=64 * np.finfo(np.float32).eps * np.abs(expected).max())
         assert not model.training
+
+
+def test_calibration_takes_bounded_work_from_all_over_the_data():
+    taken = evaluation._calibration(60_000, 128)
+    assert len(taken) == 64 and {len(part) for part in taken} == {128} and evaluation.calibration_images(60_000) == 64 * 128
+    assert len(np.unique(np.concatenate(taken))) == 64 * 128 and np.concatenate(taken).max() > 59_000
+    assert [part.tolist() for part in evaluation._calibration(5, 128)] == [[0, 1, 2, 3, 4]]
+    assert evaluation.calibration_images(300) == 256
 
 
 def test_what_is_long_is_fitted_on_fewer_images(monkeypatch, architecture):

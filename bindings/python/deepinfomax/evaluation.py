@@ -24,8 +24,10 @@ Labels = NDArray[np.int64]
 
 #: Images a call while encoding: bounds the memory, costs no speed.
 BATCH = 128
-#: Batches until a batch norm's running statistics are the data's: 0.9 to the power of it is 0.001.
+#: Batches whose statistics a batch norm is calibrated by, at most.
 _CALIBRATION = 64
+#: By which a batch moves running statistics: PyTorch's default, the library's only one.
+_MOMENTUM = 0.1
 #: Neighbours that vote.
 K = 5
 
@@ -169,24 +171,57 @@ def nearest_neighbours(train: Floats, train_labels: Labels, test: Floats, test_l
 # ---- An encoder while it is trained
 
 
-def calibrated(model: Model, data: Dataset, batch: int) -> Model:
-    """A copy whose batch norms know the data: passes over it in training mode. The weights are the same.
+def calibrate(model: Model, data: Dataset, batch: int = BATCH, on_images: Callable[[int], object] = lambda count: None) -> None:
+    """Sets the encoder's running statistics to the data's: their means over batches in training mode. No weight changes.
 
     A new model's running statistics are those of nothing, and its vectors in evaluation mode worse than they need be: next
-    to it nearly every training would look good. Each batch moves them a tenth of the way, so that little data is passed
-    over until they have arrived.
+    to it nearly every training would look good. The means are those of PyTorch's momentum=None, over at most 64 batches from
+    all over the data, which may be sorted by class; a last batch of a few images alone, whose statistics say little, is left out.
     """
+    encoder = {name: value for name, value in model.state_dict().items() if name.startswith("encoder.")}
+    entries = [info for info in model.parameters_info() if info.name in encoder and "running_" in info.name]
+    # From 0 a batch moves them to a part of its own statistics, however small, without rounding beside 1.
+    model.load_state_dict(encoder | {info.name: np.zeros_like(encoder[info.name]) for info in entries})
+    before = [np.zeros(info.shape) for info in entries]
+    sums = [np.zeros(info.shape) for info in entries]
+    parts = _calibration(len(data), batch)
+    mode = model.training
+    model.train()
+    try:
+        for part in parts:
+            images = data.read(part)
+            model.encode(images, features=False)
+            on_images(len(images))
+            after = [model._parameter(info).astype(np.float64) for info in entries]
+            for total, old, new in zip(sums, before, after, strict=True):
+                total += old + (new - old) / _MOMENTUM
+            before = after
+    finally:
+        model.train(mode)
+    encoder = {name: value for name, value in model.state_dict().items() if name.startswith("encoder.")}
+    for info, total in zip(entries, sums, strict=True):
+        mean = total / len(parts)
+        encoder[info.name] = (mean if info.name.endswith("mean") else np.maximum(mean, 0)).astype(np.float32)
+    model.load_state_dict(encoder)
+
+
+def calibration_images(count: int, batch: int = BATCH) -> int:
+    """How many of so many images `calibrate` encodes."""
+    return sum(map(len, _calibration(count, batch)))
+
+
+def _calibration(count: int, batch: int) -> list[NDArray[np.int64]]:
+    every = max(1, count // batch)
+    parts = min(every, _CALIBRATION)
+    return [np.arange(number * every // parts, count, every)[:batch] for number in range(parts)]
+
+
+def calibrated(model: Model, data: Dataset, batch: int) -> Model:
+    """A copy of the model in evaluation mode, calibrated on the data."""
     copy = Model(0, architecture=model.architecture)
     copy.load_state_dict(model.state_dict())
-    copy.train()
-    seen = epoch = 0
-    while seen < _CALIBRATION or epoch == 0:
-        order = randperm(len(data), epoch)
-        epoch += 1
-        for start in range(0, max(len(order) - batch, 0) + 1, batch):
-            copy.encode(data.read(order[start : start + batch]), features=False)
-            seen += 1
-    return copy.eval()
+    calibrate(copy, data, batch)
+    return copy
 
 
 @dataclass(frozen=True)

@@ -373,13 +373,13 @@ class Model:
         Names and order are those of the PyTorch modules. Entry by entry: while another thread changes the model, the
         entries may be of different moments.
         """
-        state: dict[str, NDArray[Any]] = {}
-        for info in self.parameters_info():
-            array = np.empty(info.shape, info.dtype)
-            data = array.ctypes.data_as(c_void_p)
-            check(library().dim_model_get_parameter(self._handle.pointer, info.name.encode(), data, info.nbytes))
-            state[info.name] = array
-        return state
+        return {info.name: self._parameter(info) for info in self.parameters_info()}
+
+    def _parameter(self, info: ParameterInfo) -> NDArray[Any]:
+        array = np.empty(info.shape, info.dtype)
+        data = array.ctypes.data_as(c_void_p)
+        check(library().dim_model_get_parameter(self._handle.pointer, info.name.encode(), data, info.nbytes))
+        return array
 
     def load_state_dict(self, state: Mapping[str, Any], network: str | None = None) -> None:
         """Replaces the weights of one or more whole networks, all or nothing, at once for all later calls.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import charts, judges
+from .. import charts, evaluation, judges
 from .._files import write_whole
 from .._text import counted, cut, shown, table
 from ..data import DataError, Dataset, open_dataset
@@ -192,7 +192,7 @@ def _test_set(source: str | None, options: dict[str, Any]) -> Dataset | None:
 def _passes(rows: Sequence[str], models: int, seeds: int, train: int, test: int) -> int:
     """Images that are encoded, all together."""
     passes = models * (train + test) if "weights" in rows else 0
-    passes += seeds * (2 * train + test) if "calibrated" in rows else 0
+    passes += seeds * (evaluation.calibration_images(train) + train + test) if "calibrated" in rows else 0
     return passes + (seeds * (train + test) if "untrained" in rows else 0)
 
 

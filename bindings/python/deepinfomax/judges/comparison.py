@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import evaluation
 from ..data import Dataset
 from ..model import Model
 from . import vectors as _vectors
@@ -16,8 +17,8 @@ from .fitted import JUDGES, SEEDED, Settings, Standardised, predicted
 from .vectors import Floats
 
 COLUMNS = ("Y", "fc", "conv")
-#: "calibrated" and "untrained" are the same network with the seed's weights: batch norm's running statistics from a pass
-#: over the training images, or 0 and 1.
+#: "calibrated" and "untrained" are the same network with the seed's weights: batch norm's running statistics those of
+#: the training images (evaluation.calibrate), or 0 and 1.
 ROWS = ("weights", "calibrated", "untrained", "pixels", "pca", "projection")
 #: Judges of more numbers are fitted on fewer images; columns of still more numbers are left out.
 LONG, LONG_IMAGES, LONGEST = 4096, 20_000, 16_384
@@ -156,7 +157,7 @@ class _Evaluation:
             for seed in self._seeds if row in rows else ():
                 with Model(seed, models[0].architecture) as model:
                     if row == "calibrated":
-                        _vectors.calibrate(model, self._train, self._progress.images)
+                        evaluation.calibrate(model, self._train, on_images=self._progress.images)
                     for kind in self._of_network(row, model, columns):
                         self._judge(kind, [seed])
         if {"pixels", "pca", "projection"}.intersection(rows):

@@ -49,24 +49,6 @@ def encoded(model: Model, data: Dataset, columns: Sequence[str], on_images: OnIm
     return arrays
 
 
-def calibrate(model: Model, data: Dataset, on_images: OnImages = _silent) -> None:
-    """Batch norm's running statistics as a pass over the images in training mode leaves them; no weight changes.
-
-    A last batch of a few images alone, whose statistics are none, is left out. Batches take images from all over the data,
-    which may be sorted by class.
-    """
-    mode = model.training
-    model.train()
-    try:
-        batches = max(1, len(data) // BATCH)
-        for number in range(batches):
-            images = data.read(np.arange(number, len(data), batches)[:BATCH])
-            model.encode(images, features=False)
-            on_images(len(images))
-    finally:
-        model.train(mode)
-
-
 def pixels(data: Dataset) -> Floats:
     """(n, c h w)"""
     return data.read(slice(None)).reshape(len(data), -1)
