@@ -2,7 +2,8 @@
 import PackageDescription
 
 // Dependencies point one way, the way of the data:
-//   DimABI -> {DimModel, DimFiles} -> DimOperators -> DimKernels -> {DimKernels<ISA>, DimRuntime} -> DimArchitecture
+//   DimABI -> {DimTraining, DimFiles}; DimTraining -> DimModel -> DimOperators -> DimKernels -> DimKernels<ISA>;
+//   all of them -> DimRuntime -> DimArchitecture
 
 /// Without the regular expressions that every module imports unasked: 1.2 MB of the library.
 let lean = ["-Xfrontend", "-disable-implicit-string-processing-module-import"]
@@ -27,7 +28,7 @@ let package = Package(
             name: "CHDF5", path: "Sources/CHDF5", pkgConfig: "hdf5-serial", providers: [.apt(["libhdf5-dev"])]),
         .systemLibrary(name: "CZlib", path: "Sources/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "CSystem", path: "Sources/CSystem"),
-        // A process of its own for files from strangers.
+        // A process of its own for untrusted files.
         .target(name: "CIsolation", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror", "-fvisibility=hidden"])]),
 
         // Memory for Swift's runtime when there is none left.
@@ -58,13 +59,22 @@ let package = Package(
         .target(
             name: "DimOperators", dependencies: ["DimArchitecture", "DimKernels", "DimRuntime"], swiftSettings: strict),
         .target(
-            name: "DimModel", dependencies: ["DimArchitecture", "DimOperators", "DimRuntime"], swiftSettings: strict),
+            name: "DimModel", dependencies: ["DimArchitecture", "DimKernels", "DimOperators", "DimRuntime"],
+            swiftSettings: strict),
+        .target(
+            name: "DimTraining",
+            dependencies: ["DimArchitecture", "DimKernels", "DimModel", "DimOperators", "DimRuntime"],
+            swiftSettings: strict),
         .target(
             name: "DimFiles",
             dependencies: ["CHDF5", "CIsolation", "CZlib", "CSystem", "DimArchitecture", "DimRuntime"],
             swiftSettings: strict),
         .target(
-            name: "DimABI", dependencies: ["CDim", "DimArchitecture", "DimModel", "DimFiles"], swiftSettings: strict),
+            name: "DimABI",
+            dependencies: [
+                "CDim", "DimArchitecture", "DimFiles", "DimModel", "DimOperators", "DimRuntime", "DimTraining",
+            ],
+            swiftSettings: strict),
 
         .executableTarget(
             name: "dim-kernel-bench",
@@ -77,8 +87,10 @@ let package = Package(
         .testTarget(name: "DimKernelsTests", dependencies: ["DimKernels", "DimRuntime"]),
         .testTarget(
             name: "DimOperatorsTests", dependencies: ["DimArchitecture", "DimOperators", "DimKernels", "DimRuntime"]),
+        .testTarget(name: "DimModelTests", dependencies: ["DimArchitecture", "DimModel", "DimRuntime"]),
         .testTarget(
-            name: "DimModelTests", dependencies: ["DimArchitecture", "DimModel", "DimOperators", "DimRuntime"]),
+            name: "DimTrainingTests",
+            dependencies: ["DimArchitecture", "DimModel", "DimOperators", "DimRuntime", "DimTraining"]),
         .testTarget(name: "DimFilesTests", dependencies: ["DimArchitecture", "DimFiles", "DimRuntime", "CHDF5"]),
     ],
     swiftLanguageModes: [.v5]

@@ -146,7 +146,7 @@ func forwardError(_ shape: ConvolutionShape, _ algorithm: ConvolutionAlgorithm) 
     let y = try Buffer(uninitialized: shape.outputSize)
     let weights = try ConvolutionWeights(shape, algorithm)
     weights.prepare(from: w.pointer)
-    try Convolution.forward(x.pointer, n: 1, weights, into: y.pointer, Workspace())
+    try Convolution.forward(x.pointer, n: 1, weights, into: y.pointer, ScratchBuffer())
     let (k, width, plane) = (shape.kernel, shape.inputWidth, shape.inputHeight * shape.inputWidth)
     let pixel = shape.inputIsPlanar ? 1 : 16
     var places = MersenneTwister(seed: 5)
@@ -218,7 +218,7 @@ func benchInput(_ layer: String, _ shape: ConvolutionShape, _ m: Int) throws {
 }
 for (layer, shape) in layers where !shape.inputIsPlanar { try benchInput(layer, shape, shape.kernel == 4 ? 5 : 6) }
 
-let workspace = Workspace()
+let scratch = ScratchBuffer()
 for (layer, shape) in layers {
     for algorithm in algorithms(shape) {
         let name = "\(layer) \(algorithm)"
@@ -240,7 +240,7 @@ for (layer, shape) in layers {
                     try best {
                         try Convolution.forward(
                             input.pointer, n: n, weights, Epilogue(bias: bias.pointer, relu: true),
-                            into: output.pointer, workspace)
+                            into: output.pointer, scratch)
                     })
             }
             guard n > 1 else { continue }
@@ -248,7 +248,7 @@ for (layer, shape) in layers {
                 report(
                     name + " data gradient", shape, n,
                     try best {
-                        try Convolution.dataGradient(output.pointer, n: n, turned, into: input.pointer, workspace)
+                        try Convolution.dataGradient(output.pointer, n: n, turned, into: input.pointer, scratch)
                     })
             }
             guard wanted(name + " weight gradient") else { continue }
@@ -257,7 +257,7 @@ for (layer, shape) in layers {
                 try best {
                     try Convolution.weightGradient(
                         shape, algorithm, n: n, input: input.pointer, outputGradient: output.pointer, into: w.pointer,
-                        workspace)
+                        scratch)
                 })
         }
     }

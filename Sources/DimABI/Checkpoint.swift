@@ -3,6 +3,7 @@ import DimArchitecture
 import DimFiles
 import DimModel
 import DimRuntime
+import DimTraining
 
 /// What a checkpoint holds beside the weights, in the file's group `checkpoint`: enough to continue bit for bit.
 ///

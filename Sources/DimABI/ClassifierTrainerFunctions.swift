@@ -1,6 +1,7 @@
 import CDim
 import DimModel
 import DimRuntime
+import DimTraining
 
 private let batchNorm = "batch norm has no statistics of one sample"
 

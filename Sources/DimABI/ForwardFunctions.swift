@@ -10,8 +10,8 @@ public func dim_encode(
     fallible {
         let model: Model = try Handles.object(model, "model")
         try model.encode(
-            try nonNull(images, "images"), count: try imageCount(n), encoded: try nonNull(encoded, "encoded"),
-            features: features)
+            try nonNull(images, "images"), count: try imageCount(n),
+            EncodedOutputs(encoded: try nonNull(encoded, "encoded"), features: features))
     }
 }
 

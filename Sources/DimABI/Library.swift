@@ -42,9 +42,9 @@ public func dim_version() -> UnsafePointer<CChar>! {
 
 @_cdecl("dim_build_info") @implementation
 public func dim_build_info() -> UnsafePointer<CChar>! {
-    let complaints = Engine.complaints
+    let complaints = ComputeBackend.complaints
     ThreadText.buildInfo.set(
-        "libdim \(versionNumber), \(Engine.description), \(ThreadPool.shared.threads) threads, "
+        "libdim \(versionNumber), \(ComputeBackend.description), \(ThreadPool.shared.threads) threads, "
             + "HDF5 \(WeightsFile.libraryVersion)"
             + (complaints.isEmpty ? "" : "; not understood: " + complaints.joined(separator: ", ")))
     return ThreadText.buildInfo.pointer ?? emptyText.pointer

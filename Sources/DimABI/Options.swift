@@ -1,7 +1,7 @@
 import CDim
-import DimModel
 import DimOperators
 import DimRuntime
+import DimTraining
 
 /// Between the C options structs and the Swift ones. A struct's first field is the size its caller was compiled with: the
 /// sizes that some version had are known, so that the structs can grow at their end.

@@ -1,9 +1,9 @@
 import CDim
 import DimArchitecture
 import DimFiles
-import DimModel
 import DimOperators
 import DimRuntime
+import DimTraining
 
 /// The settings of a training run as text: a JSON object of named values, as a checkpoint holds them. Doubles are written with
 /// the digits that give the same double back.

@@ -2,6 +2,7 @@ import DimArchitecture
 import CDim
 import DimModel
 import DimRuntime
+import DimTraining
 import Glibc
 
 private let rotation = "with one image the rotated negative would be the positive"

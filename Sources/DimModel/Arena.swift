@@ -2,13 +2,46 @@ import DimArchitecture
 import DimOperators
 import DimRuntime
 
+/// A place in an arena. Plans take theirs when they are built (`SlotCounter`), so that no two have the same.
+package struct BufferSlot: Hashable, Sendable {
+    fileprivate let number: Int
+}
+
+/// Slots by name: one for each case of `Name`.
+package struct BufferSlots<Name: CaseIterable & RawRepresentable>: Sendable where Name.RawValue == Int {
+    private let first: Int
+
+    fileprivate init(first: Int) { self.first = first }
+
+    package subscript(_ name: Name) -> BufferSlot { BufferSlot(number: first + name.rawValue) }
+
+    package var all: [BufferSlot] { Name.allCases.map { self[$0] } }
+}
+
+/// Hands out the slots of an arena when a plan is built.
+package struct SlotCounter {
+    package private(set) var next: Int
+
+    package init(next: Int = 0) { self.next = next }
+
+    mutating func take<Name>(_: Name.Type = Name.self) -> BufferSlots<Name> {
+        defer { next += Name.allCases.count }
+        return BufferSlots(first: next)
+    }
+}
+
 /// The memory of one call at a time: a buffer a slot, which grows to what the largest call so far needed and is then reused.
-/// A plan numbers its slots when it is built; two values that are alive together have different slots.
-final class Arena: @unchecked Sendable {
+/// Two values that are alive together have different slots.
+package final class Arena: @unchecked Sendable {
     private var buffers: [Buffer?] = []
+    /// What operators need beside their operands, one after another.
+    package let scratch = ScratchBuffer()
+
+    package init() {}
 
     /// At least `count` floats, not initialised. Asking again for the same slot may invalidate the earlier pointer.
-    func floats(_ slot: Int, _ count: Int) throws -> UnsafeMutablePointer<Float> {
+    package func floats(_ slot: BufferSlot, _ count: Int) throws -> UnsafeMutablePointer<Float> {
+        let slot = slot.number
         if slot >= buffers.count { buffers += [Buffer?](repeating: nil, count: slot + 1 - buffers.count) }
         if let buffer = buffers[slot], buffer.count >= count { return buffer.pointer }
         buffers[slot] = nil  // first give back, then ask: the peak counts
@@ -17,11 +50,11 @@ final class Arena: @unchecked Sendable {
         return buffer.pointer
     }
 
-    func activation(_ slot: Int, _ shape: MapShape, images: Int) throws -> Activation {
+    package func activation(_ slot: BufferSlot, _ shape: MapShape, images: Int) throws -> Activation {
         Activation(try floats(slot, Activation.count(shape, images: images)), shape, images: images)
     }
 
-    var bytes: Int { buffers.reduce(0) { $0 + ($1?.count ?? 0) * 4 } }
+    var bytes: Int { buffers.reduce(scratch.bytes) { $0 + ($1?.count ?? 0) * MemoryLayout<Float>.stride } }
 }
 
 /// Lends arenas to calls and keeps a few that are not lent for the next ones.
@@ -40,17 +73,5 @@ final class ArenaPool: Sendable {
             }
         }
         return try body(arena)
-    }
-}
-
-/// Hands out the slots of an arena when a plan is built.
-struct SlotCounter {
-    private(set) var next: Int
-
-    init(next: Int = 0) { self.next = next }
-
-    mutating func take(_ count: Int = 1) -> Int {
-        defer { next += count }
-        return next
     }
 }

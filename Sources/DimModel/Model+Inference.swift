@@ -1,108 +1,38 @@
+import DimArchitecture
 import DimOperators
 import DimRuntime
 
-/// The forward passes as the C contract has them: arrays in PyTorch's order in and out.
+/// The forward passes as the C contract has them: arrays in PyTorch's order in and out, in the model's mode.
 extension Model {
-    /// Images in flight in evaluation mode: bounds the memory of a call, whatever n is.
-    private static let block = 32
-
     /// images (n,c,h,w) -> what is wanted.
     package func encode(_ images: UnsafePointer<Float>, count n: Int, _ outputs: EncodedOutputs) throws {
-        if let encoded = outputs.encoded, outputs.conv == nil, outputs.fc == nil {
-            return try encode(images, count: n, encoded: encoded, features: outputs.features)
-        }
-        try encode(anyPlan, images, count: n, outputs)
-    }
-
-    /// images (n,3,32,32) -> encoded (n,64), features (n,128,26,26) if wanted.
-    package func encode(
-        _ images: UnsafePointer<Float>, count n: Int, encoded: UnsafeMutablePointer<Float>,
-        features: UnsafeMutablePointer<Float>?
-    ) throws {
-        if let plan {
-            return try encode(plan, images, count: n, EncodedOutputs(encoded: encoded, features: features))
-        }
-        guard isTraining else {
-            return try evaluateEncoder(images, count: n, encoded: encoded, features: features)
-        }
-        try whileChanging {
-            let state = try snapshot(.encoder)
-            // By direct convolutions: batch norm over a small or uniform batch divides rounding errors by a small deviation.
-            // Theirs are the same at every position, so that the mean takes most of them away; Winograd's differ.
-            let weights = try state.prepared(for: "exact") { try Encoder.Weights(state, direct: true) }
-            try workspaces.withWorkspace { workspace in
-                // Into memory of our own first: the caller's arrays change only where everything went well.
-                let vectors = try workspace.floats("encoded", n * Encoder.encoded)
-                let pass = try Encoder.train(
-                    state, weights.source, images: images, count: n, encoded: vectors, workspace)
-                let moved = try state.requireAllowed(state.moved(by: Encoder.statisticSteps(state, pass)))
-                encoded.update(from: vectors, count: n * Encoder.encoded)
-                Model.unblock(pass.features, n, into: features)
-                replace([.encoder: moved])
-            }
+        try run(.encoder, training: isTraining) { state, call in
+            try plan.encode(state, images, count: n, outputs, &call)
         }
     }
 
     /// `encode` in evaluation mode, whatever mode the model is in.
-    func evaluateEncoder(
-        _ images: UnsafePointer<Float>, count n: Int, encoded: UnsafeMutablePointer<Float>,
-        features: UnsafeMutablePointer<Float>?
-    ) throws {
-        if let plan {
-            return try evaluate(plan, images, count: n, EncodedOutputs(encoded: encoded, features: features))
-        }
-        let state = try snapshot(.encoder)
-        let weights = try state.prepared { try Encoder.Weights(state) }
-        try workspaces.withWorkspace { workspace in
-            try inBlocks(n) { from, count in
-                let blocked = try Encoder.evaluate(
-                    state, weights, images: images + from * Encoder.image, count: count,
-                    encoded: encoded + from * Encoder.encoded, workspace)
-                Model.unblock(blocked, count, into: features.map { $0 + from * Encoder.featuresSize })
-            }
+    package func evaluateEncoder(_ images: UnsafePointer<Float>, count n: Int, _ outputs: EncodedOutputs) throws {
+        try run(.encoder, training: false) { state, call in
+            try plan.encode(state, images, count: n, outputs, &call)
         }
     }
 
-    /// encoded (n,64), features (n,128,26,26) -> logits (n).
+    /// encoded (n, encoded), the map that the head reads (n,c,h,w) -> logits (n).
     package func scoreGlobal(
         encoded: UnsafePointer<Float>, features: UnsafePointer<Float>, count n: Int, logits: UnsafeMutablePointer<Float>
     ) throws {
-        if let plan {
-            return try score(plan, .globalD, encoded: encoded, maps: features, count: n, logits: logits)
-        }
-        let state = try snapshot(.globalD)
-        let weights = try state.prepared { try GlobalDiscriminator.Weights(state) }
-        try workspaces.withWorkspace { workspace in
-            try inBlocks(n) { from, count in
-                let blocked = try workspace.floats("features", count * Encoder.featuresSize)
-                ThreadPool.shared.parallel(count) { image, _ in
-                    BlockedLayout.block(
-                        features + (from + image) * Encoder.featuresSize, channels: 128, pixels: 676,
-                        into: blocked + image * Encoder.featuresSize)
-                }
-                try GlobalDiscriminator.forward(
-                    state, weights.source, encoded: encoded + from * Encoder.encoded, features: blocked, count: count,
-                    logits: logits + from, workspace)
-            }
+        try run(.globalD, training: isTraining) { state, call in
+            try plan.score(state, encoded: encoded, maps: features, count: n, logits: logits, &call)
         }
     }
 
-    /// encoded (n,64), features (n,128,26,26) -> logits (n,26,26).
+    /// encoded (n, encoded), features (n,c,h,w) -> logits (n,h,w).
     package func scoreLocal(
         encoded: UnsafePointer<Float>, features: UnsafePointer<Float>, count n: Int, logits: UnsafeMutablePointer<Float>
     ) throws {
-        if let plan {
-            return try score(plan, .localD, encoded: encoded, maps: features, count: n, logits: logits)
-        }
-        let state = try snapshot(.localD)
-        let weights = try state.prepared { try LocalDiscriminator.Weights(state) }
-        try workspaces.withWorkspace { workspace in
-            try inBlocks(n) { from, count in
-                try LocalDiscriminator.forward(
-                    state, weights, encoded: encoded + from * Encoder.encoded,
-                    features: features + from * Encoder.featuresSize, count: count,
-                    logits: logits + from * LocalDiscriminator.cells, workspace)
-            }
+        try run(.localD, training: isTraining) { state, call in
+            try plan.score(state, encoded: encoded, maps: features, count: n, logits: logits, &call)
         }
     }
 
@@ -110,61 +40,66 @@ extension Model {
     package func scoreLocalPairs(
         encoded: UnsafePointer<Float>, features: UnsafePointer<Float>, count n: Int, logits: UnsafeMutablePointer<Float>
     ) throws {
-        try scorePairs(anyPlan, .localD, encoded: encoded, maps: features, count: n, logits: logits)
+        try run(.localD, training: isTraining) { state, call in
+            try plan.scorePairs(state, encoded: encoded, maps: features, count: n, logits: logits, &call)
+        }
     }
 
-    /// encoded (n,64) -> probabilities (n).
+    /// encoded (n, encoded) -> probabilities (n).
     package func scorePrior(
         encoded: UnsafePointer<Float>, count n: Int, probabilities: UnsafeMutablePointer<Float>
     ) throws {
-        if let plan { return try scorePrior(plan, encoded: encoded, count: n, probabilities: probabilities) }
-        let state = try snapshot(.priorD)
-        try workspaces.withWorkspace { workspace in
-            try PriorDiscriminator.probabilities(state, encoded: encoded, count: n, into: probabilities, workspace)
+        try run(.priorD, training: isTraining) { state, call in
+            try plan.scorePrior(state, encoded: encoded, count: n, probabilities: probabilities, &call)
         }
     }
 
-    /// encoded (n,64) -> softmax probabilities (n,10).
+    /// encoded (n, encoded) -> softmax probabilities (n, classes).
     package func classify(
         encoded: UnsafePointer<Float>, count n: Int, probabilities: UnsafeMutablePointer<Float>
     ) throws {
-        if let plan {
-            guard n > 1 || !isTraining || !plan.classifierHasNorm else { throw Model.oneSample }
-            return try classify(plan, encoded: encoded, count: n, probabilities: probabilities)
+        let training = isTraining
+        if training, n == 1, architecture.resolved.classifier?.contains(where: { $0.layer.norm == .batch }) ?? false {
+            throw DimError(
+                .invalidArgument,
+                "n is 1; the classifier in training mode expects at least 2: batch norm has no statistics of one sample "
+                    + "(dim_model_set_training(model, false) uses the running ones)")
         }
-        if isTraining {
-            guard n > 1 else { throw Model.oneSample }
-            try whileChanging {
-                let state = try snapshot(.classifier)
-                let pass = try Classifier.train(state, encoded: encoded, count: n)
-                let moved = try state.requireAllowed(state.moved(by: Classifier.statisticSteps(state, pass)))
-                for i in 0..<n * Classifier.classes { probabilities[i] = Float(pass.logits[i]) }
-                replace([.classifier: moved])
+        try run(.classifier, training: training) { state, call in
+            try plan.classify(state, encoded: encoded, count: n, logits: probabilities, &call)
+        }
+        for row in 0..<n { Logistic.softmax(probabilities + row * sizes.classes, sizes.classes) }
+    }
+
+    /// Evaluation mode, whatever mode the model is in: encoded (n, encoded) -> logits (n, classes).
+    package func evaluateClassifier(
+        encoded: UnsafePointer<Float>, count n: Int, logits: UnsafeMutablePointer<Float>
+    ) throws {
+        try run(.classifier, training: false) { state, call in
+            try plan.classify(state, encoded: encoded, count: n, logits: logits, &call)
+        }
+    }
+
+    /// One call of a network. In training mode it may move running statistics and the random stream, and no other change of the
+    /// model runs meanwhile; a network that is the same in both modes is never waited for.
+    private func run(
+        _ network: Network, training: Bool, _ body: (NetworkState, inout ForwardCall) throws -> Void
+    ) throws {
+        guard training, plan.dependsOnMode(network) else {
+            let state = try snapshot(network)
+            return try arenas.withArena { arena in
+                var call = ForwardCall(arena)
+                try body(state, &call)
             }
-        } else {
-            Classifier.logits(try snapshot(.classifier), encoded: encoded, count: n, into: probabilities)
         }
-        for row in 0..<n { Losses.softmax(probabilities + row * Classifier.classes, Classifier.classes) }
-    }
-
-    // MARK: Helpers
-
-    private static let oneSample = DimError(
-        .invalidArgument,
-        "n is 1; the classifier in training mode expects at least 2: batch norm has no "
-            + "statistics of one sample (dim_model_set_training(model, false) uses the running ones)")
-
-    private func inBlocks(_ n: Int, _ body: (_ from: Int, _ count: Int) throws -> Void) throws {
-        for from in stride(from: 0, to: n, by: Model.block) { try body(from, min(Model.block, n - from)) }
-    }
-
-    private static func unblock(_ blocked: UnsafePointer<Float>, _ n: Int, into features: UnsafeMutablePointer<Float>?)
-    {
-        guard let features else { return }
-        ThreadPool.shared.parallel(n) { image, _ in
-            BlockedLayout.unblock(
-                blocked + image * Encoder.featuresSize, channels: 128, pixels: 676,
-                into: features + image * Encoder.featuresSize)
+        try whileChanging {
+            let state = try snapshot(network)
+            try arenas.withArena { arena in
+                var call = ForwardCall(arena, isTraining: true, random: random)
+                try body(state, &call)
+                random = call.random
+                replace([network: call.moved])
+            }
         }
     }
 }

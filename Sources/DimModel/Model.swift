@@ -17,7 +17,6 @@ package final class Model: @unchecked Sendable {
     private let state: Guarded<State>
     private let changes = Lock()
     /// Scratch memory of finished calls, for the next ones.
-    let workspaces = WorkspacePool()
     let arenas = ArenaPool()
     /// What dropout draws from in training mode, outside a trainer. Used inside `whileChanging`.
     var random: MersenneTwister
@@ -49,18 +48,16 @@ package final class Model: @unchecked Sendable {
             })
     }
 
-    private let planned = Guarded<ModelPlan?>(nil)
+    private let planned = Guarded<(any NetworkPlan)?>(nil)
     /// How the networks are computed, made at first use.
-    var anyPlan: ModelPlan {
+    package var plan: any NetworkPlan {
         planned.withLock { plan in
             if let plan { return plan }
-            let made = ModelPlan(architecture)
+            let made = architecture.makePlan()
             plan = made
             return made
         }
     }
-    /// nil for the notebook's networks, which have operators of their own.
-    var plan: ModelPlan? { architecture.isNotebook ? nil : anyPlan }
 
     private static func byNetwork(_ dict: StateDict) -> [Network: [ParameterValue]] {
         var result: [Network: [ParameterValue]] = [:]
@@ -89,6 +86,9 @@ package final class Model: @unchecked Sendable {
     /// The network's weights now. Throws `.missingNetwork`.
     package func snapshot(_ network: Network) throws -> NetworkState {
         guard let found = state.withLock({ $0.networks[network] }) else {
+            guard architecture.networks.contains(network) else {
+                throw DimError(.missingNetwork, "the model's architecture has no \(network.prefix)")
+            }
             let held = networks.map(\.prefix).joined(separator: ", ")
             throw DimError(.missingNetwork, "the model holds no weights for \(network.prefix); it holds: \(held)")
         }
@@ -165,7 +165,7 @@ package final class Model: @unchecked Sendable {
     }
 
     /// Puts whole states in place, all at once; what they replace. The caller is inside `whileChanging`.
-    func install(_ states: [NetworkState]) -> [NetworkState] {
+    package func install(_ states: [NetworkState]) -> [NetworkState] {
         state.withLock { state in
             states.compactMap { new in state.networks.updateValue(new, forKey: new.network) }
         }

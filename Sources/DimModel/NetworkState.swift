@@ -38,35 +38,27 @@ package final class NetworkState: @unchecked Sendable {
         return NetworkState(self, values: values, prepared: keeps ? prepared : Prepared())
     }
 
-    /// The running statistics and counters after one batch, as replacements.
-    func moved(by steps: StatisticSteps) throws -> [(index: Int, value: ParameterValue)] {
+    /// The running statistics and counters after one batch, as replacements, or an error where a model may not hold them.
+    package func moved(by steps: StatisticSteps) throws -> [(index: Int, value: ParameterValue)] {
         var changes: [(index: Int, value: ParameterValue)] = []
         for (index, step) in steps {
             let buffer = try Buffer(copying: pointer(index), count: specs[index].count)
             NetworkState.move(buffer.pointer, by: step)
             changes.append((index, .floats(buffer)))
             guard specs[index].role == .runningVar else { continue }
-            let counter = self.index(specs[index].key.dropLast("running_var".count) + "num_batches_tracked")
+            let counter = index + 1  // a norm's running_var and num_batches_tracked are neighbours: DimArchitecture
             changes.append((counter, .counter(self.counter(counter).addingSaturated(1))))
+        }
+        for (index, value) in changes {
+            if let fault = ParameterRules.fault(specs[index], value) {
+                throw DimError(.notFinite, "\(fault): the batch's statistics overflow; nothing was changed")
+            }
         }
         return changes
     }
 
-    static func move(_ running: UnsafeMutablePointer<Float>, by step: [Double]) {
+    package static func move(_ running: UnsafeMutablePointer<Float>, by step: [Double]) {
         for i in step.indices { running[i] = Float((1 - BatchNorm.momentum) * Double(running[i]) + step[i]) }
-    }
-
-    /// Running statistics that a pass has moved, or an error where a model may not hold them.
-    func requireAllowed(
-        _ moved: [(index: Int, value: ParameterValue)]
-    ) throws -> [(index: Int, value: ParameterValue)] {
-        for (index, value) in moved {
-            if let fault = ParameterRules.fault(specs[index], value) {
-                throw DimError(
-                    .notFinite, "\(fault): the batch's statistics overflow; nothing was changed")
-            }
-        }
-        return moved
     }
 
     // MARK: Access by index
@@ -81,7 +73,7 @@ package final class NetworkState: @unchecked Sendable {
         return count
     }
 
-    // MARK: Access by key
+    // MARK: Access by key, at the border: steps and passes have indices
 
     package func index(_ key: String) -> Int {
         guard let index = specs.firstIndex(where: { $0.key == key }) else {
@@ -104,8 +96,18 @@ package final class NetworkState: @unchecked Sendable {
 
     // MARK: Prepared weights
 
+    /// What prepared weights are for.
+    enum Preparation {
+        /// `LayerPlan`'s, for inference.
+        case packed
+        /// `FusedPlan`'s, for inference.
+        case fused
+        /// The same, without Winograd.
+        case fusedDirect
+    }
+
     /// What `make` returned at the first call for this purpose. Other threads that ask meanwhile wait for it.
-    package func prepared<T: AnyObject>(for purpose: String = "inference", _ make: () throws -> T) throws -> T {
+    func prepared<T: AnyObject>(_ purpose: Preparation, _ make: () throws -> T) throws -> T {
         try prepared.lock.whileHeld {
             if let value = prepared.values[purpose] as? T { return value }
             let value = try make()
@@ -116,6 +118,6 @@ package final class NetworkState: @unchecked Sendable {
 
     private final class Prepared: @unchecked Sendable {
         let lock = Lock()
-        var values: [String: AnyObject] = [:]
+        var values: [Preparation: AnyObject] = [:]
     }
 }

@@ -4,24 +4,26 @@ import DimOperators
 import DimRuntime
 
 /// Which images' locations a vector is scored against. Slot s of vector j is image `image(j, s)`.
-struct Pairs {
-    let vectors: Int
-    let slots: Int
+package struct Pairs {
+    package let vectors: Int
+    package let slots: Int
     /// Row j holds vector j's images, its own first; nil where each vector is scored against every image, in their order.
-    let images: [Int]?
+    package let images: [Int]?
 
     /// Every vector against every image.
-    static func all(_ n: Int, images: Int? = nil) -> Pairs { Pairs(vectors: n, slots: images ?? n, images: nil) }
+    package static func all(_ n: Int, images: Int? = nil) -> Pairs {
+        Pairs(vectors: n, slots: images ?? n, images: nil)
+    }
     /// Every vector against its own image alone.
-    static func own(_ n: Int) -> Pairs { Pairs(vectors: n, slots: 1, images: Array(0..<n)) }
+    package static func own(_ n: Int) -> Pairs { Pairs(vectors: n, slots: 1, images: Array(0..<n)) }
     /// Every vector against its own image and the next one's: M'_i = M_((i+1) mod n).
-    static func rotation(_ n: Int) -> Pairs {
+    package static func rotation(_ n: Int) -> Pairs {
         Pairs(vectors: n, slots: 2, images: (0..<n).flatMap { [$0, ($0 + 1) % n] })
     }
 
     /// Every vector against its own image and k others, drawn without replacement: the first k places of a Fisher-Yates
     /// shuffle of the other images in their order, place s exchanged with place s + (32 random bits mod what is left).
-    static func drawn(_ n: Int, k: Int, _ random: inout MersenneTwister) -> Pairs {
+    package static func drawn(_ n: Int, k: Int, _ random: inout MersenneTwister) -> Pairs {
         var images: [Int] = []
         images.reserveCapacity(n * (k + 1))
         for j in 0..<n {
@@ -37,15 +39,15 @@ struct Pairs {
         return Pairs(vectors: n, slots: k + 1, images: images)
     }
 
-    func image(_ vector: Int, _ slot: Int) -> Int { images.map { $0[vector * slots + slot] } ?? slot }
+    package func image(_ vector: Int, _ slot: Int) -> Int { images.map { $0[vector * slots + slot] } ?? slot }
 
-    func table(locations: Int) throws -> ScoreTable {
+    package func table(locations: Int) throws -> ScoreTable {
         try ScoreTable(
             vectors: vectors, slots: slots, locations: locations, own: images == nil ? .diagonal : .first)
     }
 
     /// How many scores there are.
-    func count(locations: Int) throws -> Int {
+    package func count(locations: Int) throws -> Int {
         let (pairs, first) = vectors.multipliedReportingOverflow(by: slots)
         let (count, second) = pairs.multipliedReportingOverflow(by: locations)
         guard !first, !second, count <= 1 << 34 else {
@@ -58,8 +60,8 @@ struct Pairs {
 
 /// A score network: tells at each location of a map whether map and vector come from one image. The global score is the
 /// same with one location.
-final class PairHead: @unchecked Sendable {
-    enum Kind {
+package final class PairHead: @unchecked Sendable {
+    package enum Kind {
         /// Both sides through networks of their own to vectors of `units`, then the dot product times `scale`.
         case dot(map: Stack, vector: Stack, scale: Float)
         /// A network over cat(M, y), whose first layer factors: W cat(M, y) = W_M M + W_y y. What depends on y alone is
@@ -69,27 +71,33 @@ final class PairHead: @unchecked Sendable {
         )
     }
 
-    let network: Network
-    /// The map that the head reads, and the vector.
-    let map: MapShape
-    let vector: MapShape
-    /// Where scores are: the map's own height and width, or one place for the global score.
-    let grid: MapShape
-    let kind: Kind
-    let slot: Int
-    static let slotsTaken = 12
+    /// A head's memory.
+    package enum Slot: Int, CaseIterable {
+        case scores, scoreGradients, rows, packed, a, p, da, dp, hidden, dHidden, mapGradient, scratch
+    }
 
-    init(_ network: Network, map: MapShape, vector: MapShape, grid: MapShape, kind: Kind, _ slots: inout SlotCounter) {
+    package let network: Network
+    /// The map that the head reads, and the vector.
+    package let map: MapShape
+    package let vector: MapShape
+    /// Where scores are: the map's own height and width, or one place for the global score.
+    package let grid: MapShape
+    package let kind: Kind
+    package let slots: BufferSlots<Slot>
+
+    package init(
+        _ network: Network, map: MapShape, vector: MapShape, grid: MapShape, kind: Kind, _ slots: inout SlotCounter
+    ) {
         self.network = network
         self.map = map
         self.vector = vector
         self.grid = grid
         self.kind = kind
-        slot = slots.take(PairHead.slotsTaken)
+        self.slots = slots.take()
     }
 
-    var locations: Int { grid.pixels }
-    var stacks: [Stack] {
+    package var locations: Int { grid.pixels }
+    package var stacks: [Stack] {
         switch kind {
         case .dot(let map, let vector, _): [map, vector]
         case .concat(let map, _, _, _, _, let rest): [map, rest].compactMap { $0 }
@@ -98,14 +106,14 @@ final class PairHead: @unchecked Sendable {
 }
 
 /// A head's weights, packed.
-final class PairHeadWeights {
-    let stacks: [StackWeights]
+package final class PairHeadWeights {
+    package let stacks: [StackWeights]
     private let firstForward: [Buffer]
     private let firstGradient: [Buffer]
     private let firstBias: Buffer?
     private let head: PairHead
 
-    init(_ head: PairHead, forTraining: Bool) throws {
+    package init(_ head: PairHead, forTraining: Bool) throws {
         self.head = head
         stacks = try head.stacks.map { try StackWeights($0, forTraining: forTraining) }
         guard case .concat(_, let map, let vector, _, _, _) = head.kind else {
@@ -118,7 +126,7 @@ final class PairHeadWeights {
         firstBias = try Buffer(zeros: Activation.blocks(vector.output.channels) * 16)
     }
 
-    func prepare(_ state: NetworkState) {
+    package func prepare(_ state: NetworkState) {
         stacks.forEach { $0.prepare(state) }
         guard case .concat(_, let map, let vector, let weight, let bias, _) = head.kind else { return }
         for (index, part) in [map, vector].enumerated() {
@@ -130,33 +138,29 @@ final class PairHeadWeights {
         firstBias?.pointer.update(from: state.pointer(bias), count: vector.output.channels)
     }
 
-    static func prepared(_ head: PairHead, _ state: NetworkState) throws -> PairHeadWeights {
-        try state.prepared {
+    package static func prepared(_ head: PairHead, _ state: NetworkState) throws -> PairHeadWeights {
+        try state.prepared(.packed) {
             let weights = try PairHeadWeights(head, forTraining: false)
             weights.prepare(state)
             return weights
         }
     }
 
-    func first(_ index: Int) -> UnsafePointer<Float> { UnsafePointer(firstForward[index].pointer) }
-    func firstForGradient(_ index: Int) -> UnsafePointer<Float> { UnsafePointer(firstGradient[index].pointer) }
-    var bias: UnsafePointer<Float>? { firstBias.map { UnsafePointer($0.pointer) } }
+    package func first(_ index: Int) -> UnsafePointer<Float> { UnsafePointer(firstForward[index].pointer) }
+    package func firstForGradient(_ index: Int) -> UnsafePointer<Float> { UnsafePointer(firstGradient[index].pointer) }
+    package var bias: UnsafePointer<Float>? { firstBias.map { UnsafePointer($0.pointer) } }
 }
 
 /// One run of a head over a batch's maps and vectors.
-final class PairHeadPass {
-    enum Slot: Int {
-        case scores, scoreGradients, rows, packed, a, p, da, dp, hidden, dHidden, mapGradient, scratch
-    }
-
-    let head: PairHead
-    let state: NetworkState
-    let weights: PairHeadWeights
-    let arena: Arena
-    let map: Activation
-    let vector: Activation
-    let pairs: Pairs
-    let passes: [StackPass]
+package final class PairHeadPass {
+    package let head: PairHead
+    package let state: NetworkState
+    package let weights: PairHeadWeights
+    package let arena: Arena
+    package let map: Activation
+    package let vector: Activation
+    package let pairs: Pairs
+    package let passes: [StackPass]
     /// Whether a backward pass has begun: the next block's gradients are added.
     private var hasBegun = false
     /// Of a concat head's vectors: the gradients behind its first layer, (block, vectors, 16).
@@ -166,17 +170,17 @@ final class PairHeadPass {
     private var vectors: Int { vector.images }
 
     /// Scores that are held at once, about.
-    static let scoresInFlight = 1 << 22
+    package static let scoresInFlight = 1 << 22
 
     /// The vectors in blocks: their scores against all their images are never held for all of them where they are many. Depends
     /// on the batch alone.
-    func blocks(_ scoresInFlight: Int = PairHeadPass.scoresInFlight) -> [Range<Int>] {
+    package func blocks(_ scoresInFlight: Int = PairHeadPass.scoresInFlight) -> [Range<Int>] {
         let each = max(32, scoresInFlight / max(1, images * head.locations) / 32 * 32)
         return stride(from: 0, to: vectors, by: each).map { $0..<min(vectors, $0 + each) }
     }
 
     /// Runs forward up to what a map or a vector alone decides.
-    init(
+    package init(
         _ head: PairHead, _ state: NetworkState, _ weights: PairHeadWeights, map: Activation, vector: Activation,
         _ pairs: Pairs, training: Bool, _ arena: Arena, _ random: inout MersenneTwister
     ) throws {
@@ -198,7 +202,7 @@ final class PairHeadPass {
     }
 
     /// Scores (block's vectors, slots, locations), contiguous, until the next block's are asked for.
-    func scores(_ block: Range<Int>) throws -> UnsafeMutablePointer<Float> {
+    package func scores(_ block: Range<Int>) throws -> UnsafeMutablePointer<Float> {
         let scores = try floats(.scores, block.count * pairs.slots * head.locations)
         switch head.kind {
         case .dot(_, _, let scale): try scoresDot(scale, block, into: scores)
@@ -207,19 +211,19 @@ final class PairHeadPass {
         return scores
     }
 
-    private func floats(_ slot: Slot, _ count: Int) throws -> UnsafeMutablePointer<Float> {
-        try arena.floats(head.slot + slot.rawValue, count)
+    private func floats(_ slot: PairHead.Slot, _ count: Int) throws -> UnsafeMutablePointer<Float> {
+        try arena.floats(head.slots[slot], count)
     }
 
-    private func activation(_ slot: Slot, _ shape: MapShape, _ images: Int) throws -> Activation {
-        try arena.activation(head.slot + slot.rawValue, shape, images: images)
+    private func activation(_ slot: PairHead.Slot, _ shape: MapShape, _ images: Int) throws -> Activation {
+        try arena.activation(head.slots[slot], shape, images: images)
     }
 
     /// What the batch adds to the running statistics.
-    func statisticSteps() -> StatisticSteps { passes.flatMap { $0.statisticSteps() } }
+    package func statisticSteps() -> StatisticSteps { passes.flatMap { $0.statisticSteps() } }
 
     /// All scores, (vectors, slots, locations).
-    func storeScores(into target: UnsafeMutablePointer<Float>) throws {
+    package func storeScores(into target: UnsafeMutablePointer<Float>) throws {
         let row = pairs.slots * head.locations
         for block in blocks() {
             (target + block.lowerBound * row).update(from: try scores(block), count: block.count * row)
@@ -227,7 +231,9 @@ final class PairHeadPass {
     }
 
     /// Takes the gradients of a block's scores, which are used up. Each block once, then `finish`.
-    func backward(_ block: Range<Int>, _ scoreGradients: UnsafeMutablePointer<Float>, _ gradients: Gradients) throws {
+    package func backward(
+        _ block: Range<Int>, _ scoreGradients: UnsafeMutablePointer<Float>, _ gradients: any GradientTarget
+    ) throws {
         switch head.kind {
         case .dot(_, _, let scale): try backwardDot(block, scoreGradients, scale)
         case .concat:
@@ -240,7 +246,7 @@ final class PairHeadPass {
     }
 
     /// To the gradients of the parameters, of the vectors and of the map (all added).
-    func finish(vectorGradient: Activation, mapGradient: Activation, _ gradients: Gradients) throws {
+    package func finish(vectorGradient: Activation, mapGradient: Activation, _ gradients: any GradientTarget) throws {
         switch head.kind {
         case .dot:
             try passes[0].backward(
@@ -411,7 +417,9 @@ final class PairHeadPass {
     }
 
     /// The last layer's outputs for a range of pairs, some at a time.
-    func forEachOutput(pairs range: Range<Int>, _ body: (Activation, _ from: Int, _ count: Int) throws -> Void) throws {
+    package func forEachOutput(pairs range: Range<Int>, _ body: (Activation, _ from: Int, _ count: Int) throws -> Void)
+        throws
+    {
         var unused = MersenneTwister(seed: 0)  // no dropout in these networks
         for from in stride(from: range.lowerBound, to: range.upperBound, by: pairsInFlight) {
             let count = min(pairsInFlight, range.upperBound - from)
@@ -444,8 +452,8 @@ final class PairHeadPass {
     }
 
     /// `fill` writes the gradient of the outputs of pairs from ..< from + count, which is 0 at first.
-    func backwardConcat(
-        pairs range: Range<Int>, _ gradients: Gradients,
+    package func backwardConcat(
+        pairs range: Range<Int>, _ gradients: any GradientTarget,
         _ fill: (_ out: Activation, _ from: Int, _ count: Int, _ gradient: Activation) throws -> Void
     ) throws {
         let da = try activation(.da, concat.firstMap.output, images)
@@ -470,7 +478,7 @@ final class PairHeadPass {
 
     private func finishConcat(
         _ mapStack: Stack?, _ weight: Int, _ bias: Int, _ vectorGradient: Activation, _ mapGradient: Activation,
-        _ gradients: Gradients
+        _ gradients: any GradientTarget
     ) throws {
         let (firstMap, firstVector) = concat
         let da = try activation(.da, firstMap.output, images)

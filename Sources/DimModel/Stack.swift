@@ -4,17 +4,17 @@ import DimRuntime
 
 /// Layers one after another, as one network or a part of it computes them: built once from the architecture, never changed.
 /// `StackPass` runs it. Parameters are indices into the network's specs.
-final class Stack: @unchecked Sendable {
+package final class Stack: @unchecked Sendable {
     /// What follows an operator: normalisation, then activation.
-    enum Norm {
+    package enum Norm {
         case none
         case batch(ActivationBatchNorm, weight: Int, bias: Int, mean: Int, variance: Int, counter: Int)
         case layer(ActivationLayerNorm, weight: Int, bias: Int)
 
-        var isBatch: Bool { if case .batch = self { true } else { false } }
+        package var isBatch: Bool { if case .batch = self { true } else { false } }
     }
 
-    indirect enum Operation {
+    package indirect enum Operation {
         /// Linear layers are convolutions of maps of one pixel. `index` numbers the stack's convolutions.
         case convolution(PatchConvolution, index: Int, weight: Int, bias: Int?)
         case pooling(Pooling)
@@ -23,33 +23,38 @@ final class Stack: @unchecked Sendable {
         case residual(children: [Node], shortcut: Node?)
     }
 
-    struct Node {
-        let operation: Operation
-        let norm: Norm
-        let activation: Layer.Activation?
-        let input: MapShape
-        let output: MapShape
+    package struct Node {
+        package let operation: Operation
+        package let norm: Norm
+        package let activation: Layer.Activation?
+        package let input: MapShape
+        package let output: MapShape
         /// Position among all nodes of the stack, children included.
-        let index: Int
-        /// First of `slotsEach` slots.
-        let slot: Int
+        package let index: Int
+        package let slots: BufferSlots<Slot>
     }
 
-    /// A node's memory, from its slot on.
-    enum Slot: Int, CaseIterable {
+    /// A node's memory.
+    package enum Slot: Int, CaseIterable {
         case beforeNorm, output, gradient, statistics, indices, shortcutGradient
     }
 
-    let network: Network
-    let nodes: [Node]
-    let input: MapShape
-    let output: MapShape
-    let convolutions: [(operator: PatchConvolution, weight: Int, bias: Int?)]
-    let scratchSlot: Int
-    /// By index: every node, children and shortcuts included.
-    let all: [Node]
+    /// The stack's own.
+    package enum StackSlot: Int, CaseIterable {
+        /// What its convolutions need, one after another.
+        case scratch
+    }
 
-    init(
+    package let network: Network
+    package let nodes: [Node]
+    package let input: MapShape
+    package let output: MapShape
+    package let convolutions: [(operator: PatchConvolution, weight: Int, bias: Int?)]
+    package let slots: BufferSlots<StackSlot>
+    /// By index: every node, children and shortcuts included.
+    package let all: [Node]
+
+    package init(
         _ network: Network, _ layers: [ResolvedLayer], input: MapShape, _ ids: ParameterIDs, _ slots: inout SlotCounter
     ) {
         var builder = Builder(ids: ids, slots: slots)
@@ -60,7 +65,15 @@ final class Stack: @unchecked Sendable {
         convolutions = builder.convolutions
         all = builder.all
         slots = builder.slots
-        scratchSlot = slots.take()
+        self.slots = slots.take()
+    }
+
+    /// Batch statistics or dropout.
+    var dependsOnMode: Bool {
+        all.contains { node in
+            if case .dropout = node.operation { return true }
+            return node.norm.isBatch
+        }
     }
 
     private struct Builder {
@@ -100,7 +113,7 @@ final class Stack: @unchecked Sendable {
             }
             let made = Node(
                 operation: operation, norm: norm(resolved), activation: layer.activation, input: resolved.input,
-                output: resolved.output, index: all.count, slot: slots.take(Slot.allCases.count))
+                output: resolved.output, index: all.count, slots: slots.take())
             all.append(made)
             return made
         }
@@ -123,14 +136,14 @@ final class Stack: @unchecked Sendable {
 }
 
 /// Where a network's parameters stand among its specs.
-struct ParameterIDs {
+package struct ParameterIDs {
     private let indices: [String: Int]
 
-    init(_ specs: [ParameterSpec]) {
+    package init(_ specs: [ParameterSpec]) {
         indices = Dictionary(uniqueKeysWithValues: specs.enumerated().map { ($1.key, $0) })
     }
 
-    subscript(_ key: String) -> Int {
+    package subscript(_ key: String) -> Int {
         guard let index = indices[key] else { preconditionFailure("the network has no parameter \(key)") }
         return index
     }

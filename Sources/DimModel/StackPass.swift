@@ -6,19 +6,19 @@ import DimRuntime
 ///
 /// In evaluation mode batch norm is folded into the product before it; in training mode the batch's statistics are used and
 /// the running ones that follow from them are in `moved`.
-final class StackPass {
-    let stack: Stack
-    let state: NetworkState
-    let weights: StackWeights
-    let arena: Arena
-    let isTraining: Bool
+package final class StackPass {
+    package let stack: Stack
+    package let state: NetworkState
+    package let weights: StackWeights
+    package let arena: Arena
+    package let isTraining: Bool
     /// By node index.
-    private(set) var inputs: [Activation?]
-    private(set) var outputs: [Activation?]
+    package private(set) var inputs: [Activation?]
+    package private(set) var outputs: [Activation?]
     private var statistics: [ActivationBatchNorm.Statistics?]
     private var masks: [Activation?]
 
-    init(_ stack: Stack, _ state: NetworkState, _ weights: StackWeights, _ arena: Arena, training: Bool) {
+    package init(_ stack: Stack, _ state: NetworkState, _ weights: StackWeights, _ arena: Arena, training: Bool) {
         self.stack = stack
         self.state = state
         self.weights = weights
@@ -31,22 +31,22 @@ final class StackPass {
     }
 
     private func activation(_ node: Stack.Node, _ slot: Stack.Slot, _ shape: MapShape, _ n: Int) throws -> Activation {
-        try arena.activation(node.slot + slot.rawValue, shape, images: n)
+        try arena.activation(node.slots[slot], shape, images: n)
     }
 
     private func floats(_ node: Stack.Node, _ slot: Stack.Slot, _ count: Int) throws -> UnsafeMutablePointer<Float> {
-        try arena.floats(node.slot + slot.rawValue, count)
+        try arena.floats(node.slots[slot], count)
     }
 
     private func scratch(_ images: Int) throws -> UnsafeMutablePointer<Float> {
         try arena.floats(
-            stack.scratchSlot, stack.convolutions.reduce(0) { max($0, $1.operator.scratch(images: images)) })
+            stack.slots[.scratch], stack.convolutions.reduce(0) { max($0, $1.operator.scratch(images: images)) })
     }
 
     // MARK: Forward
 
     /// The stack's output. `random` serves dropout in training mode.
-    func forward(_ x: Activation, _ random: inout MersenneTwister) throws -> Activation {
+    package func forward(_ x: Activation, _ random: inout MersenneTwister) throws -> Activation {
         try run(stack.nodes, x, &random)
     }
 
@@ -179,7 +179,7 @@ final class StackPass {
 
     /// A node's gradient where something beside the next layer adds to it (a head that reads a map in the middle): zero at
     /// first. Asked for before `backward`.
-    func gradient(of node: Stack.Node) throws -> Activation {
+    package func gradient(of node: Stack.Node) throws -> Activation {
         let gradient = try activation(node, .gradient, node.output, outputs[node.index]!.images)
         if !accumulates.contains(node.index) {
             accumulates.insert(node.index)
@@ -192,20 +192,21 @@ final class StackPass {
 
     /// From the gradient of the output, which is used up, to those of the parameters, added to `gradients`, and of the input.
     /// `output` may be nil where `gradient(of:)` has the last node's.
-    func backward(
-        _ output: Activation?, into input: Activation?, accumulate: Bool = false, _ gradients: Gradients
+    package func backward(
+        _ output: Activation?, into input: Activation?, accumulate: Bool = false, _ gradients: any GradientTarget
     ) throws {
         try backward(stack.nodes, output, into: input, accumulate: accumulate, gradients)
     }
 
     /// From the gradients of nodes in the middle alone, `gradient(of:)`: nothing came back to the stack's end.
-    func backwardFromNodes(_ gradients: Gradients) throws {
+    package func backwardFromNodes(_ gradients: any GradientTarget) throws {
         guard let last = stack.nodes.lastIndex(where: { accumulates.contains($0.index) }) else { return }
         try backward(Array(stack.nodes[...last]), nil, into: nil, accumulate: false, gradients)
     }
 
     private func backward(
-        _ nodes: [Stack.Node], _ output: Activation?, into input: Activation?, accumulate: Bool, _ gradients: Gradients
+        _ nodes: [Stack.Node], _ output: Activation?, into input: Activation?, accumulate: Bool,
+        _ gradients: any GradientTarget
     ) throws {
         guard let last = nodes.last else { return }
         var dy: Activation
@@ -229,7 +230,7 @@ final class StackPass {
     }
 
     private func backward(
-        _ node: Stack.Node, _ dy: Activation, into dx: Activation?, accumulate: Bool, _ gradients: Gradients
+        _ node: Stack.Node, _ dy: Activation, into dx: Activation?, accumulate: Bool, _ gradients: any GradientTarget
     ) throws {
         let y = outputs[node.index]!
         try backwardNorm(node, y, dy, gradients)
@@ -271,7 +272,7 @@ final class StackPass {
 
     /// The gradient of y, in place, becomes that of the operator's output.
     private func backwardNorm(
-        _ node: Stack.Node, _ y: Activation, _ dy: Activation, _ gradients: Gradients
+        _ node: Stack.Node, _ y: Activation, _ dy: Activation, _ gradients: any GradientTarget
     ) throws {
         if node.activation == .sigmoid { Elementwise.sigmoidGradient(y, dy) }
         let relu = node.activation == .relu
@@ -311,7 +312,7 @@ final class StackPass {
     // MARK: Running statistics
 
     /// What the batch adds to the running statistics.
-    func statisticSteps() -> StatisticSteps {
+    package func statisticSteps() -> StatisticSteps {
         var steps: StatisticSteps = []
         for node in stack.all {
             guard case .batch(let norm, _, _, let mean, let variance, _) = node.norm,
@@ -325,5 +326,5 @@ final class StackPass {
     }
 
     /// The running statistics after the batch, as replacements of the state's values.
-    func moved() throws -> [(index: Int, value: ParameterValue)] { try state.moved(by: statisticSteps()) }
+    package func moved() throws -> [(index: Int, value: ParameterValue)] { try state.moved(by: statisticSteps()) }
 }

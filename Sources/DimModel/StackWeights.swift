@@ -3,14 +3,14 @@ import DimRuntime
 
 /// A stack's weights as its operators read them: packed for products, biases padded to whole blocks. Made once for the
 /// passes of inference, and anew for every step of training.
-final class StackWeights: @unchecked Sendable {
+package final class StackWeights: @unchecked Sendable {
     private let stack: Stack
     private let forward: [Buffer]
     private let dataGradient: [Buffer]
     private let bias: [Buffer?]
 
     /// Contents come with `prepare`.
-    init(_ stack: Stack, forTraining: Bool) throws {
+    package init(_ stack: Stack, forTraining: Bool) throws {
         self.stack = stack
         forward = try stack.convolutions.map { try Buffer(uninitialized: $0.operator.packedCount(.forward)) }
         dataGradient =
@@ -22,7 +22,7 @@ final class StackWeights: @unchecked Sendable {
         }
     }
 
-    func prepare(_ state: NetworkState) {
+    package func prepare(_ state: NetworkState) {
         for (index, convolution) in stack.convolutions.enumerated() {
             let weights = state.pointer(convolution.weight)
             convolution.operator.pack(weights, .forward, into: forward[index].pointer)
@@ -36,17 +36,15 @@ final class StackWeights: @unchecked Sendable {
     }
 
     /// Made at first use by any thread and kept with the state.
-    static func prepared(_ stack: Stack, _ state: NetworkState, for purpose: String = "inference") throws
-        -> StackWeights
-    {
-        try state.prepared(for: purpose) {
+    package static func prepared(_ stack: Stack, _ state: NetworkState) throws -> StackWeights {
+        try state.prepared(.packed) {
             let weights = try StackWeights(stack, forTraining: false)
             weights.prepare(state)
             return weights
         }
     }
 
-    func packed(_ index: Int) -> UnsafePointer<Float> { UnsafePointer(forward[index].pointer) }
-    func packedForGradient(_ index: Int) -> UnsafePointer<Float> { UnsafePointer(dataGradient[index].pointer) }
-    func bias(_ index: Int) -> UnsafePointer<Float>? { bias[index].map { UnsafePointer($0.pointer) } }
+    package func packed(_ index: Int) -> UnsafePointer<Float> { UnsafePointer(forward[index].pointer) }
+    package func packedForGradient(_ index: Int) -> UnsafePointer<Float> { UnsafePointer(dataGradient[index].pointer) }
+    package func bias(_ index: Int) -> UnsafePointer<Float>? { bias[index].map { UnsafePointer($0.pointer) } }
 }

@@ -186,32 +186,32 @@ package enum Convolution {
         return setting.notUnderstood(expected: "direct or winograd")
     }
 
-    /// Floats of workspace that `forward`, or `dataGradient` where the weights are for that, takes.
-    package static func workspace(_ weights: ConvolutionWeights, n: Int) -> Int {
+    /// Floats of scratch memory that `forward`, or `dataGradient` where the weights are for that, takes.
+    package static func scratch(_ weights: ConvolutionWeights, n: Int) -> Int {
         switch weights.algorithm {
-        case .direct: DirectConvolution(weights).workspaceCount(n)
-        case .winograd(let m): WinogradConvolution(weights, m: m).workspaceCount(n)
+        case .direct: DirectConvolution(weights).scratchCount(n)
+        case .winograd(let m): WinogradConvolution(weights, m: m).scratchCount(n)
         }
     }
 
     /// y = the convolution of `n` images, then the epilogue.
     package static func forward(
         _ input: UnsafePointer<Float>, n: Int, _ weights: ConvolutionWeights, inputAffine: InputAffine? = nil,
-        _ epilogue: Epilogue = Epilogue(), into output: UnsafeMutablePointer<Float>, _ workspace: Workspace
+        _ epilogue: Epilogue = Epilogue(), into output: UnsafeMutablePointer<Float>, _ scratch: ScratchBuffer
     ) throws {
         precondition(weights.direction == .forward)
-        try run(input, n, weights, inputAffine, epilogue, output, workspace)
+        try run(input, n, weights, inputAffine, epilogue, output, scratch)
     }
 
     static func run(
         _ input: UnsafePointer<Float>, _ n: Int, _ weights: ConvolutionWeights, _ inputAffine: InputAffine?,
-        _ epilogue: Epilogue, _ output: UnsafeMutablePointer<Float>, _ workspace: Workspace
+        _ epilogue: Epilogue, _ output: UnsafeMutablePointer<Float>, _ scratch: ScratchBuffer
     ) throws {
         switch weights.algorithm {
         case .direct:
-            try DirectConvolution(weights).run(input, n, inputAffine, epilogue, output, workspace)
+            try DirectConvolution(weights).run(input, n, inputAffine, epilogue, output, scratch)
         case .winograd(let m):
-            try WinogradConvolution(weights, m: m).run(input, n, inputAffine, epilogue, output, workspace)
+            try WinogradConvolution(weights, m: m).run(input, n, inputAffine, epilogue, output, scratch)
         }
     }
 }

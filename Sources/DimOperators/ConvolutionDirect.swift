@@ -46,11 +46,11 @@ struct DirectConvolution {
     private var paddedSize: Int { problem.inputChannels * height * width }
 
     /// One image a worker, where it must be copied.
-    func workspaceCount(_ n: Int) -> Int { min(ThreadPool.shared.threads, n) * paddedSize }
+    func scratchCount(_ n: Int) -> Int { min(ThreadPool.shared.threads, n) * paddedSize }
 
     func run(
         _ input: UnsafePointer<Float>, _ n: Int, _ affine: InputAffine?, _ epilogue: Epilogue,
-        _ output: UnsafeMutablePointer<Float>, _ workspace: Workspace
+        _ output: UnsafeMutablePointer<Float>, _ scratch: ScratchBuffer
     ) throws {
         let panels = problem.outputChannels / 32
         let offsets = windowOffsets()
@@ -63,7 +63,7 @@ struct DirectConvolution {
             return
         }
         let workers = min(pool.threads, n)
-        let staged = try workspace.reserve(workers * paddedSize)
+        let staged = try scratch.floats(workers * paddedSize)
         pool.parallel(n, workers: workers) { image, worker in
             let copy = staged + worker * paddedSize
             stage(input + image * problem.inputSize, affine, copy)

@@ -8,10 +8,10 @@ extension Convolution {
     /// dx from dy: `weights` are prepared for `.dataGradient`.
     package static func dataGradient(
         _ outputGradient: UnsafePointer<Float>, n: Int, _ weights: ConvolutionWeights,
-        into inputGradient: UnsafeMutablePointer<Float>, _ workspace: Workspace
+        into inputGradient: UnsafeMutablePointer<Float>, _ scratch: ScratchBuffer
     ) throws {
         precondition(weights.direction == .dataGradient)
-        try run(outputGradient, n, weights, nil, Epilogue(), inputGradient, workspace)
+        try run(outputGradient, n, weights, nil, Epilogue(), inputGradient, scratch)
     }
 
     /// dw from x (as the forward pass read it, `inputAffine` included) and dy, in PyTorch's layout (out, in, kernel, kernel);
@@ -20,26 +20,26 @@ extension Convolution {
         _ shape: ConvolutionShape, _ algorithm: ConvolutionAlgorithm, n: Int,
         input: UnsafePointer<Float>, inputAffine: InputAffine? = nil, outputGradient: UnsafePointer<Float>,
         into gradient: UnsafeMutablePointer<Float>, accumulate: Bool = false,
-        _ workspace: Workspace, kernels: KernelTable = DimKernels.selected
+        _ scratch: ScratchBuffer, kernels: KernelTable = DimKernels.selected
     ) throws {
         let operands = WeightGradientOperands(
             n: n, input: input, affine: inputAffine, outputGradient: outputGradient, gradient: gradient,
             accumulate: accumulate)
         switch algorithm {
         case .direct:
-            try DirectWeightGradient(shape: shape, kernels: kernels).run(operands, workspace)
+            try DirectWeightGradient(shape: shape, kernels: kernels).run(operands, scratch)
         case .winograd(let m):
-            try WinogradWeightGradients(shape, m: m, kernels).run(operands, workspace)
+            try WinogradWeightGradients(shape, m: m, kernels).run(operands, scratch)
         }
     }
 
-    /// Floats of workspace that `weightGradient` takes.
-    package static func weightGradientWorkspace(
+    /// Floats of scratch memory that `weightGradient` takes.
+    package static func weightGradientScratch(
         _ shape: ConvolutionShape, _ algorithm: ConvolutionAlgorithm, n: Int, kernels: KernelTable = DimKernels.selected
     ) -> Int {
         switch algorithm {
-        case .direct: DirectWeightGradient(shape: shape, kernels: kernels).workspaceCount
-        case .winograd(let m): WinogradWeightGradients(shape, m: m, kernels).workspaceCount(n)
+        case .direct: DirectWeightGradient(shape: shape, kernels: kernels).scratchCount
+        case .winograd(let m): WinogradWeightGradients(shape, m: m, kernels).scratchCount(n)
         }
     }
 
@@ -117,12 +117,12 @@ struct WinogradWeightGradients {
             dM: plan.points * gradientPointStride(groupPanels, block), dU: dU)
     }
 
-    func workspaceCount(_ n: Int) -> Int { schedule(n).floats }
+    func scratchCount(_ n: Int) -> Int { schedule(n).floats }
 
-    func run(_ x: WeightGradientOperands, _ workspace: Workspace) throws {
+    func run(_ x: WeightGradientOperands, _ scratch: ScratchBuffer) throws {
         let s = schedule(x.n)
         let (tiles, block, groupPanels) = (s.tiles, s.block, s.groupPanels)
-        let memory = try workspace.reserve(s.floats)
+        let memory = try scratch.floats(s.floats)
         let (vMemory, dMMemory, dUMemory) = (memory, memory + s.v, memory + s.v + s.dM)
         for group in stride(from: 0, to: plan.panels, by: groupPanels) {
             let panels = group..<min(group + groupPanels, plan.panels)

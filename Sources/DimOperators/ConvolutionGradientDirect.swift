@@ -14,11 +14,11 @@ struct DirectWeightGradient {
     private var pixel: Int { shape.inputIsPlanar ? 1 : 16 }
 
     /// The sums, and one image with the affine map applied.
-    var workspaceCount: Int { shape.weightCount + shape.inputSize }
+    var scratchCount: Int { shape.weightCount + shape.inputSize }
 
     /// Sums are kept as (panel, block, u, v or 1, row, 32).
-    func run(_ x: WeightGradientOperands, _ workspace: Workspace) throws {
-        let memory = try workspace.reserve(workspaceCount)
+    func run(_ x: WeightGradientOperands, _ scratch: ScratchBuffer) throws {
+        let memory = try scratch.floats(scratchCount)
         let offsets = (0..<shape.outputHeight).map { $0 * shape.inputWidth * pixel }
         if let affine = x.affine {
             let staged = memory + shape.weightCount

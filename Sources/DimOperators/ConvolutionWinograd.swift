@@ -131,15 +131,15 @@ struct WinogradConvolution {
 
     private func tiles(_ n: Int) -> Int { n * plan.tileRows * plan.tileColumns }
 
-    func workspaceCount(_ n: Int) -> Int { schedule(tiles(n)).floats }
+    func scratchCount(_ n: Int) -> Int { schedule(tiles(n)).floats }
 
     func run(
         _ input: UnsafePointer<Float>, _ n: Int, _ affine: InputAffine?, _ epilogue: Epilogue,
-        _ output: UnsafeMutablePointer<Float>, _ workspace: Workspace
+        _ output: UnsafeMutablePointer<Float>, _ scratch: ScratchBuffer
     ) throws {
         let call = Call(input: input, affine: affine, epilogue: epilogue, output: output)
         let schedule = schedule(tiles(n))
-        let memory = try workspace.reserve(schedule.floats)
+        let memory = try scratch.floats(schedule.floats)
         if schedule.shared {
             runBlocks(call, tiles(n), schedule, memory)
         } else {

@@ -48,24 +48,26 @@ package struct GradientPenalty {
     /// The penalty at x, (rows, inputs), row-major. Where `gradients` has one pointer a layer, weight * dP/dW(k) is added there.
     package func value(
         _ x: UnsafePointer<Float>, rows: Int, weight: Double, gradients: [UnsafeMutablePointer<Float>]?,
-        _ workspace: Workspace
+        _ memory: ScratchBuffer
     ) throws -> Double {
         let strides = layers.map { GradientPenalty.stride($0.inputs) }
-        // Behind a layer k that is not the last: h(k + 1), which it makes, and v for it.
-        func behind(_ name: String) throws -> [UnsafeMutablePointer<Float>] {
-            try layers.indices.dropLast().map { k in
-                try workspace.floats("penalty.\(name)\(k)", rows * strides[k + 1])
-            }
-        }
-        let h = try behind("h")
-        var v = try behind("v")
-        let gradient = try workspace.floats("penalty.gradient", rows * strides[0])
         let widest = strides.max() ?? 0
-        var a = try workspace.floats("penalty.a", rows * widest)
-        var next = try workspace.floats("penalty.next", rows * widest)
-        let ones = try workspace.floats("penalty.ones", rows)
-        let scratch = try workspace.floats(
-            "penalty.scratch", layers.map { $0.linear.forwardScratch(rows: rows) }.max() ?? 0)
+        let scratchCount = layers.map { $0.linear.forwardScratch(rows: rows) }.max() ?? 0
+        var free = try memory.floats(
+            rows * (2 * strides.dropFirst().reduce(0, +) + strides[0] + 2 * widest) + GradientPenalty.stride(rows)
+                + scratchCount)
+        func take(_ count: Int) -> UnsafeMutablePointer<Float> {
+            defer { free += count }
+            return free
+        }
+        // Behind a layer k that is not the last: h(k + 1), which it makes, and v for it.
+        let h = layers.indices.dropLast().map { take(rows * strides[$0 + 1]) }
+        var v = layers.indices.dropLast().map { take(rows * strides[$0 + 1]) }
+        let gradient = take(rows * strides[0])
+        var a = take(rows * widest)
+        var next = take(rows * widest)
+        let ones = take(GradientPenalty.stride(rows))
+        let scratch = take(scratchCount)
         ones.update(repeating: 1, count: rows)
         v.append(ones)
         let vStrides = Array(strides.dropFirst()) + [1]

@@ -18,7 +18,7 @@ import Testing
         let weights = try ConvolutionWeights(shape, .direct, kernels: kernels)
         weights.prepare(from: data.weights.pointer)
         let output = try Buffer(uninitialized: 2 * shape.outputSize)
-        try Convolution.forward(data.input.pointer, n: 2, weights, into: output.pointer, Workspace())
+        try Convolution.forward(data.input.pointer, n: 2, weights, into: output.pointer, ScratchBuffer())
         let expected = data.convolution()
         let error = relativeError(
             planar(output.array, shape.outputChannels, shape.outputHeight * shape.outputWidth), expected)
@@ -37,7 +37,7 @@ import Testing
             weights.prepare(from: data.weights.pointer)
             for n in [2, 20] {
                 let output = try Buffer(uninitialized: n * shape.outputSize)
-                try Convolution.forward(data.input.pointer, n: n, weights, into: output.pointer, Workspace())
+                try Convolution.forward(data.input.pointer, n: n, weights, into: output.pointer, ScratchBuffer())
                 let y = planar(output.array, shape.outputChannels, shape.outputHeight * shape.outputWidth)
                 expectClose(
                     y, Array(expected[0..<y.count]), shape.inputChannels, m, shape.kernel, "\(table) \(shape) n \(n)")
@@ -56,7 +56,7 @@ import Testing
                     let weights = try ConvolutionWeights(shape, algorithm, kernels: table)
                     weights.prepare(from: data.weights.pointer)
                     let output = try Buffer(uninitialized: 2 * shape.outputSize)
-                    try Convolution.forward(data.input.pointer, n: 2, weights, into: output.pointer, Workspace())
+                    try Convolution.forward(data.input.pointer, n: 2, weights, into: output.pointer, ScratchBuffer())
                     let y = planar(output.array, shape.outputChannels, shape.outputHeight * shape.outputWidth)
                     let comment = "\(table.name) \(shape) \(algorithm)"
                     if scale >= 1e-30 {
@@ -95,7 +95,7 @@ import Testing
         try Convolution.forward(
             data.input.pointer, n: 2, weights,
             inputAffine: InputAffine(scale: inScale.pointer, shift: inShift.pointer),
-            Epilogue(scale: outScale.pointer, bias: outBias.pointer, relu: true), into: output.pointer, Workspace())
+            Epilogue(scale: outScale.pointer, bias: outBias.pointer, relu: true), into: output.pointer, ScratchBuffer())
         let (inArea, outArea) = (shape.inputHeight * shape.inputWidth, shape.outputHeight * shape.outputWidth)
         let mapped = data.planarInput.indices.map { i -> Float in
             let c = i / inArea % shape.inputChannels
@@ -125,7 +125,8 @@ import Testing
                 let weights = try ConvolutionWeights(shape, algorithm, .dataGradient, kernels: kernels)
                 weights.prepare(from: data.weights.pointer)
                 let dx = try Buffer(uninitialized: n * shape.inputSize)
-                try Convolution.dataGradient(data.outputGradient.pointer, n: n, weights, into: dx.pointer, Workspace())
+                try Convolution.dataGradient(
+                    data.outputGradient.pointer, n: n, weights, into: dx.pointer, ScratchBuffer())
                 let y = planar(dx.array, shape.inputChannels, shape.inputHeight * shape.inputWidth)
                 expectClose(y, expected.dx, shape.outputChannels, m, shape.kernel, comment)
             }
@@ -133,7 +134,7 @@ import Testing
                 let dw = try Buffer([Float](repeating: 0.5, count: shape.weightCount))
                 try Convolution.weightGradient(
                     shape, algorithm, n: n, input: data.input.pointer, outputGradient: data.outputGradient.pointer,
-                    into: dw.pointer, accumulate: accumulate, Workspace(), kernels: kernels)
+                    into: dw.pointer, accumulate: accumulate, ScratchBuffer(), kernels: kernels)
                 expectClose(
                     dw.array, accumulate ? expected.dw.map { $0 + 0.5 } : expected.dw, pixels, m, shape.kernel, comment)
             }
@@ -161,7 +162,7 @@ import Testing
                 try Convolution.weightGradient(
                     shape, algorithm, n: 3, input: data.input.pointer,
                     inputAffine: InputAffine(scale: scale.pointer, shift: shift.pointer),
-                    outputGradient: data.outputGradient.pointer, into: dw.pointer, Workspace())
+                    outputGradient: data.outputGradient.pointer, into: dw.pointer, ScratchBuffer())
                 let m = if case .winograd(let m) = algorithm { m } else { 1 }
                 expectClose(
                     dw.array, expected, 3 * shape.outputHeight * shape.outputWidth, m, shape.kernel, "\(algorithm)")
@@ -182,7 +183,8 @@ import Testing
                 weights.prepare(from: data.weights.pointer)
                 let output = try Buffer(uninitialized: count * shape.outputSize)
                 try Convolution.forward(
-                    data.input.pointer + first * shape.inputSize, n: count, weights, into: output.pointer, Workspace())
+                    data.input.pointer + first * shape.inputSize, n: count, weights, into: output.pointer,
+                    ScratchBuffer())
                 return output.array
             }
             func gradient(threads: Int) throws -> [Float] {
@@ -190,7 +192,7 @@ import Testing
                 let dw = try Buffer(uninitialized: shape.weightCount)
                 try Convolution.weightGradient(
                     shape, algorithm, n: n, input: data.input.pointer, outputGradient: data.outputGradient.pointer,
-                    into: dw.pointer, Workspace())
+                    into: dw.pointer, ScratchBuffer())
                 return dw.array
             }
             let one = try gradient(threads: 1)

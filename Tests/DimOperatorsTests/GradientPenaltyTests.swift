@@ -47,11 +47,11 @@ import Testing
             let gradients = try weights.map { try Buffer([Float](repeating: 1, count: $0.count)) }
             let penalty = GradientPenalty(layers)
             let input = try Buffer(x)
-            let workspace = Workspace()
+            let scratch = ScratchBuffer()
             return try withExtendedLifetime((memory, biasMemory, gradients, input)) {
                 let value = try penalty.value(
-                    input.pointer, rows: rows, weight: weight, gradients: gradients.map(\.pointer), workspace)
-                let alone = try penalty.value(input.pointer, rows: rows, weight: weight, gradients: nil, workspace)
+                    input.pointer, rows: rows, weight: weight, gradients: gradients.map(\.pointer), scratch)
+                let alone = try penalty.value(input.pointer, rows: rows, weight: weight, gradients: nil, scratch)
                 #expect(alone == value)
                 return (value, gradients.map { $0.array.map { $0 - 1 } })
             }

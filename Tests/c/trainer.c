@@ -72,7 +72,7 @@ static dim_report new_report(void) {
     return report;
 }
 
-/* Of the notebook's own objective; Tests/DimModelTests has the others. */
+/* Of the notebook's own objective; Tests/DimTrainingTests has the others. */
 static void reports(void) {
     dim_trainer *trainer = new_trainer(1);
     dim_report report = new_report();

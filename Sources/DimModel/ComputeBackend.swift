@@ -3,7 +3,7 @@ import DimOperators
 import DimRuntime
 
 /// What the library computes with, for people.
-package enum Engine {
+package enum ComputeBackend {
     /// "avx512 kernels, winograd convolution"
     package static var description: String {
         "\(DimKernels.selected.name) kernels, \(Convolution.isForcedDirect ? "direct" : "winograd") convolution"

@@ -1,3 +1,4 @@
+import DimArchitecture
 import DimKernels
 import DimOperators
 import DimRuntime
@@ -9,8 +10,10 @@ import DimRuntime
 /// bracket, `p` below, is one vector an image instead of one a cell, and W_M M serves the true and the rotated pair.
 /// Nothing couples the cells but the mean of the loss, so forward and backward run over blocks of cells whose hidden
 /// activations stay in the cache. See docs/training.md.
-package struct LocalDiscriminator {
-    static let cells = 26 * 26
+package enum FusedLocalDiscriminator {
+    private static let ids = ParameterIDs(Architecture.notebook.parameters(of: .localD))
+    private static let (c0IDs, c1IDs, c2IDs) = (LayerIDs(ids, "c0"), LayerIDs(ids, "c1"), LayerIDs(ids, "c2"))
+    package static let cells = 26 * 26
     static let features = 128
     static let encoded = 64
     static let hidden = 512
@@ -29,18 +32,18 @@ package struct LocalDiscriminator {
         let c0: Buffer
         let c1: StrassenWeights
 
-        init() throws {
+        package init() throws {
             c0 = try Buffer(uninitialized: Packing.count(depth: features, columns: hidden))
             c1 = try StrassenWeights(depth: hidden, columns: hidden)
         }
 
-        func prepare(_ state: NetworkState) throws {
+        package func prepare(_ state: NetworkState) throws {
             Packing.packTransposed(
-                state.pointer("c0.weight"), stride: inputs, depth: features, columns: hidden, into: c0.pointer)
-            try c1.prepare(state.pointer("c1.weight"), transposed: true)
+                state.pointer(c0IDs.weight), stride: inputs, depth: features, columns: hidden, into: c0.pointer)
+            try c1.prepare(state.pointer(c1IDs.weight), transposed: true)
         }
 
-        convenience init(_ state: NetworkState) throws {
+        package convenience init(_ state: NetworkState) throws {
             try self.init()
             try prepare(state)
         }
@@ -51,31 +54,31 @@ package struct LocalDiscriminator {
         let c0: Buffer
         let c1: StrassenWeights
 
-        init() throws {
+        package init() throws {
             c0 = try Buffer(uninitialized: Packing.count(depth: hidden, columns: features))
             c1 = try StrassenWeights(depth: hidden, columns: hidden)
         }
 
-        func prepare(_ state: NetworkState) throws {
+        package func prepare(_ state: NetworkState) throws {
             Packing.packRows(
-                state.pointer("c0.weight"), stride: inputs, depth: hidden, columns: features, into: c0.pointer)
-            try c1.prepare(state.pointer("c1.weight"), transposed: false)
+                state.pointer(c0IDs.weight), stride: inputs, depth: hidden, columns: features, into: c0.pointer)
+            try c1.prepare(state.pointer(c1IDs.weight), transposed: false)
         }
     }
 
     // MARK: Forward
 
     /// encoded (n,64), features (n,128,26,26) in planes -> logits (n,26,26).
-    static func forward(
+    package static func forward(
         _ state: NetworkState, _ weights: Weights, encoded: UnsafePointer<Float>, features: UnsafePointer<Float>,
-        count n: Int, logits: UnsafeMutablePointer<Float>, _ workspace: Workspace
+        count n: Int, logits: UnsafeMutablePointer<Float>, _ arena: Arena
     ) throws {
         let pool = ThreadPool.shared
         let workers = pool.threads
-        let p = try workspace.floats("local.p", n * hidden)
-        let blocked = try workspace.floats("local.features", workers * cells * Self.features)
+        let p = try arena.floats(.localEncoded, n * hidden)
+        let blocked = try arena.floats(.localFeatures, workers * cells * Self.features)
         let each = 2 * block * row + weights.c1.scratch(rows: block)
-        let scratch = try workspace.floats("local.hidden", workers * each)
+        let scratch = try arena.floats(.localHidden, workers * each)
         encodedPart(state, encoded, count: n, into: p)
         pool.parallel(n, workers: workers) { image, worker in
             let m = blocked + worker * cells * Self.features
@@ -98,8 +101,8 @@ package struct LocalDiscriminator {
         _ state: NetworkState, _ encoded: UnsafePointer<Float>, count n: Int, into p: UnsafeMutablePointer<Float>
     ) {
         Linear(inputs: Self.encoded, outputs: hidden, weightStride: inputs).forward(
-            encoded, rows: n, stride: Self.encoded, weight: state.pointer("c0.weight") + Self.features,
-            bias: state.pointer("c0.bias"), into: p, stride: hidden, scratch: nil)
+            encoded, rows: n, stride: Self.encoded, weight: state.pointer(c0IDs.weight) + Self.features,
+            bias: state.pointer(c0IDs.bias), into: p, stride: hidden, scratch: nil)
     }
 
     /// W_M M for a block of cells, with p and ReLU where given. m: blocked features from the block's first cell on.
@@ -125,12 +128,12 @@ package struct LocalDiscriminator {
     ) {
         weights.c1.multiply(
             activation(h0, rows), into: activation(h1, rows),
-            Epilogue(bias: state.pointer("c1.bias"), relu: true), scratch: scratch)
+            Epilogue(bias: state.pointer(c1IDs.bias), relu: true), scratch: scratch)
         DimKernels.selected.gemmNT(
             GemmNT(
-                rows: rows, columns: 1, depth: hidden, a: h1, aRow: row, b: state.pointer("c2.weight"), bRow: hidden,
+                rows: rows, columns: 1, depth: hidden, a: h1, aRow: row, b: state.pointer(c2IDs.weight), bRow: hidden,
                 c: logits, cRow: 1))
-        let bias = state.pointer("c2.bias")[0]
+        let bias = state.pointer(c2IDs.bias)[0]
         for cell in 0..<rows { logits[cell] += bias }
     }
 
@@ -139,21 +142,21 @@ package struct LocalDiscriminator {
     /// One block's share of the local term: for each of its images the sum over the cells of softplus(-T(y_i, M_i)) and
     /// softplus(T(y_(i-1), M_i)). encoded (count + 1, 64): y of the image before the block, then the block's own.
     /// features (count,8,676,16).
-    static func losses(
+    package static func losses(
         _ state: NetworkState, _ weights: Weights, encoded: UnsafePointer<Float>, features: UnsafePointer<Float>,
-        count n: Int, into losses: UnsafeMutablePointer<Double>, _ workspace: Workspace
+        count n: Int, into losses: UnsafeMutablePointer<Double>, _ arena: Arena
     ) throws {
         let pool = ThreadPool.shared
-        let p = try workspace.floats("local.p", (n + 1) * hidden)
+        let p = try arena.floats(.localEncoded, (n + 1) * hidden)
         encodedPart(state, encoded, count: n + 1, into: p)
         let workers = pool.threads
-        let scratchCount = Scratch.count(weights)
-        let scratch = try workspace.floats("local.hidden", workers * scratchCount)
+        let scratchCount = BlockBuffers.count(weights)
+        let scratch = try arena.floats(.localHidden, workers * scratchCount)
         pool.parallel(n, workers: workers) { image, worker in
             losses[image] = ImagePass(
                 state: state, weights: weights, gradientWeights: nil, m: features + image * cells * Self.features,
                 positive: p + (image + 1) * hidden, negative: p + image * hidden, scale: 0, sums: nil, dPositive: nil,
-                dNegative: nil, dm: nil, scratch: Scratch(scratch + worker * scratchCount)
+                dNegative: nil, dm: nil, buffers: BlockBuffers(scratch + worker * scratchCount)
             ).run()
         }
     }
@@ -168,24 +171,24 @@ package struct LocalDiscriminator {
     ///
     /// features: (n,8,676,16) blocked, shared by both pairs: image i's cells are the positives of y_i and the negatives of
     /// y_(i-1).
-    static func objective(
+    package static func objective(
         _ state: NetworkState, _ weights: Weights, _ gradientWeights: GradientWeights, encoded: UnsafePointer<Float>,
-        features: UnsafePointer<Float>, count n: Int, weight: Double, gradients: Gradients,
+        features: UnsafePointer<Float>, count n: Int, weight: Double, gradients: any GradientTarget,
         encodedGradient: UnsafeMutablePointer<Float>, featuresGradient: UnsafeMutablePointer<Float>,
-        _ workspace: Workspace
+        _ arena: Arena
     ) throws -> Double {
         let pool = ThreadPool.shared
-        let p = try workspace.floats("local.p", n * hidden)
+        let p = try arena.floats(.localEncoded, n * hidden)
         encodedPart(state, encoded, count: n, into: p)
         let groups = min(n, Self.groups)
         let workers = min(pool.threads, groups)
-        let scratchCount = Scratch.count(weights)
-        let scratch = try workspace.floats("local.hidden", workers * scratchCount)
-        let sums = try workspace.floats("local.sums", groups * GroupSums.count)
-        let dp = try workspace.floats("local.dp", 2 * n * hidden)
+        let scratchCount = BlockBuffers.count(weights)
+        let scratch = try arena.floats(.localHidden, workers * scratchCount)
+        let sums = try arena.floats(.localSums, groups * GroupSums.count)
+        let dp = try arena.floats(.localEncodedGradient, 2 * n * hidden)
         let losses = try DoubleBuffer(zeros: n)
         pool.parallel(groups, workers: workers) { group, worker in
-            let scratch = Scratch(scratch + worker * scratchCount)
+            let buffers = BlockBuffers(scratch + worker * scratchCount)
             let sums = GroupSums(sums + group * GroupSums.count)
             sums.clear()
             for image in group * n / groups..<(group + 1) * n / groups {
@@ -195,7 +198,7 @@ package struct LocalDiscriminator {
                     positive: p + image * hidden, negative: p + (image + n - 1) % n * hidden,
                     scale: weight / Double(n * cells), sums: sums,
                     dPositive: dp + image * hidden, dNegative: dp + (n + image) * hidden,
-                    dm: featuresGradient + image * cells * Self.features, scratch: scratch)
+                    dm: featuresGradient + image * cells * Self.features, buffers: buffers)
                 losses.pointer[image] = pass.run()
             }
         }
@@ -208,10 +211,10 @@ package struct LocalDiscriminator {
 
     /// Adds the groups' sums to the gradients, in order.
     private static func collect(
-        _ state: NetworkState, _ gradients: Gradients, _ sums: UnsafeMutablePointer<Float>, _ groups: Int
+        _ state: NetworkState, _ gradients: any GradientTarget, _ sums: UnsafeMutablePointer<Float>, _ groups: Int
     ) {
         let kernels = DimKernels.selected
-        let c0 = gradients.pointer(.localD, "c0.weight")
+        let c0 = gradients.pointer(.localD, c0IDs.weight)
         let first = GroupSums(sums)
         ThreadPool.shared.parallel(hidden) { out, _ in
             let part = GroupSums.products.count / hidden
@@ -223,18 +226,19 @@ package struct LocalDiscriminator {
         }
         GroupSums.products.finish(
             first.c1,
-            into: StoredMatrix(gradients.pointer(.localD, "c1.weight"), rows: hidden, columns: hidden, stride: hidden))
+            into: StoredMatrix(gradients.pointer(.localD, c1IDs.weight), rows: hidden, columns: hidden, stride: hidden))
         for group in 0..<groups {
             let sum = GroupSums(sums + group * GroupSums.count)
-            kernels.add(sum.c1Bias, gradients.pointer(.localD, "c1.bias"), hidden)
-            kernels.add(sum.c2, gradients.pointer(.localD, "c2.weight"), hidden)
-            kernels.add(sum.c2Bias, gradients.pointer(.localD, "c2.bias"), 1)
+            kernels.add(sum.c1Bias, gradients.pointer(.localD, c1IDs.bias), hidden)
+            kernels.add(sum.c2, gradients.pointer(.localD, c2IDs.weight), hidden)
+            kernels.add(sum.c2Bias, gradients.pointer(.localD, c2IDs.bias), 1)
         }
     }
 
     /// From the gradients of p in both uses to those of W_y, c0's bias and y.
     private static func encodedBackward(
-        _ state: NetworkState, _ gradients: Gradients, _ dp: UnsafeMutablePointer<Float>, encoded: UnsafePointer<Float>,
+        _ state: NetworkState, _ gradients: any GradientTarget, _ dp: UnsafeMutablePointer<Float>,
+        encoded: UnsafePointer<Float>,
         count n: Int, into encodedGradient: UnsafeMutablePointer<Float>
     ) {
         let kernels = DimKernels.selected
@@ -242,14 +246,15 @@ package struct LocalDiscriminator {
         let linear = Linear(inputs: Self.encoded, outputs: hidden, weightStride: inputs)
         linear.weightGradient(
             dp, stride: hidden, encoded, rows: n, stride: Self.encoded,
-            into: gradients.pointer(.localD, "c0.weight") + Self.features, bias: gradients.pointer(.localD, "c0.bias"))
+            into: gradients.pointer(.localD, c0IDs.weight) + Self.features, bias: gradients.pointer(.localD, c0IDs.bias)
+        )
         linear.inputGradient(
-            dp, rows: n, stride: hidden, weight: state.pointer("c0.weight") + Self.features,
+            dp, rows: n, stride: hidden, weight: state.pointer(c0IDs.weight) + Self.features,
             into: encodedGradient, stride: Self.encoded, accumulate: true)
     }
 
     /// One worker's hidden activations of a block of cells: of both pairs, the positive one's cells first, except for `a`.
-    private struct Scratch {
+    private struct BlockBuffers {
         let a, h0, h1, dh0, logits, products: UnsafeMutablePointer<Float>
 
         static func count(_ weights: Weights) -> Int {
@@ -299,7 +304,7 @@ package struct LocalDiscriminator {
         let dPositive: UnsafeMutablePointer<Float>?
         let dNegative: UnsafeMutablePointer<Float>?
         let dm: UnsafeMutablePointer<Float>?
-        let scratch: Scratch
+        let buffers: BlockBuffers
 
         /// The sum of both softplus over the cells.
         func run() -> Double {
@@ -320,19 +325,19 @@ package struct LocalDiscriminator {
         /// gradient of the logits.
         private func forward(_ rows: Int, _ from: Int) -> Double {
             let kernels = DimKernels.selected
-            let (a, h0, logits) = (scratch.a, scratch.h0, scratch.logits)
+            let (a, h0, logits) = (buffers.a, buffers.h0, buffers.logits)
             featurePart(weights, m + from * 16, rows, bias: nil, relu: false, into: a)
             for cell in 0..<rows {
                 kernels.addRelu(a + cell * row, positive, h0 + cell * row, hidden)
                 kernels.addRelu(a + cell * row, negative, h0 + (rows + cell) * row, hidden)
             }
-            score(state, weights, h0, 2 * rows, scratch.h1, logits, scratch: scratch.products)
+            score(state, weights, h0, 2 * rows, buffers.h1, logits, scratch: buffers.products)
             var loss = 0.0
             for cell in 0..<2 * rows {
                 let sign = cell < rows ? -1.0 : 1.0
                 let t = sign * Double(logits[cell])
-                loss += Losses.softplus(t)
-                logits[cell] = Float(sign * Losses.sigmoid(t) * scale)
+                loss += Logistic.softplus(t)
+                logits[cell] = Float(sign * Logistic.sigmoid(t) * scale)
             }
             return loss
         }
@@ -341,7 +346,7 @@ package struct LocalDiscriminator {
         private func backward(_ rows: Int, _ from: Int) {
             guard let sums, let gradientWeights, let dPositive, let dNegative, let dm else { return }
             let kernels = DimKernels.selected
-            let (h0, h1, dh0, logits) = (scratch.h0, scratch.h1, scratch.dh0, scratch.logits)
+            let (h0, h1, dh0, logits) = (buffers.h0, buffers.h1, buffers.dh0, buffers.logits)
             let both = 2 * rows
             // c2, and the ReLU below it: h1 becomes its gradient.
             kernels.gemm(
@@ -349,14 +354,14 @@ package struct LocalDiscriminator {
                     rows: 1, columns: hidden, depth: both, a: logits, aRow: both, b: h1, bRow: row, bPanel: 32,
                     c: sums.c2, cRow: hidden, accumulate: true))
             kernels.addColumnSums(logits, both, 1, 1, sums.c2Bias)
-            let c2 = state.pointer("c2.weight")
+            let c2 = state.pointer(c2IDs.weight)
             for cell in 0..<both { kernels.reluOuterGradient(h1 + cell * row, logits[cell], c2, hidden) }
             // c1
             GroupSums.products.add(
-                activation(h1, both), activation(h0, both), to: sums.c1, scratch: scratch.products)
+                activation(h1, both), activation(h0, both), to: sums.c1, scratch: buffers.products)
             kernels.addColumnSums(h1, both, row, hidden, sums.c1Bias)
             gradientWeights.c1.multiply(
-                activation(h1, both), into: activation(dh0, both), scratch: scratch.products)
+                activation(h1, both), into: activation(dh0, both), scratch: buffers.products)
             for cell in 0..<both { kernels.reluGradient(h0 + cell * row, dh0 + cell * row, hidden) }
             kernels.addColumnSums(dh0, rows, row, hidden, dPositive)
             kernels.addColumnSums(dh0 + rows * row, rows, row, hidden, dNegative)

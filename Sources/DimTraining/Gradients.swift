@@ -1,12 +1,15 @@
 import DimArchitecture
+import DimModel
 import DimRuntime
 
 /// The gradients of a step and the running statistics it would set, as one contiguous array: what processes that train
 /// together sum, and what the optimisers read.
-package final class Gradients {
+package final class Gradients: GradientTarget {
     /// One parameter's place in the array.
     package struct Entry {
         package let spec: ParameterSpec
+        /// Among its network's specs.
+        package let index: Int
         package let offset: Int
     }
 
@@ -23,29 +26,29 @@ package final class Gradients {
     let passes: Int
     /// What processes add up: the gradients, then a row for each micro-batch.
     let sharedCount: Int
-    private let places: [Network: [String: Int]]
     /// By index into the network's specs; nil for counters.
     private let offsets: [Network: [Int?]]
 
     /// All trainable parameters of the networks in schema order, then their running means and variances.
     /// Behind these there is room for what `microBatches` of several processes exchange.
     package init(_ architecture: Architecture, _ networks: [Network], microBatches: Int = 1, passes: Int = 1) throws {
-        let specs = networks.flatMap(architecture.parameters(of:))
-        let ordered = specs.filter(\.isTrainable) + specs.filter { !$0.isTrainable && !$0.isInteger }
         var entries: [Entry] = []
-        var places: [Network: [String: Int]] = [:]
+        var offsets: [Network: [Int?]] = [:]
         var offset = 0
-        for spec in ordered {
-            entries.append(Entry(spec: spec, offset: offset))
-            places[spec.network, default: [:]][spec.key] = offset
-            offset += spec.count
+        func add(where isWanted: (ParameterSpec) -> Bool) {
+            for network in networks {
+                let specs = architecture.parameters(of: network)
+                for (index, spec) in specs.enumerated() where isWanted(spec) {
+                    entries.append(Entry(spec: spec, index: index, offset: offset))
+                    offsets[network, default: Array(repeating: nil, count: specs.count)][index] = offset
+                    offset += spec.count
+                }
+            }
         }
+        add { $0.isTrainable }
+        add { !$0.isTrainable && !$0.isInteger }
         self.entries = entries
-        self.places = places
-        offsets = Dictionary(
-            uniqueKeysWithValues: networks.map { network in
-                (network, architecture.parameters(of: network).map { places[network]?[$0.key] })
-            })
+        self.offsets = offsets
         let trainable = entries.reduce(0) { $0 + ($1.spec.isTrainable ? $1.spec.count : 0) }
         statisticsCount = offset - trainable
         trainableCount = trainable
@@ -53,11 +56,6 @@ package final class Gradients {
         self.passes = passes
         sharedCount = trainable + microBatches * MicroBatches.rowCount(offset - trainable, passes: passes)
         buffer = try Buffer(zeros: microBatches == 1 ? offset : max(offset, sharedCount))
-    }
-
-    package func pointer(_ network: Network, _ key: String) -> UnsafeMutablePointer<Float> {
-        guard let offset = places[network]?[key] else { preconditionFailure("no gradient of \(network) \(key)") }
-        return buffer.pointer + offset
     }
 
     /// By index into the network's specs.

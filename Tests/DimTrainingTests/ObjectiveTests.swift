@@ -1,10 +1,11 @@
 import DimArchitecture
+import DimModel
 import DimOperators
 import DimRuntime
 import Glibc
 import Testing
 
-@testable import DimModel
+@testable import DimTraining
 
 /// The gradient of the whole objective, over any architecture, beside a difference quotient along a random direction of all
 /// parameters of a network at once.
@@ -15,7 +16,7 @@ import Testing
         let global: HeadDescription?
         let measure: Measure
         let negatives: Negatives
-        var prior = PriorDiscriminator.EncoderTerm.none
+        var prior = PriorTerm.none
         var coordinates = Coordinates.none
         var occlusion = false
         var locations = 0
@@ -158,7 +159,7 @@ import Testing
         let model = try Model(ObjectiveTests.architecture(test), seed: 11)
         let images = ObjectiveTests.images(n, model)
         let (whole, parts) = (try Trainer(model, options), try Trainer(model, options))
-        parts.objective!.scoresInFlight = 1
+        (parts.objective as! LayerObjective).scoresInFlight = 1
         let (expected, found) = (
             try whole.accumulate(images, count: n), try parts.accumulate(images, count: n)
         )

@@ -2,34 +2,38 @@ import DimArchitecture
 import DimOperators
 import DimRuntime
 
-/// How the networks of an architecture are computed: built once, never changed, shared by all models of the architecture.
-final class ModelPlan: @unchecked Sendable {
-    let architecture: Architecture
-    let resolved: ResolvedArchitecture
-    let encoder: Stack
-    let features: Stack.Node
-    let conv: Stack.Node?
-    let fc: Stack.Node?
-    let local: PairHead?
-    let global: PairHead?
-    let coordinates: PairHead?
-    let prior: Stack?
-    let classifier: Stack?
-    /// Slots for what calls keep beside the stacks.
-    let imageSlot: Int
-    let vectorSlot: Int
-    let mapSlot: Int
-    let squashSlot: Int
-    let vectorGradientSlot: Int
-    let ownSlots: Int
-    let nextSlot: Int
-    /// Images in flight in evaluation mode: bounds the memory of a call, whatever n is.
-    let block: Int
-    /// Per channel; empty where images are taken as they are.
-    let mean: [Float]
-    let std: [Float]
+/// The plan of any architecture: each network is a `Stack` of layers, or a `PairHead` over two of them.
+package final class LayerPlan: NetworkPlan, @unchecked Sendable {
+    /// Memory of a call beside its stacks'.
+    package enum Slot: Int, CaseIterable {
+        case images, map, vectors, vectorGradient
+        case priorRows, priorInput, priorSquashed, priorLogitGradient, priorInputGradient, priorVectorGradient
+        case chosenMap, chosenMapGradient, occludedImages
+        case classifierLogits, classifierLogitGradient
+    }
 
-    init(_ architecture: Architecture) {
+    package let architecture: Architecture
+    package let resolved: ResolvedArchitecture
+    package let encoder: Stack
+    package let features: Stack.Node
+    package let conv: Stack.Node?
+    package let fc: Stack.Node?
+    package let local: PairHead?
+    package let global: PairHead?
+    package let coordinates: PairHead?
+    package let prior: Stack?
+    package let classifier: Stack?
+    /// What calls keep beside the stacks.
+    package let slots: BufferSlots<Slot>
+    /// Behind all of these.
+    package let nextSlot: Int
+    /// Images in flight in evaluation mode: bounds the memory of a call, whatever n is.
+    package let block: Int
+    /// Per channel; empty where images are taken as they are.
+    package let mean: [Float]
+    package let std: [Float]
+
+    package init(_ architecture: Architecture) {
         self.architecture = architecture
         resolved = architecture.resolved
         var slots = SlotCounter()
@@ -39,19 +43,14 @@ final class ModelPlan: @unchecked Sendable {
         conv = resolved.convIndex.map { [encoder] in encoder.nodes[$0] }
         fc = resolved.fcIndex.map { [encoder] in encoder.nodes[$0] }
         let vector = MapShape(channels: resolved.encodedSize)
-        local = resolved.local.map { ModelPlan.head(.localD, $0, vector, ids(.localD), &slots) }
-        global = resolved.global.map { ModelPlan.head(.globalD, $0, vector, ids(.globalD), &slots) }
+        local = resolved.local.map { LayerPlan.head(.localD, $0, vector, ids(.localD), &slots) }
+        global = resolved.global.map { LayerPlan.head(.globalD, $0, vector, ids(.globalD), &slots) }
         coordinates = resolved.coordinatesHead.map {
-            ModelPlan.head(.coordinatesD, $0, vector, ids(.coordinatesD), &slots)
+            LayerPlan.head(.coordinatesD, $0, vector, ids(.coordinatesD), &slots)
         }
         prior = resolved.prior.map { Stack(.priorD, $0, input: vector, ids(.priorD), &slots) }
         classifier = resolved.classifier.map { Stack(.classifier, $0, input: vector, ids(.classifier), &slots) }
-        imageSlot = slots.take()
-        vectorSlot = slots.take()
-        mapSlot = slots.take()
-        squashSlot = slots.take()
-        vectorGradientSlot = slots.take()
-        ownSlots = slots.take(8)
+        self.slots = slots.take()
         nextSlot = slots.next
         let image = architecture.image
         mean = image.isNormalised ? (0..<image.channels).map { Float(image.mean(ofChannel: $0)) } : []
@@ -59,12 +58,12 @@ final class ModelPlan: @unchecked Sendable {
         let floats = encoder.all.reduce(Activation.count(resolved.image, images: 1)) {
             $0 + 2 * Activation.count($1.output, images: 1)
         }
-        block = max(1, min(64, ModelPlan.floatsInFlight / max(1, floats)))
+        block = max(1, min(64, LayerPlan.floatsInFlight / max(1, floats)))
     }
 
     private static let floatsInFlight = 1 << 24
 
-    static func head(
+    package static func head(
         _ network: Network, _ head: ResolvedHead, _ vector: MapShape, _ ids: ParameterIDs, _ slots: inout SlotCounter
     ) -> PairHead {
         let isLocal = network != .globalD
@@ -103,14 +102,27 @@ final class ModelPlan: @unchecked Sendable {
     }
 
     /// The local head over so many locations of each image, with slots of its own.
-    func local(locations: Int) -> PairHead? {
+    package func local(locations: Int) -> PairHead? {
         var slots = SlotCounter(next: nextSlot)
         return resolved.local.map {
-            ModelPlan.head(
+            LayerPlan.head(
                 .localD, $0.over(locations: locations), MapShape(channels: resolved.encodedSize),
                 ParameterIDs(architecture.parameters(of: .localD)), &slots)
         }
     }
 
-    func head(_ network: Network) -> PairHead? { network == .localD ? local : network == .globalD ? global : nil }
+    package var layers: LayerPlan { self }
+
+    package func dependsOnMode(_ network: Network) -> Bool {
+        let stacks: [Stack?] =
+            switch network {
+            case .encoder: [encoder]
+            case .localD: local?.stacks ?? []
+            case .globalD: global?.stacks ?? []
+            case .coordinatesD: coordinates?.stacks ?? []
+            case .priorD: [prior]
+            case .classifier: [classifier]
+            }
+        return stacks.contains { $0?.dependsOnMode ?? false }
+    }
 }

@@ -1,4 +1,5 @@
 import DimKernels
+import DimModel
 import DimRuntime
 import Glibc
 
@@ -41,8 +42,7 @@ final class AdamMoments {
     func update(_ state: NetworkState, _ gradients: Gradients, _ step: AdamStep, into new: [Int: Buffer]) {
         let kernels = DimKernels.selected
         for entry in gradients.entries(of: state.network) {
-            let index = state.index(entry.spec.key)
-            let old = state.pointer(entry.spec.key), weights = new[index]!.pointer
+            let old = state.pointer(entry.index), weights = new[entry.index]!.pointer
             AdamMoments.inParts(entry.spec.count) { _, from, count in
                 let at = entry.offset + from
                 (weights + from).update(from: old + from, count: count)
@@ -61,7 +61,7 @@ final class AdamMoments {
         let scratch = try Buffer(uninitialized: workers * 3 * part)
         let faults = try DoubleBuffer(zeros: workers)
         for entry in gradients.entries(of: state.network) {
-            let old = state.pointer(entry.spec.key)
+            let old = state.pointer(entry.index)
             AdamMoments.inParts(entry.spec.count, workers: workers) { worker, from, count in
                 let at = entry.offset + from
                 let w = scratch.pointer + worker * 3 * part, m = w + part, v = m + part

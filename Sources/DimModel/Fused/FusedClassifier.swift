@@ -1,30 +1,32 @@
+import DimArchitecture
 import DimOperators
 import DimRuntime
 import Glibc
 
 /// Tells the class from `encoded` (notebook, class Classifier): three small linear layers, each with batch norm, the last
 /// followed by softmax. So small that plain loops in double serve.
-package struct Classifier {
+package enum FusedClassifier {
     static let encoded = 64
-    static let classes = 10
+    package static let classes = 10
 
+    private static let ids = ParameterIDs(Architecture.notebook.parameters(of: .classifier))
     /// Linear layer, batch norm and their sizes, in order.
     private static let layers = [
-        (linear: "l1", norm: "bn1", inputs: 64, outputs: 15),
-        (linear: "l2", norm: "bn2", inputs: 15, outputs: 10),
-        (linear: "l3", norm: "bn3", inputs: 10, outputs: 10),
+        (linear: LayerIDs(ids, "l1"), norm: NormIDs(ids, "bn1"), inputs: 64, outputs: 15),
+        (linear: LayerIDs(ids, "l2"), norm: NormIDs(ids, "bn2"), inputs: 15, outputs: 10),
+        (linear: LayerIDs(ids, "l3"), norm: NormIDs(ids, "bn3"), inputs: 10, outputs: 10),
     ]
 
     // MARK: Evaluation mode
 
     /// encoded (n,64) -> logits (n,10), bn3's output, with running statistics.
-    static func logits(
+    package static func logits(
         _ state: NetworkState, encoded: UnsafePointer<Float>, count n: Int, into logits: UnsafeMutablePointer<Float>
     ) {
         let folded = layers.map { layer -> (scale: [Double], shift: [Double]) in
-            let weight = state.pointer(layer.norm + ".weight"), bias = state.pointer(layer.norm + ".bias")
-            let mean = state.pointer(layer.norm + ".running_mean"),
-                variance = state.pointer(layer.norm + ".running_var")
+            let weight = state.pointer(layer.norm.weight), bias = state.pointer(layer.norm.bias)
+            let mean = state.pointer(layer.norm.runningMean),
+                variance = state.pointer(layer.norm.runningVariance)
             let scale = (0..<layer.outputs).map {
                 Double(weight[$0]) / (Double(variance[$0]) + BatchNorm.epsilon).squareRoot()
             }
@@ -44,8 +46,8 @@ package struct Classifier {
         }
     }
 
-    private static func linear(_ state: NetworkState, _ name: String, _ x: [Double], _ outputs: Int) -> [Double] {
-        let weight = state.pointer(name + ".weight"), bias = state.pointer(name + ".bias")
+    private static func linear(_ state: NetworkState, _ layer: LayerIDs, _ x: [Double], _ outputs: Int) -> [Double] {
+        let weight = state.pointer(layer.weight), bias = state.pointer(layer.bias)
         return (0..<outputs).map { o in
             var sum = Double(bias[o])
             for k in 0..<x.count { sum += Double(weight[o * x.count + k]) * x[k] }
@@ -56,27 +58,28 @@ package struct Classifier {
     // MARK: Training mode
 
     /// One batch's forward pass with batch statistics: what the backward pass needs, and the statistics.
-    struct TrainingPass {
+    package struct TrainingPass {
         fileprivate(set) var inputs: [[Double]] = []  // of each layer, (n, inputs)
         fileprivate(set) var normalised: [[Double]] = []  // xhat, (n, outputs)
         fileprivate(set) var inverse: [[Double]] = []
         fileprivate(set) var mean: [[Double]] = []
         fileprivate(set) var variance: [[Double]] = []  // biased
         /// bn3's output, (n, 10).
-        fileprivate(set) var logits: [Double] = []
+        package fileprivate(set) var logits: [Double] = []
         let count: Int
     }
 
     /// Of all arrays that a training step makes, more than enough.
-    static let bytesPerImage = 8 * 1024
+    package static let bytesPerImage = 8 * 1024
 
     /// n >= 2: one sample has no variance.
-    static func train(_ state: NetworkState, encoded: UnsafePointer<Float>, count n: Int) throws -> TrainingPass {
+    package static func train(_ state: NetworkState, encoded: UnsafePointer<Float>, count n: Int) throws -> TrainingPass
+    {
         try requireMemory(n * bytesPerImage)
         var pass = TrainingPass(count: n)
         var x = (0..<n * Self.encoded).map { Double(encoded[$0]) }
         for (index, layer) in layers.enumerated() {
-            let weight = state.pointer(layer.norm + ".weight"), bias = state.pointer(layer.norm + ".bias")
+            let weight = state.pointer(layer.norm.weight), bias = state.pointer(layer.norm.bias)
             pass.inputs.append(x)
             var z: [Double] = []
             z.reserveCapacity(n * layer.outputs)
@@ -110,25 +113,25 @@ package struct Classifier {
         return pass
     }
 
-    static func statisticSteps(_ state: NetworkState, _ pass: TrainingPass) -> StatisticSteps {
+    package static func statisticSteps(_ pass: TrainingPass) -> StatisticSteps {
         let m = BatchNorm.momentum
         let unbiased = Double(pass.count) / Double(pass.count - 1)
         return layers.enumerated().flatMap { index, layer in
             [
-                (state.index(layer.norm + ".running_mean"), pass.mean[index].map { m * $0 }),
-                (state.index(layer.norm + ".running_var"), pass.variance[index].map { m * $0 * unbiased }),
+                (layer.norm.runningMean, pass.mean[index].map { m * $0 }),
+                (layer.norm.runningVariance, pass.variance[index].map { m * $0 * unbiased }),
             ]
         }
     }
 
     /// From the gradient of the logits (n,10) to those of the parameters, added to `gradients`, and of encoded (n,64).
-    static func backward(
-        _ state: NetworkState, _ pass: TrainingPass, logitGradient: [Double], _ gradients: Gradients
+    package static func backward(
+        _ state: NetworkState, _ pass: TrainingPass, logitGradient: [Double], _ gradients: any GradientTarget
     ) -> [Double] {
         var dy = logitGradient
         let n = pass.count
         for (index, layer) in layers.enumerated().reversed() {
-            let weight = state.pointer(layer.norm + ".weight"), bias = state.pointer(layer.norm + ".bias")
+            let weight = state.pointer(layer.norm.weight), bias = state.pointer(layer.norm.bias)
             let xhat = pass.normalised[index]
             var dz = [Double](repeating: 0, count: n * layer.outputs)
             for o in 0..<layer.outputs {
@@ -139,17 +142,17 @@ package struct Classifier {
                     dBias += dy[at]
                     dWeight += dy[at] * xhat[at]
                 }
-                gradients.pointer(.classifier, layer.norm + ".bias")[o] += Float(dBias)
-                gradients.pointer(.classifier, layer.norm + ".weight")[o] += Float(dWeight)
+                gradients.pointer(.classifier, layer.norm.bias)[o] += Float(dBias)
+                gradients.pointer(.classifier, layer.norm.weight)[o] += Float(dWeight)
                 let factor = Double(weight[o]) * pass.inverse[index][o]
                 for row in 0..<n {
                     let at = row * layer.outputs + o
                     dz[at] = factor * (dy[at] - dBias / Double(n) - xhat[at] * dWeight / Double(n))
                 }
             }
-            let w = state.pointer(layer.linear + ".weight")
-            let dW = gradients.pointer(.classifier, layer.linear + ".weight")
-            let db = gradients.pointer(.classifier, layer.linear + ".bias")
+            let w = state.pointer(layer.linear.weight)
+            let dW = gradients.pointer(.classifier, layer.linear.weight)
+            let db = gradients.pointer(.classifier, layer.linear.bias)
             let x = pass.inputs[index]
             var dx = [Double](repeating: 0, count: n * layer.inputs)
             for o in 0..<layer.outputs {

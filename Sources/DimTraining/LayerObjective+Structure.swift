@@ -1,9 +1,10 @@
 import DimArchitecture
+import DimModel
 import DimOperators
 import DimRuntime
 
 /// The structure terms (arXiv:1808.06670, section 4.3), and the choice of locations.
-extension PlanObjective {
+extension LayerObjective {
     // MARK: Occlusion
 
     /// The images with a box of half their height and width filled with the mean, which is 0 once normalised: tops of all boxes
@@ -12,7 +13,7 @@ extension PlanObjective {
         _ images: UnsafePointer<Float>, _ n: Int, _ random: inout MersenneTwister
     ) throws -> UnsafePointer<Float> {
         let image = plan.resolved.image
-        let copy = try arena.floats(plan.ownSlots + 7, n * image.size)
+        let copy = try arena.floats(plan.slots[.occludedImages], n * image.size)
         copy.update(from: images, count: n * image.size)
         let (height, width) = (image.height / 2, image.width / 2)
         try requireMemory(2 * n * MemoryLayout<Int>.stride)
@@ -48,7 +49,7 @@ extension PlanObjective {
     }
 
     /// A map's columns at these cells, (n, c, count, 1).
-    func chosen(_ map: Activation, _ cells: [Int], into slot: Int, _ arena: Arena) throws -> Activation {
+    func chosen(_ map: Activation, _ cells: [Int], into slot: BufferSlot, _ arena: Arena) throws -> Activation {
         let count = cells.count / map.images
         let column = try arena.activation(slot, map.shape.column(count), images: map.images)
         for block in 0..<map.blocks {

@@ -1,3 +1,4 @@
+import DimArchitecture
 import DimKernels
 import DimOperators
 import DimRuntime
@@ -7,9 +8,14 @@ import DimRuntime
 ///
 /// l0 factors as the local discriminator's c0 does: with its weight cut into W_y (the first 64 columns) and W_h,
 /// l0(cat(y, h)) = W_h h + (W_y y + b). The convolutions and W_h h run once an image and serve both pairs.
-package struct GlobalDiscriminator {
-    static let c0 = ConvolutionShape(inputChannels: 128, outputChannels: 64, kernel: 3, inputHeight: 26, inputWidth: 26)
-    static let c1 = ConvolutionShape(inputChannels: 64, outputChannels: 32, kernel: 3, inputHeight: 24, inputWidth: 24)
+package enum FusedGlobalDiscriminator {
+    private static let ids = ParameterIDs(Architecture.notebook.parameters(of: .globalD))
+    static let convolutions = [
+        ConvolutionShape(inputChannels: 128, outputChannels: 64, kernel: 3, inputHeight: 26, inputWidth: 26),
+        ConvolutionShape(inputChannels: 64, outputChannels: 32, kernel: 3, inputHeight: 24, inputWidth: 24),
+    ].enumerated().map { FusedConvolution($0, $1, ids) }
+    private static let (c0, c1) = (convolutions[0], convolutions[1])
+    private static let (l0IDs, l1IDs, l2IDs) = (LayerIDs(ids, "l0"), LayerIDs(ids, "l1"), LayerIDs(ids, "l2"))
     static let encoded = 64
     static let flat = 32 * 22 * 22
     static let hidden = 512
@@ -23,20 +29,6 @@ package struct GlobalDiscriminator {
     private static let l1 = Linear(inputs: hidden, outputs: hidden)
     private static let l2 = Linear(inputs: hidden, outputs: 1)
 
-    /// Forward weights made ready once and kept: for inference.
-    package final class Weights {
-        private let c0, c1: ConvolutionWeights
-
-        init(_ state: NetworkState) throws {
-            c0 = try ConvolutionWeights(GlobalDiscriminator.c0, Convolution.algorithm(GlobalDiscriminator.c0, .forward))
-            c1 = try ConvolutionWeights(GlobalDiscriminator.c1, Convolution.algorithm(GlobalDiscriminator.c1, .forward))
-            c0.prepare(from: state.pointer("c0.weight"))
-            c1.prepare(from: state.pointer("c1.weight"))
-        }
-
-        var source: WeightsSource { { name, _, _, _ in name == "c0" ? self.c0 : self.c1 } }
-    }
-
     // MARK: Forward
 
     /// The part that depends on the image alone. features (n,8,676,16) blocked -> g0 (n,4,576,16), the flattened h
@@ -46,37 +38,37 @@ package struct GlobalDiscriminator {
 
         init(
             _ state: NetworkState, _ source: WeightsSource, features: UnsafePointer<Float>, count n: Int,
-            _ workspace: Workspace
+            _ arena: Arena
         ) throws {
-            g0 = try workspace.floats("global.g0", n * c0.outputSize)
-            h = try workspace.floats("global.h", n * flatRow)
-            q = try workspace.floats("global.q", n * hidden)
+            g0 = try arena.floats(.g0, n * c0.shape.outputSize)
+            h = try arena.floats(.globalFlat, n * flatRow)
+            q = try arena.floats(.globalFeaturePart, n * hidden)
             let h = h
             try Convolution.forward(
-                features, n: n, source("c0", c0, .forward, state.pointer("c0.weight")),
-                Epilogue(bias: state.pointer("c0.bias"), relu: true), into: g0, workspace)
-            let g1 = try workspace.floats("global.g1", n * c1.outputSize)
+                features, n: n, source(c0, .forward, state.pointer(c0.weight)),
+                Epilogue(bias: state.pointer(c0.bias), relu: true), into: g0, arena.scratch)
+            let g1 = try arena.floats(.g1, n * c1.shape.outputSize)
             try Convolution.forward(
-                g0, n: n, source("c1", c1, .forward, state.pointer("c1.weight")),
-                Epilogue(bias: state.pointer("c1.bias")), into: g1, workspace)
+                g0, n: n, source(c1, .forward, state.pointer(c1.weight)),
+                Epilogue(bias: state.pointer(c1.bias)), into: g1, arena.scratch)
             ThreadPool.shared.parallel(n) { image, _ in
                 BlockedLayout.unblock(
-                    g1 + image * c1.outputSize, channels: 32, pixels: pixels, into: h + image * flatRow)
+                    g1 + image * c1.shape.outputSize, channels: 32, pixels: pixels, into: h + image * flatRow)
             }
             overFlat.forward(
-                h, rows: n, stride: flatRow, weight: state.pointer("l0.weight") + encoded, bias: nil, into: q,
-                stride: hidden, scratch: try workspace.floats("linear", overFlat.forwardScratch(rows: n)))
+                h, rows: n, stride: flatRow, weight: state.pointer(l0IDs.weight) + encoded, bias: nil, into: q,
+                stride: hidden, scratch: try arena.floats(.linearScratch, overFlat.forwardScratch(rows: n)))
         }
     }
 
     /// encoded (n,64), features (n,8,676,16) blocked -> logits (n).
-    static func forward(
+    package static func forward(
         _ state: NetworkState, _ source: WeightsSource, encoded: UnsafePointer<Float>, features: UnsafePointer<Float>,
-        count n: Int, logits: UnsafeMutablePointer<Float>, _ workspace: Workspace
+        count n: Int, logits: UnsafeMutablePointer<Float>, _ arena: Arena
     ) throws {
-        let part = try ImagePart(state, source, features: features, count: n, workspace)
-        let head = try Head(rows: n, workspace)
-        let r = try encodedPart(state, encoded, count: n, workspace)
+        let part = try ImagePart(state, source, features: features, count: n, arena)
+        let head = try Head(rows: n, arena)
+        let r = try encodedPart(state, encoded, count: n, arena)
         for i in 0..<n {
             DimKernels.selected.addRelu(part.q + i * hidden, r + i * hidden, head.z0 + i * hidden, hidden)
         }
@@ -86,11 +78,12 @@ package struct GlobalDiscriminator {
 
     /// r = W_y y + b, one row an image.
     private static func encodedPart(
-        _ state: NetworkState, _ encoded: UnsafePointer<Float>, count n: Int, _ workspace: Workspace
+        _ state: NetworkState, _ encoded: UnsafePointer<Float>, count n: Int, _ arena: Arena
     ) throws -> UnsafeMutablePointer<Float> {
-        let r = try workspace.floats("global.r", n * hidden)
+        let r = try arena.floats(.globalEncodedPart, n * hidden)
         overEncoded.forward(
-            encoded, rows: n, stride: Self.encoded, weight: state.pointer("l0.weight"), bias: state.pointer("l0.bias"),
+            encoded, rows: n, stride: Self.encoded, weight: state.pointer(l0IDs.weight),
+            bias: state.pointer(l0IDs.bias),
             into: r, stride: hidden, scratch: nil)
         return r
     }
@@ -100,35 +93,35 @@ package struct GlobalDiscriminator {
         let rows: Int
         let z0, z1, logits: UnsafeMutablePointer<Float>
 
-        init(rows: Int, _ workspace: Workspace) throws {
+        init(rows: Int, _ arena: Arena) throws {
             self.rows = rows
-            z0 = try workspace.floats("global.z0", rows * hidden)
-            z1 = try workspace.floats("global.z1", rows * hidden)
-            logits = try workspace.floats("global.logits", rows)
+            z0 = try arena.floats(.globalZ0, rows * hidden)
+            z1 = try arena.floats(.globalZ1, rows * hidden)
+            logits = try arena.floats(.globalLogits, rows)
         }
 
         func forward(_ state: NetworkState) {
             l1.forward(
-                z0, rows: rows, stride: hidden, weight: state.pointer("l1.weight"), bias: state.pointer("l1.bias"),
+                z0, rows: rows, stride: hidden, weight: state.pointer(l1IDs.weight), bias: state.pointer(l1IDs.bias),
                 into: z1, stride: hidden, relu: true, scratch: nil)
             l2.forward(
-                z1, rows: rows, stride: hidden, weight: state.pointer("l2.weight"), bias: state.pointer("l2.bias"),
+                z1, rows: rows, stride: hidden, weight: state.pointer(l2IDs.weight), bias: state.pointer(l2IDs.bias),
                 into: logits, stride: 1, scratch: nil)
         }
 
         /// `logits` holds their gradient; leaves that of l0's output in `dz0`.
-        func backward(_ state: NetworkState, _ gradients: Gradients, into dz0: UnsafeMutablePointer<Float>) {
+        func backward(_ state: NetworkState, _ gradients: any GradientTarget, into dz0: UnsafeMutablePointer<Float>) {
             let kernels = DimKernels.selected
             l2.weightGradient(
-                logits, stride: 1, z1, rows: rows, stride: hidden, into: gradients.pointer(.globalD, "l2.weight"),
-                bias: gradients.pointer(.globalD, "l2.bias"))
-            let w2 = state.pointer("l2.weight")
+                logits, stride: 1, z1, rows: rows, stride: hidden, into: gradients.pointer(.globalD, l2IDs.weight),
+                bias: gradients.pointer(.globalD, l2IDs.bias))
+            let w2 = state.pointer(l2IDs.weight)
             for row in 0..<rows { kernels.reluOuterGradient(z1 + row * hidden, logits[row], w2, hidden) }
             l1.weightGradient(
-                z1, stride: hidden, z0, rows: rows, stride: hidden, into: gradients.pointer(.globalD, "l1.weight"),
-                bias: gradients.pointer(.globalD, "l1.bias"))
+                z1, stride: hidden, z0, rows: rows, stride: hidden, into: gradients.pointer(.globalD, l1IDs.weight),
+                bias: gradients.pointer(.globalD, l1IDs.bias))
             l1.inputGradient(
-                z1, rows: rows, stride: hidden, weight: state.pointer("l1.weight"), into: dz0, stride: hidden)
+                z1, rows: rows, stride: hidden, weight: state.pointer(l1IDs.weight), into: dz0, stride: hidden)
             kernels.reluGradient(z0, dz0, rows * hidden)
         }
     }
@@ -137,14 +130,14 @@ package struct GlobalDiscriminator {
 
     /// One block's share of the global term: softplus(-T(y_i, M_i)) and softplus(T(y_(i-1), M_i)) for each of its images.
     /// encoded (count + 1, 64): y of the image before the block, then the block's own. features (count,8,676,16).
-    static func losses(
+    package static func losses(
         _ state: NetworkState, _ source: WeightsSource, encoded: UnsafePointer<Float>,
         features: UnsafePointer<Float>, count n: Int, positives: UnsafeMutablePointer<Double>,
-        negatives: UnsafeMutablePointer<Double>, _ workspace: Workspace
+        negatives: UnsafeMutablePointer<Double>, _ arena: Arena
     ) throws {
-        let part = try ImagePart(state, source, features: features, count: n, workspace)
-        let r = try encodedPart(state, encoded, count: n + 1, workspace)
-        let head = try Head(rows: 2 * n, workspace)
+        let part = try ImagePart(state, source, features: features, count: n, arena)
+        let r = try encodedPart(state, encoded, count: n + 1, arena)
+        let head = try Head(rows: 2 * n, arena)
         for i in 0..<n {
             let q = part.q + i * hidden
             DimKernels.selected.addRelu(q, r + (i + 1) * hidden, head.z0 + i * hidden, hidden)
@@ -152,8 +145,8 @@ package struct GlobalDiscriminator {
         }
         head.forward(state)
         for i in 0..<n {
-            positives[i] = Losses.softplus(-Double(head.logits[i]))
-            negatives[i] = Losses.softplus(Double(head.logits[n + i]))
+            positives[i] = Logistic.softplus(-Double(head.logits[i]))
+            negatives[i] = Logistic.softplus(Double(head.logits[n + i]))
         }
     }
 
@@ -163,16 +156,16 @@ package struct GlobalDiscriminator {
     /// are the true pairs (y_i, M_i), rows n ..< 2n the rotated ones (y_i, M_(i+1)).
     ///
     /// Adds to `encodedGradient` and writes `featuresGradient` (n,8,676,16).
-    static func objective(
+    package static func objective(
         _ state: NetworkState, _ source: WeightsSource, encoded: UnsafePointer<Float>,
-        features: UnsafePointer<Float>, count n: Int, weight: Double, gradients: Gradients,
+        features: UnsafePointer<Float>, count n: Int, weight: Double, gradients: any GradientTarget,
         encodedGradient: UnsafeMutablePointer<Float>, featuresGradient: UnsafeMutablePointer<Float>,
-        _ workspace: Workspace
+        _ arena: Arena
     ) throws -> Double {
         let kernels = DimKernels.selected
-        let part = try ImagePart(state, source, features: features, count: n, workspace)
-        let r = try encodedPart(state, encoded, count: n, workspace)
-        let head = try Head(rows: 2 * n, workspace)
+        let part = try ImagePart(state, source, features: features, count: n, arena)
+        let r = try encodedPart(state, encoded, count: n, arena)
+        let head = try Head(rows: 2 * n, arena)
         for i in 0..<n {
             let y = r + i * hidden
             kernels.addRelu(part.q + i * hidden, y, head.z0 + i * hidden, hidden)
@@ -183,68 +176,68 @@ package struct GlobalDiscriminator {
         for row in 0..<2 * n {
             let sign = row < n ? -1.0 : 1.0
             let t = sign * Double(head.logits[row])
-            loss += Losses.softplus(t)
-            head.logits[row] = Float(sign * Losses.sigmoid(t) * weight / Double(n))
+            loss += Logistic.softplus(t)
+            head.logits[row] = Float(sign * Logistic.sigmoid(t) * weight / Double(n))
         }
         loss /= Double(n)
 
-        let dz0 = try workspace.floats("global.dz0", 2 * n * hidden)
+        let dz0 = try arena.floats(.globalZ0Gradient, 2 * n * hidden)
         head.backward(state, gradients, into: dz0)
         // l0: every image's h serves two rows, and so does every y.
-        let dq = try workspace.floats("global.dq", n * hidden)
+        let dq = try arena.floats(.globalFeaturePartGradient, n * hidden)
         dq.update(from: dz0, count: n * hidden)
         let dr = dz0
         for i in 0..<n {
             kernels.add(dz0 + (n + i) * hidden, dq + (i + 1) % n * hidden, hidden)
         }
         kernels.add(dz0 + n * hidden, dr, n * hidden)
-        let dW0 = gradients.pointer(.globalD, "l0.weight")
+        let dW0 = gradients.pointer(.globalD, l0IDs.weight)
         overEncoded.weightGradient(
             dr, stride: hidden, encoded, rows: n, stride: Self.encoded, into: dW0,
-            bias: gradients.pointer(.globalD, "l0.bias"))
+            bias: gradients.pointer(.globalD, l0IDs.bias))
         overEncoded.inputGradient(
-            dr, rows: n, stride: hidden, weight: state.pointer("l0.weight"), into: encodedGradient,
+            dr, rows: n, stride: hidden, weight: state.pointer(l0IDs.weight), into: encodedGradient,
             stride: Self.encoded, accumulate: true)
         overFlat.weightGradient(
             dq, stride: hidden, part.h, rows: n, stride: flatRow, into: dW0 + Self.encoded, bias: nil)
         // h is not needed again: its gradient takes its place.
         overFlat.inputGradient(
-            dq, rows: n, stride: hidden, weight: state.pointer("l0.weight") + Self.encoded, into: part.h,
+            dq, rows: n, stride: hidden, weight: state.pointer(l0IDs.weight) + Self.encoded, into: part.h,
             stride: flatRow)
-        try convolutionsBackward(state, part, source, features, n, gradients, featuresGradient, workspace)
+        try convolutionsBackward(state, part, source, features, n, gradients, featuresGradient, arena)
         return loss
     }
 
     /// part.h holds the gradient of the flattened h.
     private static func convolutionsBackward(
         _ state: NetworkState, _ part: ImagePart, _ source: WeightsSource, _ features: UnsafePointer<Float>, _ n: Int,
-        _ gradients: Gradients, _ featuresGradient: UnsafeMutablePointer<Float>, _ workspace: Workspace
+        _ gradients: any GradientTarget, _ featuresGradient: UnsafeMutablePointer<Float>, _ arena: Arena
     ) throws {
-        let dg1 = try workspace.floats("global.g1", n * c1.outputSize)
+        let dg1 = try arena.floats(.g1, n * c1.shape.outputSize)
         ThreadPool.shared.parallel(n) { image, _ in
             BlockedLayout.block(
-                part.h + image * flatRow, channels: 32, pixels: pixels, into: dg1 + image * c1.outputSize)
+                part.h + image * flatRow, channels: 32, pixels: pixels, into: dg1 + image * c1.shape.outputSize)
         }
-        try weightGradient("c1", c1, input: part.g0, dg1)
-        let dg0 = try workspace.floats("global.dg0", n * c0.outputSize)
+        try weightGradient(c1, input: part.g0, dg1)
+        let dg0 = try arena.floats(.g0Gradient, n * c0.shape.outputSize)
         try Convolution.dataGradient(
-            dg1, n: n, source("c1", c1, .dataGradient, state.pointer("c1.weight")), into: dg0, workspace)
-        let size = c0.outputSize
+            dg1, n: n, source(c1, .dataGradient, state.pointer(c1.weight)), into: dg0, arena.scratch)
+        let size = c0.shape.outputSize
         ThreadPool.shared.parallel(n) { image, _ in
             DimKernels.selected.reluGradient(part.g0 + image * size, dg0 + image * size, size)
         }
-        try weightGradient("c0", c0, input: features, dg0)
+        try weightGradient(c0, input: features, dg0)
         try Convolution.dataGradient(
-            dg0, n: n, source("c0", c0, .dataGradient, state.pointer("c0.weight")), into: featuresGradient, workspace)
+            dg0, n: n, source(c0, .dataGradient, state.pointer(c0.weight)), into: featuresGradient, arena.scratch)
 
         func weightGradient(
-            _ name: String, _ shape: ConvolutionShape, input: UnsafePointer<Float>, _ dy: UnsafePointer<Float>
+            _ layer: FusedConvolution, input: UnsafePointer<Float>, _ dy: UnsafePointer<Float>
         ) throws {
             try Convolution.weightGradient(
-                shape, Convolution.algorithm(shape, .forward), n: n, input: input, outputGradient: dy,
-                into: gradients.pointer(.globalD, name + ".weight"), accumulate: true, workspace)
+                layer.shape, Convolution.algorithm(layer.shape, .forward), n: n, input: input, outputGradient: dy,
+                into: gradients.pointer(.globalD, layer.weight), accumulate: true, arena.scratch)
             Convolution.biasGradient(
-                shape, n: n, outputGradient: dy, into: gradients.pointer(.globalD, name + ".bias"), accumulate: true)
+                layer.shape, n: n, outputGradient: dy, into: gradients.pointer(.globalD, layer.bias), accumulate: true)
         }
     }
 }

@@ -1,7 +1,7 @@
 import Glibc
 
-/// Scalar functions of the objective, from logits and in double: finite for every finite logit.
-package enum Losses {
+/// The logistic functions of logits, in double: finite for every finite logit.
+package enum Logistic {
     /// log(1 + e^x) = -log sigmoid(-x)
     package static func softplus(_ x: Double) -> Double {
         max(x, 0) + log1p(exp(-abs(x)))

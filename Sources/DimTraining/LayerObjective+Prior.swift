@@ -1,9 +1,10 @@
 import DimArchitecture
+import DimModel
 import DimOperators
 import DimRuntime
 
 /// The prior's term.
-extension PlanObjective {
+extension LayerObjective {
     /// -(mean log D(u) + mean log(1 - D(s(y)))), with s the squash; the discriminator minimises it, plus the gradient penalty,
     /// the encoder it (monolithic) or -mean log D(s(y)) (adversarial).
     func prior(
@@ -22,13 +23,13 @@ extension PlanObjective {
             weights = try StackWeights.prepared(network, state)
         }
         // Rows 0 ..< n are u, rows n ..< 2n are y.
-        let planes = try arena.floats(plan.ownSlots, 2 * n * size)
+        let planes = try arena.floats(plan.slots[.priorRows], 2 * n * size)
         for i in 0..<n * size { planes[i] = random.uniform() }
         PlanarLayout.store(y, into: planes + n * size)
-        let x = try arena.activation(plan.squashSlot, network.input, images: 2 * n)
+        let x = try arena.activation(plan.slots[.priorInput], network.input, images: 2 * n)
         PlanarLayout.load(planes, mean: [], std: [], into: x)
         if plan.squashes {
-            let squashed = try arena.activation(plan.ownSlots + 1, network.input, images: n)
+            let squashed = try arena.activation(plan.slots[.priorSquashed], network.input, images: n)
             PlanarLayout.load(planes + n * size, mean: [], std: [], into: squashed)
             Elementwise.sigmoid(squashed)
             PlanarLayout.store(squashed, into: planes + n * size)
@@ -39,22 +40,22 @@ extension PlanObjective {
         let logits = try pass.forward(x, &random)
         var loss = 0.0
         for i in 0..<n {
-            loss += Losses.softplus(-Double(logits.pointer[i * 16]))
-            loss += Losses.softplus(Double(logits.pointer[(n + i) * 16]))
+            loss += Logistic.softplus(-Double(logits.pointer[i * 16]))
+            loss += Logistic.softplus(Double(logits.pointer[(n + i) * 16]))
         }
         loss /= Double(n)
         guard let gradients, let dy else { return loss }
         try requireFinite(losses: [loss], "the batch was dropped, the weights are as before")
         // The discriminator's gradient and, where the encoder minimises something else, its.
-        let dLogits = try arena.activation(plan.ownSlots + 2, logits.shape, images: 2 * n)
-        let dx = try arena.activation(plan.ownSlots + 3, network.input, images: 2 * n)
+        let dLogits = try arena.activation(plan.slots[.priorLogitGradient], logits.shape, images: 2 * n)
+        let dx = try arena.activation(plan.slots[.priorInputGradient], network.input, images: 2 * n)
         let scale = options.gamma / Double(n)
         func set(_ sign: Double, both: Bool) {
             Elementwise.clear(dLogits)
             for i in 0..<n {
                 let (ofNoise, ofEncoded) = (Double(logits.pointer[i * 16]), Double(logits.pointer[(n + i) * 16]))
-                if both { dLogits.pointer[i * 16] = Float(-Losses.sigmoid(-ofNoise) * scale) }
-                dLogits.pointer[(n + i) * 16] = Float(sign * Losses.sigmoid(sign * ofEncoded) * scale)
+                if both { dLogits.pointer[i * 16] = Float(-Logistic.sigmoid(-ofNoise) * scale) }
+                dLogits.pointer[(n + i) * 16] = Float(sign * Logistic.sigmoid(sign * ofEncoded) * scale)
             }
         }
         set(1, both: true)
@@ -68,11 +69,11 @@ extension PlanObjective {
             let ignored = try discarded(gradients)
             try pass.backward(dLogits, into: dx, ignored)
         }
-        let rows = try arena.activation(plan.ownSlots + 1, network.input, images: n)
+        let rows = try arena.activation(plan.slots[.priorVectorGradient], network.input, images: n)
         PlanarLayout.store(dx, into: planes)
         PlanarLayout.load(planes + n * size, mean: [], std: [], into: rows)
         if plan.squashes {
-            let squashed = try arena.activation(plan.ownSlots + 4, network.input, images: n)
+            let squashed = try arena.activation(plan.slots[.priorSquashed], network.input, images: n)
             PlanarLayout.store(x, into: planes)
             PlanarLayout.load(planes + n * size, mean: [], std: [], into: squashed)
             Elementwise.sigmoidGradient(squashed, rows)
@@ -105,7 +106,7 @@ extension PlanObjective {
             try sum
                 + penalty.value(
                     inputs + half * n * plan.resolved.encodedSize, rows: n, weight: weight, gradients: targets,
-                    workspace)
+                    arena.scratch)
         }
     }
 }

@@ -1,25 +1,15 @@
 import DimArchitecture
 import DimKernels
+import DimModel
 import DimOperators
 import DimRuntime
 
-/// The images that a vector is compared with.
-package enum Negatives: Equatable {
-    /// All other images of the batch.
-    case all
-    /// The next image of the batch: the linked implementation's.
-    case rotation
-    /// So many others, drawn anew each step.
-    case drawn(Int)
-}
-
 /// The objective over any architecture: terms over one batch, forward and backward. docs/training.md has the formulas.
-final class PlanObjective {
-    let plan: ModelPlan
+final class LayerObjective: Objective {
+    let plan: LayerPlan
     let arena = Arena()
     /// Of the pass over occluded images, which is alive together with the one over whole ones.
     private let occludedArena = Arena()
-    let workspace = Workspace()
     private var encoderWeights: StackWeights?
     private var headWeights: [Network: PairHeadWeights] = [:]
     var priorWeights: StackWeights?
@@ -30,7 +20,7 @@ final class PlanObjective {
     /// The local head, over all locations or over those that are drawn.
     private let local: PairHead?
 
-    init(_ plan: ModelPlan, _ options: TrainerOptions) throws {
+    init(_ plan: LayerPlan, _ options: TrainerOptions) throws {
         self.plan = plan
         guard options.locations > 0 else {
             local = plan.local
@@ -48,35 +38,6 @@ final class PlanObjective {
                 "locations is \(options.locations), but there is no local term: expected 0, or a beta over 0")
         }
         local = plan.local(locations: options.locations)
-    }
-
-    /// The networks that a run with these options trains: those whose terms have a weight.
-    static func networks(_ architecture: Architecture, _ options: TrainerOptions) throws -> [Network] {
-        var networks: [Network] = [.encoder]
-        func term(_ weight: Double, _ name: String, _ network: Network, isThere: Bool) throws {
-            guard weight > 0 else { return }
-            guard isThere else {
-                throw DimError(
-                    .invalidArgument,
-                    "\(name) is \(weight), but the architecture has no \(network.prefix): set \(name) to 0, or describe one"
-                )
-            }
-            networks.append(network)
-        }
-        try term(options.alpha, "alpha", .globalD, isThere: architecture.global != nil)
-        try term(options.beta, "beta", .localD, isThere: architecture.local != nil)
-        if options.prior != .none { try term(options.gamma, "gamma", .priorD, isThere: architecture.prior != nil) }
-        if options.coordinates != .none {
-            try term(
-                options.coordinatesWeight, "coordinates_weight", .coordinatesD,
-                isThere: architecture.coordinates != nil)
-        }
-        guard networks.count > 1 else {
-            throw DimError(
-                .invalidArgument,
-                "alpha, beta, gamma and coordinates leave no term to train: expected a weight over 0")
-        }
-        return networks
     }
 
     private struct Term {
@@ -141,7 +102,7 @@ final class PlanObjective {
             y = try pass.forward(try plan.load(images, count: n, occludedArena), &random)
             occluded = pass
         }
-        let dy = try arena.activation(plan.vectorGradientSlot, y.shape, images: n)
+        let dy = try arena.activation(plan.slots[.vectorGradient], y.shape, images: n)
         Elementwise.clear(dy)
         var moved: [Network: StatisticSteps] = [:]
         var losses: [Network: Double] = [:]
@@ -155,8 +116,8 @@ final class PlanObjective {
             var cells: [Int] = []
             if network == .localD, options.locations > 0 {
                 cells = try drawnLocations(n, options.locations, &random)
-                map = try chosen(map, cells, into: plan.ownSlots + 5, arena)
-                mapGradient = try arena.activation(plan.ownSlots + 6, map.shape, images: n)
+                map = try chosen(map, cells, into: plan.slots[.chosenMap], arena)
+                mapGradient = try arena.activation(plan.slots[.chosenMapGradient], map.shape, images: n)
                 Elementwise.clear(mapGradient)
             }
             let pass = try PairHeadPass(
@@ -175,7 +136,7 @@ final class PlanObjective {
                 head, state, try self.weights(head, state), map: whole.outputs[plan.features.index]!, vector: y,
                 .own(n), training: true, arena, &random)
             figures.coordinates = try coordinates(pass, options, gradients, &random)
-            try requireFinite(losses: [figures.coordinates], PlanObjective.dropped)
+            try requireFinite(losses: [figures.coordinates], LayerObjective.dropped)
             try pass.finish(
                 vectorGradient: dy, mapGradient: try whole.gradient(of: plan.features), gradients)
         }
@@ -229,7 +190,7 @@ final class PlanObjective {
                 .notFinite,
                 "the \(pass.head.network == .localD ? "local" : "global") loss \(place), \(measure.name), is not finite "
                     + "(\(loss)): its scores are from \(range.smallest) to \(range.largest); "
-                    + (gradients == nil ? "nothing was changed" : PlanObjective.dropped))
+                    + (gradients == nil ? "nothing was changed" : LayerObjective.dropped))
         }
         figures.information[pass.head.network] = measure.estimate(loss: loss, table)
         figures.largestScore[pass.head.network] = Double(max(range.largest, -range.smallest))
@@ -263,12 +224,14 @@ final class PlanObjective {
         if let node = plan.conv, node.index != plan.features.index, maps.contains(node.index) {
             conv = try Buffer(uninitialized: n * node.output.size)
         }
-        try model.evaluate(
-            plan, images, count: n,
-            EncodedOutputs(encoded: vectors.pointer, features: features?.pointer, conv: conv?.pointer))
+        var encoding = ForwardCall(arena), scoring = ForwardCall(arena)
+        let encoder = try model.snapshot(.encoder)
+        try plan.encode(
+            encoder, images, count: n,
+            EncodedOutputs(encoded: vectors.pointer, features: features?.pointer, conv: conv?.pointer), &encoding)
         if options.occlusion {
             let images = try occluded(images, n, &random)
-            try model.evaluate(plan, images, count: n, EncodedOutputs(encoded: vectors.pointer))
+            try plan.encode(encoder, images, count: n, EncodedOutputs(encoded: vectors.pointer), &encoding)
         }
         var losses: [Network: Double] = [:]
         var figures = ObjectiveFigures()
@@ -280,23 +243,22 @@ final class PlanObjective {
             }
             let pass = try plan.score(
                 term.head, try model.snapshot(network), vectors.pointer, vectors: n, planes.pointer, images: n,
-                try pairs(n, options.negatives, &random), training: false, arena, &random)
+                try pairs(n, options.negatives, &random), &scoring)
             losses[network] = try measure(pass, options.measure, weight: 1, nil, &figures, "of the evaluation")
         }
         if readsCoordinates, let head = plan.coordinates, let features {
             var sum = 0.0
-            for from in stride(from: 0, to: n, by: PlanObjective.block) {
-                let count = min(PlanObjective.block, n - from)
+            for from in stride(from: 0, to: n, by: LayerObjective.block) {
+                let count = min(LayerObjective.block, n - from)
                 let pass = try plan.score(
                     head, try model.snapshot(.coordinatesD), vectors.pointer + from * size, vectors: count,
-                    features.pointer + from * head.map.size, images: count, .own(count), training: false, arena,
-                    &random)
+                    features.pointer + from * head.map.size, images: count, .own(count), &scoring)
                 sum += try coordinates(pass, options, nil, &random) * Double(count)
             }
             figures.coordinates = sum / Double(n)
         }
         if options.prior != .none, options.gamma > 0, let prior = plan.prior {
-            let y = try arena.activation(plan.vectorSlot, prior.input, images: n)
+            let y = try arena.activation(plan.slots[.vectors], prior.input, images: n)
             PlanarLayout.load(vectors.pointer, mean: [], std: [], into: y)
             losses[.priorD] = try self.prior(
                 try model.snapshot(.priorD), y, nil, options, nil, &figures, &random)

@@ -1,4 +1,5 @@
 import DimArchitecture
+import DimModel
 import DimRuntime
 
 /// The micro-batches of one step: their gradients' sum, and what each adds to the running statistics.
@@ -125,7 +126,10 @@ struct MicroBatches {
 
     /// The sum over the micro-batches for one parameter.
     func copy(_ spec: ParameterSpec, into out: UnsafeMutablePointer<Float>) {
-        let at = gradients.pointer(spec.network, spec.key)
+        guard let entry = gradients.entries.first(where: { $0.spec == spec }) else {
+            preconditionFailure("no gradient of \(spec.name)")
+        }
+        let at = gradients.buffer.pointer + entry.offset
         out.update(from: at, count: spec.count)
         for (_, buffer) in sums.reversed() {
             let other = buffer.pointer + (at - gradients.buffer.pointer)
@@ -163,15 +167,12 @@ struct MicroBatches {
     }
 
     /// The running statistics behind the gradients: the model's, moved by each micro-batch in order.
-    func moveStatistics(of networks: [Network], _ state: (Network) throws -> NetworkState) rethrows {
+    func moveStatistics(_ state: (Network) throws -> NetworkState) rethrows {
         for entry in gradients.entries where !entry.spec.isTrainable {
-            let state = try state(entry.spec.network)
             let running = gradients.buffer.pointer + entry.offset
-            running.update(from: state.pointer(entry.spec.key), count: entry.spec.count)
-            guard networks.contains(entry.spec.network) else { continue }
-            let index = state.index(entry.spec.key)
+            running.update(from: try state(entry.spec.network).pointer(entry.index), count: entry.spec.count)
             for step in steps {
-                for (moved, by) in step[entry.spec.network] ?? [] where moved == index {
+                for (index, by) in step[entry.spec.network] ?? [] where index == entry.index {
                     NetworkState.move(running, by: by)
                 }
             }
@@ -187,7 +188,7 @@ struct MicroBatches {
     private static let digits: [UInt64] = [22, 22, 20]
 
     /// What the gradient callback is to add over all processes: zeros for the micro-batches of others.
-    func writeRows(_ index: (Network, String) throws -> Int) throws {
+    func writeRows() throws {
         let trainable = gradients.trainableCount
         let row = MicroBatches.rowCount(gradients.statisticsCount, passes: gradients.passes)
         let rows = gradients.buffer.pointer + trainable
@@ -196,8 +197,7 @@ struct MicroBatches {
             let own = rows + (skipped.before + number) * row
             own[0] = 1
             for entry in gradients.entries where !entry.spec.isTrainable {
-                let wanted = try index(entry.spec.network, entry.spec.key)
-                let found = (step[entry.spec.network] ?? []).filter { $0.index == wanted }
+                let found = (step[entry.spec.network] ?? []).filter { $0.index == entry.index }
                 guard found.count <= gradients.passes else {
                     throw DimError(.internal, "\(entry.spec.name) moves \(found.count) times in one micro-batch")
                 }
@@ -216,7 +216,7 @@ struct MicroBatches {
     }
 
     /// From the sums over all processes: the steps of all micro-batches.
-    mutating func readRows(_ index: (Network, String) throws -> Int) throws {
+    mutating func readRows() throws {
         let trainable = gradients.trainableCount
         let row = MicroBatches.rowCount(gradients.statisticsCount, passes: gradients.passes)
         var all: [[Network: StatisticSteps]] = []
@@ -238,7 +238,7 @@ struct MicroBatches {
                     let step = try (0..<entry.spec.count).map { i in
                         try MicroBatches.double(place + 3 * i, "\(entry.spec.name) of micro-batch \(number)")
                     }
-                    moved[network, default: []].append((try index(network, entry.spec.key), step))
+                    moved[network, default: []].append((entry.index, step))
                 }
             }
             all.append(moved)

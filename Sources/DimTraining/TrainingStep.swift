@@ -1,5 +1,6 @@
 import DimArchitecture
 import DimKernels
+import DimModel
 import DimRuntime
 
 /// What every training run shares: gradients that wait, Adam's moments and step, and an update that is all or nothing.
@@ -87,7 +88,7 @@ package final class TrainingStep {
     /// Another process computes the next micro-batch.
     func skip() throws { try microBatches.skip() }
 
-    /// What waits for a trainable parameter.
+    /// What waits for a trainable parameter of the networks.
     package func copyGradient(_ spec: ParameterSpec, into out: UnsafeMutablePointer<Float>) {
         microBatches.copy(spec, into: out)
     }
@@ -99,9 +100,7 @@ package final class TrainingStep {
     /// `options` says which Adam a network's parameters have. The new weights are made beside the old ones, which calls read
     /// meanwhile, and then take their place at once. On an error nothing has changed but that nothing waits any more.
     /// The gradients' Euclidean norm is at most `norm`, where that is over 0: torch.nn.utils.clip_grad_norm_.
-    func update(
-        moves statistics: [Network], clippedTo norm: Double = 0, _ options: (Network) -> AdamOptions
-    ) throws {
+    func update(clippedTo norm: Double = 0, _ options: (Network) -> AdamOptions) throws {
         try microBatches.requireComplete()
         defer { clear() }
         let trainable = gradients.trainableCount
@@ -109,7 +108,7 @@ package final class TrainingStep {
         let isShared = microBatches.areShared
         if isShared { try share() }
         if microBatches.count > 1 { scale(by: 1 / Float(microBatches.count), trainable) }
-        try microBatches.moveStatistics(of: statistics) { try self.model.snapshot($0) }
+        try microBatches.moveStatistics { try self.model.snapshot($0) }
         if !isShared, callback != nil { try call(count: gradients.count) }
         let squares = Dictionary(uniqueKeysWithValues: networks.map { ($0, gradientSquares($0)) })
         if norm > 0 {
@@ -124,9 +123,7 @@ package final class TrainingStep {
         let after = try boundsAfter(parts, gradient: largest)
         // All that can fail comes before the first change.
         let buffers = try parts.map { try newBuffers($0.state) }
-        let moved = try parts.map { part in
-            try statistics.contains(part.state.network) ? movedStatistics(part.state) : []
-        }
+        let moved = try parts.map { try movedStatistics($0.state) }
         var states: [NetworkState] = []
         for (part, (buffers, moved)) in zip(parts, zip(buffers, moved)) {
             moments.update(part.state, gradients, part.step, into: buffers)
@@ -203,7 +200,7 @@ package final class TrainingStep {
             if case .counter(let old) = state.values[index] {
                 changes.append((index, .counter(old.addingSaturated(Int64(batches)))))
             } else {
-                let waiting = gradients.pointer(state.network, spec.key)
+                let waiting = gradients.pointer(state.network, index)
                 changes.append((index, .floats(try Buffer(copying: waiting, count: spec.count))))
             }
         }
@@ -217,10 +214,9 @@ package final class TrainingStep {
                 .invalidArgument,
                 "micro-batches were skipped for other processes to compute, but no gradient callback adds those")
         }
-        func index(_ network: Network, _ key: String) throws -> Int { try model.snapshot(network).index(key) }
-        try microBatches.writeRows(index)
+        try microBatches.writeRows()
         try call(count: gradients.sharedCount)
-        try microBatches.readRows(index)
+        try microBatches.readRows()
     }
 
     private func call(count: Int) throws {
