@@ -14,6 +14,9 @@ broken() { # rule, what was found
 # Tracked files and new ones that git would take; links and deleted files left out.
 files() { git ls-files -co --exclude-standard -- "$@" | while read -r f; do [ -f "$f" ] && [ ! -L "$f" ] && echo "$f"; done; }
 
+python=.venv/bin/python
+[ -x $python ] || python=python3
+
 # ---- Every text file
 text=$(files '*.swift' '*.c' '*.h' '*.cpp' '*.hpp' '*.py' '*.sh' '*.md' '*.toml' '*.map' '*.in' '*.cmake' '*.yml' '*.mk' Makefile \
     '*/Makefile' .ci/run)
@@ -43,6 +46,33 @@ broken "Foundation or Dispatch in the library: see docs/design.md" \
     "$(grep -nE '^ *(@[a-zA-Z_]+ +)?import (Foundation|Dispatch)' $library_sources /dev/null)"
 broken "a print or an abort in the library" \
     "$(grep -nE '(^|[^A-Za-z_."`])(print|debugPrint|fatalError|abort|exit)\(' $library_sources /dev/null)"
+
+dependencies() {
+    $python - <<'PYTHON'
+import os, re
+from pathlib import Path
+
+package = Path("Package.swift").read_text(encoding="utf-8")
+target = r'\.(?:target|testTarget|executableTarget|systemLibrary)\(\s*name: "([\w-]+)"(?:,\s*dependencies: \[(.*?)\])?([^.]*)'
+targets = re.findall(target, package, re.S)
+for name, listed, rest in targets:
+    declared = set(re.findall(r'"(\w+)"', listed)) - {"CReserve"}  # linked: nothing imports it
+    path = re.search(r'path: "([^"]+)"', rest)
+    folder = path[1] if path else ("Tests/" if name.endswith("Tests") else "Sources/") + name
+    imported = set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        if name == "DimKernels":
+            folders.clear()  # Sources, which other targets compile
+        for file in files:
+            if file.endswith(".swift"):
+                text = Path(root, file).read_text(encoding="utf-8")
+                imported |= set(re.findall(r"^(?:@\w+ )*import (?:[a-z]+ )?(\w+)", text, re.M))
+    used = imported & {name for name, _, _ in targets}
+    if used != declared:
+        print(f"{name}: declared {sorted(declared)}, imported {sorted(used)}")
+PYTHON
+}
+broken "dependencies in Package.swift that differ from the sources' imports" "$(dependencies 2>&1)"
 
 # ---- The header, as every kind of C and C++ that users compile
 header_compiles() {
@@ -82,8 +112,6 @@ broken "the C++ of README.md does not compile" \
 
 # ---- Scripts, and versions that must agree
 broken "a shell script that does not parse" "$(for f in $(files '*.sh') .ci/run; do bash -n "$f" 2>&1; done)"
-python=.venv/bin/python
-[ -x $python ] || python=python3
 broken "a Python file that does not parse" "$(files '*.py' | while read -r f; do
     $python -c 'import ast, sys; ast.parse(open(sys.argv[1], encoding="utf-8").read(), sys.argv[1])' "$f" 2>&1; done)"
 if $python -c 'import mypy' 2>/dev/null; then

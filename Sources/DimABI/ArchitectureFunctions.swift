@@ -11,7 +11,7 @@ final class ArchitectureBox {
 
 /// The architecture of a handle.
 func architecture(_ handle: OpaquePointer?, _ name: String = "architecture") throws -> Architecture {
-    let box: ArchitectureBox = try Handles.object(handle, name)
+    let box: ArchitectureBox = try HandleTable.object(handle, name)
     return box.architecture
 }
 
@@ -48,7 +48,7 @@ public func dim_architecture_preset(
             let known = Architecture.presetNames.joined(separator: ", ")
             throw DimError(.unknownName, "no preset of that name; expected one of \(known), found \(quoted(name))")
         }
-        out.pointee = Handles.make(ArchitectureBox(preset))
+        out.pointee = HandleTable.make(ArchitectureBox(preset))
     }
 }
 
@@ -72,7 +72,7 @@ public func dim_architecture_parse(
         }
         let text = UnsafeBufferPointer(start: json, count: bytes).map(UInt8.init(bitPattern:))
         do {
-            out.pointee = Handles.make(ArchitectureBox(try Architecture.parse(text)))
+            out.pointee = HandleTable.make(ArchitectureBox(try Architecture.parse(text)))
         } catch let error as ArchitectureError {
             throw DimError(.invalidArgument, error.description)
         }
@@ -99,5 +99,5 @@ public func dim_architecture_summary(
 
 @_cdecl("dim_architecture_free") @implementation
 public func dim_architecture_free(_ handle: OpaquePointer!) {
-    Handles.free(handle, as: ArchitectureBox.self)
+    HandleTable.free(handle, as: ArchitectureBox.self)
 }

@@ -14,7 +14,7 @@ public func dim_model_create_with(
     fallible {
         let architecture = try DimABI.architecture(architecture)
         let out = try nonNull(out, "out")
-        out.pointee = Handles.make(try Model(architecture, seed: seed))
+        out.pointee = HandleTable.make(try Model(architecture, seed: seed))
     }
 }
 
@@ -22,15 +22,15 @@ public func dim_model_create_with(
 public func dim_model_architecture(_ model: OpaquePointer!, _ out: UnsafeMutablePointer<OpaquePointer?>!) -> dim_status
 {
     fallible {
-        let model: Model = try Handles.object(model, "model")
-        try nonNull(out, "out").pointee = Handles.make(ArchitectureBox(model.architecture))
+        let model: Model = try HandleTable.object(model, "model")
+        try nonNull(out, "out").pointee = HandleTable.make(ArchitectureBox(model.architecture))
     }
 }
 
 @_cdecl("dim_model_sizes") @implementation
 public func dim_model_sizes(_ model: OpaquePointer!, _ out: UnsafeMutablePointer<dim_sizes>!) -> dim_status {
     fallible {
-        let model: Model = try Handles.object(model, "model")
+        let model: Model = try HandleTable.object(model, "model")
         let out = try nonNull(out, "out")
         try checkStructSize(out.pointee.struct_size, MemoryLayout<dim_sizes>.size, "dim_sizes")
         let sizes = model.sizes
@@ -46,7 +46,7 @@ public func dim_model_sizes(_ model: OpaquePointer!, _ out: UnsafeMutablePointer
         if let map = sizes.conv { (result.conv_channels, result.conv_height, result.conv_width) = map.extents }
         result.fc = sizes.fc
         result.classes = sizes.classes
-        result.max_images = maximumImages(of: model)
+        result.max_images = maximumImages
         out.pointee = result
     }
 }
@@ -69,7 +69,7 @@ public func dim_model_set_class_names(
     _ model: OpaquePointer!, _ count: Int, _ names: UnsafePointer<UnsafePointer<CChar>?>!
 ) -> dim_status {
     fallible {
-        let model: Model = try Handles.object(model, "model")
+        let model: Model = try HandleTable.object(model, "model")
         guard count != 0 else { return model.classNames = [] }
         let classes = model.sizes.classes
         guard classes > 0 else {
@@ -113,7 +113,7 @@ public func dim_model_class_name(
     _ needed: UnsafeMutablePointer<Int>!
 ) -> dim_status {
     fallible {
-        let model: Model = try Handles.object(model, "model")
+        let model: Model = try HandleTable.object(model, "model")
         let classes = model.sizes.classes
         guard (0..<classes).contains(index) else {
             throw DimError(

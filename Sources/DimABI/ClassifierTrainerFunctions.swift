@@ -22,16 +22,16 @@ public func dim_classifier_trainer_create(
     _ out: UnsafeMutablePointer<OpaquePointer?>!
 ) -> dim_status {
     fallible {
-        let model: Model = try Handles.object(model, "model")
+        let model: Model = try HandleTable.object(model, "model")
         let out = try nonNull(out, "out")
         let options = try options.map { try $0.pointee.checked() } ?? ClassifierOptions()
-        out.pointee = Handles.make(try ClassifierTrainer(model, options))
+        out.pointee = HandleTable.make(try ClassifierTrainer(model, options))
     }
 }
 
 @_cdecl("dim_classifier_trainer_free") @implementation
 public func dim_classifier_trainer_free(_ trainer: OpaquePointer!) {
-    Handles.free(trainer, as: ClassifierTrainer.self)
+    HandleTable.free(trainer, as: ClassifierTrainer.self)
 }
 
 @_cdecl("dim_classifier_trainer_step") @implementation
@@ -90,7 +90,7 @@ public func dim_classifier_trainer_get_options(
 
 @_cdecl("dim_classifier_trainer_step_count") @implementation
 public func dim_classifier_trainer_step_count(_ trainer: OpaquePointer!) -> UInt64 {
-    guard let trainer = try? Handles.object(trainer, "trainer", as: ClassifierTrainer.self) else { return 0 }
+    guard let trainer = try? HandleTable.object(trainer, "trainer", as: ClassifierTrainer.self) else { return 0 }
     return trainer.lock.whileHeld { UInt64(trainer.step.count) }
 }
 
@@ -99,7 +99,7 @@ public func dim_classifier_trainer_model(
     _ trainer: OpaquePointer!, _ out: UnsafeMutablePointer<OpaquePointer?>!
 ) -> dim_status {
     withTrainer(trainer) { trainer in
-        try nonNull(out, "out").pointee = Handles.make(trainer.model)
+        try nonNull(out, "out").pointee = HandleTable.make(trainer.model)
     }
 }
 
@@ -126,13 +126,14 @@ public func dim_classifier_trainer_resume_with(
     fallible {
         let path = try filePath(path, "path")
         let out = try nonNull(out, "out")
-        out.pointee = Handles.make(try Checkpoint.resumeClassifierTrainer(path: path, OpenOptions.checkpoint(options)))
+        out.pointee = HandleTable.make(
+            try Checkpoint.resumeClassifierTrainer(path: path, OpenOptions.checkpoint(options)))
     }
 }
 
 private func withTrainer(_ handle: OpaquePointer?, _ body: (ClassifierTrainer) throws -> Void) -> dim_status {
     fallible {
-        let trainer: ClassifierTrainer = try Handles.object(handle, "trainer")
+        let trainer: ClassifierTrainer = try HandleTable.object(handle, "trainer")
         try trainer.lock.whileHeld {
             try requireUnbroken(trainer.lock)
             try body(trainer)

@@ -8,7 +8,7 @@ public func dim_encode(
     _ encoded: UnsafeMutablePointer<Float>!, _ features: UnsafeMutablePointer<Float>!
 ) -> dim_status {
     fallible {
-        let model: Model = try Handles.object(model, "model")
+        let model: Model = try HandleTable.object(model, "model")
         try model.encode(
             try nonNull(images, "images"), count: try imageCount(n),
             EncodedOutputs(encoded: try nonNull(encoded, "encoded"), features: features))
@@ -20,7 +20,7 @@ public func dim_encode_outputs(
     _ model: OpaquePointer!, _ images: UnsafePointer<Float>!, _ n: Int, _ outputs: UnsafePointer<dim_outputs>!
 ) -> dim_status {
     fallible {
-        let model: Model = try Handles.object(model, "model")
+        let model: Model = try HandleTable.object(model, "model")
         let images = try nonNull(images, "images")
         let wanted = try nonNull(outputs, "outputs").pointee
         try checkStructSize(wanted.struct_size, MemoryLayout<dim_outputs>.size, "dim_outputs")
@@ -44,7 +44,7 @@ public func dim_score_local_pairs(
     _ logits: UnsafeMutablePointer<Float>!
 ) -> dim_status {
     fallible {
-        let model: Model = try Handles.object(model, "model")
+        let model: Model = try HandleTable.object(model, "model")
         try model.scoreLocalPairs(
             encoded: try nonNull(encoded, "encoded"), features: try nonNull(features, "features"),
             count: try imageCount(n), logits: try nonNull(logits, "logits"))
@@ -57,7 +57,7 @@ public func dim_score_global(
     _ logits: UnsafeMutablePointer<Float>!
 ) -> dim_status {
     fallible {
-        let model: Model = try Handles.object(model, "model")
+        let model: Model = try HandleTable.object(model, "model")
         try model.scoreGlobal(
             encoded: try nonNull(encoded, "encoded"), features: try nonNull(features, "features"),
             count: try imageCount(n), logits: try nonNull(logits, "logits"))
@@ -70,7 +70,7 @@ public func dim_score_local(
     _ logits: UnsafeMutablePointer<Float>!
 ) -> dim_status {
     fallible {
-        let model: Model = try Handles.object(model, "model")
+        let model: Model = try HandleTable.object(model, "model")
         try model.scoreLocal(
             encoded: try nonNull(encoded, "encoded"), features: try nonNull(features, "features"),
             count: try imageCount(n), logits: try nonNull(logits, "logits"))
@@ -82,7 +82,7 @@ public func dim_score_prior(
     _ model: OpaquePointer!, _ encoded: UnsafePointer<Float>!, _ n: Int, _ probabilities: UnsafeMutablePointer<Float>!
 ) -> dim_status {
     fallible {
-        let model: Model = try Handles.object(model, "model")
+        let model: Model = try HandleTable.object(model, "model")
         try model.scorePrior(
             encoded: try nonNull(encoded, "encoded"), count: try imageCount(n),
             probabilities: try nonNull(probabilities, "probabilities"))
@@ -94,7 +94,7 @@ public func dim_classify(
     _ model: OpaquePointer!, _ encoded: UnsafePointer<Float>!, _ n: Int, _ probabilities: UnsafeMutablePointer<Float>!
 ) -> dim_status {
     fallible {
-        let model: Model = try Handles.object(model, "model")
+        let model: Model = try HandleTable.object(model, "model")
         try model.classify(
             encoded: try nonNull(encoded, "encoded"), count: try imageCount(n),
             probabilities: try nonNull(probabilities, "probabilities"))

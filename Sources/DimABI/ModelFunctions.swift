@@ -7,7 +7,7 @@ import DimFiles
 public func dim_model_create(_ seed: UInt64, _ out: UnsafeMutablePointer<OpaquePointer?>!) -> dim_status {
     fallible {
         let out = try nonNull(out, "out")
-        out.pointee = Handles.make(try Model(seed: seed))
+        out.pointee = HandleTable.make(try Model(seed: seed))
     }
 }
 
@@ -25,7 +25,7 @@ public func dim_model_open_with(
         let path = try filePath(path, "path")
         let out = try nonNull(out, "out")
         let open = try OpenOptions(options)
-        out.pointee = Handles.make(Model(try WeightsFile.read(path: path, open.expected, by: open.reader)))
+        out.pointee = HandleTable.make(Model(try WeightsFile.read(path: path, open.expected, by: open.reader)))
     }
 }
 
@@ -39,7 +39,7 @@ public func dim_model_load_with(
     _ model: OpaquePointer!, _ path: UnsafePointer<CChar>!, _ options: UnsafePointer<dim_open_options>!
 ) -> dim_status {
     fallible {
-        let model: Model = try Handles.object(model, "model")
+        let model: Model = try HandleTable.object(model, "model")
         let path = try filePath(path, "path")
         let open = try OpenOptions(options, for: model)
         model.replace(try WeightsFile.read(path: path, open.expected, by: open.reader))
@@ -49,20 +49,20 @@ public func dim_model_load_with(
 @_cdecl("dim_model_save") @implementation
 public func dim_model_save(_ model: OpaquePointer!, _ path: UnsafePointer<CChar>!) -> dim_status {
     fallible {
-        let model: Model = try Handles.object(model, "model")
+        let model: Model = try HandleTable.object(model, "model")
         try WeightsFile.write(model.stateDict(), path: try filePath(path, "path"))
     }
 }
 
 @_cdecl("dim_model_free") @implementation
 public func dim_model_free(_ model: OpaquePointer!) {
-    Handles.free(model, as: Model.self)
+    HandleTable.free(model, as: Model.self)
 }
 
 @_cdecl("dim_model_set_training") @implementation
 public func dim_model_set_training(_ model: OpaquePointer!, _ training: Bool) -> dim_status {
     fallible {
-        let model: Model = try Handles.object(model, "model")
+        let model: Model = try HandleTable.object(model, "model")
         model.isTraining = training
     }
 }
@@ -70,13 +70,13 @@ public func dim_model_set_training(_ model: OpaquePointer!, _ training: Bool) ->
 @_cdecl("dim_model_is_training") @implementation
 public func dim_model_is_training(_ model: OpaquePointer!, _ out: UnsafeMutablePointer<Bool>!) -> dim_status {
     fallible {
-        let model: Model = try Handles.object(model, "model")
+        let model: Model = try HandleTable.object(model, "model")
         try nonNull(out, "out").pointee = model.isTraining
     }
 }
 
 @_cdecl("dim_model_networks") @implementation
 public func dim_model_networks(_ model: OpaquePointer!) -> UInt32 {
-    guard let model = try? Handles.object(model, "model", as: Model.self) else { return 0 }
+    guard let model = try? HandleTable.object(model, "model", as: Model.self) else { return 0 }
     return model.networks.reduce(0) { $0 | $1.rawValue }
 }

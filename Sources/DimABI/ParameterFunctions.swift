@@ -6,7 +6,7 @@ import Glibc
 
 @_cdecl("dim_model_parameter_count") @implementation
 public func dim_model_parameter_count(_ model: OpaquePointer!) -> Int {
-    guard let model = try? Handles.object(model, "model", as: Model.self) else { return 0 }
+    guard let model = try? HandleTable.object(model, "model", as: Model.self) else { return 0 }
     return model.parameters.count
 }
 
@@ -15,7 +15,7 @@ public func dim_model_parameter_info(
     _ model: OpaquePointer!, _ index: Int, _ out: UnsafeMutablePointer<dim_parameter_info>!
 ) -> dim_status {
     fallible {
-        let model: Model = try Handles.object(model, "model")
+        let model: Model = try HandleTable.object(model, "model")
         let out = try nonNull(out, "out")
         let size = MemoryLayout<dim_parameter_info>.size
         guard out.pointee.struct_size == size else {
@@ -51,7 +51,7 @@ public func dim_model_find_parameter(
     _ model: OpaquePointer!, _ name: UnsafePointer<CChar>!, _ index: UnsafeMutablePointer<Int>!
 ) -> dim_status {
     fallible {
-        let model: Model = try Handles.object(model, "model")
+        let model: Model = try HandleTable.object(model, "model")
         let name = try string(name, "name")
         let index = try nonNull(index, "index")
         let specs = model.parameters
@@ -65,7 +65,7 @@ public func dim_model_get_parameter(
     _ model: OpaquePointer!, _ name: UnsafePointer<CChar>!, _ out: UnsafeMutableRawPointer!, _ bytes: Int
 ) -> dim_status {
     fallible {
-        let model: Model = try Handles.object(model, "model")
+        let model: Model = try HandleTable.object(model, "model")
         let name = try string(name, "name")
         guard let out else { throw DimError(.invalidArgument, "out is NULL") }
         let spec = try parameter(name, model)
@@ -83,7 +83,7 @@ public func dim_model_set_parameter(
     _ model: OpaquePointer!, _ name: UnsafePointer<CChar>!, _ data: UnsafeRawPointer!, _ bytes: Int
 ) -> dim_status {
     fallible {
-        let model: Model = try Handles.object(model, "model")
+        let model: Model = try HandleTable.object(model, "model")
         let name = try string(name, "name")
         guard let data else { throw DimError(.invalidArgument, "data is NULL") }
         let spec = try parameter(name, model)
@@ -99,7 +99,7 @@ public func dim_model_set_parameters(
     _ data: UnsafePointer<UnsafeRawPointer?>!, _ bytes: UnsafePointer<Int>!
 ) -> dim_status {
     fallible {
-        let model: Model = try Handles.object(model, "model")
+        let model: Model = try HandleTable.object(model, "model")
         let held = model.parameters.count
         guard (1...held).contains(count) else {
             throw DimError(

@@ -8,7 +8,7 @@ public func dim_model_save_with(
     _ model: OpaquePointer!, _ path: UnsafePointer<CChar>!, _ options: UnsafePointer<dim_save_options>!
 ) -> dim_status {
     fallible {
-        let model: Model = try Handles.object(model, "model")
+        let model: Model = try HandleTable.object(model, "model")
         let path = try filePath(path, "path")
         switch try options?.pointee.checked() ?? DIM_FORMAT_HDF5 {
         case DIM_FORMAT_SAFETENSORS: try WeightsFile.writeSafetensors(model.stateDict(), path: path)

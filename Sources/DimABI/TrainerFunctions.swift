@@ -23,7 +23,7 @@ public func dim_trainer_options_for(
     _ model: OpaquePointer!, _ options: UnsafeMutablePointer<dim_trainer_options>!, _ struct_size: Int
 ) -> dim_status {
     fallible {
-        let model: Model = try Handles.object(model, "model")
+        let model: Model = try HandleTable.object(model, "model")
         let options = try nonNull(options, "options")
         try checkSize(struct_size, MemoryLayout<dim_trainer_options>.size, "dim_trainer_options")
         options.pointee = dim_trainer_options(TrainerOptions(for: model.architecture))
@@ -36,16 +36,16 @@ public func dim_trainer_create(
     _ out: UnsafeMutablePointer<OpaquePointer?>!
 ) -> dim_status {
     fallible {
-        let model: Model = try Handles.object(model, "model")
+        let model: Model = try HandleTable.object(model, "model")
         let out = try nonNull(out, "out")
         let options = try options.map { try $0.pointee.checked() } ?? TrainerOptions(for: model.architecture)
-        out.pointee = Handles.make(try Trainer(model, options))
+        out.pointee = HandleTable.make(try Trainer(model, options))
     }
 }
 
 @_cdecl("dim_trainer_free") @implementation
 public func dim_trainer_free(_ trainer: OpaquePointer!) {
-    Handles.free(trainer, as: Trainer.self)
+    HandleTable.free(trainer, as: Trainer.self)
 }
 
 @_cdecl("dim_trainer_step") @implementation
@@ -177,14 +177,14 @@ public func dim_trainer_get_options(
 
 @_cdecl("dim_trainer_step_count") @implementation
 public func dim_trainer_step_count(_ trainer: OpaquePointer!) -> UInt64 {
-    guard let trainer = try? Handles.object(trainer, "trainer", as: Trainer.self) else { return 0 }
+    guard let trainer = try? HandleTable.object(trainer, "trainer", as: Trainer.self) else { return 0 }
     return trainer.lock.whileHeld { UInt64(trainer.step.count) }
 }
 
 @_cdecl("dim_trainer_model") @implementation
 public func dim_trainer_model(_ trainer: OpaquePointer!, _ out: UnsafeMutablePointer<OpaquePointer?>!) -> dim_status {
     withTrainer(trainer) { trainer in
-        try nonNull(out, "out").pointee = Handles.make(trainer.model)
+        try nonNull(out, "out").pointee = HandleTable.make(trainer.model)
     }
 }
 
@@ -211,13 +211,13 @@ public func dim_trainer_resume_with(
     fallible {
         let path = try filePath(path, "path")
         let out = try nonNull(out, "out")
-        out.pointee = Handles.make(try Checkpoint.resumeTrainer(path: path, OpenOptions.checkpoint(options)))
+        out.pointee = HandleTable.make(try Checkpoint.resumeTrainer(path: path, OpenOptions.checkpoint(options)))
     }
 }
 
 private func withTrainer(_ handle: OpaquePointer?, _ body: (Trainer) throws -> Void) -> dim_status {
     fallible {
-        let trainer: Trainer = try Handles.object(handle, "trainer")
+        let trainer: Trainer = try HandleTable.object(handle, "trainer")
         try trainer.lock.whileHeld {
             try requireUnbroken(trainer.lock)
             try body(trainer)

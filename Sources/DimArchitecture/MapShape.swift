@@ -13,5 +13,4 @@ package struct MapShape: Hashable {
     package var pixels: Int { height * width }
     /// Numbers an image.
     package var size: Int { channels * pixels }
-    package var isVector: Bool { pixels == 1 }
 }

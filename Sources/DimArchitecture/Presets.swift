@@ -147,3 +147,12 @@ extension Architecture {
                 beta1: 0.9, beta2: 0.999, batch: 64)
     }
 }
+
+extension Architecture {
+    /// The notebook's networks, on images as they are: what the operators made for it compute.
+    package var isNotebook: Bool {
+        var twin = self
+        twin.image.resize = Architecture.notebook.image.resize
+        return twin.isSameNetwork(as: .notebook)
+    }
+}

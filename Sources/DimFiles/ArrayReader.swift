@@ -14,8 +14,8 @@ final class ArrayReader {
     private static let pieceBytes = 256 * 1024
 
     let file: InputFile
-    private var stored = Scratch()
-    private var decoded = Scratch()
+    private var stored = ByteBuffer()
+    private var decoded = ByteBuffer()
 
     init(file: InputFile) {
         self.file = file
@@ -203,7 +203,7 @@ final class ArrayReader {
 }
 
 /// Memory that is used again and again, and grows as needed.
-struct Scratch {
+struct ByteBuffer {
     private final class Block {
         let pointer: UnsafeMutableRawPointer
         let size: Int

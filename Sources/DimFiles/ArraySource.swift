@@ -86,7 +86,7 @@ struct StoredArrays: ArraySource {
     let candidates: [KeyMatching.Candidate]
     let adviceWhereNothingIsFound: String?
     private let found: [Description]
-    private let root: Handle?
+    private let root: HDF5Object?
     private let reader: ArrayReader
     /// Those that were accepted.
     private var arrays: [Int: StoredArray] = [:]

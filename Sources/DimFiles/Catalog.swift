@@ -8,7 +8,7 @@ struct Catalog {
     struct Entry {
         /// As the file has it: "state_dict/encoder.c0.weight".
         let name: String
-        let object: Handle
+        let object: HDF5Object
     }
 
     /// The group where checkpoints keep what is not weights.
@@ -21,16 +21,16 @@ struct Catalog {
     private static let mostLinks = 10_000
 
     /// nil for a group's entries.
-    private(set) var root: Handle?
+    private(set) var root: HDF5Object?
     private(set) var entries: [Entry] = []
     /// The root's group `checkpoint`, which holds no weights.
-    private(set) var checkpoint: Handle?
+    private(set) var checkpoint: HDF5Object?
     /// Attributes of the root, a hint for a message.
     private(set) var attributes = 0
     private var links = 0
 
-    init(file: Handle, problems: inout Problems) {
-        guard let root = Handle(dim_h5_open_root(file.id)) else {
+    init(file: HDF5Object, problems: inout Problems) {
+        guard let root = HDF5Object(dim_h5_open_root(file.id)) else {
             problems.format("the root group is damaged (\(HDF5.lastReason))")
             return
         }
@@ -40,11 +40,11 @@ struct Catalog {
     }
 
     /// The entries of a checkpoint's group, named within it.
-    init(group: Handle, problems: inout Problems) {
+    init(group: HDF5Object, problems: inout Problems) {
         walk(group, prefix: "", depth: 1, problems: &problems)
     }
 
-    private mutating func walk(_ group: Handle, prefix: String, depth: Int, problems: inout Problems) {
+    private mutating func walk(_ group: HDF5Object, prefix: String, depth: Int, problems: inout Problems) {
         guard depth < Catalog.deepest else {
             problems.format("\(printable(prefix)): groups nested deeper than \(Catalog.deepest)")
             return
@@ -83,7 +83,7 @@ struct Catalog {
                         + "store the dataset itself")
                 continue
             }
-            guard let object = Handle(H5Oopen(group.id, link.name, dim_h5_default())) else {
+            guard let object = HDF5Object(H5Oopen(group.id, link.name, dim_h5_default())) else {
                 problems.format("\(printable(name)): cannot be opened (\(HDF5.lastReason))\(newerVersionAdvice())")
                 continue
             }

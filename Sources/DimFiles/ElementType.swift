@@ -27,31 +27,31 @@ enum ElementType: CaseIterable {
         allCases.first { isEqual(type, $0.make()) }
     }
 
-    private static func isEqual(_ type: hid_t, _ other: Handle?) -> Bool {
+    private static func isEqual(_ type: hid_t, _ other: HDF5Object?) -> Bool {
         guard let other else { return false }
         return H5Tequal(type, other.id) > 0
     }
 
     /// A copy of libhdf5's description, to be closed by its owner.
-    func make() -> Handle? {
+    func make() -> HDF5Object? {
         switch self {
         case .float16: ElementType.half(exponentBits: 5, big: false)
         case .float16Big: ElementType.half(exponentBits: 5, big: true)
-        case .float32: Handle(H5Tcopy(dim_h5_float32(0)))
-        case .float32Big: Handle(H5Tcopy(dim_h5_float32(1)))
-        case .float64: Handle(H5Tcopy(dim_h5_float64(0)))
-        case .float64Big: Handle(H5Tcopy(dim_h5_float64(1)))
-        case .int32: Handle(H5Tcopy(dim_h5_int32(0)))
-        case .int32Big: Handle(H5Tcopy(dim_h5_int32(1)))
-        case .int64: Handle(H5Tcopy(dim_h5_int64(0)))
-        case .int64Big: Handle(H5Tcopy(dim_h5_int64(1)))
-        case .uint32: Handle(H5Tcopy(dim_h5_uint32()))
+        case .float32: HDF5Object(H5Tcopy(dim_h5_float32(0)))
+        case .float32Big: HDF5Object(H5Tcopy(dim_h5_float32(1)))
+        case .float64: HDF5Object(H5Tcopy(dim_h5_float64(0)))
+        case .float64Big: HDF5Object(H5Tcopy(dim_h5_float64(1)))
+        case .int32: HDF5Object(H5Tcopy(dim_h5_int32(0)))
+        case .int32Big: HDF5Object(H5Tcopy(dim_h5_int32(1)))
+        case .int64: HDF5Object(H5Tcopy(dim_h5_int64(0)))
+        case .int64Big: HDF5Object(H5Tcopy(dim_h5_int64(1)))
+        case .uint32: HDF5Object(H5Tcopy(dim_h5_uint32()))
         }
     }
 
     /// libhdf5 1.10 has no name for 16-bit floats: with 5 bits of exponent IEEE's half, with 8 bfloat16.
-    private static func half(exponentBits: Int, big: Bool) -> Handle? {
-        guard let type = Handle(H5Tcopy(dim_h5_float32(big ? 1 : 0))) else { return nil }
+    private static func half(exponentBits: Int, big: Bool) -> HDF5Object? {
+        guard let type = HDF5Object(H5Tcopy(dim_h5_float32(big ? 1 : 0))) else { return nil }
         let mantissaBits = 15 - exponentBits
         guard H5Tset_fields(type.id, 15, mantissaBits, exponentBits, 0, mantissaBits) >= 0,
             H5Tset_size(type.id, 2) >= 0,

@@ -16,13 +16,13 @@ final class FileDriver {
         var failure: Int32 = 0
     }
 
-    private let driver: Handle
+    private let driver: HDF5Object
     private let state: UnsafeMutablePointer<State>
     /// A file access list that opens with this driver, whatever name is given.
-    let access: Handle
+    let access: HDF5Object
 
     init?(descriptor: Int32, size: Int64) {
-        guard let driver = FileDriver.register(), let access = Handle(dim_h5_file_access()) else { return nil }
+        guard let driver = FileDriver.register(), let access = HDF5Object(dim_h5_file_access()) else { return nil }
         self.driver = driver
         self.access = access
         state = .allocate(capacity: 1)
@@ -53,7 +53,7 @@ final class FileDriver {
         UnsafeMutableRawPointer(mutating: pointer!).assumingMemoryBound(to: File.self)
     }
 
-    private static func register() -> Handle? {
+    private static func register() -> HDF5Object? {
         var driver = dim_h5_driver_class(MemoryLayout<Settings>.size)
         driver.open = { _, _, access, _ in
             guard let settings = H5Pget_driver_info(access) else { return nil }
@@ -106,7 +106,7 @@ final class FileDriver {
             }
             return 0
         }
-        return Handle(H5FDregister(&driver))
+        return HDF5Object(H5FDregister(&driver))
     }
 }
 

@@ -55,7 +55,7 @@ package enum HDF5 {
 
 /// Owns one libhdf5 identifier of any kind and closes it. Keep it in a variable while `id` is in use: of a temporary
 /// (`make().id`) the identifier is closed before the call that takes it.
-final class Handle {
+final class HDF5Object {
     let id: hid_t
     private var isOpen = true
 

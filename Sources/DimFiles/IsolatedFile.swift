@@ -116,7 +116,7 @@ struct IsolatedFile {
         shared = Descriptor(made.number)
         let end = try IsolatedFile.run(order, input, shared)
 
-        var scratch = Scratch()
+        var scratch = ByteBuffer()
         let bytes = try scratch.reserve(SharedLayout.report)
         let isRead = readFully(shared.number, bytes, count: SharedLayout.report, at: 0) == 0
         let report = isRead ? Report(UnsafeRawBufferPointer(start: bytes, count: SharedLayout.report)) : nil

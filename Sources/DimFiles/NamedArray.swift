@@ -129,7 +129,7 @@ enum TextArray {
     /// nil where a problem was noted.
     static func read(_ found: Description, most: Int, problems: inout Problems) -> String? {
         let name = "checkpoint/\(found.name)"
-        guard let type = Handle(H5Dget_type(found.entry.object.id)), H5Tget_class(type.id) == H5T_STRING,
+        guard let type = HDF5Object(H5Dget_type(found.entry.object.id)), H5Tget_class(type.id) == H5T_STRING,
             H5Tis_variable_str(type.id) == 0, found.shape == [], H5Tget_size(type.id) <= min(most, TextArray.most) + 1
         else {
             problems.content(
@@ -137,7 +137,7 @@ enum TextArray {
             return nil
         }
         let size = H5Tget_size(type.id)
-        guard let creation = Handle(H5Dget_create_plist(found.entry.object.id)),
+        guard let creation = HDF5Object(H5Dget_create_plist(found.entry.object.id)),
             H5Pget_layout(creation.id) == H5D_COMPACT, H5Dget_storage_size(found.entry.object.id) == size
         else {
             problems.format("\(name): a string must be stored compact")

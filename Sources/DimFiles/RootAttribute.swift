@@ -10,12 +10,12 @@ struct RootAttribute {
     init(_ name: String, most: Int) { (self.name, self.most) = (name, most) }
 
     /// nil where there is none, or where a problem was noted.
-    func read(_ root: Handle, _ file: InputFile, problems: inout Problems) -> [UInt8]? {
+    func read(_ root: HDF5Object, _ file: InputFile, problems: inout Problems) -> [UInt8]? {
         let label = "attribute \"\(name)\""
         let isThere = H5Aexists(root.id, name)
         if isThere == 0 { return nil }
-        guard isThere > 0, let attribute = Handle(H5Aopen(root.id, name, dim_h5_default())),
-            let type = Handle(H5Aget_type(attribute.id)), let space = Handle(H5Aget_space(attribute.id))
+        guard isThere > 0, let attribute = HDF5Object(H5Aopen(root.id, name, dim_h5_default())),
+            let type = HDF5Object(H5Aget_type(attribute.id)), let space = HDF5Object(H5Aget_space(attribute.id))
         else {
             problems.format("\(label): damaged (\(HDF5.lastReason))")
             return nil
@@ -58,7 +58,7 @@ struct RootAttribute {
         try requireMemory(size)
     }
 
-    private func fixed(_ attribute: Handle, _ type: Handle) throws -> [UInt8] {
+    private func fixed(_ attribute: HDF5Object, _ type: HDF5Object) throws -> [UInt8] {
         let size = H5Tget_size(type.id)
         try checkSize(size)
         guard H5Aget_storage_size(attribute.id) == size else { throw damaged("its size") }
@@ -70,7 +70,7 @@ struct RootAttribute {
     /// libhdf5 would allocate what the file says, and copy what another place of the file says. So the text is fetched from
     /// the file's global heap here: a collection has a head of 16 bytes ("GCOL", version, size), then objects, each with a
     /// head of 16 bytes (index, references, size) and data padded to 8.
-    private func variable(_ attribute: Handle, _ root: Handle, _ file: InputFile) throws -> [UInt8] {
+    private func variable(_ attribute: HDF5Object, _ root: HDF5Object, _ file: InputFile) throws -> [UInt8] {
         var base: UInt64 = 0
         var stored = [UInt8](repeating: 0, count: 16)
         guard dim_h5_base_address(root.id, &base) >= 0,

@@ -9,7 +9,7 @@ struct SafetensorsReader: ArraySource {
     let candidates: [KeyMatching.Candidate]
     private let header: SafetensorsHeader
     private let input: InputFile
-    private var scratch = Scratch()
+    private var scratch = ByteBuffer()
 
     var adviceWhereNothingIsFound: String? { nil }
     var metadata: [String: String] { header.metadata }

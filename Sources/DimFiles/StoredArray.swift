@@ -28,7 +28,7 @@ struct StoredArray {
     static let mostChunks = 1 << 18
 
     let name: String
-    let object: Handle
+    let object: HDF5Object
     let type: ElementType
     let shape: [Int]
     let layout: Layout
@@ -51,17 +51,17 @@ struct Description {
 
     init(_ entry: Catalog.Entry) {
         self.entry = entry
-        if let type = Handle(H5Dget_type(entry.object.id)) {
+        if let type = HDF5Object(H5Dget_type(entry.object.id)) {
             self.type = ElementType.recognise(type.id)
             typeText = ElementType.describe(type.id)
         } else {
             type = nil
             typeText = "unknown type"
         }
-        shape = Handle(H5Dget_space(entry.object.id)).flatMap(Description.shape(of:))
+        shape = HDF5Object(H5Dget_space(entry.object.id)).flatMap(Description.shape(of:))
     }
 
-    private static func shape(of space: Handle) -> [Int]? {
+    private static func shape(of space: HDF5Object) -> [Int]? {
         switch H5Sget_simple_extent_type(space.id) {
         case H5S_SCALAR: return []
         case H5S_SIMPLE:
@@ -78,7 +78,7 @@ struct Description {
     /// The second look, once type and shape are what is wanted: how is it stored? nil where a problem was noted.
     func stored(problems: inout Problems) -> StoredArray? {
         guard let type, let shape else { return nil }
-        guard let creation = Handle(H5Dget_create_plist(entry.object.id)) else {
+        guard let creation = HDF5Object(H5Dget_create_plist(entry.object.id)) else {
             problems.format("\(name): its description is damaged (\(HDF5.lastReason))")
             return nil
         }
@@ -110,7 +110,7 @@ struct Description {
     }
 
     private func chunks(
-        _ creation: Handle, type: ElementType, shape: [Int], problems: inout Problems
+        _ creation: HDF5Object, type: ElementType, shape: [Int], problems: inout Problems
     ) -> StoredArray.Chunks? {
         var sizes = [hsize_t](repeating: 0, count: 33)
         let rank = H5Pget_chunk(creation.id, 32, &sizes)
@@ -134,7 +134,7 @@ struct Description {
     }
 
     private func filters(
-        _ creation: Handle, type: ElementType, problems: inout Problems
+        _ creation: HDF5Object, type: ElementType, problems: inout Problems
     ) -> [StoredArray.Filter]? {
         let advice = "re-save with gzip or without compression"
         let count = H5Pget_nfilters(creation.id)

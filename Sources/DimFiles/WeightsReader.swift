@@ -49,7 +49,7 @@ package struct WeightsReader {
         return try WeightsReader(input).withFile { file, reader in try found(reader.arrays(of: file).0) }
     }
 
-    private func arrays(of file: Handle) throws -> (StoredArrays, Catalog) {
+    private func arrays(of file: HDF5Object) throws -> (StoredArrays, Catalog) {
         var problems = Problems()
         let catalog = Catalog(file: file, problems: &problems)
         try problems.throwIfAny(path: input.path)
@@ -83,7 +83,7 @@ package struct WeightsReader {
         }
     }
 
-    private func withFile<Value>(_ body: (Handle, WeightsReader) throws -> Value) throws -> Value {
+    private func withFile<Value>(_ body: (HDF5Object, WeightsReader) throws -> Value) throws -> Value {
         try HDF5.exclusively {
             guard let driver = FileDriver(descriptor: input.descriptor, size: input.size) else {
                 throw DimError(.internal, "libhdf5 refuses the file driver: \(HDF5.lastReason)")
@@ -101,9 +101,9 @@ package struct WeightsReader {
         }
     }
 
-    private func open(_ driver: FileDriver) throws -> Handle {
+    private func open(_ driver: FileDriver) throws -> HDF5Object {
         // The driver opens no path. Of a relative one libhdf5 would make a full one: the isolated reader has no folder.
-        if let file = Handle(H5Fopen("/weights", dim_h5_read_only(), driver.access.id)) { return file }
+        if let file = HDF5Object(H5Fopen("/weights", dim_h5_read_only(), driver.access.id)) { return file }
         throw notOpened(HDF5.lastReason + newerVersionAdvice())
     }
 
@@ -121,7 +121,7 @@ package struct WeightsReader {
 
     /// Exactly the arrays of `specs`; with `amongOthers`, at least these.
     private func readArrays(
-        _ group: Handle, specs: [ArraySpec], amongOthers: Bool = false
+        _ group: HDF5Object, specs: [ArraySpec], amongOthers: Bool = false
     ) throws -> [String: NamedArray] {
         var problems = Problems()
         let catalog = Catalog(group: group, problems: &problems)

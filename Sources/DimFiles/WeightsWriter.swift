@@ -11,7 +11,7 @@ struct WeightsWriter {
 
     private let path: FilePath
     private let driver: FileDriver
-    private var scratch = Scratch()
+    private var scratch = ByteBuffer()
 
     /// Writes to an open, empty file.
     static func write(
@@ -44,10 +44,10 @@ struct WeightsWriter {
     }
 
     private mutating func writeFile(_ state: StateDict, _ extra: [String: NamedArray]) throws {
-        guard let creation = Handle(dim_h5_file_creation()),
+        guard let creation = HDF5Object(dim_h5_file_creation()),
             H5Pset_libver_bounds(driver.access.id, H5F_LIBVER_V110, H5F_LIBVER_V110) >= 0,
             WeightsWriter.prepareGroup(creation, links: state.specs.count + 1),
-            let file = Handle(H5Fcreate("weights", dim_h5_truncate(), creation.id, driver.access.id))
+            let file = HDF5Object(H5Fcreate("weights", dim_h5_truncate(), creation.id, driver.access.id))
         else { throw failed("the file") }
 
         for label in FileLabels.texts(state) { try writeAttribute(file, label.name, label.text) }
@@ -69,16 +69,16 @@ struct WeightsWriter {
     }
 
     /// All names of a group in its header, under one checksum, for as many as we write.
-    private static func prepareGroup(_ creation: Handle, links: Int) -> Bool {
+    private static func prepareGroup(_ creation: HDF5Object, links: Int) -> Bool {
         H5Pset_link_phase_change(creation.id, 4096, 4095) >= 0
             && H5Pset_est_link_info(creation.id, UInt32(min(links, 1000)), 40) >= 0
             && H5Pset_obj_track_times(creation.id, false) >= 0
     }
 
-    private mutating func writeExtra(_ file: Handle, _ extra: [String: NamedArray]) throws {
-        guard let creation = Handle(dim_h5_group_creation()),
+    private mutating func writeExtra(_ file: HDF5Object, _ extra: [String: NamedArray]) throws {
+        guard let creation = HDF5Object(dim_h5_group_creation()),
             WeightsWriter.prepareGroup(creation, links: extra.count),
-            let group = Handle(
+            let group = HDF5Object(
                 H5Gcreate2(file.id, Catalog.checkpointGroup, dim_h5_default(), creation.id, dim_h5_default()))
         else { throw failed(Catalog.checkpointGroup) }
         for (name, array) in extra.sorted(by: { $0.key < $1.key }) {
@@ -95,7 +95,7 @@ struct WeightsWriter {
         }
     }
 
-    private mutating func writeFloats(_ parent: Handle, _ name: String, _ buffer: Buffer, _ shape: [Int]) throws {
+    private mutating func writeFloats(_ parent: HDF5Object, _ name: String, _ buffer: Buffer, _ shape: [Int]) throws {
         guard ParameterRules.areFinite(buffer.pointer, count: buffer.count) else {
             throw DimError(.notFinite, "cannot save to \(path): \(name) holds values that are NaN or infinite")
         }
@@ -103,14 +103,15 @@ struct WeightsWriter {
     }
 
     private mutating func write(
-        _ parent: Handle, _ name: String, _ type: ElementType, _ shape: [Int], _ data: UnsafeRawBufferPointer
+        _ parent: HDF5Object, _ name: String, _ type: ElementType, _ shape: [Int], _ data: UnsafeRawBufferPointer
     ) throws {
         guard let base = data.baseAddress, data.count == shape.reduce(type.size, *), !name.contains("/") else {
             throw DimError(.internal, "cannot write \(path): \(name) is not of shape \(describe(shape: shape))")
         }
         let sizes = shape.map(hsize_t.init)
         let space =
-            shape.isEmpty ? Handle(H5Screate(H5S_SCALAR)) : Handle(H5Screate_simple(Int32(shape.count), sizes, nil))
+            shape.isEmpty
+            ? HDF5Object(H5Screate(H5S_SCALAR)) : HDF5Object(H5Screate_simple(Int32(shape.count), sizes, nil))
         guard let space, let fileType = type.make() else { throw failed(name) }
         let chunk = WeightsWriter.chunk(of: shape, size: type.size)
         let dataset = try make(parent, name, fileType, space, chunk: chunk)
@@ -125,9 +126,9 @@ struct WeightsWriter {
     }
 
     private func make(
-        _ parent: Handle, _ name: String, _ type: Handle, _ space: Handle, chunk: [Int]
-    ) throws -> Handle {
-        guard let creation = Handle(dim_h5_dataset_creation()),
+        _ parent: HDF5Object, _ name: String, _ type: HDF5Object, _ space: HDF5Object, chunk: [Int]
+    ) throws -> HDF5Object {
+        guard let creation = HDF5Object(dim_h5_dataset_creation()),
             H5Pset_obj_track_times(creation.id, false) >= 0,
             H5Pset_fill_time(creation.id, H5D_FILL_TIME_NEVER) >= 0
         else { throw failed(name) }
@@ -137,7 +138,7 @@ struct WeightsWriter {
             : H5Pset_chunk(creation.id, Int32(chunk.count), chunk.map(hsize_t.init)) >= 0
                 && H5Pset_fletcher32(creation.id) >= 0
         guard isLaidOut,
-            let dataset = Handle(
+            let dataset = HDF5Object(
                 H5Dcreate2(parent.id, name, type.id, space.id, dim_h5_default(), creation.id, dim_h5_default()))
         else { throw failed(name) }
         return dataset
@@ -158,7 +159,7 @@ struct WeightsWriter {
 
     /// Chunks are 1 along the axes before the cut and whole along those behind it, so that each is one run of the data.
     private mutating func writeChunks(
-        _ dataset: Handle, _ name: String, _ data: UnsafeRawPointer, _ shape: [Int], _ chunk: [Int], size: Int
+        _ dataset: HDF5Object, _ name: String, _ data: UnsafeRawPointer, _ shape: [Int], _ chunk: [Int], size: Int
     ) throws {
         let cut = chunk.firstIndex { $0 > 1 } ?? shape.count - 1
         let tail = chunk[(cut + 1)...].reduce(size, *)
@@ -187,31 +188,31 @@ struct WeightsWriter {
     }
 
     /// A scalar string of a fixed length.
-    private func writeAttribute(_ file: Handle, _ name: String, _ text: String) throws {
+    private func writeAttribute(_ file: HDF5Object, _ name: String, _ text: String) throws {
         let bytes = Array(text.utf8)
-        guard let type = stringType(bytes.count), let space = Handle(H5Screate(H5S_SCALAR)),
-            let attribute = Handle(
+        guard let type = stringType(bytes.count), let space = HDF5Object(H5Screate(H5S_SCALAR)),
+            let attribute = HDF5Object(
                 H5Acreate2(file.id, name, type.id, space.id, dim_h5_default(), dim_h5_default())),
             H5Awrite(attribute.id, type.id, bytes) >= 0
         else { throw failed("attribute \(name)") }
     }
 
     /// UTF-8, padded with NUL.
-    private func stringType(_ bytes: Int) -> Handle? {
-        guard let type = Handle(H5Tcopy(dim_h5_string())), H5Tset_size(type.id, bytes) >= 0,
+    private func stringType(_ bytes: Int) -> HDF5Object? {
+        guard let type = HDF5Object(H5Tcopy(dim_h5_string())), H5Tset_size(type.id, bytes) >= 0,
             H5Tset_strpad(type.id, H5T_STR_NULLPAD) >= 0, H5Tset_cset(type.id, H5T_CSET_UTF8) >= 0
         else { return nil }
         return type
     }
 
-    private func writeText(_ parent: Handle, _ name: String, _ text: String) throws {
+    private func writeText(_ parent: HDF5Object, _ name: String, _ text: String) throws {
         guard text.utf8.count <= TextArray.most, !text.utf8.contains(0), !name.contains("/") else {
             throw DimError(.internal, "cannot write \(path): \(name) is too long, or holds a NUL")
         }
         // A string of no characters is one NUL of padding.
         var bytes = Array(text.utf8)
         if bytes.isEmpty { bytes = [0] }
-        guard let type = stringType(bytes.count), let space = Handle(H5Screate(H5S_SCALAR))
+        guard let type = stringType(bytes.count), let space = HDF5Object(H5Screate(H5S_SCALAR))
         else { throw failed(name) }
         let dataset = try make(parent, name, type, space, chunk: [])
         let all = dim_h5_whole_space()

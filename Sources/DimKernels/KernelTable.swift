@@ -6,7 +6,7 @@ import DimKernelsBaseline
 import DimRuntime
 
 @_exported import struct DimKernelTypes.AdamStep
-@_exported import struct DimKernelTypes.Combination
+@_exported import struct DimKernelTypes.MatrixSum
 @_exported import struct DimKernelTypes.Exponent
 @_exported import struct DimKernelTypes.Gemm
 @_exported import struct DimKernelTypes.GemmNT
@@ -27,7 +27,7 @@ package struct KernelTable: @unchecked Sendable {
     package let name: String
     package let gemm: (Gemm) -> Void
     package let gemmNT: (GemmNT) -> Void
-    package let combine: (Combination) -> Void
+    package let addMatrices: (MatrixSum) -> Void
     /// The transforms of F(m x m, r x r), nil where there are none.
     package let winograd: (_ m: Int, _ r: Int) -> WinogradKernels?
 
@@ -75,7 +75,7 @@ package struct KernelTable: @unchecked Sendable {
         name: "baseline",
         gemm: DimKernelsBaseline.gemm,
         gemmNT: DimKernelsBaseline.gemmNT,
-        combine: DimKernelsBaseline.combine,
+        addMatrices: DimKernelsBaseline.addMatrices,
         winograd: DimKernelsBaseline.winogradKernels,
         sumPixels: DimKernelsBaseline.sumPixels,
         planeStatistics: DimKernelsBaseline.planeStatistics,
@@ -115,7 +115,7 @@ package struct KernelTable: @unchecked Sendable {
         name: "avx2",
         gemm: DimKernelsAVX2.gemm,
         gemmNT: DimKernelsAVX2.gemmNT,
-        combine: DimKernelsAVX2.combine,
+        addMatrices: DimKernelsAVX2.addMatrices,
         winograd: DimKernelsAVX2.winogradKernels,
         sumPixels: DimKernelsAVX2.sumPixels,
         planeStatistics: DimKernelsAVX2.planeStatistics,
@@ -155,7 +155,7 @@ package struct KernelTable: @unchecked Sendable {
         name: "avx512",
         gemm: DimKernelsAVX512.gemm,
         gemmNT: DimKernelsAVX512.gemmNT,
-        combine: DimKernelsAVX512.combine,
+        addMatrices: DimKernelsAVX512.addMatrices,
         winograd: DimKernelsAVX512.winogradKernels,
         sumPixels: DimKernelsAVX512.sumPixels,
         planeStatistics: DimKernelsAVX512.planeStatistics,

@@ -73,25 +73,12 @@ package final class NetworkState: @unchecked Sendable {
         return count
     }
 
-    // MARK: Access by key, at the border: steps and passes have indices
-
+    /// Of a key, at the border: steps and passes have indices.
     package func index(_ key: String) -> Int {
         guard let index = specs.firstIndex(where: { $0.key == key }) else {
             preconditionFailure("\(network) has no \(key)")
         }
         return index
-    }
-
-    package func buffer(_ key: String) -> Buffer {
-        guard case .floats(let buffer) = values[index(key)] else { preconditionFailure("\(key) is a counter") }
-        return buffer
-    }
-
-    package func pointer(_ key: String) -> UnsafeMutablePointer<Float> { buffer(key).pointer }
-
-    package func counter(_ key: String) -> Int64 {
-        guard case .counter(let count) = values[index(key)] else { preconditionFailure("\(key) is an array") }
-        return count
     }
 
     // MARK: Prepared weights

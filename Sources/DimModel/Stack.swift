@@ -68,11 +68,13 @@ package final class Stack: @unchecked Sendable {
         self.slots = slots.take()
     }
 
-    /// Batch statistics or dropout.
-    var dependsOnMode: Bool {
+    /// Whether training mode computes something else: batch statistics, dropout.
+    package var dependsOnMode: Bool {
         all.contains { node in
-            if case .dropout = node.operation { return true }
-            return node.norm.isBatch
+            switch node.operation {
+            case .dropout: true
+            case .convolution, .pooling, .flatten, .residual: node.norm.isBatch
+            }
         }
     }
 

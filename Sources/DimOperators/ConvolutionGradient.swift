@@ -111,7 +111,7 @@ struct WinogradWeightGradients {
         let groupPanels = min(plan.panels, WinogradWeightGradients.groupChannels / 32)
         let dU = groupPanels * plan.weightPanelStride
         // A large dU should be read and written seldom; with a small one, V and dM should stay in the cache.
-        let block = evenly(tiles, dU > 1 << 20 ? 256 : 128)
+        let block = equalPiece(of: tiles, atMost: dU > 1 << 20 ? 256 : 128)
         return Schedule(
             tiles: tiles, block: block, groupPanels: groupPanels, v: plan.inputCount(block),
             dM: plan.points * gradientPointStride(groupPanels, block), dU: dU)

@@ -70,8 +70,8 @@ struct WinogradPlan {
     }
 }
 
-/// The size of equal pieces, none larger than `most`.
-func evenly(_ total: Int, _ most: Int) -> Int {
+/// The size of equal pieces, but for the last, none larger than `most`.
+func equalPiece(of total: Int, atMost most: Int) -> Int {
     let pieces = max(1, (total + most - 1) / most)
     return (total + pieces - 1) / pieces
 }
@@ -117,13 +117,14 @@ struct WinogradConvolution {
         let threads = ThreadPool.shared.threads
         let largest = WinogradConvolution.largestPart
         if plan.weightCount <= WinogradConvolution.smallWeights, tiles >= threads * largest {
-            let part = evenly(tiles, largest)
+            let part = equalPiece(of: tiles, atMost: largest)
             return Schedule(
                 workers: min(threads, (tiles + part - 1) / part), shared: false, block: part, part: part,
                 v: plan.inputCount(part), m: plan.outputCount(part))
         }
-        let block = evenly(tiles, max(1, WinogradConvolution.largestV / (plan.points * plan.problem.inputChannels)))
-        let part = evenly(block, largest)
+        let block = equalPiece(
+            of: tiles, atMost: max(1, WinogradConvolution.largestV / (plan.points * plan.problem.inputChannels)))
+        let part = equalPiece(of: block, atMost: largest)
         return Schedule(
             workers: min(threads, (block + part - 1) / part * plan.panels), shared: true, block: block, part: part,
             v: plan.inputCount(block), m: plan.outputCount(part))

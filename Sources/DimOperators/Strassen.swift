@@ -41,12 +41,12 @@ package struct StoredMatrix {
             stride: stride)
     }
 
-    /// self = x + y or x - y, of the same size; see `Combination` for the rest.
+    /// self = x + y or x - y, of the same size; see `MatrixSum` for the rest.
     func become(
         _ x: StoredMatrix, minus: Bool = false, _ y: StoredMatrix, accumulate: Bool = false, _ epilogue: Epilogue? = nil
     ) {
-        DimKernels.selected.combine(
-            Combination(
+        DimKernels.selected.addMatrices(
+            MatrixSum(
                 rows: rows, columns: columns, x: x.pointer, xRow: x.stride, y: y.pointer, yRow: y.stride,
                 subtract: minus, out: pointer, outRow: stride, accumulate: accumulate, bias: epilogue?.bias,
                 relu: epilogue?.relu ?? false))

@@ -44,8 +44,8 @@ package final class ClassifierTrainer: @unchecked Sendable {
     package private(set) var options: ClassifierOptions
     package let step: TrainingStep
     private let objective: any ClassifierObjective
-    /// Of the images of a call.
-    private let vectors = ScratchBuffer()
+    /// The vectors of a call's images.
+    private let encodedBuffer = ScratchBuffer()
     /// What dropout draws from.
     package var random: MersenneTwister
 
@@ -78,7 +78,7 @@ package final class ClassifierTrainer: @unchecked Sendable {
     ) throws -> ClassifierResult {
         try requireFinite(images, count: n, size: imageSize, "image")
         try requireLabels(labels, n)
-        let encoded = try vectors.floats(n * encodedSize)
+        let encoded = try encodedBuffer.floats(n * encodedSize)
         return try model.whileChanging {
             switch options.encoder {
             case .frozen:
@@ -155,7 +155,7 @@ package final class ClassifierTrainer: @unchecked Sendable {
     ) throws -> ClassifierResult {
         try requireFinite(images, count: n, size: imageSize, "image")
         try requireLabels(labels, n)
-        let encoded = try vectors.floats(n * encodedSize)
+        let encoded = try encodedBuffer.floats(n * encodedSize)
         try model.evaluateEncoder(images, count: n, EncodedOutputs(encoded: encoded))
         let logits = try Buffer(uninitialized: n * classes)
         try model.evaluateClassifier(encoded: encoded, count: n, logits: logits.pointer)

@@ -51,12 +51,12 @@ final class FusedObjective: Objective {
         try FusedEncoder.backward(
             encoder, pass, weights.source, encodedGradient: dEncoded, featuresGradient: dFeatures, gradients, arena)
         var losses = total(local: localLoss, global: globalLoss, prior: priorLoss, options)
-        losses.figures = try figures(losses, n, vectors: encoded)
+        losses.figures = try figures(losses, n, encoded: encoded)
         return (losses, [.encoder: FusedEncoder.statisticSteps(pass)])
     }
 
     private func figures(
-        _ losses: ObjectiveLosses, _ n: Int, vectors: UnsafePointer<Float>
+        _ losses: ObjectiveLosses, _ n: Int, encoded: UnsafePointer<Float>
     ) throws -> ObjectiveFigures {
         var figures = ObjectiveFigures()
         figures.images = n
@@ -65,7 +65,7 @@ final class FusedObjective: Objective {
             .localD: Measure.gan.estimate(loss: losses.local, table),
             .globalD: Measure.gan.estimate(loss: losses.global, table),
         ]
-        figures.vectors = try Buffer(copying: vectors, count: n * FusedEncoder.encoded)
+        figures.priorInputs = try Buffer(copying: encoded, count: n * FusedEncoder.encoded)
         return figures
     }
 
@@ -145,7 +145,7 @@ final class FusedObjective: Objective {
             local: localSum / Double(n * FusedLocalDiscriminator.cells), global: globalSum / Double(n),
             prior: priorSum / Double(n), options)
         try requireFinite(losses: [result.total, result.local, result.global, result.prior])
-        result.figures = try figures(result, n, vectors: encoded + FusedEncoder.encoded)
+        result.figures = try figures(result, n, encoded: encoded + FusedEncoder.encoded)
         return result
     }
 }

@@ -35,7 +35,7 @@ extension LayerObjective {
             PlanarLayout.store(squashed, into: planes + n * size)
             PlanarLayout.load(planes, mean: [], std: [], into: x)
         }
-        figures.vectors = try Buffer(copying: planes + n * size, count: n * size)
+        figures.priorInputs = try Buffer(copying: planes + n * size, count: n * size)
         let pass = StackPass(network, state, weights, arena, training: gradients != nil)
         let logits = try pass.forward(x, &random)
         var loss = 0.0

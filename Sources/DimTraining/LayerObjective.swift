@@ -218,7 +218,7 @@ final class LayerObjective: Objective {
         let readsCoordinates = plan.coordinates != nil && options.coordinates != .none && options.coordinatesWeight > 0
         var maps = Set(terms.map(\.1.map.index))
         if readsCoordinates { maps.insert(plan.features.index) }
-        let vectors = try Buffer(uninitialized: n * size)
+        let encoded = try Buffer(uninitialized: n * size)
         var features: Buffer?, conv: Buffer?
         if maps.contains(plan.features.index) { features = try Buffer(uninitialized: n * plan.features.output.size) }
         if let node = plan.conv, node.index != plan.features.index, maps.contains(node.index) {
@@ -228,10 +228,10 @@ final class LayerObjective: Objective {
         let encoder = try model.snapshot(.encoder)
         try plan.encode(
             encoder, images, count: n,
-            EncodedOutputs(encoded: vectors.pointer, features: features?.pointer, conv: conv?.pointer), &encoding)
+            EncodedOutputs(encoded: encoded.pointer, features: features?.pointer, conv: conv?.pointer), &encoding)
         if options.occlusion {
             let images = try occluded(images, n, &random)
-            try plan.encode(encoder, images, count: n, EncodedOutputs(encoded: vectors.pointer), &encoding)
+            try plan.encode(encoder, images, count: n, EncodedOutputs(encoded: encoded.pointer), &encoding)
         }
         var losses: [Network: Double] = [:]
         var figures = ObjectiveFigures()
@@ -242,7 +242,7 @@ final class LayerObjective: Objective {
                 planes = try chosen(planes, try drawnLocations(n, options.locations, &random), images: n)
             }
             let pass = try plan.score(
-                term.head, try model.snapshot(network), vectors.pointer, vectors: n, planes.pointer, images: n,
+                term.head, try model.snapshot(network), encoded.pointer, vectors: n, planes.pointer, images: n,
                 try pairs(n, options.negatives, &random), &scoring)
             losses[network] = try measure(pass, options.measure, weight: 1, nil, &figures, "of the evaluation")
         }
@@ -251,7 +251,7 @@ final class LayerObjective: Objective {
             for from in stride(from: 0, to: n, by: LayerObjective.block) {
                 let count = min(LayerObjective.block, n - from)
                 let pass = try plan.score(
-                    head, try model.snapshot(.coordinatesD), vectors.pointer + from * size, vectors: count,
+                    head, try model.snapshot(.coordinatesD), encoded.pointer + from * size, vectors: count,
                     features.pointer + from * head.map.size, images: count, .own(count), &scoring)
                 sum += try coordinates(pass, options, nil, &random) * Double(count)
             }
@@ -259,7 +259,7 @@ final class LayerObjective: Objective {
         }
         if options.prior != .none, options.gamma > 0, let prior = plan.prior {
             let y = try arena.activation(plan.slots[.vectors], prior.input, images: n)
-            PlanarLayout.load(vectors.pointer, mean: [], std: [], into: y)
+            PlanarLayout.load(encoded.pointer, mean: [], std: [], into: y)
             losses[.priorD] = try self.prior(
                 try model.snapshot(.priorD), y, nil, options, nil, &figures, &random)
         }

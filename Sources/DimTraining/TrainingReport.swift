@@ -19,7 +19,7 @@ package struct ObjectiveFigures {
     var information: [Network: Double] = [:]
     var largestScore: [Network: Double] = [:]
     /// What the prior's discriminator reads of the encoder, s(y), (images, size); nil without a prior.
-    var vectors: Buffer?
+    var priorInputs: Buffer?
 
     init() {}
 }
@@ -71,7 +71,7 @@ package struct TrainingReport {
     /// The mean over the vectors' numbers of the Wasserstein distance between their values and the uniform distribution on
     /// [0,1): the sorted values beside (i + 1/2) / n.
     private static func distance(_ batches: [ObjectiveLosses]) throws -> Double {
-        let parts = batches.compactMap { batch in batch.figures.vectors.map { ($0, batch.figures.images) } }
+        let parts = batches.compactMap { batch in batch.figures.priorInputs.map { ($0, batch.figures.images) } }
         let rows = parts.reduce(0) { $0 + $1.1 }
         guard rows > 0 else { return .nan }
         let size = parts[0].0.count / parts[0].1

@@ -45,7 +45,7 @@ import Testing
         #expect(notebook.isSameNetwork(as: .notebook))
         #expect(notebook != .notebook)
         #expect(!notebook.isSameNetwork(as: .basic32))
-        #expect(notebook.parameters == Schema.all)
+        #expect(notebook.parameters == Architecture.notebook.parameters)
     }
 
     @Test func canonicalTextHasEveryKeyInOrder() throws {

@@ -6,7 +6,7 @@ import Testing
 
 extension WeightsTests {
     @Suite struct RoundTripTests {
-        @Test(arguments: [Schema.networks] + Schema.networks.map { [$0] } + [[.encoder, .classifier]])
+        @Test(arguments: [notebookNetworks] + notebookNetworks.map { [$0] } + [[.encoder, .classifier]])
         func weightsSurvive(networks: [Network]) throws {
             let folder = Folder()
             let state = try randomState(networks, seed: 1)

@@ -9,7 +9,7 @@ extension WeightsTests {
         let folder = Folder()
         var path: FilePath { FilePath(folder.file("w.safetensors")) }
 
-        @Test(arguments: [Schema.networks] + Schema.networks.map { [$0] } + [[.encoder, .classifier]])
+        @Test(arguments: [notebookNetworks] + notebookNetworks.map { [$0] } + [[.encoder, .classifier]])
         func weightsSurvive(networks: [Network]) throws {
             let state = try randomState(networks, seed: 1)
             try WeightsFile.writeSafetensors(

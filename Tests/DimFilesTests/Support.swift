@@ -7,6 +7,8 @@ import Testing
 /// All suites hang below this one and run one after the other: some call libhdf5 themselves, which takes no locks.
 @Suite(.serialized) enum WeightsTests {}
 
+let notebookNetworks = Architecture.notebook.networks
+
 /// A folder that goes with the test.
 final class Folder {
     let path: String
@@ -54,7 +56,7 @@ extension WeightsFile {
 
 func randomState(_ networks: [Network], seed: UInt64) throws -> StateDict {
     var random = MersenneTwister(seed: seed)
-    let values = try Schema.parameters(of: networks).map { spec -> ParameterValue in
+    let values = try networks.flatMap(Architecture.notebook.parameters(of:)).map { spec -> ParameterValue in
         if spec.isInteger { return .counter(Int64(seed) << 33 + 7) }
         let buffer = try Buffer(uninitialized: spec.count)
         for i in 0..<spec.count { buffer.pointer[i] = random.uniform() }

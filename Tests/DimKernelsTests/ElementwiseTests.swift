@@ -58,8 +58,8 @@ import Testing
                     y.withUnsafeBufferPointer { y in
                         bias.withUnsafeBufferPointer { bias in
                             out.withUnsafeMutableBufferPointer { out in
-                                table.combine(
-                                    Combination(
+                                table.addMatrices(
+                                    MatrixSum(
                                         rows: rows, columns: columns, x: x.baseAddress!, xRow: stride,
                                         y: y.baseAddress!, yRow: stride, subtract: subtract, out: out.baseAddress!,
                                         outRow: stride, accumulate: accumulate,
@@ -76,7 +76,7 @@ import Testing
                         if biased { expected += Double(bias[i % stride]) }
                         if relu { expected = max(expected, 0) }
                     }
-                    #expect(close(out[i], expected, 4), "\(table.name) combine \(choice) at \(i)")
+                    #expect(close(out[i], expected, 4), "\(table.name) addMatrices \(choice) at \(i)")
                 }
             }
         }

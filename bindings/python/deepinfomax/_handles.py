@@ -12,7 +12,7 @@ from . import errors
 from ._library import check, library
 
 
-class Handle:
+class OwnedHandle:
     """Owns one C object of libdim.
 
     After a fork the object belongs to the parent: the child may use its copy, but never frees it, since the lock that
@@ -40,15 +40,15 @@ class Handle:
         self._finalizer()
 
 
-def new_handle(kind: str, free: Callable[[int], Any], make: Callable[..., int], *arguments: Any) -> Handle:
+def new_handle(kind: str, free: Callable[[int], Any], make: Callable[..., int], *arguments: Any) -> OwnedHandle:
     """Owns what `make(*arguments, &out)` gives; `free` is what C frees it with, `kind` what messages call it."""
     out = c_void_p()
     check(make(*arguments, out))
     assert out.value is not None
-    return Handle(out.value, free, kind)
+    return OwnedHandle(out.value, free, kind)
 
 
-def model_handle(make: Callable[..., int], *arguments: Any) -> Handle:
+def model_handle(make: Callable[..., int], *arguments: Any) -> OwnedHandle:
     """The model that `make(*arguments, &out)` gives: dim_model_create, dim_model_open, dim_trainer_model..."""
     return new_handle("model", library().dim_model_free, make, *arguments)
 

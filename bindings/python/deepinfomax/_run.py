@@ -7,7 +7,7 @@ from ctypes import byref
 from typing import Any, ClassVar, TypeVar
 
 from . import _copies
-from ._handles import Handle, model_handle, new_handle
+from ._handles import OwnedHandle, model_handle, new_handle
 from ._library import check, library
 from ._opening import options as open_options
 from .model import Model, Path, path_bytes
@@ -19,7 +19,7 @@ class Run:
     """A training run, behind the C functions whose names begin with `_PREFIX`."""
 
     _PREFIX: ClassVar[str]
-    _handle: Handle
+    _handle: OwnedHandle
     _model: Model | None
 
     @classmethod

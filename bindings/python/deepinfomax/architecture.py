@@ -7,7 +7,7 @@ import os
 from ctypes import c_char_p, c_size_t
 from typing import Any
 
-from ._handles import Handle, new_handle
+from ._handles import OwnedHandle, new_handle
 from ._library import library, text
 
 #: Architectures that the library knows by name.
@@ -55,7 +55,7 @@ class Architecture:
         return cls(text_or_path)
 
     @classmethod
-    def _of(cls, handle: Handle) -> Architecture:
+    def _of(cls, handle: OwnedHandle) -> Architecture:
         made = cls.__new__(cls)
         made._handle = handle
         return made
@@ -98,7 +98,7 @@ def _networks(description: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in description.items() if key != "preset"}
 
 
-def _handle(description: Any) -> Handle:
+def _handle(description: Any) -> OwnedHandle:
     lib = library()
     free = lib.dim_architecture_free
     if isinstance(description, Architecture):

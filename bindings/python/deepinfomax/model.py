@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _arrays, _copies, _inputs, _library
-from ._handles import Handle, model_handle, new_handle
+from ._handles import OwnedHandle, model_handle, new_handle
 from ._library import ParameterInfo as _CParameterInfo
 from ._library import SaveOptions, check, library, text
 from ._opening import NETWORKS as NETWORKS
@@ -132,7 +132,7 @@ class Model:
         return model
 
     @classmethod
-    def _of(cls, handle: Handle) -> Model:
+    def _of(cls, handle: OwnedHandle) -> Model:
         model = cls.__new__(cls)
         model._handle = handle
         return model

@@ -4,7 +4,7 @@
 ///     out(r, j) = max(x(r, j) +- y(r, j) + out(r, j) + bias(j), 0)
 ///
 /// with `out` where `accumulate`, `bias` and the maximum as far as asked for. `out` may be `x` or `y`.
-package struct Combination {
+package struct MatrixSum {
     package var rows: Int
     package var columns: Int
     package var x: UnsafePointer<Float>

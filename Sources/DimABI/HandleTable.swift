@@ -2,7 +2,7 @@ import DimRuntime
 
 /// What a C handle stands for. A handle is a number that is never used twice in a process, dressed as a pointer: a freed, foreign
 /// or mistyped one is detected without touching memory, and a free while another thread works only drops a reference.
-enum Handles {
+enum HandleTable {
     private struct Table {
         var live: [UInt: AnyObject] = [:]
         var next: UInt = 1

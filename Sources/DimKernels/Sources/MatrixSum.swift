@@ -1,7 +1,7 @@
 import DimKernelTypes
 
-/// See `Combination`.
-package func combine(_ c: Combination) {
+/// See `MatrixSum`.
+package func addMatrices(_ c: MatrixSum) {
     let sign: Float = c.subtract ? -1 : 1
     let whole = c.columns / lanes &* lanes
     var r = 0
@@ -10,7 +10,7 @@ package func combine(_ c: Combination) {
         let y = c.y + r &* c.yRow
         let out = c.out + r &* c.outRow
         if c.accumulate || c.bias != nil || c.relu {
-            combineRow(c, x, y, out, whole)
+            addRow(c, x, y, out, whole)
         } else if c.subtract {
             var j = 0
             while j < whole {
@@ -38,8 +38,8 @@ package func combine(_ c: Combination) {
 
 /// A row's whole vectors, with whatever is asked for.
 @inline(__always)
-private func combineRow(
-    _ c: Combination, _ x: UnsafePointer<Float>, _ y: UnsafePointer<Float>, _ out: UnsafeMutablePointer<Float>,
+private func addRow(
+    _ c: MatrixSum, _ x: UnsafePointer<Float>, _ y: UnsafePointer<Float>, _ out: UnsafeMutablePointer<Float>,
     _ whole: Int
 ) {
     var j = 0
