@@ -3,7 +3,7 @@ import PackageDescription
 
 // Dependencies point one way, the way of the data:
 //   DimABI -> {DimTraining, DimFiles}; DimTraining -> DimModel -> DimOperators -> DimKernels -> DimKernels<ISA>;
-//   all of them -> DimRuntime -> DimArchitecture
+//   all of them but the kernels -> DimRuntime -> DimArchitecture
 
 /// Without the regular expressions that every module imports unasked: 1.2 MB of the library.
 let lean = ["-Xfrontend", "-disable-implicit-string-processing-module-import"]

@@ -36,6 +36,23 @@ import Testing
         #expect(try Model(other, seed: 1).plan is LayerPlan)
     }
 
+    /// A batch whose statistics a model may not hold is refused by either plan, and nothing has changed.
+    @Test("overflow", arguments: ["notebook", "basic32"]) func overflow(_ preset: String) throws {
+        let model = try Model(try #require(Architecture.preset(preset)), seed: 1)
+        model.isTraining = true
+        let before = try model.snapshot(.encoder)
+        let n = 2
+        let images = try Buffer(uninitialized: n * model.sizes.image.size)
+        var random = MersenneTwister(seed: 2)
+        for i in 0..<images.count { images.pointer[i] = random.uniform() * 1e25 }
+        let encoded = try Buffer(zeros: n * model.sizes.encoded)
+        #expect(throws: DimError.self) {
+            try model.encode(images.pointer, count: n, EncodedOutputs(encoded: encoded.pointer))
+        }
+        #expect(try model.snapshot(.encoder) === before)
+        #expect(encoded.array.allSatisfy { $0 == 0 })
+    }
+
     /// Both plans of the notebook's networks compute the same but for rounding: what the fused passes are allowed to be.
     @Test("both plans", arguments: [false, true]) func bothPlans(_ isTraining: Bool) throws {
         let model = try Model(.notebook, seed: 5)
