@@ -170,6 +170,63 @@ def test_data_that_moved(tmp_path, data, whole, folder):
     assert done.returncode == 2 and "not the data that the run was started with" in done.stderr, done.stderr
 
 
+def test_as_many_other_images_are_not_the_data(tmp_path, folder):
+    """A resumed run took any data with as many images, and so did one whose file had been written anew."""
+    path = write_images(tmp_path / "images.npz", 24, labels=True)
+    done = dim("train", "--data", path, "--output", folder, *SMALL, "--epochs", 1)
+    assert done.returncode == 0, done.stderr
+    with np.load(path) as file:
+        images, labels = file["images"], file["labels"]
+    others = {"reversed": (images[::-1], labels[::-1]), "labels": (images, labels[::-1]), "brighter": (images // 2 + 128, labels)}
+    for name, (some, theirs) in others.items():
+        np.savez(tmp_path / f"{name}.npz", images=some, labels=theirs)
+        done = dim("train", "--resume", folder, "--epochs", 2, "--no-plot", "--data", tmp_path / f"{name}.npz")
+        assert done.returncode == 2 and "as many images, but others" in done.stderr, (name, done.stderr)
+    np.savez(path, images=images[::-1], labels=labels[::-1])
+    done = dim("train", "--resume", folder, "--epochs", 2, "--no-plot")
+    assert done.returncode == 2 and "as many images, but others" in done.stderr, done.stderr
+    np.savez_compressed(path, images=images, labels=labels)
+    done = dim("train", "--resume", folder, "--epochs", 2, "--no-plot")
+    assert done.returncode == 0, done.stderr
+
+
+def test_two_runs_in_one_folder(tmp_path, folder):
+    """They wrote over each other's files, and both said that all was well."""
+    data = write_images(tmp_path / "images.npy", 12)
+    first = start("train", "--data", data, "--output", folder, *SMALL, "--epochs", 50)
+    wait_for(lambda: (folder / "settings.json").exists())
+    before = (folder / "settings.json").stat().st_ino
+    second = dim("train", "--data", data, "--output", folder, *SMALL, "--epochs", 1)
+    assert second.returncode == 2 and f"{folder}: another run is at work in it" in second.stderr, second.stderr
+    first.send_signal(signal.SIGINT)
+    _, err = first.communicate(timeout=PATIENCE)
+    assert first.returncode == 130, err
+    assert (folder / "settings.json").stat().st_ino == before
+    resumed = start("train", "--resume", folder, "--no-plot")
+    wait_for(lambda: (folder / "settings.json").stat().st_ino != before)
+    again = dim("train", "--resume", folder, "--no-plot")
+    assert again.returncode == 2 and "another run is at work in it" in again.stderr, again.stderr
+    resumed.send_signal(signal.SIGKILL)
+    resumed.communicate(timeout=PATIENCE)
+    after = start("train", "--resume", folder, "--no-plot")  # What was killed holds nothing.
+    wait_for_rows(folder, 1)
+    after.send_signal(signal.SIGINT)
+    _, err = after.communicate(timeout=PATIENCE)
+    assert after.returncode == 130, err
+
+
+def test_weights_without_an_encoder(tmp_path, folder):
+    """They left the encoder as the seed made it, without a word."""
+    data = write_images(tmp_path / "images.npy", 12)
+    with deepinfomax.Model(5) as model:
+        model.save(tmp_path / "all.h5")
+    with deepinfomax.Model.open(tmp_path / "all.h5", networks=["classifier"]) as part:
+        part.save(tmp_path / "part.h5")
+    done = dim("train", "--data", data, "--architecture", "notebook", "--weights", tmp_path / "part.h5", "--output", folder)
+    assert done.returncode == 2 and "part.h5: holds classifier; an encoder is needed" in done.stderr, done.stderr
+    assert not folder.exists()
+
+
 # ---- What is reported
 
 

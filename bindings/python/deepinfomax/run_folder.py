@@ -80,6 +80,8 @@ class Settings:
     #: For reports: the command that started the run, and when, in UTC.
     command: str = ""
     started: str = ""
+    #: Of labels and of some of the images (`commands._images.digest_of`); "" where it is not known.
+    digest: str = ""
 
     @property
     def reading(self) -> Reading:

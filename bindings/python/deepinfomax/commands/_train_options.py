@@ -69,7 +69,7 @@ _WEIGHTS = (
     "coordinates_weight",
 )  # fmt: skip
 #: In a run's settings.json, and of no use to another run.
-_OF_A_RUN = ("images", "command", "started")
+_OF_A_RUN = ("images", "command", "started", "digest")
 
 _EXAMPLES = """
   dim train --epochs 20                            the sample photographs that scikit-learn ships

@@ -18,7 +18,8 @@ from ..judges.fitted import SEEDED
 from ..model import Model
 from . import UsageError, _output
 from ._common import (
-    DATA, add_examples, add_general, add_untrusted, apply_general, check_ending, check_writable, need, positive, seeds_of,
+    DATA, add_examples, add_general, add_untrusted, apply_general, check_ending, check_writable, need, opened, positive,
+    seeds_of,
 )  # fmt: skip
 from ._images import add_reading, reading, tell
 from ._places import Places
@@ -134,7 +135,7 @@ def _models(arguments: argparse.Namespace) -> list[Model]:
         raise UsageError("--architecture: the files of --weights say theirs; it is for untrained networks alone")
     models: list[Model] = []
     for path in arguments.weights:
-        model = Model.open(path, untrusted=arguments.untrusted)
+        model = opened(path, None, arguments.untrusted)
         if "encoder" not in model.networks:
             raise UsageError(f"{path}: holds {', '.join(model.networks)}; an encoder is needed")
         if models and model.architecture != models[0].architecture:
