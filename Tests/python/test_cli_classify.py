@@ -83,6 +83,7 @@ def test_predictions_with_and_without_training(folder):
         (["--arms", "frozen"], "frozen needs --weights"),
         (["--arms", "cooked"], "'cooked'"),
         (["--seeds", "1,x"], "--seeds"),
+        (["--seeds", "1,1"], "--seeds: expected different ones, found 1,1"),
         (["--epochs", "0"], "there is none"),
         (["--batch", "1"], "2 at least"),
         (["--picture", "c.gif"], "ends in png, svg, pdf"),

@@ -3,6 +3,8 @@
 import contextlib
 import csv
 import importlib.util
+import json
+import math
 import os
 import resource
 import shutil
@@ -188,6 +190,35 @@ def test_as_many_other_images_are_not_the_data(tmp_path, folder):
     np.savez_compressed(path, images=images, labels=labels)
     done = dim("train", "--resume", folder, "--epochs", 2, "--no-plot")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("setting, value, message", [
+    ("seed", "x", "seed: expected a whole number from 0 on, found"), ("seed", 4, "seed is 4, checkpoint.h5 has 3: they are of different"),
+    ("batch", 2.5, "batch: expected"), ("batch", 1, "--batch: expected 2"), ("checkpoint_every", 0, "checkpoint_every: expected"),
+    ("step_epochs", 0, "step_epochs: expected"), ("lr", "1", "lr: expected a number"), ("lr", -5, "--lr: expected"), ("lr", math.nan, "--lr"),
+    ("architecture", None, "architecture: expected"), ("architecture", {"preset": "basic28"}, "they are of different runs"),
+    ("architecture", {"image": 5}, "settings.json: "), ("measure", "kl", "measure is kl, checkpoint.h5 has"), ("images", "36", "images: expected"),
+    ("epochs", 10**400, "epochs: expected"), ("data", 5, "data: expected a text"), ("nosuch", 1, "not the settings of a run"),
+])  # fmt: skip
+def test_settings_that_were_changed(whole, folder, setting, value, message):
+    """Tracebacks, or another run without a word."""
+    copy_of(whole, folder)
+    settings = json.loads((folder / "settings.json").read_text())
+    (folder / "settings.json").write_text(json.dumps(settings | {setting: value}))
+    done = dim("train", "--resume", folder, "--epochs", 3, "--no-plot")
+    assert done.returncode == 2 and message in done.stderr and "settings.json" in done.stderr, done.stderr
+    assert done.stdout == "" and done.stderr.count("\n") < 4
+
+
+@pytest.mark.parametrize("name, content", [
+    ("settings.json", b"[1]"), ("settings.json", 100_000 * b"["), ("settings.json", b"\xff"),
+    ("metrics.csv", b"\xff\xfe"), ("metrics.csv", b"step," + 200_000 * b"x"),
+])  # fmt: skip
+def test_damaged_files_of_a_run(whole, folder, name, content):
+    copy_of(whole, folder)
+    (folder / name).write_bytes(content)
+    done = dim("train", "--resume", folder, "--epochs", 3, "--no-plot")
+    assert done.returncode == 2 and f"{folder / name}: not the " in done.stderr and "Traceback" not in done.stderr, done.stderr
 
 
 def test_two_runs_in_one_folder(tmp_path, folder):

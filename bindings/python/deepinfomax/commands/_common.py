@@ -137,6 +137,8 @@ def seeds_of(arguments: argparse.Namespace) -> list[int]:
         raise UsageError(f"--seeds: expected numbers between commas, found {arguments.seeds}") from None
     for seed in seeds:
         check_seed(seed)
+    if len(set(seeds)) != len(seeds):  # The same run twice has no spread.
+        raise UsageError(f"--seeds: expected different ones, found {arguments.seeds}")
     return seeds
 
 

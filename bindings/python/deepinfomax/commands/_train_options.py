@@ -6,13 +6,14 @@ import argparse
 import importlib.util
 import json
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ..architecture import PRESETS
+from ..architecture import PRESETS, Architecture
 from ..data import Augmentation
 from ..data.options import RESIZES
+from ..run_folder import Settings
 from ..schedule import KINDS
 from ..trainer import COORDINATES, MEASURES, MOST_MICRO_BATCHES, PRIORS, TIMEOUT
 from . import UsageError
@@ -68,8 +69,6 @@ _WEIGHTS = (
     "alpha", "beta", "gamma", "lr", "step_factor", "warmup_epochs", "gradient_penalty", "gradient_clip", "weight_decay",
     "coordinates_weight",
 )  # fmt: skip
-#: In a run's settings.json, and of no use to another run.
-_OF_A_RUN = ("images", "command", "started", "digest")
 
 _EXAMPLES = """
   dim train --epochs 20                            the sample photographs that scikit-learn ships
@@ -284,6 +283,8 @@ _NUMBER = _Kind("a number", _is_number)
 _NATURAL = _Kind("a whole number from 0 on", _is_natural)
 _POSITIVE = _Kind("a whole number from 1 on", _is_positive)
 _FLAG = _Kind("true or false", lambda value: isinstance(value, bool))
+#: In a run's settings.json, and of no use to another run.
+_OF_A_RUN = {"images": _POSITIVE, **dict.fromkeys(("command", "started", "digest"), _TEXT)}
 _KINDS = {
     "data": _TEXT,
     "weights": _TEXT,
@@ -312,6 +313,31 @@ _KINDS = {
 }
 
 
+def _check_kinds(found: Mapping[str, Any], where: str, optional: Container[str]) -> None:
+    """That each value is of its setting's kind; optional: which may be None."""
+    faults = []
+    for name, value in found.items():
+        kind = _KINDS.get(name) or _OF_A_RUN.get(name)
+        if kind is None:
+            faults.append(f"{name}: there is no such setting")
+        elif not kind.fits(value) and not (value is None and name in optional):
+            faults.append(f"{name}: expected {kind.expected}, found {json.dumps(value)[:80]}")
+    if faults:
+        raise UsageError("\n  ".join([f"{where}:", *faults]))
+
+
+def checked_run(settings: Settings, where: str) -> Settings:
+    """The settings of a run that is to go on: its file may have been edited, or damaged."""
+    found = asdict(settings)
+    _check_kinds(found, where, optional=("data", "weights", "max_pixels", "locations"))
+    try:
+        # What it was judged by is no longer asked: scikit-learn may be missing by now.
+        check(found | {"probe": 0})
+        return replace(settings, architecture=Architecture(settings.architecture).as_dict())
+    except (UsageError, ValueError) as error:
+        raise UsageError(f"{where}: {error}") from error
+
+
 def _read(path: str) -> dict[str, Any]:
     """The settings of a file; null is as if it were not there."""
     try:
@@ -323,14 +349,5 @@ def _read(path: str) -> dict[str, Any]:
         raise UsageError(f"--config: {path}: expected JSON as a run's settings.json has it: {error}") from error
     if not isinstance(found, dict):
         raise UsageError(f"--config: {path}: expected an object of settings, found {type(found).__name__}")
-    faults = []
-    for name, value in found.items():
-        if name in _OF_A_RUN or value is None:
-            continue
-        if name not in _KINDS:
-            faults.append(f"{name}: there is no such setting")
-        elif not _KINDS[name].fits(value):
-            faults.append(f"{name}: expected {_KINDS[name].expected}, found {json.dumps(value)[:80]}")
-    if faults:
-        raise UsageError("\n  ".join([f"--config: {path}:", *faults]))
+    _check_kinds(found, f"--config: {path}", optional=found)
     return {name: value for name, value in found.items() if name in _KINDS and value is not None}

@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
         _listed(arguments, name, known)
         for name, known in (("columns", judges.COLUMNS), ("judges", tuple(JUDGES)), ("rows", tuple(ROWS)))
     )
-    seeds = _seeds(arguments)
+    seeds = seeds_of(arguments)
     if arguments.picture:
         check_ending("--picture", arguments.picture, charts.FORMATS)
         need("matplotlib", "--picture needs", extra="plot")
@@ -119,13 +119,6 @@ def _listed(arguments: argparse.Namespace, name: str, known: Sequence[str]) -> l
     if len(set(given)) != len(given):
         raise UsageError(f"--{name}: expected each once, found {','.join(given)}")
     return given
-
-
-def _seeds(arguments: argparse.Namespace) -> list[int]:
-    seeds = seeds_of(arguments)
-    if len(set(seeds)) != len(seeds):
-        raise UsageError(f"--seeds: expected different ones, found {arguments.seeds}")
-    return seeds
 
 
 def _models(arguments: argparse.Namespace) -> list[Model]:

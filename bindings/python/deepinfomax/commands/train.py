@@ -22,6 +22,7 @@ import numpy as np
 from .. import _adapted, evaluation, report
 from .._reading import Reading, has_test_set
 from .._text import counted, shell, valid
+from ..architecture import Architecture
 from ..data import Augmentation, DataError, Dataset, Loader
 from ..data.opening import is_sample
 from ..data.options import Size
@@ -36,7 +37,7 @@ from ._common import check_folder, check_room, claimed, make_folder, opened
 from ._images import digest_of, tell
 from ._interrupts import Interrupts
 from ._places import Places
-from ._train_options import DEFAULTS, add_arguments, chosen, probe_every
+from ._train_options import DEFAULTS, add_arguments, checked_run, chosen, probe_every
 from ._training_log import TrainingLog
 
 #: With a prior that the preset does not have: the paper's weight for it beside the local term.
@@ -169,9 +170,10 @@ class _Training:
             )
         folder = RunFolder(arguments.resume)
         settings = group.first(lambda: _settings_of(folder, arguments))
+        trainer = _processes.resumed(group, folder.checkpoint, arguments.untrusted)
+        _check_same_run(folder, settings, trainer)
         train, validation = group.call(lambda: _data_of(settings))
         settings = replace(settings, digest=settings.digest or digest_of(train, validation))
-        trainer = _processes.resumed(group, folder.checkpoint, arguments.untrusted)
         done = trainer.steps / len(Loader(train, settings.batch))
         if done >= settings.epochs:
             raise UsageError(
@@ -396,13 +398,16 @@ def _model_and_data(arguments: argparse.Namespace, values: dict[str, Any]) -> tu
             data = None
         named = _adapted.DEFAULT
     else:
-        image = _adapted.image_size(_adapted.described(named))
+        try:
+            image = _adapted.image_size(_adapted.described(named))
+        except InvalidArgument as error:
+            raise UsageError(f"--architecture: {_source(values['architecture'])}{error.message}") from error
         image = (channels or image[0], *(size or image[1:]))
     try:
         architecture = _adapted.described(named, image=image, resize=values["resize"])
     except InvalidArgument as error:
         if values["architecture"] is not None:
-            raise
+            raise UsageError(f"--architecture: {_source(values['architecture'])}{error.message}") from error
         raise UsageError(
             f"{error.message}\n{_adapted.DEFAULT}'s layers do not fit images of {image[2]}x{image[1]}; make them another size "
             "with --image-size 64 for instance, or name another --architecture"
@@ -427,6 +432,11 @@ def _model_and_data(arguments: argparse.Namespace, values: dict[str, Any]) -> tu
     if names is not None and model.sizes.classes == len(names) and not _adapted.is_notebook(architecture):
         model.class_names = names
     return model, train, validation
+
+
+def _source(named: Any) -> str:
+    """Of an architecture, for messages: its file, if it is from one."""
+    return f"{named}: " if isinstance(named, str) and os.path.exists(named) else ""
 
 
 def _channels(data: Dataset) -> int:
@@ -532,7 +542,7 @@ def _settings_of(folder: RunFolder, arguments: argparse.Namespace) -> Settings:
             f"{folder.path}: no run to resume: there is no {folder.checkpoint.name}; it stopped before its first"
         )
     try:
-        settings = folder.read_settings()
+        settings = checked_run(folder.read_settings(), str(folder.settings_file))
     except ValueError as error:
         raise UsageError(str(error)) from error
     settings = replace(settings, epochs=arguments.epochs or settings.epochs)
@@ -561,6 +571,23 @@ def _data_of(settings: Settings) -> tuple[Dataset, Dataset | None]:
             "train on these, start a run with --weights checkpoint.h5"
         )
     return train, validation
+
+
+#: What settings and checkpoint both say.
+_IN_BOTH = (
+    "seed", "measure", "negatives", "prior", "alpha", "beta", "gamma", "gradient_penalty", "gradient_clip", "betas", "weight_decay",
+    "coordinates", "coordinates_weight", "occlusion", "locations", "micro_batches",
+)  # fmt: skip
+
+
+def _check_same_run(folder: RunFolder, settings: Settings, trainer: Trainer) -> None:
+    """That settings.json and the checkpoint are of one run."""
+    for name in _IN_BOTH:
+        ours, its = getattr(settings, name), getattr(trainer.options, name)
+        if ours != (list(its) if isinstance(its, tuple) else its):
+            raise UsageError(f"{folder.settings_file}: {name} is {ours}, {folder.checkpoint.name} has {its}: they are of different runs")
+    if trainer.model.architecture != Architecture(settings.architecture):
+        raise UsageError(f"{folder.settings_file}: its architecture is not that of {folder.checkpoint.name}: they are of different runs")
 
 
 def _prepare(
