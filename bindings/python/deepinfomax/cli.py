@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -52,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0 well, 1 what was checked failed, 2 the command cannot be run as asked, 70 a defect of dim,
     128 + the signal's number where one ended it."""
     _output.prepare()
+    # Where there is no home to write to, it tells of the place that its cache has then.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     if "_ARGCOMPLETE" in os.environ:
         _complete()
     if arguments is None:
