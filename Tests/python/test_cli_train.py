@@ -195,9 +195,11 @@ def test_as_many_other_images_are_not_the_data(tmp_path, folder):
 @pytest.mark.parametrize("setting, value, message", [
     ("seed", "x", "seed: expected a whole number from 0 on, found"), ("seed", 4, "seed is 4, checkpoint.h5 has 3: they are of different"),
     ("batch", 2.5, "batch: expected"), ("batch", 1, "--batch: expected 2"), ("checkpoint_every", 0, "checkpoint_every: expected"),
-    ("step_epochs", 0, "step_epochs: expected"), ("lr", "1", "lr: expected a number"), ("lr", -5, "--lr: expected"), ("lr", math.nan, "--lr"),
+    ("step_epochs", 0, "step_epochs: expected"), ("lr", "1", "lr: expected a number"),
+    ("lr", -5, "--lr: expected"), ("lr", math.nan, "--lr"),
     ("architecture", None, "architecture: expected"), ("architecture", {"preset": "basic28"}, "they are of different runs"),
-    ("architecture", {"image": 5}, "settings.json: "), ("measure", "kl", "measure is kl, checkpoint.h5 has"), ("images", "36", "images: expected"),
+    ("architecture", {"image": 5}, "settings.json: "), ("measure", "kl", "measure is kl, checkpoint.h5 has"),
+    ("images", "36", "images: expected"),
     ("epochs", 10**400, "epochs: expected"), ("data", 5, "data: expected a text"), ("nosuch", 1, "not the settings of a run"),
 ])  # fmt: skip
 def test_settings_that_were_changed(whole, folder, setting, value, message):

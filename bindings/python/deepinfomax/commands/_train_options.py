@@ -13,9 +13,9 @@ from typing import Any
 from ..architecture import PRESETS, Architecture
 from ..data import Augmentation
 from ..data.options import RESIZES
-from ..run_folder import Settings
+from ..run_folder import RunFolder, Settings
 from ..schedule import KINDS
-from ..trainer import COORDINATES, MEASURES, MOST_MICRO_BATCHES, PRIORS, TIMEOUT
+from ..trainer import COORDINATES, MEASURES, MOST_MICRO_BATCHES, PRIORS, TIMEOUT, Trainer
 from . import UsageError
 from ._common import DATA, add_examples, add_general, add_untrusted, natural, positive
 from ._images import add_reading
@@ -336,6 +336,24 @@ def checked_run(settings: Settings, where: str) -> Settings:
         return replace(settings, architecture=Architecture(settings.architecture).as_dict())
     except (UsageError, ValueError) as error:
         raise UsageError(f"{where}: {error}") from error
+
+
+#: What settings and checkpoint both say.
+_IN_BOTH = (
+    "seed", "measure", "negatives", "prior", "alpha", "beta", "gamma", "gradient_penalty", "gradient_clip", "betas", "weight_decay",
+    "coordinates", "coordinates_weight", "occlusion", "locations", "micro_batches",
+)  # fmt: skip
+
+
+def check_same_run(folder: RunFolder, settings: Settings, trainer: Trainer) -> None:
+    """That settings.json and the checkpoint are of one run."""
+    where, other = folder.settings_file, folder.checkpoint.name
+    for name in _IN_BOTH:
+        ours, its = getattr(settings, name), getattr(trainer.options, name)
+        if ours != (list(its) if isinstance(its, tuple) else its):
+            raise UsageError(f"{where}: {name} is {ours}, {other} has {its}: they are of different runs")
+    if trainer.model.architecture != Architecture(settings.architecture):
+        raise UsageError(f"{where}: its architecture is not that of {other}: they are of different runs")
 
 
 def _read(path: str) -> dict[str, Any]:

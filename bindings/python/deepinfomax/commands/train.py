@@ -22,7 +22,6 @@ import numpy as np
 from .. import _adapted, evaluation, report
 from .._reading import Reading, has_test_set
 from .._text import counted, shell, valid
-from ..architecture import Architecture
 from ..data import Augmentation, DataError, Dataset, Loader
 from ..data.opening import is_sample
 from ..data.options import Size
@@ -37,7 +36,7 @@ from ._common import check_folder, check_room, claimed, make_folder, opened
 from ._images import digest_of, tell
 from ._interrupts import Interrupts
 from ._places import Places
-from ._train_options import DEFAULTS, add_arguments, checked_run, chosen, probe_every
+from ._train_options import DEFAULTS, add_arguments, check_same_run, checked_run, chosen, probe_every
 from ._training_log import TrainingLog
 
 #: With a prior that the preset does not have: the paper's weight for it beside the local term.
@@ -171,7 +170,7 @@ class _Training:
         folder = RunFolder(arguments.resume)
         settings = group.first(lambda: _settings_of(folder, arguments))
         trainer = _processes.resumed(group, folder.checkpoint, arguments.untrusted)
-        _check_same_run(folder, settings, trainer)
+        check_same_run(folder, settings, trainer)
         train, validation = group.call(lambda: _data_of(settings))
         settings = replace(settings, digest=settings.digest or digest_of(train, validation))
         done = trainer.steps / len(Loader(train, settings.batch))
@@ -571,23 +570,6 @@ def _data_of(settings: Settings) -> tuple[Dataset, Dataset | None]:
             "train on these, start a run with --weights checkpoint.h5"
         )
     return train, validation
-
-
-#: What settings and checkpoint both say.
-_IN_BOTH = (
-    "seed", "measure", "negatives", "prior", "alpha", "beta", "gamma", "gradient_penalty", "gradient_clip", "betas", "weight_decay",
-    "coordinates", "coordinates_weight", "occlusion", "locations", "micro_batches",
-)  # fmt: skip
-
-
-def _check_same_run(folder: RunFolder, settings: Settings, trainer: Trainer) -> None:
-    """That settings.json and the checkpoint are of one run."""
-    for name in _IN_BOTH:
-        ours, its = getattr(settings, name), getattr(trainer.options, name)
-        if ours != (list(its) if isinstance(its, tuple) else its):
-            raise UsageError(f"{folder.settings_file}: {name} is {ours}, {folder.checkpoint.name} has {its}: they are of different runs")
-    if trainer.model.architecture != Architecture(settings.architecture):
-        raise UsageError(f"{folder.settings_file}: its architecture is not that of {folder.checkpoint.name}: they are of different runs")
 
 
 def _prepare(
