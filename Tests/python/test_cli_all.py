@@ -190,3 +190,20 @@ def test_a_full_disk_behind_stdout():
     with open("/dev/full", "w") as full:
         done = subprocess.run([*COMMAND, "info"], env=ENVIRONMENT, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 2 and done.stderr == "dim info: output: No space left on device\n"
+
+
+@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)])
+def test_closed_streams(tmp_path, closed):
+    """`>&-`: nothing to write to is no error, and no file gets the stream's number."""
+    write_images(tmp_path / "few.npz", 4)
+
+    def close():
+        for number in closed:
+            os.close(number)
+
+    wrong = "encode --output a.csv --data x"
+    for arguments, code in ("info", 0), ("encode --data few.npz --output a.csv", 0), ("info --nosuch", 2), (wrong, 2):
+        done = dim(*arguments.split(), cwd=tmp_path, preexec_fn=close)
+        assert done.returncode == code and "Traceback" not in done.stderr, done.stderr
+    lines = (tmp_path / "a.csv").read_text().splitlines()
+    assert len(lines) == 5 and lines[0].startswith("id,y0")

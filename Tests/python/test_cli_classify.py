@@ -83,6 +83,7 @@ def test_predictions_with_and_without_training(folder):
         (["--arms", "frozen"], "frozen needs --weights"),
         (["--arms", "cooked"], "'cooked'"),
         (["--seeds", "1,x"], "--seeds"),
+        (["--seeds", "1,1"], "--seeds: expected different ones, found 1,1"),
         (["--epochs", "0"], "there is none"),
         (["--batch", "1"], "2 at least"),
         (["--picture", "c.gif"], "ends in png, svg, pdf"),
@@ -157,6 +158,11 @@ def test_a_stopped_training_goes_on_bit_for_bit(folder):
     again = json.loads(dim(*END_TO_END, "--checkpoint", "kept", cwd=folder).stdout)["runs"][0]
     assert again["history"] == resumed["history"] and again["confusion"] == whole["confusion"]
 
+    (folder / "other").mkdir()
+    with np.load(folder / "data.npz") as data:
+        np.savez(folder / "other" / "data.npz", **{**data, "images": 255 - data["images"]})
+    other = dim(*END_TO_END, "--data", "other/data.npz", "--checkpoint", "kept", cwd=folder)
+    assert other.returncode == 2 and "was started with digest of the data" in other.stderr, other.stderr
     other = dim(*END_TO_END, "--checkpoint", "kept", "--lr", "1", cwd=folder)
     assert other.returncode == 2 and "was started with lr 0.0001, now it is 1.0" in other.stderr
     (folder / "kept" / "end-to-end-0.json").write_text("{}")
@@ -167,19 +173,43 @@ def test_a_stopped_training_goes_on_bit_for_bit(folder):
 # ---- Without labelled data, and with labels of all kinds
 
 
+def trained(seed):
+    """A model whose classifier has seen some vectors."""
+    model = deepinfomax.Model(seed)
+    with deepinfomax.ClassifierTrainer(model) as trainer:
+        trainer.step_encoded(np.random.default_rng(0).random((8, 64), np.float32), np.arange(8))
+    return model
+
+
 def test_predictions_without_data(folder):
     """--epochs 0 --predict: nothing is trained or compared; names are numbers, of no other data."""
-    deepinfomax.Model(7).save(folder / "any.h5")
+    model = trained(7)
+    model.save(folder / "any.h5")
     out = dim("classify", "--weights", "any.h5", "--epochs", 0, "--predict", "photos/0.png", cwd=folder)
     assert out.returncode == 0 and "digit" not in out.stdout and "encoding" not in out.stdout, out
     assert "classes by number: --data names them" in out.stdout
     name, label, probability = out.stdout.splitlines()[-1].split("\t")
-    model = deepinfomax.Model(7)
     with Image.open(folder / "photos" / "0.png") as image:
         expected = model.classify(model.encode(np.asarray(image), features=False))
     assert name == "0.png" and label == str(expected.argmax()) and float(probability) == pytest.approx(expected.max(), abs=1e-3)
     report = json.loads(dim("classify", "--weights", "any.h5", "--epochs", 0, "--predict", "photos", "--json", cwd=folder).stdout)
     assert [one["image"] for one in report["predictions"]] == ["0.png", "1.png", "2.png"]
+
+
+def test_a_classifier_that_was_never_trained(folder):
+    """As dim train leaves it: --epochs 0 answered by chance, without a word."""
+    before = sorted(os.listdir(folder))
+    for more in [], ["--data", "data.npz"]:
+        done = dim("classify", "--weights", "weights.h5", "--epochs", 0, "--predict", "photos", "--predictions", "p.csv", *more, cwd=folder)
+        assert done.returncode == 2 and "weights.h5: its classifier was never trained; train it" in done.stderr, done.stderr
+    assert sorted(os.listdir(folder)) == before
+
+
+def test_pixels_predict_nothing(folder):
+    """Which is said before they are judged."""
+    for more in ["--predict", "photos"], ["--save", "out.h5"]:
+        done = dim("classify", "--data", "nothing", "--arms", "pixels", *more, cwd=folder)
+        assert done.returncode == 2 and f"{more[0]}: no arm that has a classifier" in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("more, message", [

@@ -147,6 +147,16 @@ def test_quiet(tmp_path, arguments):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_a_picture_without_a_home(tmp_path):
+    """As a service's user has none: matplotlib told where its cache is instead, also with --quiet."""
+    pytest.importorskip("matplotlib")
+    write_images(tmp_path / "few.npz", 12, labels=True)
+    (tmp_path / "no-folder").write_text("")
+    home = {"HOME": str(tmp_path / "no-folder" / "home"), "XDG_CONFIG_HOME": "", "XDG_CACHE_HOME": "", "MPLCONFIGDIR": ""}
+    done = dim("train", "--data", "few.npz", "--batch", 4, "--epochs", 1, "--output", "run", "--quiet", cwd=tmp_path, environment=home)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "") and (tmp_path / "run" / "curves.png").exists()
+
+
 def test_quiet_does_not_silence_json_or_errors(tmp_path):
     assert json.loads(dim("info", "-q", "--json").stdout)
     done = dim("info", "nothing.h5", "--quiet", cwd=tmp_path)

@@ -153,11 +153,16 @@ def test_what_is_refused(tmp_path):
     torch.save(Evil(), tmp_path / "evil.pt")
     torch.save({"c0.weight": torch.zeros(64, 3, 4, 4)}, tmp_path / "part.pt")
     torch.save({"epoch": 3}, tmp_path / "empty.pt")
+    torch.save({1: torch.zeros(3), 2: torch.zeros(1)}, tmp_path / "numbers.pt")
+    torch.save({"c0.weight": torch.zeros(1).expand(1 << 34)}, tmp_path / "large.pt")  # 64 GB of one value.
+    (tmp_path / "cut.pt").write_bytes((tmp_path / "part.pt").read_bytes()[:2000])
     (tmp_path / "text.pt").write_text("weights")
     for name, message in [
         ("evil.pt", "found posix.system. A whole module"),
         ("part.pt", "part.pt"),
         ("empty.pt", "its keys are epoch"),
+        ("numbers.pt", "numbers.pt: no state_dict in it: its tensors have no names: 1 is of type int"),
+        ("large.pt", "tensors of 17,179,869,184 values; a state_dict has 536,870,912 at most"), ("cut.pt", "cut.pt: "),
         ("text.pt", "text.pt"),
         ("nothing.pt", "No such file"),
     ]:

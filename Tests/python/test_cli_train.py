@@ -3,6 +3,8 @@
 import contextlib
 import csv
 import importlib.util
+import json
+import math
 import os
 import resource
 import shutil
@@ -168,6 +170,94 @@ def test_data_that_moved(tmp_path, data, whole, folder):
     other = write_images(tmp_path / "other.npy", 30)
     done = dim("train", "--resume", folder, "--data", other, "--epochs", 4, "--no-plot")
     assert done.returncode == 2 and "not the data that the run was started with" in done.stderr, done.stderr
+
+
+def test_as_many_other_images_are_not_the_data(tmp_path, folder):
+    """A resumed run took any data with as many images, and so did one whose file had been written anew."""
+    path = write_images(tmp_path / "images.npz", 24, labels=True)
+    done = dim("train", "--data", path, "--output", folder, *SMALL, "--epochs", 1)
+    assert done.returncode == 0, done.stderr
+    with np.load(path) as file:
+        images, labels = file["images"], file["labels"]
+    others = {"reversed": (images[::-1], labels[::-1]), "labels": (images, labels[::-1]), "brighter": (images // 2 + 128, labels)}
+    for name, (some, theirs) in others.items():
+        np.savez(tmp_path / f"{name}.npz", images=some, labels=theirs)
+        done = dim("train", "--resume", folder, "--epochs", 2, "--no-plot", "--data", tmp_path / f"{name}.npz")
+        assert done.returncode == 2 and "as many images, but others" in done.stderr, (name, done.stderr)
+    np.savez(path, images=images[::-1], labels=labels[::-1])
+    done = dim("train", "--resume", folder, "--epochs", 2, "--no-plot")
+    assert done.returncode == 2 and "as many images, but others" in done.stderr, done.stderr
+    np.savez_compressed(path, images=images, labels=labels)
+    done = dim("train", "--resume", folder, "--epochs", 2, "--no-plot")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("setting, value, message", [
+    ("seed", "x", "seed: expected a whole number from 0 on, found"), ("seed", 4, "seed is 4, checkpoint.h5 has 3: they are of different"),
+    ("batch", 2.5, "batch: expected"), ("batch", 1, "--batch: expected 2"), ("checkpoint_every", 0, "checkpoint_every: expected"),
+    ("step_epochs", 0, "step_epochs: expected"), ("lr", "1", "lr: expected a number"),
+    ("lr", -5, "--lr: expected"), ("lr", math.nan, "--lr"),
+    ("architecture", None, "architecture: expected"), ("architecture", {"preset": "basic28"}, "they are of different runs"),
+    ("architecture", {"image": 5}, "settings.json: "), ("measure", "kl", "measure is kl, checkpoint.h5 has"),
+    ("images", "36", "images: expected"),
+    ("epochs", 10**400, "epochs: expected"), ("data", 5, "data: expected a text"), ("nosuch", 1, "not the settings of a run"),
+])  # fmt: skip
+def test_settings_that_were_changed(whole, folder, setting, value, message):
+    """Tracebacks, or another run without a word."""
+    copy_of(whole, folder)
+    settings = json.loads((folder / "settings.json").read_text())
+    (folder / "settings.json").write_text(json.dumps(settings | {setting: value}))
+    done = dim("train", "--resume", folder, "--epochs", 3, "--no-plot")
+    assert done.returncode == 2 and message in done.stderr and "settings.json" in done.stderr, done.stderr
+    assert done.stdout == "" and done.stderr.count("\n") < 4
+
+
+@pytest.mark.parametrize("name, content", [
+    ("settings.json", b"[1]"), ("settings.json", 100_000 * b"["), ("settings.json", b"\xff"),
+    ("metrics.csv", b"\xff\xfe"), ("metrics.csv", b"step," + 200_000 * b"x"),
+])  # fmt: skip
+def test_damaged_files_of_a_run(whole, folder, name, content):
+    copy_of(whole, folder)
+    (folder / name).write_bytes(content)
+    done = dim("train", "--resume", folder, "--epochs", 3, "--no-plot")
+    assert done.returncode == 2 and f"{folder / name}: not the " in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+def test_two_runs_in_one_folder(tmp_path, folder):
+    """They wrote over each other's files, and both said that all was well."""
+    data = write_images(tmp_path / "images.npy", 12)
+    first = start("train", "--data", data, "--output", folder, *SMALL, "--epochs", 50, "--checkpoint-every", 50)
+    wait_for(lambda: (folder / "settings.json").exists())
+    before = (folder / "settings.json").stat().st_ino
+    second = dim("train", "--data", data, "--output", folder, *SMALL, "--epochs", 1)
+    assert second.returncode == 2 and f"{folder}: another run is at work in it" in second.stderr, second.stderr
+    first.send_signal(signal.SIGINT)
+    _, err = first.communicate(timeout=PATIENCE)
+    assert first.returncode == 130, err
+    assert (folder / "settings.json").stat().st_ino == before
+    resumed = start("train", "--resume", folder, "--no-plot")
+    wait_for(lambda: (folder / "settings.json").stat().st_ino != before)
+    again = dim("train", "--resume", folder, "--no-plot")
+    assert again.returncode == 2 and "another run is at work in it" in again.stderr, again.stderr
+    resumed.send_signal(signal.SIGKILL)
+    resumed.communicate(timeout=PATIENCE)
+    before = (folder / "settings.json").stat().st_ino
+    after = start("train", "--resume", folder, "--no-plot")
+    wait_for(lambda: (folder / "settings.json").stat().st_ino != before)  # What was killed holds nothing.
+    after.kill()
+    after.communicate(timeout=PATIENCE)
+
+
+def test_weights_without_an_encoder(tmp_path, folder):
+    """They left the encoder as the seed made it, without a word."""
+    data = write_images(tmp_path / "images.npy", 12)
+    with deepinfomax.Model(5) as model:
+        model.save(tmp_path / "all.h5")
+    with deepinfomax.Model.open(tmp_path / "all.h5", networks=["classifier"]) as part:
+        part.save(tmp_path / "part.h5")
+    done = dim("train", "--data", data, "--architecture", "notebook", "--weights", tmp_path / "part.h5", "--output", folder)
+    assert done.returncode == 2 and "part.h5: holds classifier; an encoder is needed" in done.stderr, done.stderr
+    assert not folder.exists()
 
 
 # ---- What is reported

@@ -107,6 +107,10 @@ def test_an_architecture_that_is_none(folder):
     (folder / "tiny.json").write_text('{"preset":"basic32","encoder":{"features":"c9"},"image":{"width":0}}')
     done = train(folder)
     assert done.returncode == 2 and "c9" in done.stderr and "image.width" in done.stderr, done.stderr
+    assert "--architecture: tiny.json: " in done.stderr, done.stderr
+    for command in "info", "encode --output a.npy", "check":
+        done = dim(*command.split(), "--architecture", "tiny.json", cwd=folder)
+        assert done.returncode == 2 and ("tiny.json: 2 faults" in done.stderr or "PyTorch is not installed" in done.stderr), done.stderr
     done = dim("train", "--data", "digits.npz", "--architecture", "basic33", "--output", "run", cwd=folder)
     assert done.returncode == 2 and "expected one of notebook" in done.stderr, done.stderr
 

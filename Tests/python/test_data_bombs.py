@@ -215,6 +215,24 @@ def test_hdf5_with_long_names_of_classes(tmp_path):
     assert "classes: 4,294,967,296 bytes, 2,147,483,648 are allowed; it is read whole" in refused(path)
 
 
+@pytest.mark.parametrize("name, count", [("classes", 65_536), ("labels", 1 << 20)])
+def test_hdf5_with_one_long_text_in_many_places(tmp_path, name, count):
+    """Texts of varying length stand elsewhere in the file: each of these is the same one."""
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("images", data=np.zeros((count, 1, 1), np.uint8))
+        if name == "classes":
+            file.create_dataset("labels", data=np.zeros(count, np.uint8))
+        texts = file.create_dataset(name, (count,), h5py.string_dtype())
+        texts[0] = "x" * (1 << 20)
+        offset = texts.id.get_offset()
+    content = bytearray(path.read_bytes())
+    content[offset : offset + 16 * count] = content[offset : offset + 16] * count
+    path.write_bytes(content)
+    assert f"{name}: {count:,} texts of up to 1,048,576 characters, 2,147,483,648 bytes are allowed" in refused(path)
+
+
 def test_hdf5_finds_a_damaged_record_among_many_quickly(tmp_path):
     """By halves; one by one, each with a chunk to decode, it took hours for 2^33."""
     h5py = pytest.importorskip("h5py")

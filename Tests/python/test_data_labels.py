@@ -43,6 +43,24 @@ def test_kinds_of_integers(tmp_path):
     assert labelled(tmp_path / "x.npz", np.array([2**64 - 1, 0], np.uint64)).classes == ("0", str(2**64 - 1))
 
 
+def test_texts_of_varying_length(tmp_path):
+    """As h5py writes lists of str; they were called no text."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["images"] = np.zeros((4, 4, 4), np.uint8)
+        file["labels"] = ["owl", "b\u00fcffel", "owl", "a much longer name"]
+    data = open_dataset(tmp_path / "x.h5")
+    assert data.classes == ("a much longer name", "b\u00fcffel", "owl") and data.labels.tolist() == [2, 1, 2, 0]
+    with h5py.File(tmp_path / "y.h5", "w") as file:
+        file["images"], file["labels"], file["classes"] = np.zeros((4, 4, 4), np.uint8), [0, 1, 1, 0], ["cat", "d\u00f6g"]
+    assert open_dataset(tmp_path / "y.h5").classes == ("cat", "d\u00f6g")
+    with h5py.File(tmp_path / "z.h5", "w") as file:
+        file["images"], file["labels"] = np.zeros((4, 4, 4), np.uint8), [0, 1, 1, 0]
+        file.create_dataset("classes", data=[b"cat", b"\xff"], dtype=h5py.string_dtype())
+    with pytest.raises(DataError, match="classes: record 1 is not UTF-8"):
+        open_dataset(tmp_path / "z.h5")
+
+
 def test_both_parts_are_numbered_together(tmp_path):
     images = np.zeros((3, 4, 4), np.uint8)
     np.savez(tmp_path / "x.npz", x_train=images, y_train=[3, 60, 60], x_test=images, y_test=[60, 99, 3])

@@ -98,3 +98,11 @@ def test_a_device_stays(tmp_path):
         pytest.skip("no right to make a device")
     write_whole(tmp_path / "null", b"x")
     assert stat.S_ISCHR((tmp_path / "null").stat().st_mode) and os.listdir(tmp_path) == ["null"]
+
+
+@pytest.mark.parametrize("name", [255 * "x", 127 * "\u00fc", os.fsdecode(255 * b"\xfc")])
+def test_names_as_long_as_may_be(tmp_path, name):
+    """A file beside it, which is written first, was too long."""
+    write_whole(tmp_path / name, b"1")
+    write_whole(tmp_path / name, b"2")
+    assert (tmp_path / name).read_bytes() == b"2" and os.listdir(tmp_path) == [name]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 
 import deepinfomax as dim
 import numpy as np
@@ -184,3 +185,52 @@ def test_ctrl_c_ends_an_encode_of_many_images():
     out, _ = process.communicate(timeout=120)
     found = json.loads(out)
     assert found["interrupted"] - sent < 1 + 10 * two, (found, two)
+
+
+def test_floats_up_to_255_are_warned_of():
+    """They were encoded without a word."""
+    with dim.Model(0) as model:
+        images = np.full((2, 3, 32, 32), 255, np.float32)
+        with pytest.warns(UserWarning, match=r"images: values up to 255; .* should be in \[0,1\]: divide by 255, or give uint8") as caught:
+            model.encode(images)
+        assert caught[0].filename == __file__
+        with pytest.warns(UserWarning, match="values up to 255"):
+            dim.Trainer(model).step(images)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            model.encode(images.astype(np.uint8))
+            model.encode(np.random.default_rng(0).normal(0, 3, images.shape))
+
+
+def test_masks_are_no_values():
+    with dim.Model(0) as model:
+        images = np.ma.masked_less(np.random.default_rng(0).random((2, 3, 32, 32), np.float32), 0.5)
+        with pytest.raises(ValueError, match="images: has masked values"):
+            model.encode(images)
+        np.testing.assert_array_equal(model.encode(images.filled(0))[0], model.encode(np.ma.array(images.filled(0)))[0])
+
+
+@pytest.mark.parametrize("call, name", [
+    (lambda value: dim.Model(value), "seed"), (lambda value: dim.Trainer(dim.Model(0), seed=value), "seed"),
+    (lambda value: dim.Trainer(dim.Model(0), micro_batches=value), "micro_batches"), (dim.set_num_threads, "n"),
+])  # fmt: skip
+def test_whole_numbers(call, name):
+    for value in "a", 1.5, None:
+        with pytest.raises(TypeError, match=f"{name}: expected an integer, .*, found {type(value).__name__}"):
+            call(value)
+    for value in -1, 2**64:
+        with pytest.raises(ValueError, match=f"{name}: expected .*, found {value}"):
+            call(value)
+
+
+def test_a_trainer_of_no_model():
+    with pytest.raises(TypeError, match="model: expected a Model, found NoneType"):
+        dim.Trainer(None)
+
+
+def test_a_class_is_named_without_nul():
+    """The name ended there, without a word."""
+    with dim.Model(0) as model:
+        with pytest.raises(ValueError, match="class_names: a name holds a NUL character"):
+            model.class_names = ["a\0b", *"cdefghijk"]
+        assert model.class_names == []

@@ -139,7 +139,16 @@ def test_pixels_of_bytes_floats_and_other_ranges_agree():
     np.testing.assert_allclose(small().fit_transform(pixels / 255), expected, atol=1e-5)
     np.testing.assert_allclose(small().fit_transform(pixels.astype(np.int64)), expected, atol=1e-5)
     np.testing.assert_allclose(small(data_range=(0, 510)).fit_transform(pixels.astype(float) * 2), expected, atol=1e-5)
-    assert small().fit(pixels).data_range_ == (0, 255)
+    fitted = small().fit(pixels)
+    assert fitted.data_range_ == (0, 255)
+    with pytest.warns(UserWarning, match="X: values up to 1, where fit had bytes up to 255"):
+        fitted.transform(pixels / 255)  # Nearly black.
+    with pytest.warns(UserWarning, match="images: values up to 255"):
+        small().fit(pixels / 255).transform(pixels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(fitted.transform(pixels[1:].astype(float)), fitted.transform(pixels[1:]))
+        fitted.transform((pixels > 100).astype(float))  # Dark, but whole numbers.
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ The model is that of the Deep InfoMax notebook (arXiv:1808.06670); libdim.so doe
 import logging
 
 from . import _library, data
+from ._arrays import whole_number as _whole_number
 from ._version import __version__
 from .architecture import PRESETS, Architecture
 from .classifier_trainer import ClassifierOptions, ClassifierResult, ClassifierTrainer, Evaluation
@@ -107,6 +108,5 @@ def set_num_threads(n: int) -> None:
 
     Results do not depend on it. Raises ValueError unless 0 <= n <= 1024.
     """
-    if not 0 <= n <= 1024:  # ctypes would cut a larger int to 32 bits.
-        raise ValueError(f"n: expected 0 <= n <= 1024, found {n}")
+    n = _whole_number(n, 0, 1025, "n", "0 <= n <= 1024")
     _library.check(_library.library().dim_set_num_threads(n))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import operator
 import sys
+import warnings
 from typing import Any
 
 import numpy as np
@@ -23,12 +25,27 @@ def as_numpy(value: Any, what: str) -> NDArray[Any]:
         if tensor.dtype == torch.bfloat16:
             tensor = tensor.float()
         return tensor.resolve_conj().resolve_neg().numpy()  # type: ignore[no-any-return]
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ValueError(f"{what}: has masked values, which would be taken as if they were none; say what they are with filled()")
     if isinstance(value, (np.ndarray, np.generic)) or hasattr(value, "__array_interface__"):
         return np.asarray(value)
     raise TypeError(f"{what}: expected a numpy array or a torch tensor, found {type(value).__name__}")
 
 
 Shape = tuple[int, ...]
+#: Standardised images stay below; 0..255 in floating point is a frequent mistake.
+LARGEST = 16.0
+
+
+def whole_number(value: Any, least: int, below: int, what: str, text: str) -> int:
+    """An integer of any kind in a range. `text`: the range, for the message. ctypes would cut a larger one."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{what}: expected an integer, {text}, found {type(value).__name__}") from None
+    if not least <= number < below:
+        raise ValueError(f"{what}: expected {text}, found {number}")
+    return number
 
 
 def images(value: Any, item: Shape, what: str = "images") -> tuple[NDArray[np.float32], bool]:
@@ -56,6 +73,11 @@ def images(value: Any, item: Shape, what: str = "images") -> tuple[NDArray[np.fl
             f"{what}: expected {array.dtype} in the order {_text(('n', *item))}, found {_shape(array)}; "
             "transpose with moveaxis(-1, -3), or give uint8"
         )
+    elif array.dtype.kind == "f" and array.size and LARGEST < (largest := max(array.max(), -array.min())) < np.inf:
+        warnings.warn(
+            f"{what}: values up to {largest:g}; floating-point images are taken as they are and should be in [0,1]: divide by 255, "
+            "or give uint8", stacklevel=5,
+        )  # fmt: skip
     return _floats(array, item, what, "float32 or uint8")
 
 

@@ -35,7 +35,7 @@ def whole(path: str | os.PathLike[str]) -> Iterator[str]:
         return
     temporary: str | None = None
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        descriptor, temporary = tempfile.mkstemp(prefix=_prefix(target), dir=target.parent)
         os.close(descriptor)
         yield temporary
         with open(temporary, "rb+") as written:
@@ -57,9 +57,14 @@ def size_text(count: int) -> str:
     return f"{count / 1e6:,.1f} MB" if count >= 1e5 else f"{count:,} bytes"
 
 
+def _prefix(target: Path) -> str:
+    """Of the temporary file's name: with what mkstemp adds, no longer than a name may be."""
+    return os.fsdecode(os.fsencode(f".{target.name}")[:200]) + "."
+
+
 def _is_beside(name: object, target: Path) -> bool:
     """Whether it is the temporary file that could not be made: mkstemp's error names it."""
-    return os.path.basename(str(name)).startswith(f".{target.name}.")
+    return os.path.basename(str(name)).startswith(_prefix(target))
 
 
 def _is_open_file(path: str | os.PathLike[str]) -> bool:

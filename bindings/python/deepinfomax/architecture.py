@@ -9,6 +9,7 @@ from typing import Any
 
 from ._handles import OwnedHandle, new_handle
 from ._library import library, text
+from .errors import DimError
 
 #: Architectures that the library knows by name.
 PRESETS = ("notebook", "basic28", "basic32", "basic64", "alex64", "resnet19_32")
@@ -101,6 +102,7 @@ def _networks(description: dict[str, Any]) -> dict[str, Any]:
 def _handle(description: Any) -> OwnedHandle:
     lib = library()
     free = lib.dim_architecture_free
+    where = ""
     if isinstance(description, Architecture):
         description = description.json()
     if isinstance(description, dict):
@@ -113,6 +115,7 @@ def _handle(description: Any) -> OwnedHandle:
         path = os.fspath(description)
         if isinstance(path, str) and not os.path.exists(path) and os.sep not in path and not path.endswith(".json"):
             raise ValueError(f"architecture: expected one of {', '.join(PRESETS)}, JSON text or a file, found {path!r}")
+        where = os.fsdecode(path)
         with open(path, "rb") as file:
             text = file.read(1 << 20)
     else:
@@ -120,4 +123,9 @@ def _handle(description: Any) -> OwnedHandle:
             "architecture: expected a preset's name, a dict, JSON text, a path or an Architecture, found "
             f"{type(description).__name__}"
         )
-    return new_handle("architecture", free, lib.dim_architecture_parse, c_char_p(text), c_size_t(len(text)))
+    try:
+        return new_handle("architecture", free, lib.dim_architecture_parse, c_char_p(text), c_size_t(len(text)))
+    except DimError as error:
+        if not where:
+            raise
+        raise type(error)(f"{where}: {error.message}", error.status, error.status_name) from None

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -52,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0 well, 1 what was checked failed, 2 the command cannot be run as asked, 70 a defect of dim,
     128 + the signal's number where one ended it."""
     _output.prepare()
+    # Where there is no home to write to, it tells of the place that its cache has then.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     if "_ARGCOMPLETE" in os.environ:
         _complete()
     if arguments is None:
@@ -59,11 +62,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not arguments:
         print(_FIRST, end="", file=sys.stderr)
         return 2
-    parsed = _parsed(arguments)
     before: Any = None
+    command = arguments[0]
     try:
+        parsed = _parsed(arguments)
+        command = parsed.command
         before = _on_terminate(_terminated)
-        module = _module(parsed.command)
+        module = _module(command)
         getattr(module, "places", Places.of)(parsed).check()
         code = int(module.run(parsed))
         sys.stdout.flush()  # Here, where a full disk behind a > is reported.
@@ -72,20 +77,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except KeyboardInterrupt:
-        print(f"\ndim {parsed.command}: interrupted", file=sys.stderr)
+        print(f"\ndim {command}: interrupted", file=sys.stderr)
         return 130
     except _Terminated as terminated:
-        _output.error(parsed.command, f"ended by {signal.Signals(terminated.number).name}")
+        _output.error(command, f"ended by {signal.Signals(terminated.number).name}")
         return 128 + terminated.number
     except Exception as error:
         message = explained(error)
         if message is None:
             traceback.print_exc()
-            _output.error(parsed.command, "this is a defect of dim: please report it, with the lines above and `dim info`")
+            _output.error(command, "this is a defect of dim: please report it, with the lines above and `dim info`")
             return 70
         if os.environ.get("DIM_TRACEBACK"):
             traceback.print_exc()
-        _output.error(parsed.command, message)
+        _output.error(command, message)
         return 2
     finally:
         for number, handler in (before or {}).items():

@@ -100,8 +100,7 @@ class Model:
         As in PyTorch only the low 32 bits of the seed matter; 0 <= seed < 2**64. architecture: a preset's name, a dict,
         JSON text, a path or an Architecture (docs/architecture.md).
         """
-        if not 0 <= seed < 2**64:
-            raise ValueError(f"seed: expected 0 <= seed < 2**64, found {seed}")
+        seed = _arrays.whole_number(seed, 0, 2**64, "seed", "0 <= seed < 2**64")
         made = architecture if isinstance(architecture, Architecture) else Architecture(architecture)
         self._handle = model_handle(library().dim_model_create_with, made._handle.pointer, seed)
 
@@ -324,6 +323,8 @@ class Model:
     @class_names.setter
     def class_names(self, names: Sequence[str]) -> None:
         encoded = [name.encode() for name in names]
+        if any(b"\0" in name for name in encoded):
+            raise ValueError("class_names: a name holds a NUL character, where it would end")
         check(
             library().dim_model_set_class_names(
                 self._handle.pointer, len(encoded), (c_char_p * len(encoded))(*encoded) if encoded else None

@@ -80,6 +80,8 @@ class Settings:
     #: For reports: the command that started the run, and when, in UTC.
     command: str = ""
     started: str = ""
+    #: Of labels and of some of the images (`commands._images.digest_of`); "" where it is not known.
+    digest: str = ""
 
     @property
     def reading(self) -> Reading:
@@ -175,16 +177,21 @@ class RunFolder:
         """Raises ValueError for a file that is none of ours."""
         try:
             found = json.loads(self.settings_file.read_text("utf-8"))
+            if not isinstance(found, dict):
+                raise ValueError(f"expected an object, found {type(found).__name__}")
             return Settings(**found)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"{self.settings_file}: not the settings of a run: {error}") from error
 
     def read_metrics(self) -> list[Row]:
         """All whole rows; none where there is no such file. Raises ValueError for a file that is none of ours."""
         if not self.metrics_file.exists():
             return []
-        with open(self.metrics_file, newline="", encoding="utf-8") as file:
-            lines = list(csv.reader(file))
+        try:
+            with open(self.metrics_file, newline="", encoding="utf-8") as file:
+                lines = list(csv.reader(file))
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{self.metrics_file}: not the metrics of a run: {error}") from error
         if not lines or lines[0] != _COLUMNS:
             raise ValueError(f"{self.metrics_file}: not the metrics of a run: expected columns {', '.join(_COLUMNS)}")
         rows = []

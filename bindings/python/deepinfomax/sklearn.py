@@ -12,6 +12,7 @@ Importing this module imports scikit-learn, 1.6 or newer; `import deepinfomax` n
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -217,6 +218,8 @@ class DeepInfoMax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     def _pixels(self, rows: NDArray[Any]) -> Floats:
         """(n, c, h, w) in [0,1], of fit's range."""
         low, high = self.data_range_
+        if (low, high) == (0.0, 255.0) and rows.dtype.kind == "f" and rows.max() <= 1 and (rows % 1).any():
+            warnings.warn("X: values up to 1, where fit had bytes up to 255: transform takes what fit took, 255 * X here", stacklevel=3)
         if (low, high) != (0.0, 1.0):
             rows = (rows.astype(np.float64) - low) / (high - low)
         c, h, w = self.image_shape_

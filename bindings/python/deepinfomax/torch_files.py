@@ -10,6 +10,7 @@ import os
 import pickle
 import re
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from io import BytesIO
 from typing import Any
@@ -26,6 +27,8 @@ from ._opening import NETWORKS
 from .model import Model
 
 State = dict[str, NDArray[Any]]
+#: Twice the parameters that an architecture may have.
+_MOST_VALUES = 1 << 29
 
 
 class TorchFileError(ValueError):
@@ -55,9 +58,13 @@ def read_with(
     import torch
 
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
+        with warnings.catch_warnings():  # Of what is then refused, or harmless.
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise TorchFileError(f"{path}: damaged or cut short: {error.strerror or error}") from error
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         what = f", found {named[1]}" if named else ""
@@ -132,6 +139,10 @@ def _resolved(
     """Canonical names for one state_dict. `place`: where it stood; its last key may name the network."""
     import h5py
 
+    # Of any number of values, a file may hold a single one.
+    count = sum(value.numel() for value in state.values())
+    if count > _MOST_VALUES:
+        raise TorchFileError(f"{path}: tensors of {count:,} values; a state_dict has {_MOST_VALUES:,} at most")
     arrays = {key: _array(value, f"{path}: {place + '.' if place else ''}{key}") for key, value in state.items()}
     network = place.rpartition(".")[2]
     prefix = f"{network}." if network in NETWORKS else ""
@@ -190,7 +201,11 @@ def _named(place: str) -> str:
 def _contents(content: Mapping[Any, Any], tensor: type) -> str:
     """What is in it instead. A dictionary of tensors and one other thing is close: the thing is named."""
     if any(isinstance(value, tensor) for value in content.values()):
-        key, value = next((key, value) for key, value in content.items() if not isinstance(value, tensor))
+        others = [(key, value) for key, value in content.items() if not isinstance(value, tensor)]
+        if not others:
+            key = next(key for key in content if not isinstance(key, str))
+            return f"its tensors have no names: {key!r} is of type {type(key).__name__}"
+        key, value = others[0]
         return f"{key!r} is a {type(value).__name__} and not a tensor"
     for key, value in content.items():
         if isinstance(value, Mapping) and any(isinstance(item, tensor) for item in value.values()) and "param_groups" not in value:

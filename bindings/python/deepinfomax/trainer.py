@@ -177,10 +177,11 @@ class Trainer(Run):
         process gives its own part of each batch. The result does not depend on P. timeout: seconds that a process waits for
         another one. docs/distributed.md tells all.
         """
-        if not 0 <= seed < 2**64:
-            raise ValueError(f"seed: expected 0 <= seed < 2**64, found {seed}")
-        if not 1 <= micro_batches <= MOST_MICRO_BATCHES:
-            raise ValueError(f"micro_batches: expected 1 to {MOST_MICRO_BATCHES}, found {micro_batches}")
+        if not isinstance(model, Model):
+            raise TypeError(f"model: expected a Model, found {type(model).__name__}")
+        seed = _arrays.whole_number(seed, 0, 2**64, "seed", "0 <= seed < 2**64")
+        most = MOST_MICRO_BATCHES
+        micro_batches = _arrays.whole_number(micro_batches, 1, most + 1, "micro_batches", f"1 to {most}")
         if lr is not None and (encoder_lr is not None or discriminator_lr is not None):
             raise ValueError("lr is both learning rates: expected either it, or encoder_lr and discriminator_lr")
         options = _structures.TrainerOptions()

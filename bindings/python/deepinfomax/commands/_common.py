@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import importlib.util
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -135,6 +137,8 @@ def seeds_of(arguments: argparse.Namespace) -> list[int]:
         raise UsageError(f"--seeds: expected numbers between commas, found {arguments.seeds}") from None
     for seed in seeds:
         check_seed(seed)
+    if len(set(seeds)) != len(seeds):  # The same run twice has no spread.
+        raise UsageError(f"--seeds: expected different ones, found {arguments.seeds}")
     return seeds
 
 
@@ -198,6 +202,23 @@ def make_folder(path: str | os.PathLike[str]) -> None:
             pass
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def claimed(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """The folder is this run's alone as long as the block lasts, whatever ends the process. Others are refused."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise UsageError(f"{folder}: another run is at work in it; wait for its end, or name another folder") from None
+    except OSError:
+        pass  # The file system has no locks.
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def check_folder(path: str | os.PathLike[str]) -> Path:

@@ -20,6 +20,7 @@ from ..data import Dataset
 from ..evaluation import Epoch, Settings
 from ..model import Model
 from . import UsageError
+from ._images import digest_of
 from ._interrupts import Interrupts
 from ._progress import Progress
 
@@ -127,5 +128,6 @@ class Kept:
         """What must not change; the number of epochs may."""
         settings = asdict(self.settings)
         del settings["epochs"]
-        about = {"data": self.images.name, "images": len(self.images), "architecture": self.architecture.as_dict()}
+        about = {"data": self.images.name, "images": len(self.images), "architecture": self.architecture.as_dict(),
+                 "digest of the data": digest_of(self.images)}  # fmt: skip
         return {**about, **settings}

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import argparse
 
+import numpy as np
+
 from .. import _adapted
 from .._reading import Reading
 from ..architecture import Architecture
-from ..data import Dataset
+from ..data import DataError, Dataset
 from ..data.options import RESIZES
+from ..distributed import digest
 from ..model import Model
 from . import _output
 from ._common import positive
+
+#: Images of each part of the data that a digest is of.
+_COMPARED = 32
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +34,21 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--skip-damaged", action="store_true", default=None, help="leave out images that cannot be read, and say which; reads all once"
     )
+
+
+def digest_of(*parts: Dataset | None) -> str:
+    """Of labels and of a few images from everywhere: what other data of as many images does not have. "" where one of these
+    cannot be read."""
+    found = []
+    for data in parts:
+        if data is None:
+            continue
+        few = np.unique(np.linspace(0, len(data) - 1, _COMPARED).astype(np.int64))
+        try:
+            found.append(digest(data.read(few), b"" if data.labels is None else data.labels.tobytes()))
+        except DataError:
+            return ""
+    return digest(" ".join(found).encode())
 
 
 def reading(arguments: argparse.Namespace, model: Model | None) -> Reading:

@@ -13,7 +13,15 @@ from .. import _text
 
 
 def prepare() -> None:
-    r"""A terminal or pipe that cannot take a character gets it as \xNN or \uNNNN instead of ending the command."""
+    r"""A terminal or pipe that cannot take a character gets it as \xNN or \uNNNN instead of ending the command. What was closed
+    before the command began, as `>&-` does, is nowhere: a file that got its number would be written to by mistake."""
+    while (nowhere := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(nowhere, True)
+    os.close(nowhere)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

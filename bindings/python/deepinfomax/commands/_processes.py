@@ -81,7 +81,8 @@ def agree(group: Solo, trainer: Trainer, settings: Settings, train: Dataset, val
     group.call(lambda: check_parts(settings.micro_batches, group.size))
     if not isinstance(group, Group):
         return
-    of_the_run = {name: value for name, value in asdict(settings).items() if name not in ("data", "weights", "command", "started")}
+    own = ("data", "weights", "command", "started", "digest")
+    of_the_run = {name: value for name, value in asdict(settings).items() if name not in own}
     found = group.call(lambda: [_digest(data) for data in (train, validation) if data is not None])
     group.require_same(settings=of_the_run, data=found)
     trainer.share(group)

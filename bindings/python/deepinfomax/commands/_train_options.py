@@ -6,15 +6,16 @@ import argparse
 import importlib.util
 import json
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ..architecture import PRESETS
+from ..architecture import PRESETS, Architecture
 from ..data import Augmentation
 from ..data.options import RESIZES
+from ..run_folder import RunFolder, Settings
 from ..schedule import KINDS
-from ..trainer import COORDINATES, MEASURES, MOST_MICRO_BATCHES, PRIORS, TIMEOUT
+from ..trainer import COORDINATES, MEASURES, MOST_MICRO_BATCHES, PRIORS, TIMEOUT, Trainer
 from . import UsageError
 from ._common import DATA, add_examples, add_general, add_untrusted, natural, positive
 from ._images import add_reading
@@ -68,8 +69,6 @@ _WEIGHTS = (
     "alpha", "beta", "gamma", "lr", "step_factor", "warmup_epochs", "gradient_penalty", "gradient_clip", "weight_decay",
     "coordinates_weight",
 )  # fmt: skip
-#: In a run's settings.json, and of no use to another run.
-_OF_A_RUN = ("images", "command", "started")
 
 _EXAMPLES = """
   dim train --epochs 20                            the sample photographs that scikit-learn ships
@@ -284,6 +283,8 @@ _NUMBER = _Kind("a number", _is_number)
 _NATURAL = _Kind("a whole number from 0 on", _is_natural)
 _POSITIVE = _Kind("a whole number from 1 on", _is_positive)
 _FLAG = _Kind("true or false", lambda value: isinstance(value, bool))
+#: In a run's settings.json, and of no use to another run.
+_OF_A_RUN = {"images": _POSITIVE, **dict.fromkeys(("command", "started", "digest"), _TEXT)}
 _KINDS = {
     "data": _TEXT,
     "weights": _TEXT,
@@ -312,6 +313,49 @@ _KINDS = {
 }
 
 
+def _check_kinds(found: Mapping[str, Any], where: str, optional: Container[str]) -> None:
+    """That each value is of its setting's kind; optional: which may be None."""
+    faults = []
+    for name, value in found.items():
+        kind = _KINDS.get(name) or _OF_A_RUN.get(name)
+        if kind is None:
+            faults.append(f"{name}: there is no such setting")
+        elif not kind.fits(value) and not (value is None and name in optional):
+            faults.append(f"{name}: expected {kind.expected}, found {json.dumps(value)[:80]}")
+    if faults:
+        raise UsageError("\n  ".join([f"{where}:", *faults]))
+
+
+def checked_run(settings: Settings, where: str) -> Settings:
+    """The settings of a run that is to go on: its file may have been edited, or damaged."""
+    found = asdict(settings)
+    _check_kinds(found, where, optional=("data", "weights", "max_pixels", "locations"))
+    try:
+        # What it was judged by is no longer asked: scikit-learn may be missing by now.
+        check(found | {"probe": 0})
+        return replace(settings, architecture=Architecture(settings.architecture).as_dict())
+    except (UsageError, ValueError) as error:
+        raise UsageError(f"{where}: {error}") from error
+
+
+#: What settings and checkpoint both say.
+_IN_BOTH = (
+    "seed", "measure", "negatives", "prior", "alpha", "beta", "gamma", "gradient_penalty", "gradient_clip", "betas", "weight_decay",
+    "coordinates", "coordinates_weight", "occlusion", "locations", "micro_batches",
+)  # fmt: skip
+
+
+def check_same_run(folder: RunFolder, settings: Settings, trainer: Trainer) -> None:
+    """That settings.json and the checkpoint are of one run."""
+    where, other = folder.settings_file, folder.checkpoint.name
+    for name in _IN_BOTH:
+        ours, its = getattr(settings, name), getattr(trainer.options, name)
+        if ours != (list(its) if isinstance(its, tuple) else its):
+            raise UsageError(f"{where}: {name} is {ours}, {other} has {its}: they are of different runs")
+    if trainer.model.architecture != Architecture(settings.architecture):
+        raise UsageError(f"{where}: its architecture is not that of {other}: they are of different runs")
+
+
 def _read(path: str) -> dict[str, Any]:
     """The settings of a file; null is as if it were not there."""
     try:
@@ -323,14 +367,5 @@ def _read(path: str) -> dict[str, Any]:
         raise UsageError(f"--config: {path}: expected JSON as a run's settings.json has it: {error}") from error
     if not isinstance(found, dict):
         raise UsageError(f"--config: {path}: expected an object of settings, found {type(found).__name__}")
-    faults = []
-    for name, value in found.items():
-        if name in _OF_A_RUN or value is None:
-            continue
-        if name not in _KINDS:
-            faults.append(f"{name}: there is no such setting")
-        elif not _KINDS[name].fits(value):
-            faults.append(f"{name}: expected {_KINDS[name].expected}, found {json.dumps(value)[:80]}")
-    if faults:
-        raise UsageError("\n  ".join([f"--config: {path}:", *faults]))
+    _check_kinds(found, f"--config: {path}", optional=found)
     return {name: value for name, value in found.items() if name in _KINDS and value is not None}

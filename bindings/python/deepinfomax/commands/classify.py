@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 
 from .. import _adapted, charts, evaluation
 from .._files import write_whole
-from .._text import counted, csv_text, shown, table, valid
+from .._text import counted, csv_text, shell, shown, table, valid
 from ..architecture import Architecture
 from ..classifier_trainer import Evaluation
 from ..data import Dataset
@@ -22,7 +23,7 @@ from ..model import Model
 from . import UsageError, _end_to_end, _output, _vectors
 from ._common import (
     add_architecture, add_data, add_examples, add_general, add_untrusted, apply_general, check_ending, check_room,
-    check_writable, make_folder, natural, need, open_data, open_model, positive, seeds_of,
+    check_writable, claimed, make_folder, natural, need, open_data, open_model, positive, seeds_of,
 )  # fmt: skip
 from ._images import reading, tell
 from ._places import Places
@@ -91,6 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _predict_alone(arguments, base, unlabelled)
     data = _with_classes(open_data(arguments, base, labelled=True), base, kept=arguments.epochs == 0)
     assert data.classes is not None
+    if arguments.epochs == 0:
+        _check_trained(arguments, base)
     names = data.classes
     architecture = _architecture(base, len(names), kept=arguments.epochs == 0)
     if arguments.checkpoint is not None:
@@ -126,6 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _predict_alone(arguments: argparse.Namespace, model: Model, images: Dataset) -> int:
     """`--epochs 0 --predict` without --data: no labelled images, so nothing is compared; the weights may name classes."""
     _needs(arguments, model, ("classifier",))
+    _check_trained(arguments, model)
     names = tuple(model.class_names or map(str, range(model.sizes.classes)))
     report = {"data": None, "classes": names, "weights": arguments.weights,
               "predictions": _predict(model, images, names, _output.speaks(arguments))}  # fmt: skip
@@ -135,6 +139,19 @@ def _predict_alone(arguments: argparse.Namespace, model: Model, images: Dataset)
     _write_predictions(arguments, report)
     _output.result(arguments, report, "\n".join(text))
     return 0
+
+
+def _check_trained(arguments: argparse.Namespace, model: Model) -> None:
+    """dim train leaves the classifier as the seed made it: its answers are chance. Training moves its running statistics."""
+    state = model.state_dict()
+    first = {"running_mean": 0, "running_var": 1}
+    found = [(state[name], first[name.rpartition(".")[2]]) for name in state
+             if name.startswith("classifier.") and name.rpartition(".")[2] in first]  # fmt: skip
+    if found and all((np.asarray(values) == start).all() for values, start in found):
+        raise UsageError(
+            f"{arguments.weights}: its classifier was never trained; train it on labelled images first: dim classify --data "
+            f"IMAGES --weights {shell(str(arguments.weights))} --save classifier.h5"
+        )
 
 
 def _write_predictions(arguments: argparse.Namespace, report: dict[str, Any]) -> None:
@@ -172,6 +189,8 @@ def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[int]]:
         arms = [arm for arm in arms if arm in ("frozen", "pixels")]
     if arguments.weights is None:
         arms = [arm for arm in arms if arm != "frozen"]
+    if (arguments.predict or arguments.save) and arms == ["pixels"]:
+        raise UsageError(f"--{'predict' if arguments.predict else 'save'}: no arm that has a classifier")
     if not arms:
         raise UsageError("--arms: nothing is left to compare; frozen needs --weights")
     if arguments.predictions and not arguments.predict:
@@ -304,14 +323,15 @@ class Comparison:
         epochs = self.arguments.end_to_end_epochs
         self._say(f"end-to-end: {counted(epochs, 'epoch')} of {counted(len(self.train), 'image')}")
         folder = None if self.arguments.checkpoint is None else Path(self.arguments.checkpoint)
-        model, history = _end_to_end.train(
-            self.data.subset(self.train),
-            self.architecture,
-            replace(self.settings, epochs=epochs),
-            folder,
-            every=self.arguments.checkpoint_every,
-            shown=self.shown,
-        )
+        with nullcontext() if folder is None else claimed(folder):
+            model, history = _end_to_end.train(
+                self.data.subset(self.train),
+                self.architecture,
+                replace(self.settings, epochs=epochs),
+                folder,
+                every=self.arguments.checkpoint_every,
+                shown=self.shown,
+            )
         y = _vectors.encoded(model, self.data, shown=self.shown)
         test = evaluation.test_on_vectors(model, y[self.test], self.labels[self.test])
         return self._judged("end-to-end", y, test, history, model)

@@ -18,7 +18,8 @@ from ..judges.fitted import SEEDED
 from ..model import Model
 from . import UsageError, _output
 from ._common import (
-    DATA, add_examples, add_general, add_untrusted, apply_general, check_ending, check_writable, need, positive, seeds_of,
+    DATA, add_examples, add_general, add_untrusted, apply_general, check_ending, check_writable, need, opened, positive,
+    seeds_of,
 )  # fmt: skip
 from ._images import add_reading, reading, tell
 from ._places import Places
@@ -84,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
         _listed(arguments, name, known)
         for name, known in (("columns", judges.COLUMNS), ("judges", tuple(JUDGES)), ("rows", tuple(ROWS)))
     )
-    seeds = _seeds(arguments)
+    seeds = seeds_of(arguments)
     if arguments.picture:
         check_ending("--picture", arguments.picture, charts.FORMATS)
         need("matplotlib", "--picture needs", extra="plot")
@@ -120,13 +121,6 @@ def _listed(arguments: argparse.Namespace, name: str, known: Sequence[str]) -> l
     return given
 
 
-def _seeds(arguments: argparse.Namespace) -> list[int]:
-    seeds = seeds_of(arguments)
-    if len(set(seeds)) != len(seeds):
-        raise UsageError(f"--seeds: expected different ones, found {arguments.seeds}")
-    return seeds
-
-
 def _models(arguments: argparse.Namespace) -> list[Model]:
     if not arguments.weights:
         return [Model(0, arguments.architecture or "notebook")]
@@ -134,7 +128,7 @@ def _models(arguments: argparse.Namespace) -> list[Model]:
         raise UsageError("--architecture: the files of --weights say theirs; it is for untrained networks alone")
     models: list[Model] = []
     for path in arguments.weights:
-        model = Model.open(path, untrusted=arguments.untrusted)
+        model = opened(path, None, arguments.untrusted)
         if "encoder" not in model.networks:
             raise UsageError(f"{path}: holds {', '.join(model.networks)}; an encoder is needed")
         if models and model.architecture != models[0].architecture:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import base64
 import html
+import math
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
             check_writable(path)
     index = Index.open(arguments.index)
     if arguments.duplicates is not None:
+        if not 0 <= arguments.duplicates < math.inf:
+            raise UsageError(f"--duplicates: expected a finite number of at least 0, found {arguments.duplicates}")
         if arguments.images:
             raise UsageError("--duplicates lists pairs of the index; it takes no images")
         return _duplicates(arguments, index, sheets)

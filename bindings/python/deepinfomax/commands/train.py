@@ -10,7 +10,8 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -31,11 +32,11 @@ from ..run_folder import FILES, Row, RunFolder, Settings, figures
 from ..schedule import Schedule
 from ..trainer import Losses, Trainer
 from . import UsageError, _processes
-from ._common import check_folder, check_room, make_folder
-from ._images import tell
+from ._common import check_folder, check_room, claimed, make_folder, opened
+from ._images import digest_of, tell
 from ._interrupts import Interrupts
 from ._places import Places
-from ._train_options import DEFAULTS, add_arguments, chosen, probe_every
+from ._train_options import DEFAULTS, add_arguments, check_same_run, checked_run, chosen, probe_every
 from ._training_log import TrainingLog
 
 #: With a prior that the preset does not have: the paper's weight for it beside the local term.
@@ -67,7 +68,8 @@ def _run(arguments: argparse.Namespace, group: Solo) -> int:
     if arguments.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise UsageError("--tensorboard: the package tensorboard is not installed; metrics.csv is written in any case")
     training = _Training.resumed(arguments, group) if arguments.resume else _Training.started(arguments, group)
-    return training.run()
+    with training.held:
+        return training.run()
 
 
 class _Training:
@@ -98,6 +100,8 @@ class _Training:
             settings.step_factor,
             round(settings.warmup_epochs * len(self.loader)),
         )
+        #: What is let go when the run ends: the folder.
+        self.held = ExitStack()
         #: The signal that ends the run after this step, in all processes.
         self.wanted = 0
         _processes.agree(group, trainer, settings, train, validation)
@@ -143,6 +147,7 @@ class _Training:
             probe=probe_every(values["probe"], values["epochs"]) if _can_probe(train, validation) else 0,
             command=shlex.join(["dim", *map(valid, sys.argv[1:])]),
             started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            digest=digest_of(train, validation),
         )
         if values["probe"] and not settings.probe:
             raise UsageError("--probe: needs labels of two classes at least, and images that are held out")
@@ -151,7 +156,7 @@ class _Training:
         if settings.micro_batches > 1 and len(train) < settings.batch:
             raise UsageError(f"--micro-batches: {counted(len(train), 'image')} to train on make no whole batch of {settings.batch}")
         training = cls(arguments, folder, settings, trainer, train, validation, group)
-        group.first(lambda: _prepare(folder, settings))
+        group.first(lambda: _prepare(folder, settings, training.held, _check_new))
         return training
 
     @classmethod
@@ -164,8 +169,10 @@ class _Training:
             )
         folder = RunFolder(arguments.resume)
         settings = group.first(lambda: _settings_of(folder, arguments))
-        train, validation = group.call(lambda: _data_of(settings))
         trainer = _processes.resumed(group, folder.checkpoint, arguments.untrusted)
+        check_same_run(folder, settings, trainer)
+        train, validation = group.call(lambda: _data_of(settings))
+        settings = replace(settings, digest=settings.digest or digest_of(train, validation))
         done = trainer.steps / len(Loader(train, settings.batch))
         if done >= settings.epochs:
             raise UsageError(
@@ -180,7 +187,7 @@ class _Training:
             )
         training = cls(arguments, folder, settings, trainer, train, validation, group)
         group.first(lambda: _check_room(folder, trainer.model))
-        group.first(lambda: _prepare(folder, settings))
+        group.first(lambda: _prepare(folder, settings, training.held))
         return training
 
     # ---- The run
@@ -370,7 +377,7 @@ def _model_and_data(arguments: argparse.Namespace, values: dict[str, Any]) -> tu
     if isinstance(named, str):
         named = _adapted.read(named)
     if named is None and values["weights"] is not None:
-        with Model.open(values["weights"], untrusted=arguments.untrusted) as model:
+        with opened(values["weights"], None, arguments.untrusted) as model:
             named = model.architecture
     reading = Reading(values["resize"] or "fit", values["max_pixels"], bool(values["skip_damaged"]))
     data: tuple[Dataset, Dataset | None] | None = None
@@ -390,13 +397,16 @@ def _model_and_data(arguments: argparse.Namespace, values: dict[str, Any]) -> tu
             data = None
         named = _adapted.DEFAULT
     else:
-        image = _adapted.image_size(_adapted.described(named))
+        try:
+            image = _adapted.image_size(_adapted.described(named))
+        except InvalidArgument as error:
+            raise UsageError(f"--architecture: {_source(values['architecture'])}{error.message}") from error
         image = (channels or image[0], *(size or image[1:]))
     try:
         architecture = _adapted.described(named, image=image, resize=values["resize"])
     except InvalidArgument as error:
         if values["architecture"] is not None:
-            raise
+            raise UsageError(f"--architecture: {_source(values['architecture'])}{error.message}") from error
         raise UsageError(
             f"{error.message}\n{_adapted.DEFAULT}'s layers do not fit images of {image[2]}x{image[1]}; make them another size "
             "with --image-size 64 for instance, or name another --architecture"
@@ -413,11 +423,19 @@ def _model_and_data(arguments: argparse.Namespace, values: dict[str, Any]) -> tu
         architecture = _adapted.with_classes(architecture, len(names))
     model = Model(values["seed"], architecture=architecture)
     if values["weights"] is not None:
-        model.load(values["weights"], untrusted=arguments.untrusted)
+        with opened(values["weights"], architecture, arguments.untrusted) as start:
+            if "encoder" not in start.networks:
+                raise UsageError(f"{values['weights']}: holds {', '.join(start.networks)}; an encoder is needed")
+            model.load_state_dict(start.state_dict())
     # The notebook's files stay what they were: its ten classes have no names.
     if names is not None and model.sizes.classes == len(names) and not _adapted.is_notebook(architecture):
         model.class_names = names
     return model, train, validation
+
+
+def _source(named: Any) -> str:
+    """Of an architecture, for messages: its file, if it is from one."""
+    return f"{named}: " if isinstance(named, str) and os.path.exists(named) else ""
 
 
 def _channels(data: Dataset) -> int:
@@ -523,7 +541,7 @@ def _settings_of(folder: RunFolder, arguments: argparse.Namespace) -> Settings:
             f"{folder.path}: no run to resume: there is no {folder.checkpoint.name}; it stopped before its first"
         )
     try:
-        settings = folder.read_settings()
+        settings = checked_run(folder.read_settings(), str(folder.settings_file))
     except ValueError as error:
         raise UsageError(str(error)) from error
     settings = replace(settings, epochs=arguments.epochs or settings.epochs)
@@ -545,11 +563,21 @@ def _data_of(settings: Settings) -> tuple[Dataset, Dataset | None]:
                 f"{settings.data}: not the data that the run was started with: {counted(found, 'image')} "
                 f"{'to train on' if images is train else 'for validation'}, expected {before:,}"
             )
+    found_digest = digest_of(train, validation) if settings.digest else ""
+    if found_digest and found_digest != settings.digest:
+        raise UsageError(
+            f"{settings.data}: not the data that the run was started with: as many images, but others, or in another order; to "
+            "train on these, start a run with --weights checkpoint.h5"
+        )
     return train, validation
 
 
-def _prepare(folder: RunFolder, settings: Settings) -> None:
+def _prepare(
+    folder: RunFolder, settings: Settings, held: ExitStack, check: Callable[[RunFolder], None] = lambda folder: None
+) -> None:
     make_folder(folder.path)
+    held.enter_context(claimed(folder.path))
+    check(folder)  # Again: another run may have come in between.
     folder.write_settings(settings)
 
 

@@ -16,6 +16,8 @@ from .parts import Parts
 
 #: Decoded chunks that h5py keeps for each array: a shuffled epoch comes back to them.
 _CHUNK_CACHE = 64 << 20
+#: Of texts of varying length: bytes that a piece of them may take, each of which may be as long as the file.
+_PIECE = 256 << 20
 
 
 def open_parts(path: Path, options: Options) -> Parts:
@@ -33,7 +35,9 @@ def open_parts(path: Path, options: Options) -> Parts:
     found = {}
     for key in wanted.keys:
         _check(file[key], f"{path}: {key}", options, whole=key not in (wanted.images, wanted.test_images))
-        found[key] = Array(path, key, file[key])
+        text = h5py.check_string_dtype(file[key].dtype)
+        varying = text is not None and text.length is None
+        found[key] = Texts(path, key, file[key], options) if varying else Array(path, key, file[key])
     return images.parts(path.name, str(path), found, wanted, options)
 
 
@@ -79,6 +83,9 @@ class Array:
         self._array, self._process = array, os.getpid()
 
     def __getitem__(self, index: Any) -> Any:
+        return self._read(index)
+
+    def _read(self, index: Any) -> Any:
         try:
             if self._process != os.getpid():
                 # libhdf5 shares the file's place with the parent's process.
@@ -90,10 +97,39 @@ class Array:
             start, stop, _ = index.indices(self.shape[0] if self.shape else 0)
             if stop - start > 1 and not isinstance(error, MemoryError):  # Which of them?
                 middle = (start + stop) // 2
-                self[start:middle]
-                self[middle:stop]
+                self._read(slice(start, middle))
+                self._read(slice(middle, stop))
             records = f"record {start}" if stop - start == 1 else f"records {start} to {stop - 1}"
             raise DataError(f"{self._where}: {records} cannot be read: {error}") from error
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_array": None, "_process": None}
+
+
+class Texts(Array):
+    """Texts of varying length, as h5py writes lists of str. Any number of places may share one long text: they are read piece
+    by piece, and what they take together is bounded."""
+
+    def __init__(self, path: Path, key: str, array: Any, options: Options) -> None:
+        super().__init__(path, key, array)
+        self.dtype = np.dtype(np.str_)
+        self._most = options.max_bytes
+        self._step = min(4096, max(16, _PIECE // max(os.path.getsize(path), 1)))
+
+    def __getitem__(self, index: Any) -> Any:
+        """All of them, whatever the index."""
+        count, found, longest = self.shape[0] if self.shape else 1, [], 1
+        for start in range(0, count, self._step):
+            piece = self._read(slice(start, start + self._step) if self.shape else ())
+            for one in np.asarray(piece, object).ravel().tolist():
+                try:
+                    found.append(one.decode() if isinstance(one, bytes) else str(one))
+                except UnicodeDecodeError as error:
+                    raise DataError(f"{self._where}: record {len(found)} is not UTF-8: {error}") from error
+                longest = max(longest, len(found[-1]))
+                if 4 * longest * count > self._most:  # numpy pads all to the longest.
+                    raise DataError(
+                        f"{self._where}: {count:,} texts of up to {longest:,} characters, {self._most:,} bytes are allowed for them; "
+                        "or allow more: max_bytes="
+                    )
+        return np.array(found, np.str_).reshape(self.shape)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._arrays import LARGEST
 from .dataset import Dataset, Ids, Indices
 from .errors import DataError, listed
 from .labels import MOST_CLASSES, Labels, check_length, numbered
@@ -24,8 +25,6 @@ _TRAIN_LABELS = ("y_train", "Y_train", "train_labels", "labels_train")
 _TEST_IMAGES = ("x_test", "X_test", "test_images", "images_test", "x_val", "x_validation")
 _TEST_LABELS = ("y_test", "Y_test", "test_labels", "labels_test", "y_val", "y_validation")
 _CLASSES = ("classes", "class_names", "label_names")
-#: Floats beyond it are surely not pixels in [0,1], and surely not standardised ones either.
-_LARGEST = 16.0
 _SHAPES = "(n,h,w,c), (n,c,h,w), grey (n,h,w), or rows of the values of square images in grey or RGB"
 #: So many bytes of images are looked at on opening.
 _LOOK = 64 << 20
@@ -148,7 +147,7 @@ class ArrayImages(Dataset):
         some = np.unique(np.linspace(0, len(self) - 1, count).astype(np.int64))
         largest = np.abs(self.pixels(some)).max(axis=(1, 2, 3))
         # What is not finite is reported where it is read.
-        beyond = np.flatnonzero(np.isfinite(largest) & (largest > _LARGEST))
+        beyond = np.flatnonzero(np.isfinite(largest) & (largest > LARGEST))
         if len(beyond):
             raise DataError(
                 f"{self._where}: record {some[beyond[0]]} has values up to {largest[beyond[0]]:g}; floating-point "
