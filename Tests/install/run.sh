@@ -88,7 +88,7 @@ is "with every type of the header" 0 "" test -z "$(comm -23 \
     <(grep -oE '^(typedef (struct|enum) |\} )dim_[a-z_]+' "$top/include/dim.h" | grep -o 'dim_.*' | sort -u) \
     <(cat "$prefix"/share/man/man3/* | grep -oE 'dim_[a-z_]+' | sort -u))"
 if command -v man >/dev/null && ! grep -qs 'man' /etc/dpkg/dpkg.cfg.d/excludes; then
-    is "man finds a function by its name" 0 "GlobalDiscriminator" bare MANPATH="$prefix/share/man" man -P cat dim_score_global
+    is "man finds a function by its name" 0 "The global discriminator" bare MANPATH="$prefix/share/man" man -P cat dim_score_global
 fi
 
 # ---- C99 and C++17 through pkg-config
