@@ -36,12 +36,12 @@ extension PhaseConvolution {
         let (own, most) = limits(pass, tiles)
         let threads = ThreadPool.shared.threads
         if pass.panels * weightPanelStride(pass.depth) <= PhaseConvolution.smallWeights, tiles >= threads * own {
-            let part = equalPiece(of: tiles, atMost: own)
+            let part = evenly(tiles, own)
             return Schedule(
                 shared: false, block: part, part: part, v: count(pass.blocks, part), m: count(2, part))
         }
-        let block = equalPiece(of: tiles, atMost: most)
-        let part = equalPiece(of: block, atMost: PhaseConvolution.largestPart)
+        let block = evenly(tiles, most)
+        let part = evenly(block, PhaseConvolution.largestPart)
         return Schedule(shared: true, block: block, part: part, v: count(pass.blocks, block), m: count(2, part))
     }
 

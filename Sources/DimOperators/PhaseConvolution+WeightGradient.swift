@@ -34,7 +34,7 @@ extension PhaseConvolution {
     ) {
         let pass = forwardPass
         let tiles = x.images * pass.tiles
-        let blocks = Parts(count: tiles, size: equalPiece(of: tiles, atMost: largestBlock(pass, tiles)))
+        let blocks = Parts(count: tiles, size: evenly(tiles, largestBlock(pass, tiles)))
         let dM = scratch + count(pass.blocks, blocks.size)
         let dU = dM + count(2 * pass.panels, blocks.size)
         let used = (0..<points).map { point in (0..<phases).map { isUsed($0, at: point) } }
