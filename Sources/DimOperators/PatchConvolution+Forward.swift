@@ -7,10 +7,6 @@ extension PatchConvolution {
         _ x: Activation, packed: UnsafePointer<Float>, scale: UnsafePointer<Float>? = nil,
         bias: UnsafePointer<Float>? = nil, relu: Bool = false, into y: Activation, scratch: UnsafeMutablePointer<Float>
     ) {
-        if let phases = phases.forward {
-            return phases.forward(
-                x, packed: packed, Epilogue(scale: scale, bias: bias, relu: relu), into: y, scratch: scratch)
-        }
         let panels = paddedOutputs / 32
         let threads = min(ThreadPool.shared.threads, workers)
         let rows = Parts(count: y.rows, size: PatchConvolution.rowsOfSlab(y.rows, threads, most: forwardRows))

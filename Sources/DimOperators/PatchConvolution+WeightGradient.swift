@@ -11,9 +11,7 @@ extension PatchConvolution {
         _ x: Activation, _ dy: Activation, into weights: UnsafeMutablePointer<Float>,
         bias: UnsafeMutablePointer<Float>?, scratch: UnsafeMutablePointer<Float>
     ) {
-        if let phases = phases.weightGradient {
-            phases.weightGradient(x, dy, into: weights, scratch: scratch)
-        } else if isCompact {
+        if isCompact {
             compactWeightGradient(x, dy, into: weights, scratch)
         } else if isStraight {
             straightWeightGradient(x, dy, into: weights)

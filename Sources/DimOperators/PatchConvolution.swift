@@ -13,9 +13,6 @@ import DimRuntime
 package struct PatchConvolution {
     package enum Direction { case forward, dataGradient }
 
-    /// How it is computed: `fastest` by the cost model of PhaseConvolution+Choice.swift.
-    package enum Algorithm: Equatable { case fastest, patches, winograd(m: Int) }
-
     package let input: MapShape
     package let output: MapShape
     package let kernel: (rows: Int, columns: Int)
@@ -26,14 +23,6 @@ package struct PatchConvolution {
     let kernels: KernelTable
     /// Tasks that run at once have scratch memory each: so many.
     let workers: Int
-    /// By Winograd's algorithm, where that is chosen.
-    private(set) var phases = Phases()
-
-    struct Phases {
-        var forward: PhaseConvolution?
-        var dataGradient: PhaseConvolution?
-        var weightGradient: PhaseConvolution?
-    }
 
     /// Terms of a chain of multiply-adds.
     static let chain = 256
@@ -45,8 +34,7 @@ package struct PatchConvolution {
     package init(
         input: MapShape, outputs: Int, kernel: (rows: Int, columns: Int) = (1, 1),
         stride: (rows: Int, columns: Int) = (1, 1), padding: (rows: Int, columns: Int) = (0, 0),
-        weightInputs: Int? = nil, firstInput: Int = 0, algorithm: Algorithm = .fastest,
-        kernels: KernelTable = DimKernels.selected
+        weightInputs: Int? = nil, firstInput: Int = 0, kernels: KernelTable = DimKernels.selected
     ) {
         self.input = input
         self.kernel = kernel
@@ -62,13 +50,6 @@ package struct PatchConvolution {
         precondition(firstInput >= 0 && firstInput + input.channels <= self.weightInputs)
         precondition(input.height + 2 * padding.rows >= kernel.rows)
         precondition(input.width + 2 * padding.columns >= kernel.columns)
-        switch algorithm {
-        case .patches: break
-        case .fastest: phases = Convolution.isForcedDirect ? Phases() : fastest
-        case .winograd(let m):
-            let same = PhaseConvolution(self, m: m)
-            phases = Phases(forward: same, dataGradient: same, weightGradient: same)
-        }
     }
 
     // MARK: Sizes
@@ -98,26 +79,15 @@ package struct PatchConvolution {
     var weightStride: Int { weightInputs * places }
 
     package func packedCount(_ direction: Direction) -> Int {
-        if let phases = phases(direction) { return phases.packedCount(direction) }
         switch direction {
-        case .forward: return depth * paddedOutputs
-        case .dataGradient: return Activation.blocks(input.channels) * 16 * places * output.channels
+        case .forward: depth * paddedOutputs
+        case .dataGradient: Activation.blocks(input.channels) * 16 * places * output.channels
         }
     }
 
     /// Floats of scratch memory that any call takes, for so many images or fewer.
     package func scratch(images: Int) -> Int {
-        max(
-            phases.forward?.forwardScratch(images: images) ?? forwardScratch(images: images),
-            phases.dataGradient?.dataGradientScratch(images: images) ?? dataGradientScratch(images: images),
-            phases.weightGradient?.weightGradientScratch(images: images) ?? weightGradientScratch(images: images))
-    }
-
-    /// The m of Winograd's algorithm, nil where it is by patches: forward, for the data gradient and the weight gradient.
-    package var tiles: [Int?] { [phases.forward?.m, phases.dataGradient?.m, phases.weightGradient?.m] }
-
-    func phases(_ direction: Direction) -> PhaseConvolution? {
-        direction == .forward ? phases.forward : phases.dataGradient
+        max(forwardScratch(images: images), dataGradientScratch(images: images), weightGradientScratch(images: images))
     }
 
     /// The windows at one place of the kernel, of one block of channels.

@@ -9,7 +9,6 @@ extension PatchConvolution {
     package func pack(
         _ weights: UnsafePointer<Float>, _ direction: Direction, into packed: UnsafeMutablePointer<Float>
     ) {
-        if let phases = phases(direction) { return phases.pack(weights, direction, into: packed) }
         switch direction {
         case .forward: packForward(weights, packed)
         case .dataGradient: packDataGradient(weights, packed)

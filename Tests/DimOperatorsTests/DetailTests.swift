@@ -13,10 +13,9 @@ import Testing
     @Test(arguments: KernelTable.supported.map(\.name))
     func scaleBiasAndRelu(table: String) throws {
         let kernels = try #require(KernelTable.named(table))
-        for (channels, algorithm) in [(3, .patches), (40, .patches), (40, PatchConvolution.Algorithm.winograd(m: 4))] {
+        for channels in [3, 40] {
             let input = MapShape(channels: channels, height: 7, width: 6)
-            let layer = PatchConvolution(
-                input: input, outputs: 33, kernel: (3, 3), padding: (1, 1), algorithm: algorithm, kernels: kernels)
+            let layer = PatchConvolution(input: input, outputs: 33, kernel: (3, 3), padding: (1, 1), kernels: kernels)
             let n = 2
             let (x, w) = (randomValues(n * input.size, seed: 1), randomValues(33 * channels * 9, seed: 2))
             let (scale, bias) = (randomValues(33, seed: 3), randomValues(33, seed: 4))
@@ -42,39 +41,14 @@ import Testing
         }
     }
 
-    /// What the cost model chooses at the presets' sizes, m forward, for the data gradient and the weight gradient.
-    @Test func algorithmOfEachSize() throws {
-        typealias Case = (input: MapShape, outputs: Int, kernel: Int, stride: Int, padding: Int, m: [Int?])
-        func map(_ channels: Int, _ side: Int) -> MapShape { MapShape(channels: channels, height: side, width: side) }
-        let cases: [Case] = [
-            (map(3, 32), 64, 4, 2, 1, [nil, nil, nil]),  // basic32: c0, c1, c2
-            (map(64, 16), 128, 4, 2, 1, [4, 4, 4]),
-            (map(128, 8), 256, 4, 2, 1, [2, 2, 4]),
-            (map(64, 14), 128, 5, 2, 2, [4, 4, 4]),  // basic28: c1
-            (map(192, 15), 384, 3, 1, 1, [4, 4, 4]),  // alex64: c2
-            (map(512, 8), 512, 1, 1, 0, [nil, nil, nil]),
-            (map(32, 20), 64, 11, 1, 5, [nil, nil, nil]),  // no transforms
-            (map(32, 20), 64, 4, 3, 1, [nil, nil, nil]),  // 9 phases of 9 points, for 16 places
-            (map(32, 20), 64, 4, 1, 1, [3, 3, 3]),
-        ]
-        for (input, outputs, kernel, stride, padding, m) in cases where !Convolution.isForcedDirect {
-            let layer = PatchConvolution(
-                input: input, outputs: outputs, kernel: (kernel, kernel), stride: (stride, stride),
-                padding: (padding, padding))
-            #expect(layer.tiles == m, "\(input), \(kernel)/\(stride)")
-        }
-    }
-
     @Test func dataGradientAccumulates() throws {
-        let windows: [(ReferenceOperators.Window, PatchConvolution.Algorithm)] = [
-            (.init(), .patches), (.init(kernel: (3, 3), padding: (1, 1)), .patches), (.init(stride: (2, 2)), .patches),
-            (.init(kernel: (4, 4), stride: (2, 2), padding: (1, 1)), .winograd(m: 2)),
+        let windows: [ReferenceOperators.Window] = [
+            .init(), .init(kernel: (3, 3), padding: (1, 1)), .init(stride: (2, 2)),
         ]
-        for (window, algorithm) in windows {
+        for window in windows {
             let input = MapShape(channels: 20, height: 6, width: 5)
             let layer = PatchConvolution(
-                input: input, outputs: 17, kernel: window.kernel, stride: window.stride, padding: window.padding,
-                algorithm: algorithm)
+                input: input, outputs: 17, kernel: window.kernel, stride: window.stride, padding: window.padding)
             let n = 3
             let w = randomValues(17 * 20 * window.kernel.0 * window.kernel.1, seed: 1)
             let dy = try Maps(randomValues(n * layer.output.size, seed: 2), layer.output, images: n)
