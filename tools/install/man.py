@@ -205,7 +205,7 @@ def pages(header: str) -> dict[str, str]:
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 1:
+    if len(arguments) != 1 or arguments[0].startswith("-"):
         print("usage: tools/install/man.py FOLDER", file=sys.stderr)
         return 2
     for name, text in pages(HEADER.read_text()).items():
