@@ -115,29 +115,33 @@ package final class ClassifierTrainer: @unchecked Sendable {
     private func head(
         _ encoded: UnsafePointer<Float>, _ labels: UnsafePointer<Int64>, _ n: Int
     ) throws -> ClassifierResult {
-        var result = ClassifierResult()
-        var random = self.random
-        try step.accumulate { state in
-            let (found, moved) = try self.objective.head(
-                try state(.classifier), encoded: encoded, labels: labels, count: n, self.options.loss,
+        try update([.classifier]) { states, random in
+            try self.objective.head(
+                states[0], encoded: encoded, labels: labels, count: n, self.options.loss,
                 self.step.gradients, &random)
-            result = found
-            return ([found.loss], moved)
         }
-        try step.update { _ in options.adam }
-        self.random = random
-        return result
     }
 
     private func endToEnd(
         _ images: UnsafePointer<Float>, _ labels: UnsafePointer<Int64>, _ n: Int
     ) throws -> ClassifierResult {
+        try update([.encoder, .classifier]) { states, random in
+            try self.objective.endToEnd(
+                states[0], states[1], images, labels: labels, count: n, self.options.loss,
+                self.step.gradients, &random)
+        }
+    }
+
+    /// Forward, backward and Adam of these networks; the random stream moves where all of it succeeds.
+    private func update(
+        _ networks: [Network],
+        _ compute: (_ states: [NetworkState], _ random: inout MersenneTwister) throws
+            -> (ClassifierResult, [Network: StatisticSteps])
+    ) throws -> ClassifierResult {
         var result = ClassifierResult()
         var random = self.random
         try step.accumulate { state in
-            let (found, moved) = try self.objective.endToEnd(
-                try state(.encoder), try state(.classifier), images, labels: labels, count: n, self.options.loss,
-                self.step.gradients, &random)
+            let (found, moved) = try compute(try networks.map(state), &random)
             result = found
             return ([found.loss], moved)
         }
