@@ -40,8 +40,8 @@ scratch := build/swift
 product := $(scratch)/release/libdim.so
 
 # With one of these goals, everything that builds waits for `make deps`.
-needs_deps := run check test gate gate-record fuzz sanitize test-swift test-c test-cpp test-fuzz test-sanitize test-python test-install \
-	test-long test-kernels abi-check abi-update bench bench-deps science wheel check-wheel deb
+needs_deps := run check test test-quick gate gate-record fuzz sanitize test-swift test-c test-cpp test-fuzz test-sanitize \
+	test-python test-install test-long test-kernels abi-check abi-update bench bench-deps science wheel check-wheel deb
 ifneq ($(filter $(needs_deps),$(MAKECMDGOALS)),)
 after_deps := deps
 endif
@@ -53,6 +53,7 @@ help:
 	@echo "make static        build/libdim.a, Swift's runtime inside, for make install to install as well"
 	@echo "make run           deps, build, compare the five networks with the original notebook, train on sample images"
 	@echo "make test          deps, build, then lint and all tests"
+	@echo "make test-quick    what most changes would break first: two minutes"
 	@echo "make gate          the notebook network's results, byte for byte as recorded, for four settings: a minute"
 	@echo "make gate-record   records them anew from LIBRARY=/path/to/libdim.so: see Tests/gate/README.md"
 	@echo "make test-swift    the core's tests (swift test)"
@@ -122,6 +123,14 @@ run: $(library) | deps
 .PHONY: test
 test: lint check abi-check gate test-swift test-c test-cpp test-fuzz test-sanitize test-install test-python test-kernels
 	@echo "all tests passed"
+
+# Two minutes of it, once the library is built: recorded numbers, rules, what most changes would break first.
+quick := test_contract.py test_golden.py test_model.py test_inputs.py test_recorded_objectives.py test_weights_accepted.py \
+	test_data_order.py
+.PHONY: test-quick
+test-quick: lint check gate
+	@DIM_LIBRARY=$(CURDIR)/$(library) PYTHONPATH=bindings/python $(python) -m pytest -q -n 2 --dist loadfile \
+		$(addprefix Tests/python/,$(quick)) $(ARGS)
 
 .PHONY: check
 check: $(library)

@@ -21,7 +21,7 @@ loss (3, 5 and 7 times as large, the gradients divided again), which rounds ever
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -65,12 +65,29 @@ VARIANTS = (
 )
 
 
+class Doubles(Mapping[str, Array]):
+    """Tensors by name, in float64 when asked for: of six runs of a large network, float64 copies would fill the memory."""
+
+    def __init__(self, tensors: Mapping[str, torch.Tensor], unit: int = 1) -> None:
+        self._tensors, self._unit = tensors, unit
+
+    def __getitem__(self, name: str) -> Array:
+        found: Array = self._tensors[name].double().numpy() / self._unit
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+
 @dataclass(frozen=True)
 class Computed:
     """Of one batch: total, local, global, prior, and gradients by name; float64's first, then each float32 run's."""
 
     losses: list[list[float]]
-    gradients: list[dict[str, Array]]
+    gradients: list[Mapping[str, Array]]
     #: Switches within float32's reach.
     close: int
 
@@ -91,6 +108,7 @@ class Lockstep:
                 return attempt, found
             if best is None or found.close < best[0]:
                 best = found.close, attempt
+            del found  # Before the next one is computed.
             self._forget()
         assert best is not None
         return best[1], self._compute(n, best[1])
@@ -105,15 +123,19 @@ class Lockstep:
                 parameter.grad = torch.from_numpy(gradient).float().to(parameter.dtype)
             for adam in adams:
                 adam.step()
+                adam.zero_grad()
 
-    def states(self) -> list[dict[str, Array]]:
-        return [{name: value.double().numpy().copy() for name, value in run.state_dict().items()} for run in self.runs]
+    def states(self) -> list[Mapping[str, Array]]:
+        """As they are now: later updates do not change them."""
+        return [Doubles({name: value.clone() for name, value in run.state_dict().items()}) for run in self.runs]
 
     def _compute(self, n: int, number: int) -> Computed:
         """All runs draw the same numbers."""
         x = images(self.description, n, self.seed, number)
         self._before = [{name: value.clone() for name, value in run.named_buffers()} for run in self.runs]
-        losses, gradients, switches = [], [], []
+        losses: list[list[float]] = []
+        gradients: list[Mapping[str, Array]] = []
+        switches: list[list[torch.Tensor]] = []
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Switching oneDNN speaks of Intel's GPUs.
             for run, variant in zip(self.runs, VARIANTS, strict=True):
@@ -124,7 +146,7 @@ class Lockstep:
                     found = objectives.gradients(run, terms, settings)
                 total, *others = terms.numbers()
                 losses.append([total / variant.unit, *others])
-                gradients.append({name: value.double().numpy() / variant.unit for name, value in found.items()})
+                gradients.append(Doubles(found, variant.unit))
                 switches.append(seen.found)
             self._after = torch.get_rng_state()
         return Computed(losses, gradients, _within_reach(switches))
@@ -211,5 +233,7 @@ def _within_reach(switches: list[list[torch.Tensor]]) -> int:
 def steps(lockstep: Lockstep, count: int, n: int) -> Iterator[tuple[int, Computed]]:
     """The numbers of `count` batches and what they give; the update comes when the next one is asked for."""
     for number in range(count):
-        yield (chosen := lockstep.choose(n, number))
+        chosen = lockstep.choose(n, number)
+        yield chosen
         lockstep.update(chosen[1])
+        del chosen  # Before the next one is computed.

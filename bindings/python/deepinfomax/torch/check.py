@@ -355,19 +355,21 @@ def _training_rows(
     lockstep = Lockstep(description, seed, settings)
     before = lockstep.states()
     trainer = _subject.trainer(library, description, seed, asdict(settings))
-    here_before = _doubles(trainer.model.state_dict())
+    here_before = trainer.model.state_dict()
     for number, (batch, found) in enumerate(in_lockstep(lockstep, steps, size)):
         x = images(description, size, seed, batch)
         own = _compare(f"step {number + 1}", trainer, x, found, gradients, losses)
         trainer.on_gradients = partial(_replace, own, found.gradients[0])
         trainer.update()
+        trainer.on_gradients = None
+        del own, found  # Before the next ones are computed.
     weights = _Deviations()
-    after, here = lockstep.states(), _doubles(trainer.model.state_dict())
+    after, here = lockstep.states(), trainer.model.state_dict()
     for name, exact in after[0].items():
         moved, *float32 = (new[name] - old[name] for new, old in zip(after, before, strict=True))
-        if not (np.any(moved) or np.any(here[name] - here_before[name])):
-            continue
-        weights.add(name, f"after {steps} steps", here[name] - here_before[name], moved, float32, exact)
+        here_moved = np.asarray(here[name], np.float64) - here_before[name]
+        if np.any(moved) or np.any(here_moved):
+            weights.add(name, f"after {steps} steps", here_moved, moved, float32, exact)
     for what, deviations in (("loss", losses), ("gradients", gradients), (f"weights, {steps} steps", weights)):
         for group, worst in deviations.worst().items():
             yield Row(f"{what}: {group}", f"{label}; {worst.where}", *worst.numbers())
@@ -405,10 +407,6 @@ def _replace(own: Mapping[str, Array], exact: Mapping[str, Array], values: NDArr
             raise AssertionError(f"{name}: the array of the gradient callback is not in the order of the parameters")
         part[:] = exact[name].reshape(-1) if name in exact else 0
         at += gradient.size
-
-
-def _doubles(state: Mapping[str, Array]) -> dict[str, Array]:
-    return {name: np.array(value, np.float64) for name, value in state.items()}
 
 
 @dataclass
