@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Measures this library beside PyTorch, ONNX Runtime and OpenVINO, whichever can be imported; see README.md.
+"""Measures this library beside PyTorch, ONNX Runtime, OpenVINO and MNN, whichever can be imported; see README.md.
 
     make bench                              everything; writes docs/benchmarks.md and build/bench.json
     make bench ARGS="--quick"               fewer runs and contenders
-    make bench ARGS="--only encode,train"   parts: peak, encode, sizes, avx2, train, classifier, memory, cold,
-                                            open, threads
+    make bench ARGS="--only encode,train"   parts: peak, encode, between, sizes, presets, avx2, train, objectives,
+                                            classifier, memory, cold, open, threads
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+import cases
 import figures as fig
 import machine
 import report
@@ -40,8 +41,10 @@ LONG_SECONDS = 6
 
 ENCODERS = (
     "dim", "dim-vectors", "torch", "torch-last", "torch-compile", "torch-bf16", "ort", "openvino",
-    "openvino-bf16",
+    "openvino-bf16", "mnn",
 )  # fmt: skip
+#: Of the presets: all give the vectors alone.
+PRESET_ENCODERS = ("dim", "torch", "torch-compile", "ort", "openvino", "mnn")
 #: At the largest batch a run of one peer takes a quarter of a minute.
 FEW_ENCODERS = ("dim", "dim-vectors", "torch", "ort", "openvino", "openvino-bf16")
 TRAINERS = ("dim", "torch", "torch-compile", "torch-bf16", "torch-compile-bf16")
@@ -59,13 +62,17 @@ class Plan:
     #: Rounds stop after this many seconds, once there are `fewest`.
     budget: float
     fewest: int
+    #: Presets, and batches of each.
+    presets: tuple[str, ...] = tuple(cases.ENCODERS)
+    preset_batches: tuple[int, ...] = (1, 8, 64)
     quick: bool = False
 
 
 FULL = Plan(encode=(1, 8, 64, 1024), train=64, memory=(256, 1024, 4096), repeats=7, budget=40, fewest=5)
-QUICK = Plan(encode=(1, 8, 64, 1024), train=64, memory=(256, 1024), repeats=2, budget=6, fewest=1, quick=True)
+QUICK = Plan(encode=(1, 8, 64, 1024), train=64, memory=(256, 1024), repeats=2, budget=6, fewest=1,
+             presets=("basic32",), quick=True)  # fmt: skip
 #: Proves that every contender and figure works; its numbers mean nothing.
-SMOKE = Plan(encode=(1, 2), train=4, memory=(1, 2), repeats=1, budget=0, fewest=1)
+SMOKE = Plan(encode=(1, 2), train=4, memory=(1, 2), repeats=1, budget=0, fewest=1, preset_batches=(2,))
 
 
 class Bench:
@@ -94,19 +101,20 @@ class Bench:
                 worker.close()
 
     def compare(
-        self, name: str, figure: Figure, workers: dict[str, Worker], task: str, n: int, long: bool = False
-    ) -> None:
+        self, name: str, figure: Figure, workers: dict[str, Worker], task: str, n: int, long: bool = False,
+        single: bool = False,
+    ) -> None:  # fmt: skip
         """Prepares and checks every contender, then measures them in turn: A B C A B C.
 
         long: slow contenders run once, after the check's run, which is their warm-up; quick ones take every
-        turn.
+        turn. single: one call a turn, many turns: each call finds the caches as the others left them.
         """
         titles = ", ".join(worker.contender.title for worker in workers.values())
         self._say(f"{figure.title}: {titles}", again=True)
         self.figures[name] = figure
-        reference = SCRATCH / f"{task}-{n}.npz"
+        reference = SCRATCH / f"{task.replace(':', '-')}-{n}.npz"
         reference.unlink(missing_ok=True)
-        training = task not in ("encode", "open")
+        training = _trains(task)
         calls: dict[str, int] = {}
         for key, worker in workers.items():
             row = figure.rows[key] = Row(worker.contender.title)
@@ -114,7 +122,7 @@ class Bench:
                 row.error, seconds = self._check(worker, task, n, reference)
                 if training and self.plan.quick:
                     row.samples.append(seconds)
-                elif long:
+                elif long or single:
                     calls[key] = 1
                 else:  # A training step has run twice by now, another task once, which may have taken longer.
                     seconds = seconds if training else worker.run(1)
@@ -124,7 +132,7 @@ class Bench:
             time.sleep(PAUSE_SECONDS)
         reference.unlink(missing_ok=True)
         start = time.monotonic()
-        for done in range(self.plan.repeats):
+        for done in range(self.plan.repeats * (3 if single else 1)):
             if not calls or done >= self.plan.fewest and time.monotonic() - start > self.plan.budget:
                 break
             for key in list(calls):
@@ -142,7 +150,7 @@ class Bench:
 
         The first of this library's contenders is the reference.
         """
-        training = task not in ("encode", "open")
+        training = _trains(task)
         tolerance = (LOSS_TOLERANCE if training else TOLERANCE)[worker.contender.precision]
         worker.ask("prepare", task, n)
         error, seconds = worker.ask("check", reference, 2 if training else 1, tolerance).split()
@@ -177,6 +185,31 @@ class Bench:
                 figure = Figure(f"Encoding, batch {n}", "s", n)
                 self.compare(f"encode.{n}", figure, chosen, "encode", n, long=large)
 
+    def between(self) -> None:
+        """One call of this library, one of PyTorch's, and so on: each finds the caches as the other left them."""
+        with self.workers(("dim", "torch")) as workers:
+            for n in self.plan.encode[:3]:
+                figure = Figure(f"Encoding, batch {n}, with features, one call in turn", "s", n)
+                self.compare(f"between.{n}", figure, workers, "encode", n, single=True)
+
+    def presets(self) -> None:
+        for name in self.plan.presets:
+            with self.workers(PRESET_ENCODERS) as workers:
+                for n in self.plan.preset_batches:
+                    figure = Figure(f"Encoding with {name}, vectors, batch {n}", "s", n)
+                    self.compare(f"{name}.{n}", figure, workers, f"vectors:{name}", n)
+        n = self.plan.encode[-1]
+        with self.workers(("dim",)) as workers:
+            figure = Figure(f"Encoding with basic32, vectors, batch {n:,}", "s", n)
+            self.compare(f"basic32.{n}", figure, workers, "vectors:basic32", n)
+
+    def objectives(self) -> None:
+        n = self.plan.train
+        for name, objective in cases.OBJECTIVES.items():
+            with self.workers(TRAINERS[:3]) as workers:
+                figure = Figure(f"Training step: {objective.title}, batch {n}", "s", n)
+                self.compare(f"step.{name}", figure, workers, f"step:{name}", n)
+
     def sizes(self) -> None:
         """The same number of images in calls of two sizes, by this library alone."""
         small, large = self.plan.encode[-2:]
@@ -205,6 +238,11 @@ class Bench:
         n = self.plan.train
         with self.workers(("dim-avx2", "torch-avx2")) as workers:
             self.compare("avx2", Figure(f"Encoding held to AVX2, batch {n}", "s", n), workers, "encode", n)
+            figure = Figure(f"Encoding with basic32 held to AVX2, batch {n}", "s", n)
+            self.compare("avx2.basic32", figure, workers, "vectors:basic32", n)
+            title = cases.OBJECTIVES["nce-512"].title
+            figure = Figure(f"Training step held to AVX2: {title}, batch {n}", "s", n)
+            self.compare("avx2.step", figure, workers, "step:nce-512", n)
 
     def train(self) -> None:
         n = self.plan.train
@@ -227,6 +265,11 @@ class Bench:
         for key in TRAINERS[:2] if self.plan.quick else TRAINERS[:4]:
             # The second step has Adam's moments beside the activations.
             self._weigh(train, key, key, CONTENDERS[key].title, "train", batch, runs=2)
+        for name, objective in cases.OBJECTIVES.items():
+            step = Figure(f"Peak memory of training: {objective.title}, batch {batch}", "MB")
+            self.figures[f"memory.{name}"] = step
+            for key in TRAINERS[:2]:
+                self._weigh(step, key, key, CONTENDERS[key].title, f"step:{name}", batch, runs=2)
         encode = self.figures["memory.encode"] = Figure("Peak memory of encoding", "MB")
         title = "Peak memory of encoding, without the caller's arrays"
         flat = self.figures["memory.flat"] = Figure(title, "MB")
@@ -301,10 +344,13 @@ class Bench:
 
     def threads_(self) -> None:
         n = self.plan.train
-        for task, title in (("encode", "Encoding"), ("train", "Training step")):
+        tasks = [("encode", "Encoding", n), ("encode", "Encoding", 8), ("train", "Training step", n)]
+        tasks += [(f"vectors:{name}", f"Encoding with {name}", size) for name in self.plan.presets for size in (n, 8)]
+        tasks += [(f"step:{name}", f"Training step: {cases.OBJECTIVES[name].title}", n) for name in cases.OBJECTIVES]
+        for task, title, n in tasks:
             figure = Figure(f"{title} of libdim by threads, batch {n}", "s", n)
             with self.workers(("dim",), 1) as one, self.workers(("dim",), 2) as two:
-                self.compare(f"threads.{task}", figure, {"1": one["dim"], "2": two["dim"]}, task, n)
+                self.compare(f"threads.{task}.{n}", figure, {"1": one["dim"], "2": two["dim"]}, task, n)
             for threads, row in figure.rows.items():
                 row.title = f"{threads} thread{'s' * (threads != '1')}"
 
@@ -329,6 +375,10 @@ class Bench:
         )
         if len(figure.rows) > 1:
             self.figures["efficiency"] = figure
+
+
+def _trains(task: str) -> bool:
+    return not task.startswith(("encode", "open", "vectors:"))
 
 
 def _first_line(command: list[object], threads: int) -> tuple[float, list[float]]:
@@ -357,20 +407,24 @@ def _error(found: list[float], reference: list[float]) -> float:
 def make_files(threads: int) -> None:
     """The weights that all contenders load, and the same encoder in ONNX."""
     weights, onnx = SCRATCH / "weights.h5", SCRATCH / "encoder.onnx"
-    onnx.unlink(missing_ok=True)
+    for made in (onnx, *SCRATCH.glob("*.mnn")):
+        made.unlink(missing_ok=True)
     python, settings = sys.executable, environment(threads)
     make = [python, HERE / "contenders.py", "weights", SCRATCH, str(threads)]
     subprocess.run(make, env=settings, check=True)
-    if not CONTENDERS["ort"].missing() or not CONTENDERS["openvino"].missing():
+    if any(not CONTENDERS[key].missing() for key in ("ort", "openvino", "mnn")):
         subprocess.run([python, HERE / "onnx_model.py", weights, onnx], env=settings, check=True)
 
 
 PARTS = {
     "peak": Bench.peak,
     "encode": Bench.encode,
+    "between": Bench.between,
     "sizes": Bench.sizes,
+    "presets": Bench.presets,
     "avx2": Bench.avx2,
     "train": Bench.train,
+    "objectives": Bench.objectives,
     "classifier": Bench.classifier,
     "memory": Bench.memory,
     "cold": Bench.cold,

@@ -9,15 +9,18 @@
     memory               the most that this process has held               ok <MB>
     about                this library's build line                         ok <text>
 
-Tasks: encode, train, classifier-frozen, classifier-trained, open. Standard output belongs to the protocol.
+Tasks: encode, train, classifier-frozen, classifier-trained, open, of the notebook's networks; vectors:NAME and step:NAME, of
+those in cases.py. Standard output belongs to the protocol.
 What a run includes is what a user waits for: input in a numpy array, outputs in new arrays or tensors.
 """
 
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import os
 import resource
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -26,6 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cases
 import numpy as np
 
 Arrays = dict[str, np.ndarray]
@@ -41,8 +45,16 @@ class Task:
     arrays: Callable[[Any], Arrays]
 
 
-def images(n: int) -> np.ndarray:
-    return np.random.default_rng(n).random((n, 3, 32, 32), dtype=np.float32)
+def images(n: int, size: tuple[int, ...] = (3, 32, 32)) -> np.ndarray:
+    return np.random.default_rng(n).random((n, *size), dtype=np.float32)
+
+
+def image_size(name: str) -> tuple[int, int, int]:
+    """Of a network of cases.py: channels, height, width."""
+    import deepinfomax
+
+    image = deepinfomax.Architecture(cases.description(name)).as_dict()["image"]
+    return image["channels"], image["height"], image["width"]
 
 
 def labels(n: int) -> np.ndarray:
@@ -86,6 +98,17 @@ class Dim:
 
     def about(self) -> str:
         return self.dim.build_info()
+
+    def vectors(self, n: int, name: str) -> Task:
+        model = self.dim.Model.open(self.weights.with_name(f"{name}.h5"))
+        x = images(n, model.sizes.image)
+        return Task(lambda: model.encode(x, features=False), lambda y: {"y": y})
+
+    def step(self, n: int, name: str) -> Task:
+        model = self.dim.Model.open(self.weights.with_name(f"{name}.h5"))
+        trainer = self.dim.Trainer(model, **cases.OBJECTIVES[name].options)
+        x = images(n, model.sizes.image)
+        return Task(lambda: trainer.step(x).total, loss)
 
     def encode(self, n: int) -> Task:
         model, x = self.dim.Model.open(self.weights), images(n)
@@ -209,6 +232,49 @@ class Torch:
 
         return Task(run, loss)
 
+    def vectors(self, n: int, name: str) -> Task:
+        torch = self.torch
+        encoder = self._modules(name).encoder.eval()
+        network = self._compiled(encoder)
+        x = images(n, image_size(name))
+
+        def run() -> Any:
+            with torch.no_grad(), self._autocast():
+                return network(torch.from_numpy(x)).encoded
+
+        return Task(run, lambda y: {"y": y.float().numpy()})
+
+    def step(self, n: int, name: str) -> Task:
+        from deepinfomax.torch import Settings, objectives
+
+        nets, settings = self._modules(name).train(), Settings(**cases.OBJECTIVES[name].options)
+        adams = objectives.optimisers(nets, settings)
+        for adam in adams:
+            adam.param_groups[0]["fused"] = True  # PyTorch's fastest.
+        compute = self._compiled(lambda x: objectives.losses(nets, x, settings).total)
+        x = images(n, image_size(name))
+
+        def run() -> float:
+            for adam in adams:
+                adam.zero_grad()
+            with self._autocast():
+                total = compute(self.torch.from_numpy(x))
+            total.backward()
+            for adam in adams:
+                adam.step()
+            return float(total.item())
+
+        return Task(run, loss)
+
+    def _modules(self, name: str) -> Any:
+        import h5py
+        from deepinfomax.torch import modules
+
+        nets = modules(cases.description(name))
+        with h5py.File(self.weights.with_name(f"{name}.h5"), "r") as file:
+            nets.load_state_dict({key: self.torch.from_numpy(np.asarray(file[key][()])) for key in file})
+        return nets
+
     def _networks(self, prefix: str = "") -> Any:
         import h5py
 
@@ -231,27 +297,33 @@ class OnnxRuntime:
     def __init__(self, scratch: Path, threads: int) -> None:
         import onnxruntime
 
-        options = onnxruntime.SessionOptions()
+        self.onnxruntime, self.scratch = onnxruntime, scratch
+        self.options = options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         # Its threads spin during a run, which it is fastest with, and not after: others are measured then.
         options.add_session_config_entry("session.intra_op.allow_spinning", "1")
         options.add_session_config_entry("session.force_spinning_stop", "1")
-        self.session = onnxruntime.InferenceSession(
-            scratch / "encoder.onnx", options, providers=["CPUExecutionProvider"]
-        )
 
     def encode(self, n: int) -> Task:
-        x = images(n)
-        return Task(lambda: self.session.run(["encoded", "features"], {"x": x}), encoded)
+        x, session = images(n), self._session("encoder")
+        return Task(lambda: session.run(["encoded", "features"], {"x": x}), encoded)
+
+    def vectors(self, n: int, name: str) -> Task:
+        session = self._session(name)
+        x = images(n, tuple(session.get_inputs()[0].shape[1:]))
+        return Task(lambda: session.run(["encoded"], {"images": x})[0], lambda y: {"y": y})
+
+    def _session(self, name: str) -> Any:
+        providers = ["CPUExecutionProvider"]
+        return self.onnxruntime.InferenceSession(self.scratch / f"{name}.onnx", self.options, providers=providers)
 
 
 class OpenVino:
     def __init__(self, scratch: Path, threads: int, precision: str = "f32") -> None:
         import openvino
 
-        self.core = openvino.Core()
-        self.model = scratch / "encoder.onnx"
+        self.core, self.scratch = openvino.Core(), scratch
         self.settings = {
             "INFERENCE_PRECISION_HINT": precision,
             "INFERENCE_NUM_THREADS": threads,
@@ -260,16 +332,78 @@ class OpenVino:
         }
 
     def encode(self, n: int) -> Task:
-        x = images(n)
-        model = self.core.read_model(self.model)
-        model.reshape([n, 3, 32, 32])  # A fixed batch: it plans better.
+        run, _ = self._inference("encoder", n)
+        return Task(run, lambda found: encoded((found[0], found[1])))
+
+    def vectors(self, n: int, name: str) -> Task:
+        run, outputs = self._inference(name, n)
+        return Task(run, lambda found: {"y": np.asarray(found[outputs.index("encoded")])})
+
+    def _inference(self, name: str, n: int) -> tuple[Callable[[], Any], list[str]]:
+        model = self.core.read_model(self.scratch / f"{name}.onnx")
+        size = [axis.get_length() for axis in list(model.inputs[0].get_partial_shape())[1:]]
+        model.reshape([n, *size])  # A fixed batch: it plans better.
         request = self.core.compile_model(model, "CPU", self.settings).create_infer_request()
+        x = images(n, tuple(size))
 
         # Shared: neither the input nor the outputs are copied; the outputs live until the next run.
         def run() -> Any:
             return request.infer({0: x}, share_inputs=True, share_outputs=True)
 
-        return Task(run, lambda found: encoded((found[0], found[1])))
+        return run, [output.get_any_name() for output in model.outputs]
+
+
+class Mnn:
+    """Of the notebook's encoder the vectors alone, as dim-vectors: it computes outputs that are not asked for."""
+
+    def __init__(self, scratch: Path, threads: int) -> None:
+        import MNN
+
+        self.mnn, self.scratch = MNN, scratch
+        self.settings = {"backend": "CPU", "numThread": threads, "precision": "high"}
+
+    def encode(self, n: int) -> Task:
+        return self._inference("encoder-vectors", images(n))
+
+    def vectors(self, n: int, name: str) -> Task:
+        return self._inference(name, images(n, image_size(name)))
+
+    def _inference(self, name: str, x: np.ndarray) -> Task:
+        mnn = self.mnn
+        interpreter = mnn.Interpreter(str(self._converted(name)))
+        session = interpreter.createSession(self.settings)
+        given = interpreter.getSessionInput(session)
+        interpreter.resizeTensor(given, x.shape)
+        interpreter.resizeSession(session)
+        layout = mnn.Tensor_DimensionType_Caffe
+
+        def run() -> np.ndarray:
+            given.copyFrom(mnn.Tensor(x.shape, mnn.Halide_Type_Float, x, layout))
+            interpreter.runSession(session)
+            made = interpreter.getSessionOutput(session, "encoded")
+            y = np.empty(made.getShape(), np.float32)
+            host = mnn.Tensor(y.shape, mnn.Halide_Type_Float, y, layout)
+            made.copyToHostTensor(host)
+            y[...] = np.reshape(host.getNumpyData(), y.shape)
+            return y
+
+        run.interpreter = interpreter  # type: ignore[attr-defined]  # The session does not keep it alive.
+        return Task(run, lambda y: {"y": y})
+
+    def _converted(self, name: str) -> Path:
+        """The .mnn file of an .onnx file that has the vectors as its only output."""
+        import onnx
+        from onnx import utils
+
+        made = self.scratch / f"{name}.mnn"
+        source = self.scratch / f"{name.removesuffix('-vectors')}.onnx"
+        if not made.exists() or made.stat().st_mtime < source.stat().st_mtime:
+            model = onnx.load(source)
+            part = self.scratch / f"{name}.vectors.onnx"
+            utils.extract_model(str(source), str(part), [model.graph.input[0].name], ["encoded"])
+            convert = [Path(sys.executable).with_name("mnnconvert"), "-f", "ONNX", "--modelFile", part, "--MNNModel", made]
+            subprocess.run([*map(str, convert), "--bizCode", "dim"], check=True, stdout=sys.stderr)
+        return made
 
 
 class H5py:
@@ -299,6 +433,7 @@ MAKE: dict[str, Callable[[Path, int], Any]] = {
     "ort": OnnxRuntime,
     "openvino": OpenVino,
     "openvino-bf16": lambda *arguments: OpenVino(*arguments, precision="bf16"),
+    "mnn": Mnn,
     "h5py": H5py,
 }
 
@@ -314,7 +449,10 @@ class Server:
 
     def prepare(self, task: str, n: str) -> str:
         self.task = None  # Frees the weights of the task before.
-        if task.startswith("classifier-"):
+        kind, _, name = task.partition(":")
+        if name:
+            self.task = getattr(self.contender, kind)(int(n), name)
+        elif task.startswith("classifier-"):
             self.task = self.contender.classifier(int(n), task == "classifier-frozen")
         else:
             self.task = getattr(self.contender, task)(int(n))
@@ -383,6 +521,17 @@ def make_weights(scratch: Path) -> None:
             y, _ = model.encode(np.random.default_rng(batch).random((8, 3, 32, 32), dtype=np.float32))
             model.classify(y)
         model.save(scratch / "weights.h5")
+    for name in (*cases.ENCODERS, *cases.OBJECTIVES):
+        with deepinfomax.Model(0, cases.description(name)) as model:
+            model.train()
+            for batch in range(4):
+                model.encode(images(16, model.sizes.image) + np.float32(batch / 8), features=False)
+            model.eval()
+            model.save(scratch / f"{name}.h5")
+            if name in cases.ENCODERS and importlib.util.find_spec("onnx"):
+                from deepinfomax.onnx_export import to_onnx
+
+                (scratch / f"{name}.onnx").write_bytes(to_onnx(model))
 
 
 def main() -> None:

@@ -57,6 +57,7 @@ CONTENDERS: dict[str, Contender] = {
         Contender("ort", "ONNX Runtime", ("onnxruntime", *_ONNX)),
         Contender("openvino", "OpenVINO float32", ("openvino", *_ONNX)),
         Contender("openvino-bf16", "OpenVINO bf16 hint", ("openvino", *_ONNX), "bf16"),
+        Contender("mnn", "MNN", ("MNN", *_ONNX)),
         Contender("h5py", "h5py, bytes alone", ("h5py", "numpy")),
     )
 }
