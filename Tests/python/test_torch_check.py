@@ -125,8 +125,25 @@ def test_a_batch_that_was_only_tried_leaves_nothing():
 def test_switches_within_reach():
     exact = torch.tensor([[[1.0, -2e-6], [0.0, torch.inf]]], dtype=torch.float64)  # (1, 2, 2)
     near = torch.tensor([[[1.0 + 5e-7, -2e-6], [0.0, torch.inf]]])
-    assert _lockstep._within_reach([[exact], [near]]) == 1  # 2e-6 <= 5 * 5e-7; the others are 0 in both, or far.
-    assert _lockstep._within_reach([[exact], [exact.float()]]) == 0
+    (reached,) = _lockstep._within_reach([[exact], [near]])
+    assert reached.tolist() == [[[False, True], [False, False]]]  # 2e-6 <= 5 * 5e-7; the others are 0 in both, or far.
+    (reached,) = _lockstep._within_reach([[exact], [exact.float()]])
+    assert not reached.any()
+
+
+def test_a_run_with_the_switches_within_reach_gone_the_other_way():
+    run = lockstep()
+    number, found = run.choose(5, 0)
+    assert found.close == 0 and run._switched(5, number, found) is found
+    statistics = {name: value.clone() for name, value in run.runs[0].named_buffers()}
+    found.reached[0].view(-1)[0] = True
+    switched = run._switched(5, number, found)
+    assert len(switched.gradients) == len(found.gradients) + 1
+    name = "encoder.c0.weight"
+    exact, *float32, other = (gradients[name] for gradients in switched.gradients)
+    rounding = max(np.abs(one - exact).max() for one in float32)
+    assert np.abs(other - exact).max() > 100 * rounding, "one of the first layer's ReLUs passes its gradient, or does no longer"
+    assert all(torch.equal(value, statistics[name]) for name, value in run.runs[0].named_buffers())
 
 
 def test_the_lead_of_a_maximum():

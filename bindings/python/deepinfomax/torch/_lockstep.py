@@ -11,7 +11,8 @@ each step are compared at the same weights, Adam's arithmetic and moments, stati
 *No switch within reach.* A ReLU or a maximum whose two sides are nearer than rounding goes either way, and one such switch
 changes all gradients behind it. What is compared may stray 5 times as far as PyTorch's float32; so a batch is taken at
 which no switch of float64's lies within 5 times the largest deviation of its channel in any float32 run (`choose`). Of a
-large network every batch has some, each small beside the rest: there the one with the fewest is taken, after a few tries.
+large network every batch has some, each small beside the rest: there the one with the fewest is taken, after a few tries,
+and one more run stands beside PyTorch's float32: float64 with every ReLU within reach gone the other way (`_switched`).
 
 *PyTorch's float32* is the farthest of five runs. Rounding that happens to be the same in all of them would tell nothing:
 they differ by their convolution kernels, by weights of which each is a neighbour of the seed's, and by the unit of the
@@ -84,12 +85,17 @@ class Doubles(Mapping[str, Array]):
 
 @dataclass(frozen=True)
 class Computed:
-    """Of one batch: total, local, global, prior, and gradients by name; float64's first, then each float32 run's."""
+    """Of one batch: total, local, global, prior, and gradients by name; float64's first, then each float32 run's, then, if
+    switches are within float32's reach, that of `_switched`."""
 
     losses: list[list[float]]
     gradients: list[Mapping[str, Array]]
-    #: Switches within float32's reach.
-    close: int
+    #: Switches within float32's reach, in order: (n, c, ...) each.
+    reached: list[torch.Tensor]
+
+    @property
+    def close(self) -> int:
+        return sum(int(one.sum()) for one in self.reached)
 
 
 class Lockstep:
@@ -105,13 +111,13 @@ class Lockstep:
         for attempt in range(number, number + 100 * TRIES, 100):
             found = self._compute(n, attempt)
             if found.close == 0 or (attempt == number and found.close > HOPELESS):
-                return attempt, found
+                return attempt, self._switched(n, attempt, found)
             if best is None or found.close < best[0]:
                 best = found.close, attempt
             del found  # Before the next one is computed.
             self._forget()
         assert best is not None
-        return best[1], self._compute(n, best[1])
+        return best[1], self._switched(n, best[1], self._compute(n, best[1]))
 
     def update(self, found: Computed) -> None:
         """Both Adams of every run take float64's gradients, rounded to float32."""
@@ -151,6 +157,25 @@ class Lockstep:
             self._after = torch.get_rng_state()
         return Computed(losses, gradients, _within_reach(switches))
 
+    def _switched(self, n: int, number: int, found: Computed) -> Computed:
+        """With one more run, if switches are within reach: float64's with all of these ReLUs gone the other way."""
+        if found.close == 0:
+            return found
+        run = self.runs[0]
+        kept = {name: value.clone() for name, value in run.named_buffers()}
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(self._stream)
+            with _Switches(found.reached):
+                terms = objectives.losses(
+                    run, torch.tensor(images(self.description, n, self.seed, number), dtype=torch.float64), self.settings
+                )
+                gradients = objectives.gradients(run, terms, self.settings)
+        for name, value in run.named_buffers():
+            value.copy_(kept[name])
+        return replace(
+            found, losses=[*found.losses, list(terms.numbers())], gradients=[*found.gradients, Doubles(gradients)]
+        )
+
     def _forget(self) -> None:
         """The running statistics as they were."""
         for run, before in zip(self.runs, self._before, strict=True):
@@ -184,16 +209,23 @@ def _scaled(settings: Settings, unit: int) -> Settings:
 
 
 class _Switches(torch.overrides.TorchFunctionMode):
-    """Sees every ReLU and every maximum: `found` has how far each is from going the other way, (n, c, ...)."""
+    """Sees every ReLU and every maximum: `found` has how far each is from going the other way, (n, c, ...).
 
-    def __init__(self) -> None:
+    other: ReLUs that go the other way, in the same order.
+    """
+
+    def __init__(self, other: list[torch.Tensor] | None = None) -> None:
         super().__init__()
         self.found: list[torch.Tensor] = []
+        self._other = other
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if function is F.relu:
             self.found.append(args[0].detach())
+            if self._other is not None:
+                x = args[0]
+                return x * ((x > 0) ^ self._other[len(self.found) - 1])
         elif function in _MAX_POOLS:
             arguments = dict(zip(("input", "kernel_size", "stride", "padding"), args)) | kwargs
             with torch._C.DisableTorchFunction():
@@ -215,19 +247,19 @@ def _lead(input: torch.Tensor, kernel_size: Any, stride: Any, padding: Any, **_:
     return (first - second).view(*input.shape[:2], -1)
 
 
-def _within_reach(switches: list[list[torch.Tensor]]) -> int:
-    """How many switches of the first run's are within REACH times their channel's largest deviation in any other.
+def _within_reach(switches: list[list[torch.Tensor]]) -> list[torch.Tensor]:
+    """Which switches of the first run's are within REACH times their channel's largest deviation in any other.
 
     What is 0 in all runs, a window of zeros behind a ReLU for instance, is so by structure, and no gradient passes.
     """
-    count = 0
+    found = []
     for exact, *others in zip(*switches, strict=True):
         far = exact.isinf()
         deviation = torch.stack([(other.double() - exact).abs() for other in others]).amax(0).masked_fill(far, 0)
         largest = deviation.amax([axis for axis in range(exact.dim()) if axis != 1], keepdim=True)
         structural = torch.stack([other == 0 for other in others]).all(0) & (exact == 0)
-        count += int(((exact.abs() <= REACH * largest) & ~structural & ~far).sum())
-    return count
+        found.append((exact.abs() <= REACH * largest) & ~structural & ~far)
+    return found
 
 
 def steps(lockstep: Lockstep, count: int, n: int) -> Iterator[tuple[int, Computed]]:
