@@ -339,6 +339,26 @@ def test_vectors_of_other_images(data, tmp_path, name):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("name", ["y.npz", "y.h5"])
+def test_vectors_of_other_images_with_the_same_names(data, tmp_path, name):
+    """Images of arrays have numbers for names, those of cameras too: other images were drawn in their places."""
+    images = random_images(N)
+    images[-1] = images[0]
+    np.savez(tmp_path / "other.npz", images=images, labels=np.arange(N) % 3)
+    for folder in "folder", "others":
+        (tmp_path / folder).mkdir()
+        for number, image in enumerate(random_images(N) if folder == "folder" else images):
+            (tmp_path / folder / f"{number:02}.ppm").write_bytes(b"P6 32 32 255\n" + image.tobytes())
+    for source, other in (data, "other.npz"), ("folder", "others"):
+        assert dim("encode", "--data", source, "--architecture", "basic64", "--output", name, cwd=tmp_path).returncode == 0
+        for command in ["neighbours", 1], ["map"], ["index"]:
+            done = dim(*command, "--data", other, "--vectors", name, cwd=tmp_path)
+            message = f"{name}: of other images than the data, with the same names; name the data that was encoded"
+            assert done.returncode == 2 and message in done.stderr, done.stderr
+            done = dim(*command, "--data", source, "--vectors", name, cwd=tmp_path)
+            assert done.returncode == 0, done.stderr
+
+
 def test_weights_beside_vectors_are_those_that_made_them(data, tmp_path):
     """Also of arrays, whose images have no names: the last one alone is another."""
     images = random_images(N)
@@ -347,10 +367,11 @@ def test_weights_beside_vectors_are_those_that_made_them(data, tmp_path):
     for seed in 5, 6:
         with deepinfomax.Model(seed) as model:
             model.save(tmp_path / f"{seed}.h5")
-    assert dim("encode", "--data", data, "--weights", "5.h5", "--output", "y.npz", cwd=tmp_path).returncode == 0
+    for name in "y.npz", "y.csv":  # CSV has no fingerprint.
+        assert dim("encode", "--data", data, "--weights", "5.h5", "--output", name, cwd=tmp_path).returncode == 0
     for command in ["neighbours", 1], ["map"]:
-        for source, weights in (data, "6.h5"), ("other.npz", "5.h5"):
-            done = dim(*command, "--data", source, "--vectors", "y.npz", "--weights", weights, cwd=tmp_path)
-            assert done.returncode == 2 and f"y.npz: not made by {weights}, or not of" in done.stderr, done.stderr
+        for source, weights, name in (data, "6.h5", "y.npz"), ("other.npz", "5.h5", "y.csv"):
+            done = dim(*command, "--data", source, "--vectors", name, "--weights", weights, cwd=tmp_path)
+            assert done.returncode == 2 and f"{name}: not made by {weights}, or not of" in done.stderr, done.stderr
         done = dim(*command, "--data", data, "--vectors", "y.npz", "--weights", "5.h5", cwd=tmp_path)
         assert done.returncode == 0, done.stderr

@@ -117,6 +117,13 @@ def test_sheets_are_of_the_images_that_were_indexed(folder):
                 model.save(folder / weights)
         done = dim(*sheet, "--data", data, "--weights", weights, cwd=folder)
         assert done.returncode == 2 and "trained.npz" in done.stderr and not (folder / "sheet.html").exists(), done.stderr
+    for command in ["search", "5"], ["search", "--duplicates", "100"]:
+        command += ["--index", "i.npz", "--html", "sheet.html"]
+        done = dim(*command, "--data", "other.npz", cwd=folder)
+        assert done.returncode == 2 and "i.npz has the vectors of other images than other.npz" in done.stderr, done.stderr
+        assert not (folder / "sheet.html").exists()
+        assert dim(*command, "--data", "data.npz", cwd=folder).returncode == 0
+        (folder / "sheet.html").unlink()
     done = dim(*sheet, "--data", "data.npz", "--weights", "w.h5", cwd=folder)
     assert done.returncode == 0 and (folder / "sheet.html").exists(), done.stderr
     done = dim("search", "5", "--index", "batch.npz", "--data", "data.npz", "--weights", "w.h5", "--html", "batch.html", cwd=folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import operator
 import sys
 import warnings
@@ -163,3 +164,11 @@ def _shape(array: NDArray[Any]) -> str:
 
 def _text(shape: tuple[Any, ...]) -> str:
     return "(" + ",".join(str(size) for size in shape) + ("," if len(shape) == 1 else "") + ")"
+
+
+def digest(*arrays: NDArray[Any] | bytes) -> str:
+    """In hexadecimal, of their bytes."""
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(array if isinstance(array, bytes) else np.ascontiguousarray(array).data)
+    return found.hexdigest()[:32]

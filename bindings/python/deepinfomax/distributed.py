@@ -6,7 +6,6 @@ mpi4py is imported when a communicator is used, not before. All communication be
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import pickle
 import sys
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _arrays
+from ._arrays import digest
 from .data.errors import MissingPackage
 
 if TYPE_CHECKING:
@@ -322,13 +322,6 @@ def threads_of(rank: int, processes: list[tuple[int, frozenset[int], int]]) -> i
 
 
 # ---- Training
-
-
-def digest(*arrays: NDArray[Any] | bytes) -> str:
-    found = hashlib.sha256()
-    for array in arrays:
-        found.update(array if isinstance(array, bytes) else np.ascontiguousarray(array).data)
-    return found.hexdigest()[:32]
 
 
 def weights_digest(model: Model, prefix: str = "") -> str:

@@ -2,7 +2,7 @@
 
     .npy   one output, float32: encoded (n, numbers), unless another is asked for
     .npz   encoded, and other outputs on demand (features, conv, fc); ids (n); labels (n) int64 and classes where the data has
-           labels
+           labels; fingerprint (1), of the images
     .csv   a header, then a line an image: id, label and class where there are labels, y0, y1 and so on
     .h5    as .npz, and the attributes `data` and `weights`
 
@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from ._files import size_text, whole
 from ._text import cell, counted, shown, valid
 from .data import Dataset, MissingPackage
+from .data.dataset import fingerprint
 
 FORMATS = (".npy", ".npz", ".csv", ".h5", ".hdf5")
 #: Numbers of a vector: what an architecture can have.
@@ -136,6 +137,8 @@ def _beside(data: Dataset) -> dict[str, NDArray[Any]]:
     if data.labels is not None and data.classes is not None:
         arrays["labels"] = data.labels
         arrays["classes"] = np.array([valid(name) for name in data.classes], np.str_)
+    if found := fingerprint(data):
+        arrays["fingerprint"] = np.array([found])
     return arrays
 
 
@@ -281,8 +284,14 @@ class _Images:
         self._name, self._data = name, data
         self.wanted = data is not None
 
-    def compare(self, ids: Iterable[str] | None, classes: Iterable[str] | None, write: Callable[[str], str] = valid) -> None:
-        """ids, and the name of each image's class; None where the file has none."""
+    def compare(
+        self,
+        ids: Iterable[str] | None,
+        classes: Iterable[str] | None,
+        write: Callable[[str], str] = valid,
+        made_of: Iterable[str] | None = None,
+    ) -> None:
+        """ids, the name of each image's class, the fingerprint of all; None where the file has none."""
         data = self._data
         if data is None:
             return
@@ -291,6 +300,9 @@ class _Images:
         if classes is not None and data.labels is not None and data.classes is not None:
             names = [write(one) for one in data.classes]
             self._same("class", classes, (names[label] for label in data.labels.tolist()))
+        # Names may be numbers alone, the same for any data.
+        if made_of is not None and (own := fingerprint(data)) and list(islice(made_of, 1)) != [own]:
+            raise NotVectors(f"{self._name}: of other images than the data, with the same names; name the data that was encoded")
 
     def _same(self, what: str, found: Iterable[str], expected: Iterable[str]) -> None:
         for number, (one, other) in enumerate(zip_longest(found, expected)):
@@ -321,7 +333,10 @@ def _read_npz(path: str, check: Check, images: _Images) -> NDArray[Any]:
             if "labels.npy" in names and "classes.npy" in names:
                 known = list(islice(_npy_items(stack.enter_context(archive.open("classes.npy")), "U"), _MOST))
                 classes = (known[label] for label in _npy_items(stack.enter_context(archive.open("labels.npy")), "i"))
-            images.compare(ids, classes)
+            made_of = None
+            if "fingerprint.npy" in names:
+                made_of = _npy_items(stack.enter_context(archive.open("fingerprint.npy")), "U")
+            images.compare(ids, classes, made_of=made_of)
         return found
 
 
@@ -376,7 +391,7 @@ def _read_hdf5(path: str, check: Check, images: _Images) -> NDArray[Any]:
                 if "labels" in file and "classes" in file:
                     known = list(islice(_hdf5_texts(file["classes"]), _MOST))
                     classes = (known[label] for label in _hdf5_items(file["labels"]))
-                images.compare(ids, classes)
+                images.compare(ids, classes, made_of=_hdf5_texts(file["fingerprint"]) if "fingerprint" in file else None)
             return np.asarray(file["encoded"][()])
     except NotVectors:
         raise

@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 
 from . import _arrays
 from ._files import whole
-from .data import DataError, MissingPackage
+from ._text import valid
+from .data import DataError, Dataset, MissingPackage
 from .data.arrays import read_npz
+from .data.dataset import fingerprint
 from .distributed import weights_digest
 from .model import Model
 
@@ -58,10 +60,11 @@ class Index:
     A vector of zeros has no direction: its cosine distance to all others is 1.
 
     made_by: what encoded the vectors, an `encoder_digest`; `check_encoder` then refuses another encoder. "" where unknown.
+    made_of: the fingerprint of the data set whose images they are of; `check_images` then refuses another. "" where unknown.
     """
 
     def __init__(
-        self, vectors: Any, ids: Sequence[str] | None = None, metric: Metric = "l2", *, made_by: str = ""
+        self, vectors: Any, ids: Sequence[str] | None = None, metric: Metric = "l2", *, made_by: str = "", made_of: str = ""
     ) -> None:
         array = _arrays.to_float32(_arrays.as_numpy(vectors, "vectors"), "vectors")
         if array.ndim != 2 or 0 in array.shape:
@@ -74,6 +77,7 @@ class Index:
         if len(names) != len(array):
             raise ValueError(f"ids: expected {len(array)}, one a vector, found {len(names)}")
         self.vectors, self.ids, self.metric, self.made_by = array, names, metric, str(made_by)
+        self.made_of = str(made_of)
         self._mean = array.mean(axis=0, dtype=np.float64) if metric == "l2" else np.zeros(array.shape[1])
         self._prepared = self._prepare(array)
         self._squares = np.square(self._prepared).sum(axis=1)
@@ -92,14 +96,20 @@ class Index:
         if self.made_by and self.made_by != encoder_digest(model):
             raise ValueError("its vectors were made by another encoder, or in training mode; give the weights that made them")
 
+    def check_images(self, data: Dataset) -> None:
+        """Raises ValueError where the vectors are of other images than these, by their names and by what is in them."""
+        own = fingerprint(data) if self.made_of else ""
+        if list(map(valid, data.ids)) != list(map(valid, self.ids)) or own != self.made_of and own:
+            raise ValueError(f"has the vectors of other images than {data.name}")
+
     # ---- The file
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """An .npz of vectors, ids, metric, made_by and version; it appears whole or not at all."""
+        """An .npz of vectors, ids, metric, made_by, made_of and version; it appears whole or not at all."""
         with whole(Path(path)) as temporary, open(temporary, "wb") as file:
             np.savez(
                 file, vectors=self.vectors, ids=np.array(self.ids, np.str_), metric=np.array(self.metric),
-                made_by=np.array(self.made_by), version=np.array(_VERSION),
+                made_by=np.array(self.made_by), made_of=np.array(self.made_of), version=np.array(_VERSION),
             )  # fmt: skip
 
     @classmethod
@@ -108,14 +118,15 @@ class Index:
         memory than the file holds."""
         names = ("vectors", "ids", "metric", "made_by", "version")
         try:
-            parts = read_npz(Path(path), names)
+            parts = read_npz(Path(path), names, optional=("made_of",))
         except DataError as error:
             raise ValueError(f"{path}: expected an index as Index.save writes it: {error}") from error
         if parts["version"].shape != () or parts["version"] != _VERSION:
             raise ValueError(f"{path}: expected an index of version {_VERSION}, found {parts['version']}")
         metric: Any = str(parts["metric"])
         try:
-            return cls(parts["vectors"], parts["ids"].reshape(-1).tolist(), metric, made_by=str(parts["made_by"]))
+            made_of = str(parts.get("made_of", ""))
+            return cls(parts["vectors"], parts["ids"].reshape(-1).tolist(), metric, made_by=str(parts["made_by"]), made_of=made_of)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from error
 

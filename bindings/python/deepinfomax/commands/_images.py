@@ -7,11 +7,11 @@ import argparse
 import numpy as np
 
 from .. import _adapted
+from .._arrays import digest
 from .._reading import Reading
 from ..architecture import Architecture
 from ..data import DataError, Dataset
 from ..data.options import RESIZES
-from ..distributed import digest
 from ..model import Model
 from . import _output
 from ._common import positive

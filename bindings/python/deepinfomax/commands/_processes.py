@@ -13,8 +13,9 @@ from typing import NoReturn
 import numpy as np
 
 from .. import _copies
+from .._arrays import digest
 from ..data import DataError, Dataset
-from ..distributed import Group, PeerError, Solo, check_parts, digest, kernels, launched, weights_digest
+from ..distributed import Group, PeerError, Solo, check_parts, kernels, launched, weights_digest
 from ..model import Model
 from ..run_folder import Settings
 from ..trainer import Trainer

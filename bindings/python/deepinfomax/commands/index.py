@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .._text import counted, shown
+from ..data.dataset import fingerprint
 from ..search import METRICS, TRAINING_MODE, Index, encoder_digest
 from . import _output, _vectors
 from ._common import (
@@ -38,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     queries = None if arguments.vectors is None or model is None else "the images to search for"
     y, weights, encoder = _vectors.of(arguments, data, model, queries)
     made_by = TRAINING_MODE if arguments.batch_statistics else "" if encoder is None else encoder_digest(encoder)
-    Index(y, data.ids, arguments.metric, made_by=made_by).save(arguments.output)
+    Index(y, data.ids, arguments.metric, made_by=made_by, made_of=fingerprint(data)).save(arguments.output)
     report = {
         "data": data.name, "images": len(data), "weights": weights, "metric": arguments.metric, "index": arguments.output,
     }  # fmt: skip

@@ -109,9 +109,10 @@ def _data(arguments: argparse.Namespace, index: Index, model: Model | None) -> D
     if arguments.data is None:
         raise UsageError("--picture and --html need --data, the images that were indexed")
     data = open_data(arguments, model)
-    if list(data.ids) != index.ids:
-        raise UsageError(f"--data: {data.name} has other images than {arguments.index}; name those that were indexed")
-    # Names may be numbers alone, the same for any data.
+    try:
+        index.check_images(data)
+    except ValueError as error:
+        raise UsageError(f"--data: {arguments.index} {error}; name those that were indexed") from error
     if model is not None and arguments.weights is not None and index.made_by != TRAINING_MODE:
         _check(arguments, index, model, "")
         if not _vectors.made(model, data, index.vectors):

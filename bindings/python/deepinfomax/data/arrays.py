@@ -89,8 +89,11 @@ def _from_npz(path: Path, options: Options) -> Parts:
     return _images.parts(path.name, str(path), arrays, wanted, options)
 
 
-def read_npz(path: Path, names: Iterable[str], max_bytes: int = MAX_BYTES) -> dict[str, NDArray[Any]]:
+def read_npz(
+    path: Path, names: Iterable[str], max_bytes: int = MAX_BYTES, *, optional: Iterable[str] = ()
+) -> dict[str, NDArray[Any]]:
     """Arrays of an .npz file, in memory: no more than the file holds and, of compressed ones, max_bytes. No object is unpickled.
+    optional: of these, those that are there.
 
     Raises DataError, and OSError where the file cannot be opened.
     """
@@ -100,6 +103,7 @@ def read_npz(path: Path, names: Iterable[str], max_bytes: int = MAX_BYTES) -> di
         members = _members(archive)
         if missing := [name for name in names if name not in members]:
             raise DataError(f"{path}: has no array {', '.join(missing)}")
+        names = (*names, *(name for name in optional if name in members))
         _check_room(path, [members[name] for name in names], max_bytes)
         return {name: np.array(_member(path, archive, members[name])[...]) for name in names}
 

@@ -10,7 +10,7 @@ from typing import Any, SupportsIndex, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from .._arrays import integers
+from .._arrays import digest, integers
 from .conversion import Conversion
 from .errors import DataError
 from .options import Size, shown
@@ -18,6 +18,8 @@ from .options import Size, shown
 Indices = NDArray[np.int64]
 #: So many bytes of images in other sizes are held at a time.
 _PIECE = 64 << 20
+#: Images that a fingerprint is of.
+_COMPARED = 32
 
 
 class Dataset(ABC):
@@ -83,6 +85,11 @@ class Dataset(ABC):
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.float32], int]]:
         return (self[number] for number in range(len(self)))
+
+    def marks(self, indices: Indices) -> list[bytes]:
+        """What tells these images from others, whatever size they are read in: of each its pixels as they are stored, or what
+        was made of them. Raises DataError for an image that cannot be read."""
+        return [bytes.fromhex(digest(pixels)) for index in indices.tolist() for pixels in self.pixels(np.array([index]))]
 
     def class_name(self, index: int) -> str:
         """Of an image; its label as a number where the classes have no names, "" where there are no labels."""
@@ -184,6 +191,9 @@ class Converted(Dataset):
         ]
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
+    def marks(self, indices: Indices) -> list[bytes]:
+        return self._whole.marks(indices)
+
 
 class Subset(Dataset):
     """Some images of another data set."""
@@ -200,6 +210,9 @@ class Subset(Dataset):
 
     def pixels(self, indices: Indices) -> NDArray[Any]:
         return self._whole.pixels(self._chosen[indices])
+
+    def marks(self, indices: Indices) -> list[bytes]:
+        return self._whole.marks(self._chosen[indices])
 
 
 class _SomeIds(Ids):
@@ -247,6 +260,13 @@ class Joined(Dataset):
             pixels[here] = piece
         return pixels
 
+    def marks(self, indices: Indices) -> list[bytes]:
+        owners = np.searchsorted(self._starts, indices, side="right") - 1
+        return [
+            self._parts[owner].marks(np.array([index - self._starts[owner]]))[0]
+            for owner, index in zip(owners.tolist(), indices.tolist(), strict=True)
+        ]
+
 
 class _JoinedIds(Ids):
     def __init__(self, parts: list[Sequence[str]], starts: NDArray[Any]) -> None:
@@ -256,6 +276,16 @@ class _JoinedIds(Ids):
     def _name(self, index: int) -> str:
         owner = int(np.searchsorted(self._starts, index, side="right")) - 1
         return self._parts[owner][index - int(self._starts[owner])]
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """Of the number of images and of some from everywhere: two data sets whose images have the same names differ in it. The same
+    in whatever size they are read. "" where one of these cannot be read."""
+    few = np.unique(np.linspace(0, len(dataset) - 1, _COMPARED).astype(np.int64))
+    try:
+        return digest(str(len(dataset)).encode(), *dataset.marks(few))
+    except DataError:
+        return ""
 
 
 def without_damaged(dataset: Dataset) -> Dataset:

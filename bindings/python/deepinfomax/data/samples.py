@@ -5,9 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from .. import photographs as _photographs
-from .dataset import Dataset, Ids, InMemory
+from .dataset import Dataset, Ids, Indices, InMemory
 from .errors import MissingPackage
 from .options import Options
+
+
+class Sample(InMemory):
+    """Its pixels are made for the size that is asked for; its names tell its images from all others."""
+
+    def marks(self, indices: Indices) -> list[bytes]:
+        return [f"{self.name}: {self.ids[index]}".encode() for index in indices.tolist()]
 
 
 def photographs(options: Options) -> Dataset:
@@ -18,7 +25,7 @@ def photographs(options: Options) -> Dataset:
     except ImportError as error:
         raise _missing("without data of your own, the sample photographs need", error) from error
     images = np.ascontiguousarray(np.moveaxis(patches, -1, -3))
-    return InMemory("scikit-learn's sample photographs", images, ids=Ids(len(images), "patch {}"))
+    return Sample("scikit-learn's sample photographs", images, ids=Ids(len(images), "patch {}"))
 
 
 def digits(options: Options) -> Dataset:
@@ -35,7 +42,7 @@ def digits(options: Options) -> Dataset:
     large = grey.repeat(times, axis=1).repeat(times, axis=2)
     images = np.repeat(large[:, np.newaxis], 3 if channels == 3 else 1, axis=1)
     labels = np.asarray(bunch.target).astype(np.int64)
-    return InMemory("scikit-learn's digits", images, labels, tuple("0123456789"), Ids(len(images), "digit {}"))
+    return Sample("scikit-learn's digits", images, labels, tuple("0123456789"), Ids(len(images), "digit {}"))
 
 
 def _missing(purpose: str, error: ImportError) -> MissingPackage:
