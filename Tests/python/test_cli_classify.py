@@ -277,3 +277,5 @@ def test_too_little_room_is_found_out_first(folder, small_disk):
     assert done.returncode == 2 and "MB are needed: a checkpoint" in done.stderr and not done.stdout, done.stderr
     assert os.listdir(small_disk / "kept") == []
     os.rmdir(small_disk / "kept")
+    done = dim(*END_TO_END, "--save", small_disk / "w.h5", cwd=folder)
+    assert done.returncode == 2 and f"MB are needed: the weights, {small_disk / 'w.h5'}" in done.stderr and not done.stdout, done.stderr

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import resource
+import subprocess
 
 import deepinfomax
 import numpy as np
@@ -140,3 +141,16 @@ def test_the_disk_fills_meanwhile(data, tmp_path, name, more):
     assert str(tmp_path / name) in done.stderr and "too large" in done.stderr.lower(), done.stderr
     assert (tmp_path / name).read_text() == "from before"
     assert os.listdir(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("name", ["y.csv", "y.npz", "y.h5"])
+def test_a_pipe_that_nobody_reads_to_its_end(tmp_path, name):
+    """It was said to be well, with exit code 0; HDF5, which goes to no pipe, was an "output: Illegal seek"."""
+    write_images(tmp_path / "images.npy", 600)
+    os.mkfifo(tmp_path / name)
+    reader = subprocess.Popen(["head", "-c", "1", tmp_path / name], stdout=subprocess.PIPE)
+    done = dim("encode", "--data", "images.npy", "--output", name, cwd=tmp_path)
+    reader.kill()
+    reader.communicate()
+    expected = "is a pipe or a device; HDF5 goes to files alone" if name == "y.h5" else "Broken pipe"
+    assert done.returncode == 2 and f"dim encode: {name}: {expected}" in done.stderr and done.stdout == "", done

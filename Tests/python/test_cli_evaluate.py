@@ -1,6 +1,7 @@
 """`dim evaluate`, end to end on the digits."""
 
 import json
+import shutil
 
 import deepinfomax
 import numpy as np
@@ -64,6 +65,10 @@ def test_weights_against_the_untrained(small, tmp_path):
     rows = [line.split() for line in done.stdout.splitlines() if " Y " in line and " 12 " in line]
     assert rows[0][-3:] == rows[1][-3:] and "±" in rows[0] and rows[0][0] == "0.h5", "the same weights"
     assert "0.h5 and 1 more" in done.stdout
+    for twice in "0.h5", "copy.h5":  # The same weights twice had a deviation of 0.
+        shutil.copy(tmp_path / "0.h5", tmp_path / "copy.h5")
+        refused = dim("evaluate", "--weights", "0.h5", "1.h5", twice, *few, cwd=tmp_path)
+        assert refused.returncode == 2 and f"the encoders of 0.h5 and {twice} are the same" in refused.stderr, refused.stderr
     assert "Y, 3-NN: +0.0 points over the better untrained network (untrained, 0 and 1)" in done.stdout
     with deepinfomax.Model(0, "basic28") as model:
         model.save(tmp_path / "other.h5")
@@ -97,6 +102,7 @@ def test_a_test_set_of_the_datas_own(small, tmp_path):
         (["--columns", "Y,Y"], "--columns: expected each once"),
         (["--rows", "weights"], "weights needs --weights"),
         (["--seeds", "1,1"], "--seeds: expected different ones"),
+        (["--seeds", "7,4294967303"], "--seeds: expected different ones, found 7,4294967303; the low 32 bits of each count"),
         (["--seeds", "one"], "--seeds: expected numbers between commas"),
         (["--picture", "a.jpg"], "--picture: expected a name that ends in png, svg, pdf"),
         (["--weights", "none.h5", "--architecture", "basic32"], "--architecture: the files of --weights say theirs"),

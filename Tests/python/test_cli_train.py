@@ -223,6 +223,28 @@ def test_damaged_files_of_a_run(whole, folder, name, content):
     assert done.returncode == 2 and f"{folder / name}: not the " in done.stderr and "Traceback" not in done.stderr, done.stderr
 
 
+def test_settings_of_another_version(whole, folder):
+    """Python's own words about a constructor, and nothing of what to do."""
+    copy_of(whole, folder)
+    settings = json.loads((folder / "settings.json").read_text())
+    del settings["probe"]
+    (folder / "settings.json").write_text(json.dumps(settings | {"colour\x1b": 1}))
+    done = dim("train", "--resume", folder, "--epochs", 3, "--no-plot")
+    assert done.returncode == 2 and "__init__" not in done.stderr, done.stderr
+    assert "colour\\x1b is no setting; probe is missing. If another version of deepinfomax wrote it" in done.stderr
+
+
+def test_metrics_behind_a_damaged_line_are_not_lost(whole, folder):
+    """A resumed run wrote the file anew, as far as the line."""
+    copy_of(whole, folder)
+    lines = (folder / "metrics.csv").read_text().splitlines()
+    lines[2] = lines[2][:20]
+    (folder / "metrics.csv").write_text("\n".join(lines) + "\n")
+    done = dim("train", "--resume", folder, "--epochs", 3, "--no-plot")
+    assert done.returncode == 2 and "metrics.csv: line 3 is damaged; mend or remove it" in done.stderr, done.stderr
+    assert (folder / "metrics.csv").read_text().splitlines() == lines
+
+
 def test_two_runs_in_one_folder(tmp_path, folder):
     """They wrote over each other's files, and both said that all was well."""
     data = write_images(tmp_path / "images.npy", 12)
@@ -456,3 +478,10 @@ def test_too_little_room_is_found_out_first(data, small_disk):
     done = dim("train", "--data", data, "--output", small_disk / "run", *SMALL)
     assert os.listdir(small_disk) == []
     assert done.returncode == 2 and "MB are needed: a checkpoint" in done.stderr
+
+
+def test_room_for_all_checkpoints_is_asked_for_first(data, tmp_path):
+    """A run that keeps each checkpoint filled the disk after days."""
+    done = dim("train", "--data", data, "--output", tmp_path / "run", *SMALL, "--epochs", 10**9, "--keep-all", "--checkpoint-every", 10)
+    assert done.returncode == 2 and "--keep-all keeps 100,000,000 checkpoints" in done.stderr, done.stderr
+    assert not (tmp_path / "run").exists()

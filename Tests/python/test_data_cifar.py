@@ -25,6 +25,15 @@ def test_reads(folder, form):
     assert train.classes[9] == "truck" and train.ids[7] == "data_batch_2.bin record 3"
 
 
+def test_a_folder_of_one_batch_is_the_folder(folder):
+    """Also the test set's images were said to be of data_batch_1.bin."""
+    write_cifar(folder)
+    for number in range(2, 6):
+        (folder / f"data_batch_{number}.bin").unlink()
+    found = open_dataset(folder)
+    assert len(found) == 8 and found.name == folder.name and found.ids[7] == "test_batch.bin record 3"
+
+
 def test_one_file(folder):
     images, labels = write_cifar(folder)
     one = open_dataset(folder / "data_batch_2.bin", labelled=True)

@@ -86,3 +86,13 @@ def test_an_empty_class_and_a_loose_image(tmp_path):
     (tmp_path / "loose.png").write_bytes(png(random_images(1)[0]))
     with pytest.raises(DataError, match="loose.png: an image beside the folders"):
         open_dataset(tmp_path)
+
+
+def test_what_lies_beside_train_and_test_is_named(tmp_path):
+    """A third part, validation for instance, was left out without a word."""
+    for part in "train", "test", "val", "extra":
+        write_folder(tmp_path / part, random_images(2), [0, 1])
+    (tmp_path / "loose.png").write_bytes(png(random_images(1)[0]))
+    for split in "all", "train", "validation":
+        (note,) = open_dataset(tmp_path, split=split).notes
+        assert note.endswith("left out, since train and test are the data: extra/; val/; loose.png")

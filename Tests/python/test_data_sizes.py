@@ -2,9 +2,12 @@
 
 import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from cli_fixtures import ENVIRONMENT
 from data_fixtures import scaled, write_folder
 from deepinfomax.data import DataError, Joined, Loader, open_dataset
 
@@ -351,3 +354,30 @@ def test_batches_of_another_size(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((10, 28, 28), np.uint8))
     batch = next(Loader(open_dataset(tmp_path / "x.npy", image=(3, 20, 24)), 4).epoch(0))
     assert batch.images.shape == (4, 3, 20, 24)
+
+
+@pytest.mark.parametrize("form", ["npy", "npz", "idx", "cifar", "stl10"])
+def test_a_file_that_is_cut_while_it_is_read(tmp_path, form):
+    """What is mapped and no longer there ended the process by SIGBUS, and a training with it."""
+    (tmp_path / "stl10_binary").mkdir()
+    names = {"idx": "t-images-idx3-ubyte", "cifar": "data_batch_1.bin", "stl10": "stl10_binary/train_X.bin"}
+    path = tmp_path / names.get(form, f"a.{form}")
+    images = np.zeros((40, 96, 96, 3), np.uint8)
+    if form == "npy":
+        np.save(path, images)
+    elif form == "npz":
+        np.savez(path, images=images)
+    elif form == "idx":
+        path.write_bytes(b"\0\0\x08\x03" + np.array([40, 96, 96], ">u4").tobytes() + bytes(40 * 96 * 96))
+    else:
+        path.write_bytes(bytes(40 * (3073 if form == "cifar" else 27648)))
+    (tmp_path / "stl10_binary" / "train_y.bin").write_bytes(bytes([1]) * 40)
+    program = (
+        "import os, pickle, sys; from deepinfomax.data import DataError, open_dataset\n"
+        "path = sys.argv[1]; first = open_dataset(path); first = [first, pickle.loads(pickle.dumps(first))]; os.truncate(path, 3073)\n"
+        "for data in first:\n"
+        "    try: data.read([39])\n"
+        "    except DataError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, env=ENVIRONMENT)
+    assert done.returncode == 0 and done.stdout.count("has become shorter since it was opened") == 2, done

@@ -28,7 +28,12 @@ def whole(path: str | os.PathLike[str]) -> Iterator[str]:
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file() and not target.is_dir():
-        yield str(target)
+        try:
+            yield str(target)
+        except OSError as error:
+            if error.filename is not None or error.errno is None:
+                raise
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error  # A pipe that nobody reads any more.
         return
     if _is_open_file(path):
         yield os.fspath(path)

@@ -73,8 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = int(module.run(parsed))
         sys.stdout.flush()  # Here, where a full disk behind a > is reported.
         return code
-    except BrokenPipeError:  # The reader, `head` for instance, has seen enough.
-        sys.stderr.close()
+    except BrokenPipeError as error:
+        if error.filename is not None:  # An output that is named is asked for whole.
+            _output.error(command, str(explained(error)))
+            return 2
+        sys.stderr.close()  # The reader, `head` for instance, has seen enough.
         return 0
     except KeyboardInterrupt:
         print(f"\ndim {command}: interrupted", file=sys.stderr)

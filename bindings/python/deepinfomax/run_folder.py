@@ -16,12 +16,14 @@ import json
 import math
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TextIO
 
 from ._files import write_whole
 from ._reading import Reading
+from ._text import shell, shown
+from .data.errors import listed
 from .trainer import Losses, Report
 
 
@@ -179,6 +181,14 @@ class RunFolder:
             found = json.loads(self.settings_file.read_text("utf-8"))
             if not isinstance(found, dict):
                 raise ValueError(f"expected an object, found {type(found).__name__}")
+            needed = {field.name: field.default is MISSING for field in fields(Settings)}
+            strange = [f"{shown(name)} is no setting" for name in found if name not in needed]
+            strange += [f"{name} is missing" for name, always in needed.items() if always and name not in found]
+            if strange:
+                raise ValueError(
+                    f"{listed(strange, 5)}. If another version of deepinfomax wrote it, continue with that one, or start a run "
+                    f"with --weights {shell(str(self.checkpoint))}"
+                )
             return Settings(**found)
         except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"{self.settings_file}: not the settings of a run: {error}") from error
@@ -193,16 +203,22 @@ class RunFolder:
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{self.metrics_file}: not the metrics of a run: {error}") from error
         if not lines or lines[0] != _COLUMNS:
-            raise ValueError(f"{self.metrics_file}: not the metrics of a run: expected columns {', '.join(_COLUMNS)}")
-        rows = []
-        for line in lines[1:]:
-            try:
-                step, epoch, phase, *numbers = line
-                if len(line) != len(_COLUMNS):
-                    break
-                rows.append(Row(int(step), float(epoch), phase, *(float(number or "nan") for number in numbers)))
-            except (TypeError, ValueError):
-                break  # The row that was being written when the machine stopped.
+            raise ValueError(
+                f"{self.metrics_file}: not the metrics of a run, or those of another version: expected columns "
+                f"{', '.join(_COLUMNS)}; move it elsewhere to go on without it"
+            )
+        rows: list[Row] = []
+        damaged = 0
+        for number, line in enumerate(lines[1:], 2):
+            row = _row(line)
+            if row is None:  # What was being written when the machine stopped, if nothing follows.
+                damaged = damaged or number
+            elif damaged:  # A run that goes on writes the file anew: this would be lost.
+                raise ValueError(
+                    f"{self.metrics_file}: line {damaged} is damaged; mend or remove it, or move the file elsewhere to go on without it"
+                )
+            else:
+                rows.append(row)
         return rows
 
     def write_metrics(self, rows: Iterable[Row]) -> TextIO:
@@ -210,6 +226,17 @@ class RunFolder:
         text = ",".join(_COLUMNS) + "\n" + "".join(map(_line, rows))
         write_whole(self.metrics_file, text.encode())
         return open(self.metrics_file, "a", newline="", encoding="utf-8", buffering=1)
+
+
+def _row(line: list[str]) -> Row | None:
+    """None for a line that is not whole."""
+    try:
+        step, epoch, phase, *numbers = line
+        if len(line) != len(_COLUMNS):
+            return None
+        return Row(int(step), float(epoch), phase, *(float(number or "nan") for number in numbers))
+    except (TypeError, ValueError):
+        return None
 
 
 def advice(settings: Settings) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import set_num_threads
+from .._files import size_text
 from ..data.errors import MissingPackage
 from ..architecture import PRESETS
 from ..model import Model
@@ -137,8 +138,8 @@ def seeds_of(arguments: argparse.Namespace) -> list[int]:
         raise UsageError(f"--seeds: expected numbers between commas, found {arguments.seeds}") from None
     for seed in seeds:
         check_seed(seed)
-    if len(set(seeds)) != len(seeds):  # The same run twice has no spread.
-        raise UsageError(f"--seeds: expected different ones, found {arguments.seeds}")
+    if len({seed % 2**32 for seed in seeds}) != len(seeds):  # The same run twice has no spread.
+        raise UsageError(f"--seeds: expected different ones, found {arguments.seeds}; the low 32 bits of each count")
     return seeds
 
 
@@ -238,7 +239,7 @@ def check_room(folder: str | os.PathLike[str], needed: int, what: str) -> None:
     """Says before a long computation that the disk has no room for `what`."""
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise UsageError(f"{folder}: {free >> 20} MB are free, {needed >> 20} MB are needed: {what}")
+        raise UsageError(f"{folder}: {size_text(free)} are free, {size_text(needed)} are needed: {what}")
 
 
 def check_ending(option: str, path: str, endings: Sequence[str]) -> None:

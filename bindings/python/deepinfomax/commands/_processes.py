@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import signal
 from collections.abc import Callable
 from dataclasses import asdict
@@ -15,7 +16,7 @@ import numpy as np
 from .. import _copies
 from .._arrays import digest
 from ..data import DataError, Dataset
-from ..distributed import Group, PeerError, Solo, check_parts, kernels, launched, weights_digest
+from ..distributed import LAUNCHERS, Group, PeerError, Solo, check_parts, kernels, launched, weights_digest
 from ..model import Model
 from ..run_folder import Settings
 from ..trainer import Trainer
@@ -34,6 +35,13 @@ def run(arguments: argparse.Namespace, body: Callable[[Solo], int]) -> int:
         apply_general(arguments)
         return body(Solo())
     group = Group(timeout=arguments.timeout)
+    if group.size == 1:
+        raise UsageError(
+            "started as one of several processes, but mpi4py sees this one alone, and each would do all of the work: it was built "
+            "for another MPI than the one whose mpirun or srun this is. Install mpi4py for that one (python -c 'import mpi4py.MPI "
+            "as M; print(M.Get_library_version())' names its own). Where this is meant to run alone, unset "
+            + " and ".join(name for name in LAUNCHERS if name in os.environ)
+        )
     try:
         group.call(lambda: apply_general(arguments))
         if arguments.threads is None:

@@ -102,6 +102,11 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.checkpoint, _end_to_end.needed(architecture), "a checkpoint, and the next one while it is written"
         )
 
+    if arguments.save is not None:
+        with Model(0, architecture=architecture) as model:
+            weights = sum(info.nbytes for info in model.parameters_info())
+        check_room(Path(arguments.save).parent, weights, f"the weights, {arguments.save}")
+
     runs: list[Run] = []
     try:
         for seed in seeds:

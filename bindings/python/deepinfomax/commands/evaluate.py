@@ -16,6 +16,7 @@ from ..judges import Comparison, Figure, Settings, drawing
 from ..judges import comparison as _comparison
 from ..judges.fitted import SEEDED
 from ..model import Model
+from ..search import encoder_digest
 from . import UsageError, _output
 from ._common import (
     DATA, add_examples, add_general, add_untrusted, apply_general, check_ending, check_writable, need, opened, positive,
@@ -127,12 +128,16 @@ def _models(arguments: argparse.Namespace) -> list[Model]:
     if arguments.architecture is not None:
         raise UsageError("--architecture: the files of --weights say theirs; it is for untrained networks alone")
     models: list[Model] = []
+    known: dict[str, str] = {}
     for path in arguments.weights:
         model = opened(path, None, arguments.untrusted)
         if "encoder" not in model.networks:
             raise UsageError(f"{path}: holds {', '.join(model.networks)}; an encoder is needed")
         if models and model.architecture != models[0].architecture:
             raise UsageError(f"{path}: of another architecture than {arguments.weights[0]}; evaluate them one by one")
+        other = known.setdefault(encoder_digest(model), path)
+        if len(known) == len(models):  # The same weights twice have no spread.
+            raise UsageError(f"--weights: the encoders of {other} and {path} are the same; name each once")
         models.append(model)
     return models
 

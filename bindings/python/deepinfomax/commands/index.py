@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from .._text import counted, shown
 from ..data.dataset import fingerprint
 from ..search import METRICS, TRAINING_MODE, Index, encoder_digest
 from . import _output, _vectors
 from ._common import (
-    add_data, add_examples, add_general, add_weights, apply_general, check_ending, check_writable, open_data,
+    add_data, add_examples, add_general, add_weights, apply_general, check_ending, check_room, check_writable,
+    open_data,
 )  # fmt: skip
 
 
@@ -35,6 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_writable(arguments.output)
     model = _vectors.model_of(arguments)
     data = open_data(arguments, model)
+    if model is not None:
+        check_room(Path(arguments.output).parent, 4 * len(data) * model.sizes.encoded, f"the vectors, {arguments.output}")
     # Weights beside --vectors say what made them, and are checked; searches for other images need to know it.
     queries = None if arguments.vectors is None or model is None else "the images to search for"
     y, weights, encoder = _vectors.of(arguments, data, model, queries)

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -116,7 +116,7 @@ class _Training:
         folder = RunFolder(arguments.output)
         group.first(lambda: _check_new(folder))
         model, train, validation = group.call(lambda: _model_and_data(arguments, values))
-        group.first(lambda: _check_room(folder, model))
+        group.first(lambda: _check_room(folder, model, values["epochs"], values))
         if group.rank == 0:
             tell(arguments, train)
         trainer = group.call(lambda: _trainer(model, values))
@@ -186,7 +186,7 @@ class _Training:
                 "validation loss; its weights are in weights.h5"
             )
         training = cls(arguments, folder, settings, trainer, train, validation, group)
-        group.first(lambda: _check_room(folder, trainer.model))
+        group.first(lambda: _check_room(folder, trainer.model, settings.epochs - int(done), asdict(settings)))
         group.first(lambda: _prepare(folder, settings, training.held))
         return training
 
@@ -516,13 +516,17 @@ def _free_name(name: str) -> str:
     return next(candidate for candidate in candidates if not os.path.lexists(candidate))
 
 
-def _check_room(folder: RunFolder, model: Model) -> None:
-    """Finds out before anything is read what would otherwise be found out after hours. Makes nothing."""
+def _check_room(folder: RunFolder, model: Model, epochs: int, values: dict[str, Any]) -> None:
+    """Finds out before anything is read what would otherwise be found out after hours. Makes nothing. epochs: still to come."""
     place = check_folder(folder.path)
     # Both Adams keep two values beside each weight.
-    checkpoint = 3 * sum(info.nbytes for info in model.parameters_info())
-    needed = checkpoint * (1 if folder.checkpoint.exists() else 2) + checkpoint // 3
-    check_room(place, needed, "a checkpoint, the next one while it is written, and the weights")
+    weights = sum(info.nbytes for info in model.parameters_info())
+    checkpoints, what = 1 if folder.checkpoint.exists() else 2, "a checkpoint, the next one while it is written, and the weights"
+    if values["keep_all"]:  # The newest is one of them.
+        kept = -(-epochs // values["checkpoint_every"])
+        checkpoints, what = checkpoints + kept - 1, f"{what}; --keep-all keeps {counted(kept, 'checkpoint')}"
+    best = 2 if values["early_stopping"] else 0  # The one before is there while the next is written.
+    check_room(place, (3 * checkpoints + 1 + best) * weights, what)
 
 
 def _check_new(folder: RunFolder) -> None:

@@ -176,6 +176,8 @@ def _parts(version: _Version, name: str, where: str, files: Mapping[str, Any], o
     if not batches:
         assert test is not None
         return Parts(test)
+    if len(batches) == 1:
+        batches[0].name = name
     return Parts(batches[0] if len(batches) == 1 else Joined(name, batches), test)
 
 

@@ -51,6 +51,12 @@ def open_parts(path: Path, options: Options) -> Parts:
                 f"{path}: train and {test[0]} have different classes: "
                 f"{', '.join(train_set.classes or ('none',))}; {', '.join(test_set.classes or ('none',))}"
             )
+        beside = _Found()
+        _list(path, "", beside)
+        unused = [f"{name}/" for name in beside.folders if name not in ("train", test[0])] + beside.images
+        if unused:
+            note = f"{path.name}: left out, since train and {test[0]} are the data: {listed(unused, 5)}"
+            train_set.notes, test_set.notes = (*train_set.notes, note), (*test_set.notes, note)
         return Parts(train_set, test_set, _LABELS)
     return Parts(_folder(path, path.name, options), labels_would_be=_LABELS)
 

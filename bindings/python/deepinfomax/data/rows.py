@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .errors import DataError
 
 
 class Rows(Protocol):
@@ -23,7 +26,8 @@ class Rows(Protocol):
 class FileRows:
     """Rows mapped from a file: only what is read takes memory, and only while it does. Pickled as their place in it.
 
-    The file's length is the caller's to check.
+    The file's length is the caller's to check at first. Where the file has become shorter since, as when it is written anew
+    while a run reads it, reading raises DataError: what is mapped and no longer there ends the process.
     """
 
     def __init__(
@@ -34,6 +38,10 @@ class FileRows:
         self._array = self._map()
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
+        if self._file is not None and os.fstat(self._file.fileno()).st_size < self._end:
+            raise DataError(
+                f"{self._place[0]}: has become shorter since it was opened; leave it alone as long as it is read, and open it again"
+            )
         return np.asarray(self._array[index])
 
     def reshaped(self, shape: tuple[int, ...]) -> FileRows:
@@ -43,12 +51,15 @@ class FileRows:
 
     def _map(self) -> NDArray[Any]:
         path, offset, order = self._place
+        self._file: BinaryIO | None = None
+        self._end = offset + math.prod(self.shape) * self.dtype.itemsize
         if 0 in self.shape:  # There is nothing to map.
             return np.empty(self.shape, self.dtype)
-        return np.memmap(path, self.dtype, "r", offset, self.shape, order)  # type: ignore[call-overload,no-any-return]
+        self._file = open(path, "rb")  # Of the bytes that are mapped, whatever takes the name.
+        return np.memmap(self._file, self.dtype, "r", offset, self.shape, order)  # type: ignore[call-overload,no-any-return]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_array"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_array", "_file", "_end")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ |= state
