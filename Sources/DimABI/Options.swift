@@ -145,9 +145,10 @@ extension dim_classifier_options {
 func checkSize(_ found: Int, _ expected: Int, _ type: String) throws {
     guard found == expected else {
         let hasInit = type == "dim_trainer_options" || type == "dim_classifier_options"
+        let advice = hasInit ? ": set the struct by its _init function" : ""
         throw DimError(
             .invalidArgument,
-            "struct_size is \(UInt(bitPattern: found)); expected sizeof(\(type)) = \(expected)\(hasInit ? ": set the struct by its _init function" : "")"
+            "struct_size is \(UInt(bitPattern: found)); expected sizeof(\(type)) = \(expected)\(advice)"
         )
     }
 }
