@@ -32,6 +32,11 @@ package final class Stack: @unchecked Sendable {
         /// Position among all nodes of the stack, children included.
         package let index: Int
         package let slots: BufferSlots<Slot>
+
+        /// Whether its backward pass only reads the gradient of its output.
+        var leavesGradient: Bool {
+            if case .convolution = operation, case .none = norm { activation == nil } else { false }
+        }
     }
 
     /// A node's memory.

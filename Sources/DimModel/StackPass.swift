@@ -114,13 +114,13 @@ package final class StackPass {
             let mask = try activation(node, .statistics, node.output, n)
             dropout.mask(into: mask, &random)
             masks[node.index] = mask
-            copy(x, into: z)
+            Elementwise.copy(x, into: z)
             Elementwise.multiply(mask, into: z)
             return z
         case .residual(let children, let shortcut):
             let z = try activation(node, .beforeNorm, node.output, n)
-            copy(try run(children, x, &random), into: z)
-            Elementwise.add(try shortcut.map { try run($0, x, &random) } ?? x, into: z)
+            let inner = try run(children, x, &random)
+            Elementwise.sum(inner, try shortcut.map { try run($0, x, &random) } ?? x, into: z)
             return z
         }
     }
@@ -132,7 +132,7 @@ package final class StackPass {
         case .none:
             guard node.activation != nil else { return z }
             y = try activation(node, .output, node.output, z.images)
-            copy(z, into: y)
+            Elementwise.copy(z, into: y)
             if relu { Elementwise.relu(y) }
         case .batch(let norm, let weight, let shift, let mean, let variance, _):
             y = try activation(node, .output, node.output, z.images)
@@ -164,10 +164,6 @@ package final class StackPass {
         }
         if node.activation == .sigmoid { Elementwise.sigmoid(y) }
         return y
-    }
-
-    private func copy(_ x: Activation, into y: Activation) {
-        y.pointer.update(from: x.pointer, count: Activation.count(x.shape, images: x.images))
     }
 
     private func indices(_ node: Stack.Node, _ pooling: Pooling, _ n: Int) throws -> UnsafeMutablePointer<Int32> {
@@ -254,13 +250,16 @@ package final class StackPass {
             try through(dx, node, accumulate) { Flatten.backward(dy, into: $0) }
         case .dropout:
             try through(dx, node, accumulate) {
-                self.copy(dy, into: $0)
+                Elementwise.copy(dy, into: $0)
                 if let mask = self.masks[node.index] { Elementwise.multiply(mask, into: $0) }
             }
         case .residual(let children, let shortcut):
-            // The children's norms work on the gradient in place.
-            let kept = try activation(node, .shortcutGradient, node.output, n)
-            copy(dy, into: kept)
+            // The children's norms and activations work on the gradient in place.
+            var kept = dy
+            if !(children.last?.leavesGradient ?? false) {
+                kept = try activation(node, .shortcutGradient, node.output, n)
+                Elementwise.copy(dy, into: kept)
+            }
             try backward(children, dy, into: dx, accumulate: accumulate, gradients)
             if let shortcut {
                 try backward(shortcut, kept, into: dx, accumulate: true, gradients)

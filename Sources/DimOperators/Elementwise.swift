@@ -43,6 +43,24 @@ package enum Elementwise {
         forEachShare(x) { kernels.add(x.pointer + $0, y.pointer + $0, $1) }
     }
 
+    /// z = x + y
+    package static func sum(_ x: Activation, _ y: Activation, into z: Activation) {
+        forEachShare(z) { from, count in
+            let (x, y) = (UnsafeRawPointer(x.pointer + from), UnsafeRawPointer(y.pointer + from))
+            let z = UnsafeMutableRawPointer(z.pointer + from)
+            for i in stride(from: 0, to: count * 4, by: 64) {
+                let sum =
+                    (x + i).loadUnaligned(as: SIMD16<Float>.self) + (y + i).loadUnaligned(as: SIMD16<Float>.self)
+                (z + i).storeBytes(of: sum, as: SIMD16<Float>.self)
+            }
+        }
+    }
+
+    /// y = x
+    package static func copy(_ x: Activation, into y: Activation) {
+        forEachShare(x) { (y.pointer + $0).update(from: x.pointer + $0, count: $1) }
+    }
+
     /// y *= mask
     package static func multiply(_ mask: Activation, into y: Activation, kernels: KernelTable = DimKernels.selected) {
         forEachShare(y) { kernels.multiply(mask.pointer + $0, y.pointer + $0, $1) }

@@ -49,12 +49,13 @@ extension PatchConvolution {
 
     /// dW(o, c), rows of 16 outputs, columns of 32 channels.
     private func straightWeightGradient(_ x: Activation, _ dy: Activation, into weights: UnsafeMutablePointer<Float>) {
+        // A chain's operands and the sums of 128 x 128 weights stay in the second-level cache.
         let groups = Parts(count: input.channels / 32, size: 4)
-        let blocks = (output.channels + 15) / 16
-        ThreadPool.shared.parallel(groups.parts) { task, _ in
-            let group = groups.part(task)
+        let blocks = Parts(count: (output.channels + 15) / 16, size: PatchConvolution.gradientOutputs / 16)
+        ThreadPool.shared.parallel(groups.parts * blocks.parts) { task, _ in
+            let group = groups.part(task / blocks.parts)
             for from in Swift.stride(from: 0, to: dy.rows, by: PatchConvolution.chain) {
-                for block in 0..<blocks {
+                for block in blocks.part(task % blocks.parts) {
                     let first = block * 16
                     kernels.gemm(
                         Gemm(

@@ -69,5 +69,10 @@ package final class Gradients: GradientTarget {
         entries.filter { $0.spec.network == network && $0.spec.isTrainable }
     }
 
-    package func clear() { buffer.pointer.update(repeating: 0, count: buffer.count) }
+    package func clear() {
+        let (values, count, chunk) = (buffer.pointer, buffer.count, TrainingStep.chunk)
+        ThreadPool.shared.parallel((count + chunk - 1) / chunk) { task, _ in
+            (values + task * chunk).update(repeating: 0, count: min(chunk, count - task * chunk))
+        }
+    }
 }

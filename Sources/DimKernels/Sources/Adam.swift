@@ -1,4 +1,8 @@
+import CVectors
 import DimKernelTypes
+
+/// How far ahead memory is asked for.
+private let adamAhead = 512
 
 /// One step of Adam (Kingma and Ba, arXiv:1412.6980) over `count` values, in the order of operations of torch.optim.Adam:
 ///
@@ -18,6 +22,10 @@ package func adam(
     let whole = count / lanes &* lanes
     var i = 0
     while i < whole {
+        // The caller goes on where this part ends: the hardware's guesses end with each page of 4 KB.
+        dim_prefetch(gradient + (i &+ adamAhead))
+        dim_prefetch_for_write(m + (i &+ adamAhead))
+        dim_prefetch_for_write(v + (i &+ adamAhead))
         let weight = load(w + i)
         let g = multiplyAdd(decay, weight, load(gradient + i))
         let m1 = load(m + i)
