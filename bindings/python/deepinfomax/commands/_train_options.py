@@ -123,12 +123,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("gamma", "prior", "0; with --prior and for notebook: 0.1"),
     ):
         add(f"--{name}", type=float, metavar="X", help=f"weight of the {term} term (default: {default})")
-    add("--gradient-penalty", type=float, metavar="X", help="of the adversarial prior's discriminator (default: 0)")
+    add("--gradient-penalty", type=float, metavar="X", help="weight of the adversarial prior's gradient penalty (default: 0)")
     add("--coordinates", choices=COORDINATES,
         help="also predict where in its map a location lies: its row and column, or how far it is from another (default: none)")
     add("--coordinates-weight", type=float, metavar="X", help="weight of that term (default: 1)")
     add("--occlusion", action="store_true", default=None,
-        help="make vectors of images of which a box is hidden, features of whole ones")
+        help="hide a box of each image for the vectors; features are of the whole image")
     add("--locations", type=positive, metavar="N", help="locations of each image that the local term uses, drawn anew each step "
         "(default: all)")
     data = parser.add_argument_group("images")
@@ -142,16 +142,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--gradient-clip", type=float, metavar="X", help="the most that the norm of all gradients may be; 0: no bound (default: 0)")
     add("--schedule", choices=KINDS, help="how the rate changes; cosine ends at 0 (default: constant)")
     add("--warmup-epochs", type=float, metavar="X", help="in so many epochs it rises to --lr first (default: 0)")
-    add("--step-epochs", type=positive, metavar="N", help="of schedule step: epochs between two changes (default: 10)")
-    add("--step-factor", type=float, metavar="X", help="of schedule step: what the rate is multiplied by (default: 0.1)")
+    add("--step-epochs", type=positive, metavar="N", help="with --schedule step: epochs between two changes (default: 10)")
+    add("--step-factor", type=float, metavar="X", help="with --schedule step: what the rate is multiplied by (default: 0.1)")
     judged = parser.add_argument_group("how it is judged on the way")
     add = judged.add_argument
     add("--validation-images", type=natural, metavar="N",
         help="how many of the held-out images the validation losses and probes are of; 0 = none, and nothing is held out "
         "(default: 1024)")  # fmt: skip
     add("--probe", type=natural, metavar="K",
-        help="every K epochs a linear classifier and 5-NN on the vectors of labelled images, beside those of the untrained encoder; "
-        "0: never (default: ten a run where the data has labels and scikit-learn is installed)")  # fmt: skip
+        help="every K epochs, fit a linear classifier and 5-NN on vectors of labelled images, to compare with the untrained "
+        "encoder; 0: never (default: ten a run where the data has labels and scikit-learn is installed)")  # fmt: skip
     add("--early-stopping", type=natural, metavar="N",
         help="stop after N epochs without a smaller validation loss, and keep the weights of the smallest; 0: do not "
         "(default: 0)")  # fmt: skip

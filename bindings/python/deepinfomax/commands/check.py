@@ -33,12 +33,18 @@ RECORDING = Path(__file__).parent.parent / "recorded" / "check.npz"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", metavar="FILE", help="an HDF5 file whose networks replace the seed's")
     parser.add_argument("--train", action="store_true", help="compare training: gradients, losses, weights after some steps")
-    parser.add_argument("--steps", type=int, metavar="N", help="with --train, how many (default: 5)")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        metavar="N",
+        help="training steps, with --train or --architecture (default: 5; with --architecture 10)",
+    )
     parser.add_argument(
         "--architecture",
         metavar="NAME|FILE|random",
         help="compare this architecture with PyTorch, which must be installed: a preset, a JSON file, or a random one of "
-        "--seed; with --train every measure, head, choice of negatives and prior (default: the notebook, cell by cell)",
+        "--seed; with --train for every measure, head, choice of negatives and prior, which takes many minutes (default: the "
+        "notebook, cell by cell)",
     )
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--live", action="store_true", help="compare with PyTorch, which must be installed")
@@ -49,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         """
   dim check                             every output of the notebook, beside PyTorch's where it is installed
   dim check --recorded --seed 1         beside the numbers that PyTorch gave once
-  dim check --weights weights.h5        with weights of your own, which need PyTorch at work
+  dim check --weights weights.h5        with weights of your own; needs PyTorch
   dim check --train --steps 2           two steps of each training run
   dim check --architecture basic32      weights, outputs, gradients and ten steps of a preset, beside PyTorch's
   dim check --architecture random --seed 7
@@ -66,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.train:
         return _train(arguments)
     if arguments.steps is not None:
-        raise UsageError("--steps goes with --train")
+        raise UsageError("--steps goes with --train or --architecture")
     reference = _reference(arguments)
     model = Model(arguments.seed)
     if arguments.weights is not None:

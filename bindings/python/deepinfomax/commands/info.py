@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--architecture",
         metavar="NAME|FILE",
-        help=f"draw this architecture: a preset ({', '.join(PRESETS)}) or a JSON file; with files: what they are of, where "
-        "they do not tell",
+        help=f"a preset ({', '.join(PRESETS)}) or a JSON file: list its layers; with files: the architecture of those that do "
+        "not name theirs",
     )
     parser.add_argument("--shapes", action="store_true", help="list every entry of the state_dict, not only the networks")
     add_untrusted(parser)

@@ -1,6 +1,6 @@
 """Names, shapes and multiply-adds of an expanded description, in the order of the state_dict. Needs no torch.
 
-It is written without a look at `modules.py`, so that each can be tested by the other.
+It is written without a look at `networks.py`, so that each can be tested by the other.
 """
 
 from __future__ import annotations
