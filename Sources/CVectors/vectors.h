@@ -1,5 +1,5 @@
-/* Vector loads and stores without an alignment, the maximum, scaling by a power of two, and prefetches, as one instruction
-   each or few.
+/* Vector loads and stores without an alignment, the maximum, the square root, scaling by a power of two, and prefetches, as
+   one instruction each or few.
 
    Why not Swift's own: `loadUnaligned(as:)` is generic, and where the optimiser does not inline it, its specialisation is a
    weak symbol that the linker merges with another module's, built for another instruction set. A static function cannot be
@@ -16,6 +16,8 @@
     DIM_INLINE void dim_store##n(dim_float##n v, float *_Nonnull p) { *(dim_unaligned##n *)p = v; }            \
     /* b where either is NaN, as MAXPS has it */                                                               \
     DIM_INLINE dim_float##n dim_max##n(dim_float##n a, dim_float##n b) { return a > b ? a : b; }               \
+    /* Swift's own calls the C library's sqrtf for every lane. */                                              \
+    DIM_INLINE dim_float##n dim_sqrt##n(dim_float##n v) { return __builtin_elementwise_sqrt(v); }              \
     typedef unsigned dim_bits##n __attribute__((ext_vector_type(n)));                                          \
     /* v * 2^k, whole k in [-126, 128], given as 1.5 * 2^23 + k: its last bits are k. NaN stays NaN. */        \
     DIM_INLINE dim_float##n dim_scale##n(dim_float##n v, dim_float##n k) {                                     \

@@ -23,6 +23,9 @@ func store(_ v: Vector, _ p: UnsafeMutablePointer<Float>) { dim_store4(v, p) }
 @inline(__always)
 func maximum(_ a: Vector, _ b: Vector) -> Vector { dim_max4(a, b) }
 
+@inline(__always)
+func squareRoot(_ v: Vector) -> Vector { dim_sqrt4(v) }
+
 /// v * 2^k for whole k in -126 ... 128, given as 1.5 * 2^23 + k.
 @inline(__always)
 func timesPowerOfTwo(_ v: Vector, _ k: Vector) -> Vector { dim_scale4(v, k) }

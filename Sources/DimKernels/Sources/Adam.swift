@@ -33,7 +33,7 @@ package func adam(
         let newV = multiplyAdd(g * oneMinusBeta2, g, load(v + i) * beta2)
         store(newM, m + i)
         store(newV, v + i)
-        let root = newV.squareRoot() / rootCorrection + epsilon
+        let root = squareRoot(newV) / rootCorrection + epsilon
         store(weight - stepSize * (newM / root), w + i)
         i &+= lanes
     }
