@@ -24,9 +24,9 @@ def start(command, **options):
     )
 
 
-def run(command, code=0, timeout=170):
+def run(command, code=0, timeout=170, **options):
     """(stdout, stderr) of a command that ends with `code`; None: with anything but 0."""
-    process = start(command)
+    process = start(command, **options)
     try:
         out, errors = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:

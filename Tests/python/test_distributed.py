@@ -1,5 +1,6 @@
 """Several processes over MPI: the bytes of one process, and an end with a name where one fails."""
 
+import contextlib
 import csv
 import os
 import random
@@ -116,6 +117,72 @@ def test_encoding_writes_one_file(tmp_path):
             outputs = ["--outputs", "encoded,features", "--output", str(tmp_path / f"{processes}{ending}")]
             run(mpirun(processes, *command, *outputs))
         assert (tmp_path / f"1{ending}").read_bytes() == (tmp_path / f"3{ending}").read_bytes(), ending
+
+
+#: What one process and several make of the same calls of `fit`; and what they refuse.
+FIT = """
+import sys
+import numpy as np
+import deepinfomax as dim
+from mpi4py import MPI
+world = MPI.COMM_WORLD
+rank = world.Get_rank()
+images = np.random.default_rng(0).random((70, 1, 8, 8), dtype=np.float32)
+np.save(f"images{rank}.npy", images)
+
+def trainer(**options):
+    return dim.Trainer(dim.Model(1, architecture=dim.Architecture.from_json(sys.argv[1])), micro_batches=4, **options)
+
+def fitted(**options):
+    # A callback of rank 1 alone ends the second fit of both, after one epoch of three.
+    with trainer(**options) as run:
+        first = run.fit(images, 2, batch=32, seed=3, augment="crop=1,flip", validation=images[:20])
+        ended = lambda epoch: rank == 1 or not options
+        second = run.fit(f"images{rank}.npy", 3, ended, batch=32)
+        run.save(f"{rank}.h5")
+        with open(f"{rank}.h5", "rb") as file:
+            return file.read(), [(epoch.result, epoch.validation) for epoch in first + second]
+
+assert fitted(communicator=world) == fitted()
+
+def refused(function, *words):
+    try:
+        function()
+    except Exception as error:
+        assert all(word in f"{type(error).__name__} {error}" for word in words), error
+        return
+    raise AssertionError(words)
+
+shared = trainer(communicator=world)
+parts = (images[:16],) * (2 - rank)  # As a DataLoader gives batches.
+refused(lambda: shared.fit(parts, 1, batch=32), "PeerError rank 1 of 2 on ", "its batches end before those of others")
+def fails(epoch):
+    if rank == 1:
+        raise KeyError("mine")
+refused(lambda: shared.fit(images, 1, fails, batch=32), "PeerError rank 1 of 2 on ", "mine")
+refused(lambda: shared.fit(images, 1, batch=32, seed=rank), "PeerError rank 1 of 2 on ", "seed differ", "expected 0, found 1")
+refused(
+    lambda: trainer(communicator=world, encoder_lr=1e-3 + rank),
+    "its options differ", "expected encoder_lr 0.001, found encoder_lr 1.001",
+)
+refused(lambda: trainer(communicator=3), "TypeError communicator", "found int")
+refused(lambda: trainer(communicator=MPI.COMM_NULL), "ValueError communicator", "COMM_NULL")
+refused(lambda: trainer(communicator=world, timeout="3"), "ValueError timeout", "found '3'")
+between = MPI.COMM_SELF.Create_intercomm(0, world, 1 - rank)
+refused(lambda: trainer(communicator=between), "ValueError communicator", "intercommunicator")
+callback = trainer()
+callback.on_gradients = print
+refused(lambda: callback.share(world), "ValueError on_gradients")
+if rank == 0:
+    refused(lambda: trainer(communicator=world, timeout=1), "NotAnswering another process: no answer to rank 0 of 2")
+world.Barrier()
+"""
+
+
+def test_fit_and_communicators(tmp_path):
+    """Each process took all of a batch for its part, and the result was another one; what is no group hung or had no message."""
+    out = run(mpirun(2, sys.executable, "-c", FIT, DIGITS8), cwd=tmp_path)
+    assert out == ("", "")
 
 
 def test_a_program_in_c(tmp_path):
@@ -236,13 +303,61 @@ def test_data_that_is_missing_in_one_process(images, tmp_path):
     gone = tmp_path / "gone.npy"
     command = on(gone, tmp_path / "r")
     _, errors = run(two(on(images / "good.npy", tmp_path / "r"), command), None)
-    told_once(errors, "gone.npy")
+    told_once(errors, "rank 1 of 2 on .*gone.npy")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("plain.npy", ["--probe", "1"], "--probe: needs labels"),
+        ("few.npy", ["--early-stopping", "1"], "--early-stopping: looks at"),
+        ("few.npy", [], "--micro-batches: 8 images"),
+    ],
+)
+def test_data_that_is_refused_in_one_process(images, tmp_path, name, options, message):
+    """It ended without a word, and the other waited for --timeout."""
+    data = np.load(images / "good.npy")
+    np.save(tmp_path / "labelled.npy", data)
+    np.save(tmp_path / "labelled_labels.npy", np.arange(len(data)) % 3)
+    np.save(tmp_path / "plain.npy", data)
+    np.save(tmp_path / "few.npy", data[:8])
+    commands = [on(tmp_path / other, tmp_path / "r", *options) for other in ("labelled.npy", name)]
+    began = time.monotonic()
+    _, errors = run(two(*commands), 2)
+    told_once(errors, "rank 1 of 2 on ", message)
+    assert time.monotonic() - began < LIMIT
+
+
+def test_a_package_that_only_rank_0_needs(tmp_path):
+    """A probe's classifier is rank 0's: the others do without scikit-learn."""
+    images = np.random.default_rng(3).random((160, 1, 8, 8), dtype=np.float32)
+    np.save(tmp_path / "images.npy", images)
+    np.save(tmp_path / "images_labels.npy", np.arange(len(images)) % 3)
+    script = "import sys; sys.modules['sklearn'] = None; from deepinfomax.cli import main; sys.exit(main())"
+    command = on(tmp_path / "images.npy", tmp_path / "r", "--epochs", "1")
+    run(two(command, [sys.executable, "-c", script, *command[len(DIM) :]]))
+    assert [row[2] for row in losses(tmp_path / "r")].count("probe") == 2
+
+
+def test_a_damaged_image_that_is_encoded(tmp_path):
+    """One line of the process that found it: the others told that mpirun had ended them, and called that the cause."""
+    image = pytest.importorskip("PIL.Image")
+    (tmp_path / "photos").mkdir()
+    for number in range(30):
+        image.fromarray(np.full((8, 8), number, np.uint8)).save(tmp_path / "photos" / f"{number:02}.png")
+    damaged = tmp_path / "photos" / "20.png"
+    damaged.write_bytes(damaged.read_bytes()[:50])
+    command = [*DIM, "encode", "--data", str(tmp_path / "photos"), "--architecture", DIGITS8, "--batch", "4", "-q"]
+    _, errors = run(mpirun(3, *command, "--output", str(tmp_path / "y.npz")), 1)
+    lines = [line for line in errors.splitlines() if line.startswith("dim encode:")]
+    assert len(lines) == 1 and re.search("rank 2 of 3 on .*20.png.*; all processes end", lines[0]), errors
+    assert os.listdir(tmp_path) == ["photos"]
 
 
 def test_settings_that_differ_in_one_process(images, tmp_path):
     good = images / "good.npy"
     _, errors = run(two(on(good, tmp_path / "r"), on(good, tmp_path / "r", "--lr", "1e-3")), None)
-    told_once(errors, "rank 1 of 2 on ", "settings differ")
+    told_once(errors, "rank 1 of 2 on ", "settings differ .*: expected lr 0.0003, found lr 0.001$")
 
 
 def test_nan_in_one_processes_batch(images, tmp_path):
@@ -256,6 +371,21 @@ def test_a_full_disk_of_rank_0(small_disk):
     command[command.index("--architecture") + 1] = "basic32"
     _, errors = run(mpirun(2, *command), None)
     told_once(errors, "rank 0 of 2 on |are free", "free|No space left")
+
+
+def test_a_disk_of_rank_0_that_fills_between_checkpoints(images, small_disk):
+    """Rank 0 ended without the others, which waited for --timeout and then said that it did not answer."""
+    folder = small_disk / "filled"
+    process = start(mpirun(2, *on(images / "good.npy", folder, "--epochs", "5000", "--checkpoint-every", "5000")))
+    while process.poll() is None and not ((folder / "metrics.csv").exists() and len((folder / "metrics.csv").read_bytes()) > 1000):
+        time.sleep(0.05)
+    with contextlib.suppress(OSError), open(small_disk / "filler", "wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    _, errors = process.communicate(timeout=LIMIT)
+    told_once(errors, "rank 0 of 2 on .*metrics.csv: No space left on device")
+    shutil.rmtree(folder)
+    (small_disk / "filler").unlink()
 
 
 def test_numbers_of_processes_that_share_no_step(tmp_path):

@@ -10,7 +10,7 @@ import os
 import pickle
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,6 +31,10 @@ _MESSAGE = 4000
 #: After this the processor is left to others for longer and longer, up to _NAP.
 _SPIN = 2e-3
 _NAP = 1e-3
+#: Seconds for the others to hear that one ends all, before it does.
+_NOTICE = 0.1
+#: The tags of messages: what belongs to the work, and that a process ends all.
+_WORK, _END = 0, 1
 #: Of a large message at the least, in bytes a second: so long a transfer is looked after without a nap.
 _RATE = 2.5e8
 
@@ -81,7 +85,8 @@ class Solo:
     def first(self, function: Callable[[], T]) -> T:
         return function()
 
-    def highest(self, *numbers: int) -> tuple[int, ...]:
+    def highest(self, *numbers: int, error: BaseException | None = None) -> tuple[int, ...]:
+        self.check(error)
         return numbers
 
     def gather(self, value: T) -> list[T]:
@@ -110,13 +115,22 @@ class Group(Solo):
         except ImportError as error:
             raise MissingPackage("mpi4py", "training or encoding in several processes needs", extra="mpi") from error
         self._mpi = MPI
-        self._communicator = (MPI.COMM_WORLD if communicator is None else communicator).Dup()
-        self.rank, self.size = self._communicator.Get_rank(), self._communicator.Get_size()
-        if not timeout > 0:
-            raise ValueError(f"timeout: expected a number of seconds over 0, found {timeout}")
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
+            raise ValueError(f"timeout: expected a number of seconds over 0, found {timeout!r}")
+        given = MPI.COMM_WORLD if communicator is None else communicator
+        if not isinstance(given, MPI.Comm):
+            raise TypeError(f"communicator: expected one of mpi4py, MPI.COMM_WORLD for instance, found {type(given).__name__}")
+        if given == MPI.COMM_NULL:
+            raise ValueError("communicator: expected one that this process belongs to, found MPI.COMM_NULL")
+        if given.Is_inter():
+            raise ValueError("communicator: expected the processes of one group, found an intercommunicator; its Merge() makes one")
         self.timeout = timeout
-        self._scratch = np.empty(0, np.float32)
+        self.rank, self.size = given.Get_rank(), given.Get_size()
         self.names = [f"rank {rank} of {self.size}" for rank in range(self.size)]
+        # Not Dup, which waits for ever for a process that stands still.
+        self._communicator, request = given.Idup()
+        self._wait([(request, self.rank)])
+        self._scratch = np.empty(0, np.float32)
         hosts = self.gather(MPI.Get_processor_name())
         self.names = [f"{name} on {host}" for name, host in zip(self.names, hosts, strict=True)]
 
@@ -133,7 +147,7 @@ class Group(Solo):
         began = time.monotonic()
         spin = began + _SPIN + size / _RATE
         nap = 0.0
-        while not self._mpi.Request.Testall(open_requests):
+        while not self._done(open_requests):
             now = time.monotonic()
             if now < spin:
                 os.sched_yield()
@@ -141,14 +155,23 @@ class Group(Solo):
             if now - began > self.timeout:
                 peers = [rank for _, rank in requests]
                 silent = sorted({rank for request, rank in zip(open_requests, peers, strict=True) if not request.Test()})
-                who = ", ".join(self.names[rank] for rank in silent) or "another process"
+                who = ", ".join(self.names[rank] for rank in silent if rank != self.rank) or "another process"
                 raise NotAnswering(f"{who}: no answer to {self.name} for {self.timeout:g} seconds")
             nap = min(nap + 5e-5, _NAP)
             time.sleep(nap)
 
+    def _done(self, requests: list[Any]) -> bool:
+        try:
+            return bool(self._mpi.Request.Testall(requests))
+        except self._mpi.Exception as error:
+            raise RuntimeError(
+                f"{self.name}: MPI failed ({error}). Its connection to another process is broken, or the processes do not all call "
+                "the same methods in the same order"
+            ) from error
+
     def _swap(self, other: int, send: NDArray[Any], receive: NDArray[Any]) -> None:
         communicator = self._communicator
-        requests = [communicator.Irecv(receive, other), communicator.Isend(send, other)]
+        requests = [communicator.Irecv(receive, other, _WORK), communicator.Isend(send, other, _WORK)]
         self._wait([(request, other) for request in requests], receive.nbytes + send.nbytes)
 
     def _all(self, row: NDArray[Any]) -> NDArray[Any]:
@@ -158,8 +181,8 @@ class Group(Solo):
         requests = []
         for distance in range(1, self.size):  # Not all to rank 0 first.
             source, target = (self.rank - distance) % self.size, (self.rank + distance) % self.size
-            requests.append((self._communicator.Irecv(rows[source], source), source))
-            requests.append((self._communicator.Isend(rows[self.rank], target), target))
+            requests.append((self._communicator.Irecv(rows[source], source, _WORK), source))
+            requests.append((self._communicator.Isend(rows[self.rank], target, _WORK), target))
         self._wait(requests, row.nbytes * self.size)
         return rows
 
@@ -180,8 +203,8 @@ class Group(Solo):
         requests = []
         for distance in range(1, self.size):
             source, target = (self.rank - distance) % self.size, (self.rank + distance) % self.size
-            requests.append((self._communicator.Irecv(buffers[source], source), source))
-            requests.append((self._communicator.Isend(buffers[self.rank], target), target))
+            requests.append((self._communicator.Irecv(buffers[source], source, _WORK), source))
+            requests.append((self._communicator.Isend(buffers[self.rank], target, _WORK), target))
         self._wait(requests, int(lengths.sum()))
         return [value if rank == self.rank else pickle.loads(buffer.tobytes()) for rank, buffer in enumerate(buffers)]
 
@@ -189,15 +212,15 @@ class Group(Solo):
         """Rank 0's bytes, in all."""
         return self._bytes_from(0, content)
 
-    def highest(self, *numbers: int) -> tuple[int, ...]:
-        """The highest that any process has, of each."""
-        return tuple(int(number) for number in self._all(np.array(numbers, np.int64)).max(axis=0))
+    def highest(self, *numbers: int, error: BaseException | None = None) -> tuple[int, ...]:
+        """The highest that any process has, of each, once nobody has an error."""
+        return tuple(int(number) for number in self.checked(error, np.array(numbers, np.float64)).max(axis=0))
 
     def receive(self, array: NDArray[Any], source: int) -> None:
-        self._wait([(self._communicator.Irecv(array, source), source)], array.nbytes)
+        self._wait([(self._communicator.Irecv(array, source, _WORK), source)], array.nbytes)
 
     def send(self, array: NDArray[Any], target: int) -> None:
-        self._wait([(self._communicator.Isend(array, target), target)], array.nbytes)
+        self._wait([(self._communicator.Isend(array, target, _WORK), target)], array.nbytes)
 
     # ---- Failures
 
@@ -211,7 +234,7 @@ class Group(Solo):
         failed = np.flatnonzero(rows[:, 0])
         if len(failed) == 0:
             return rows[:, 1:]
-        text = "" if error is None else f"{type(error).__name__}\0{error}"
+        text = "" if error is None else f"{type(error).__name__}\0{_told(error)}"
         told = self._bytes_from(int(failed[0]), text.encode("utf-8", "replace")[:_MESSAGE]).decode("utf-8", "replace")
         kind, _, message = told.partition("\0")
         raise PeerError(f"{self.names[failed[0]]}: {message}", int(failed[0]), kind) from error
@@ -241,9 +264,20 @@ class Group(Solo):
 
     def abort(self, code: int) -> None:
         """Ends all processes: of a failure that the others do not know of."""
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
+        notice = np.zeros(1, np.uint8)
+        others = (rank for rank in range(self.size) if rank != self.rank)
+        notices = [self._communicator.Isend(notice, rank, _END) for rank in others]
+        until = time.monotonic() + _NOTICE
+        while not self._mpi.Request.Testall(notices) and time.monotonic() < until:
+            time.sleep(_NAP)
         self._communicator.Abort(code)
+
+    def ended(self) -> bool:
+        """Whether another process is ending all, and has told why: the signal that comes then is mpirun's."""
+        return bool(self._communicator.Iprobe(tag=_END))
 
     def leave(self, code: int) -> None:
         """Ends this process once all are here, after a signal: mpirun is on its way out, and MPI's own end would wait for it."""
@@ -255,13 +289,14 @@ class Group(Solo):
 
     def require_same(self, **values: object) -> None:
         """Raises PeerError unless all processes have equal values; the error says which differ, and where."""
-        rows = self.gather({name: str(value) for name, value in values.items()})
+        rows = self.gather({name: value if isinstance(value, dict) else str(value) for name, value in values.items()})
         for rank, row in enumerate(rows):
-            different = [name.replace("_", " ") for name in rows[0] if row.get(name) != rows[0][name]]
+            different = [name for name in rows[0] if row.get(name) != rows[0][name]]
             if different:
-                first, other = rows[0][different[0].replace(" ", "_")], row.get(different[0].replace(" ", "_"))
+                names = ", ".join(name.replace("_", " ") for name in different)
+                expected, found = _parting(rows[0][different[0]], row.get(different[0]))
                 raise PeerError(
-                    f"{self.names[rank]}: its {', '.join(different)} differ from those of rank 0: expected {first}, found {other}",
+                    f"{self.names[rank]}: its {names} differ from those of rank 0: expected {expected}, found {found}",
                     rank, "ValueError",
                 )  # fmt: skip
 
@@ -313,6 +348,21 @@ class Group(Solo):
         mine = (int(leader[0]), frozenset(os.sched_getaffinity(0)), num_threads())
         set_num_threads(threads_of(self.rank, self.gather(mine)))
         return num_threads()
+
+
+def _told(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror and isinstance(error.filename, (str, bytes)):
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)
+
+
+def _parting(first: object, other: object) -> tuple[str, str]:
+    """Of two values that differ what does: of dictionaries the entries, with their names."""
+    if not (isinstance(first, dict) and isinstance(other, dict)):
+        return str(first), str(other)
+    names = [name for name in {**first, **other} if first.get(name) != other.get(name)]
+    parts = [(name, *_parting(first.get(name), other.get(name))) for name in names]
+    return ", ".join(f"{name} {one}" for name, one, _ in parts), ", ".join(f"{name} {two}" for name, _, two in parts)
 
 
 def threads_of(rank: int, processes: list[tuple[int, frozenset[int], int]]) -> int:
@@ -369,6 +419,23 @@ class SharedSteps:
             architecture=trainer.model.architecture.json(), weights=weights_digest(trainer.model),
         )  # fmt: skip
         return cls(group, count)
+
+    def batches(self, source: Iterator[T]) -> Iterator[T]:
+        """This process's parts of batches, for as long as all processes have one."""
+        while True:
+            batch: T | None = None
+            failure: BaseException | None = None
+            try:
+                batch = next(source, None)
+            except Exception as error:
+                failure = error
+            there = self.group.checked(failure, np.array([batch is not None], np.float64))[:, 0]
+            if not there.all() and there.any():
+                rank = int(np.flatnonzero(there == 0)[0])
+                raise PeerError(f"{self.group.names[rank]}: its batches end before those of others", rank, "ValueError")
+            if batch is None:
+                return
+            yield batch
 
     def step(self, trainer: Trainer, batch: Any) -> Losses:
         """`batch`: this process's part. Raises PeerError in all processes where one fails; nothing has changed then."""

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,11 @@ from numpy.typing import NDArray
 from . import _arrays
 from .data import Augmentation, Dataset, Loader, open_dataset
 from .data.order import dataloader_order
+from .distributed import Solo
 from .model import Model
+
+if TYPE_CHECKING:
+    from .distributed import SharedSteps
 
 log = logging.getLogger("deepinfomax.fit")
 
@@ -58,6 +62,13 @@ class Steps(Generic[R]):
     evaluate: Callable[[Any, Any], R]
     #: Of results, each with its number of images.
     mean: Callable[[Sequence[tuple[R, int]]], R]
+    #: With other processes, each of which has its part of every batch.
+    shared: SharedSteps | None = None
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """This process's of a batch, and of how many."""
+        return (0, 1) if self.shared is None else (self.shared.group.rank, self.shared.group.size)
 
 
 def fit(
@@ -77,29 +88,42 @@ def fit(
     for callback in heard:  # Before an epoch is trained in vain.
         if not callable(callback):
             raise TypeError(f"callbacks: expected functions of one FittedEpoch, found {callback!r}")
+    group = Solo() if run.shared is None else run.shared.group
     changes = Augmentation.parse(augment) if isinstance(augment, str) else augment or Augmentation()
-    source = _source(run, data, batch, seed, "dataset", changes)
-    held_out = None if validation is None else _source(run, validation, batch, None, "validation")
+    source = group.call(lambda: _source(run, data, batch, seed, "dataset", changes))
+    held_out = None if validation is None else group.call(lambda: _source(run, validation, batch, None, "validation"))
+    group.require_same(
+        epochs=epochs, batch=batch, seed=seed, augmentation=changes, batches=source.length, validation=validation is not None
+    )
     length = source.length
     first, start = divmod(run.count(), length) if length else (0, 0)
     history: list[FittedEpoch[R]] = []
     for number in range(first, first + epochs):
         began = time.monotonic()
-        results = [(run.step(images, labels), len(images)) for images, labels in source.epoch(number, start)]
+        batches = source.epoch(number, start)
+        results = [
+            (run.step(images, labels), len(images))
+            for images, labels in (batches if run.shared is None else run.shared.batches(batches))
+        ]
         start = 0
         if not results:
             raise ValueError("dataset: expected one batch at least, found none")
         judged = None
         if held_out is not None:
-            judged = run.mean([(run.evaluate(*some), len(some[0])) for some in held_out.epoch(0, 0)])
+            judged = group.call(lambda: _judged(run, held_out))
         done = FittedEpoch(number, run.mean(results), judged, run.count(), time.monotonic() - began)
         history.append(done)
         beside = "" if judged is None else f", validation {judged}"
         log.info("epoch %d: %s%s, %d steps, %.1f s", number, done.result, beside, done.steps, done.seconds)
-        if any([callback(done) is True for callback in heard]):  # All of them hear of it.
+        wanted = group.call(lambda: any([callback(done) is True for callback in heard]))  # All of them hear of it.
+        if group.highest(wanted)[0]:
             log.info("a callback ended the fit after epoch %d", number)
             break
     return history
+
+
+def _judged(run: Steps[R], source: _Source) -> R:
+    return run.mean([(run.evaluate(*some), len(some[0])) for some in source.epoch(0, 0)])
 
 
 @dataclass(frozen=True)
@@ -149,7 +173,8 @@ def _of_dataset(
         raise ValueError(f"{what}: expected images with labels, found {data.name} without")
     size = _size(batch, len(data), seed, what)
     ordered = seed is not None
-    loader = Loader(data, size, seed or 0, shuffle=ordered, drop_last=ordered, augment=augment)
+    part = run.part if ordered else (0, 1)
+    loader = Loader(data, size, seed or 0, shuffle=ordered, drop_last=ordered, augment=augment, part=part)
     return _Source(len(loader), lambda number, start: ((one.images, one.labels) for one in loader.epoch(number, start)))
 
 
@@ -164,11 +189,13 @@ def _of_arrays(
         raise ValueError(f"{what}: expected {n} labels, one for each image, found shape {numbers.shape}")
     size = _size(batch, n, seed, what)
     length = n // size if seed is not None else -(-n // size)
+    part, parts = run.part if seed is not None else (0, 1)
 
     def epoch(number: int, start: int) -> Iterator[tuple[Any, Any]]:
         order = np.arange(n) if seed is None else dataloader_order(n, seed, number)
         for at in range(start, length):
-            chosen = order[at * size : (at + 1) * size]
+            whole = order[at * size : (at + 1) * size]
+            chosen = whole[part * len(whole) // parts : (part + 1) * len(whole) // parts]
             some = [images[i] for i in chosen.tolist()] if isinstance(images, list) else images[chosen]
             if augment:
                 some = augment.apply(run.model._images(some)[0], chosen, seed or 0, number)

@@ -237,6 +237,8 @@ class Trainer(Run):
         """
         from .distributed import SharedSteps
 
+        if self.on_gradients is not None and self._shared is None:
+            raise ValueError("on_gradients: expected none on a trainer that is to share its steps, whose gradients that takes itself")
         self._shared = SharedSteps.of(self, communicator, timeout)
         self._set_callback(self._shared.group.add if self._shared.group.size > 1 else None)
 
@@ -299,6 +301,9 @@ class Trainer(Run):
         changed anew each epoch, "crop=4,flip" for instance; what happens to an image follows from `seed`, the epoch and its
         number (data.Augmentation). Of batches that are given it is refused.
 
+        With a communicator all processes call this, with the same data: each takes its own part of each batch of `batch` images.
+        Batches that are given are this process's parts. Each judges all of the validation data; one callback ends the fit of all.
+
         callbacks: functions, or one, called after each epoch with a FittedEpoch; one that returns True ends the fit. The logger
         "deepinfomax.fit" gets a line an epoch (`logging.basicConfig(level="INFO")` shows it).
         """
@@ -309,6 +314,7 @@ class Trainer(Run):
             lambda images, _: self.step(images),
             lambda images, _: self.evaluate(images),
             lambda found: Losses(*(sum(losses[i] * n for losses, n in found) / sum(n for _, n in found) for i in range(4))),
+            self._shared,
         )
         return fit(run, dataset, epochs, callbacks, batch, seed, validation, augment)
 

@@ -25,8 +25,6 @@ from ._common import apply_general
 
 #: Bytes of pixels that are compared at the start; of larger data sets, images spread over them.
 _COMPARED = 1 << 26
-#: Failures that are no defect and no refusal, by the names of their classes: exit code 1.
-_OF_A_RUN = ("NotFinite", "FileAccessError", "DataError")
 
 
 def run(arguments: argparse.Namespace, body: Callable[[Solo], int]) -> int:
@@ -53,10 +51,6 @@ def run(arguments: argparse.Namespace, body: Callable[[Solo], int]) -> int:
     except PeerError as error:
         if group.rank == 0:
             _output.error(arguments.command, str(error))
-        return 1 if error.kind in _OF_A_RUN else 2
-    except UsageError as error:  # From values that all have: all of them are here.
-        if group.rank == 0:
-            _output.error(arguments.command, str(error))
         return 2
     except BaseException as error:
         _alone(arguments.command, group, error)
@@ -69,7 +63,9 @@ def _alone(command: str, group: Group, error: BaseException) -> NoReturn:
     # mpirun answers with SIGTERM to all: the message is out, and nothing else is to be said.
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    code = 1
+    code = 2 if isinstance(error, UsageError) else 1
+    if not isinstance(error, Exception) and group.ended():
+        os._exit(code)
     if isinstance(error, KeyboardInterrupt):
         text, code = "interrupted", 130
     elif not isinstance(error, Exception):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from .._text import counted
 from ..architecture import PRESETS, Architecture
 from ..data import Augmentation
 from ..data.options import RESIZES
@@ -242,7 +243,7 @@ def check(values: dict[str, Any]) -> None:
         raise UsageError("--early-stopping: looks at the validation loss, and --validation-images 0 leaves none")
     if values["probe"] and not values["validation_images"]:
         raise UsageError("--probe: is judged on held-out images, and --validation-images 0 leaves none")
-    if values["probe"] and importlib.util.find_spec("sklearn") is None:
+    if values["probe"] and not has_sklearn():
         raise UsageError('--probe: needs scikit-learn, which is not installed: pip install "deepinfomax[data]"')
 
 
@@ -250,7 +251,36 @@ def probe_every(probe: int | None, epochs: int) -> int:
     """Epochs between two probes; None for the default."""
     if probe is not None:
         return probe
-    return 0 if importlib.util.find_spec("sklearn") is None else max(1, epochs // _PROBES)
+    return max(1, epochs // _PROBES) if has_sklearn() else 0
+
+
+def check_unchanged(arguments: argparse.Namespace) -> None:
+    changed = [name for name in (*DEFAULTS, "output", "config") if getattr(arguments, name) is not None and name != "data"]
+    if changed:
+        raise UsageError(
+            f"--{changed[0].replace('_', '-')}: a resumed run keeps what it was started with; --epochs, --threads, "
+            "--json, --quiet, --tensorboard, --no-plot and --report may be given, and --data for data that has moved"
+        )
+
+
+def check_tensorboard(arguments: argparse.Namespace) -> None:
+    if arguments.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise UsageError("--tensorboard: the package tensorboard is not installed; metrics.csv is written in any case")
+
+
+def check_data(values: dict[str, Any], settings: Settings) -> None:
+    """Raises UsageError for settings that need other data."""
+    if values["probe"] and not settings.probe:
+        raise UsageError("--probe: needs labels of two classes at least, and images that are held out")
+    if settings.early_stopping and not settings.validation_images:
+        raise UsageError("--early-stopping: looks at the validation loss; there are too few images to hold some out")
+    if settings.micro_batches > 1 and settings.images < settings.batch:
+        images = counted(settings.images, "image")
+        raise UsageError(f"--micro-batches: {images} to train on make no whole batch of {settings.batch}")
+
+
+def has_sklearn() -> bool:
+    return importlib.util.find_spec("sklearn") is not None
 
 
 @dataclass(frozen=True)

@@ -203,7 +203,10 @@ class TrainingLog:
         total, local, global_, prior = map(float, losses)
         row = Row(step, step / per_epoch, phase, total, local, global_, prior, rate, images / seconds, self._seconds,
                   **others)  # fmt: skip
-        append(self._metrics, row)
+        try:
+            append(self._metrics, row)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._folder.metrics_file)) from error
         self.rows.append(row)
         if self._board is not None:
             self._board.add(row)

@@ -62,13 +62,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace, group: Solo) -> int:
     output = Path(arguments.output)
-    file_format = next((ending for ending in FORMATS if output.name.lower().endswith(ending)), None)
-    if file_format is None:
-        raise UsageError(f"--output: expected a name that ends in {', '.join(FORMATS)}, found {arguments.output}")
-    names = _outputs(arguments, file_format)
+    file_format, names = group.call(lambda: _asked(arguments))
     group.first(lambda: check_writable(output))
     model = group.call(lambda: open_model(arguments))
-    shapes = _shapes(model, names)
+    shapes = group.call(lambda: _shapes(model, names))
     data = group.call(lambda: open_data(arguments, model, quietly=group.rank > 0))
     weights = weights_name(arguments)
     if isinstance(group, Group):
@@ -122,6 +119,15 @@ def _pieces(images: Any) -> Iterator[Any]:
 def _arrays_of(outputs: Any) -> list[Any]:
     """What encode gives for one name is no tuple."""
     return list(outputs) if isinstance(outputs, tuple) else [outputs]
+
+
+def _asked(arguments: argparse.Namespace) -> tuple[str, tuple[str, ...]]:
+    """The file's format, and what it is to hold."""
+    name = Path(arguments.output).name.lower()
+    file_format = next((ending for ending in FORMATS if name.endswith(ending)), None)
+    if file_format is None:
+        raise UsageError(f"--output: expected a name that ends in {', '.join(FORMATS)}, found {arguments.output}")
+    return file_format, _outputs(arguments, file_format)
 
 
 def _outputs(arguments: argparse.Namespace, file_format: str) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import math
 import os
 import shlex
@@ -36,7 +35,9 @@ from ._common import check_folder, check_room, claimed, make_folder, opened
 from ._images import digest_of, tell
 from ._interrupts import Interrupts
 from ._places import Places
-from ._train_options import DEFAULTS, add_arguments, check_same_run, checked_run, chosen, probe_every
+from ._train_options import (
+    add_arguments, check_data, check_same_run, check_tensorboard, check_unchanged, checked_run, chosen, has_sklearn, probe_every,
+)  # fmt: skip
 from ._training_log import TrainingLog
 
 #: With a prior that the preset does not have: the paper's weight for it beside the local term.
@@ -65,8 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace, group: Solo) -> int:
-    if arguments.tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise UsageError("--tensorboard: the package tensorboard is not installed; metrics.csv is written in any case")
+    group.first(lambda: check_tensorboard(arguments))
     training = _Training.resumed(arguments, group) if arguments.resume else _Training.started(arguments, group)
     with training.held:
         return training.run()
@@ -90,7 +90,6 @@ class _Training:
         self.loader = Loader(train, settings.batch, settings.seed, augment=augment, part=(group.rank, group.size))
         # Always in the same order, which is not the data's: neighbours there may look alike, and they are the negatives.
         self.validation = None if validation is None else Loader(validation, settings.batch, 0, drop_last=False)
-        self.probe = _probe(settings, train, validation)
         self.steps = settings.epochs * len(self.loader)
         self.schedule = Schedule(
             settings.schedule,
@@ -105,6 +104,7 @@ class _Training:
         #: The signal that ends the run after this step, in all processes.
         self.wanted = 0
         _processes.agree(group, trainer, settings, train, validation)
+        self.probe = _probe(settings, train, validation) if group.first(has_sklearn) else None
         #: Where the newest checkpoint stands; None before the first.
         self.saved: int | None = trainer.steps if arguments.resume else None
 
@@ -149,42 +149,24 @@ class _Training:
             started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             digest=digest_of(train, validation),
         )
-        if values["probe"] and not settings.probe:
-            raise UsageError("--probe: needs labels of two classes at least, and images that are held out")
-        if settings.early_stopping and validation is None:
-            raise UsageError("--early-stopping: looks at the validation loss; there are too few images to hold some out")
-        if settings.micro_batches > 1 and len(train) < settings.batch:
-            raise UsageError(f"--micro-batches: {counted(len(train), 'image')} to train on make no whole batch of {settings.batch}")
+        group.call(lambda: check_data(values, settings))
+        # Its classifier is rank 0's, which alone needs scikit-learn.
+        settings = replace(settings, probe=group.first(lambda: settings.probe))
         training = cls(arguments, folder, settings, trainer, train, validation, group)
         group.first(lambda: _prepare(folder, settings, training.held, _check_new))
         return training
 
     @classmethod
     def resumed(cls, arguments: argparse.Namespace, group: Solo) -> _Training:
-        changed = [name for name in (*DEFAULTS, "output", "config") if getattr(arguments, name) is not None and name != "data"]
-        if changed:
-            raise UsageError(
-                f"--{changed[0].replace('_', '-')}: a resumed run keeps what it was started with; --epochs, --threads, "
-                "--json, --quiet, --tensorboard, --no-plot and --report may be given, and --data for data that has moved"
-            )
+        group.call(lambda: check_unchanged(arguments))
         folder = RunFolder(arguments.resume)
         settings = group.first(lambda: _settings_of(folder, arguments))
         trainer = _processes.resumed(group, folder.checkpoint, arguments.untrusted)
-        check_same_run(folder, settings, trainer)
+        group.call(lambda: check_same_run(folder, settings, trainer))
         train, validation = group.call(lambda: _data_of(settings))
         settings = replace(settings, digest=settings.digest or digest_of(train, validation))
         done = trainer.steps / len(Loader(train, settings.batch))
-        if done >= settings.epochs:
-            raise UsageError(
-                f"{folder.path}: the run is complete, {counted(settings.epochs, 'epoch')}; --epochs takes it further, "
-                f"to {settings.epochs + 1} in all or more"
-            )
-        rows = [row for row in group.first(folder.read_metrics) if row.step <= trainer.steps]
-        if _has_stalled(rows, settings.early_stopping):
-            raise UsageError(
-                f"{folder.path}: the run has stopped early: {counted(settings.early_stopping, 'epoch')} brought no smaller "
-                "validation loss; its weights are in weights.h5"
-            )
+        group.first(lambda: _check_unfinished(folder, settings, trainer.steps, done))
         training = cls(arguments, folder, settings, trainer, train, validation, group)
         group.first(lambda: _check_room(folder, trainer.model, settings.epochs - int(done), asdict(settings)))
         group.first(lambda: _prepare(folder, settings, training.held))
@@ -253,8 +235,12 @@ class _Training:
             seconds = time.monotonic() - began
             report = self.trainer.report()
             images = len(batch.images) * self.group.size
-            log.step(self.trainer.steps, len(self.loader), losses, report, rate, images, seconds)
-            self.wanted, save = self.group.highest(interrupts.wanted or 0, interrupts.take_save_request())
+            failure = None
+            try:
+                log.step(self.trainer.steps, len(self.loader), losses, report, rate, images, seconds)
+            except OSError as error:  # Of rank 0, which writes; the others hear of it.
+                failure = error
+            self.wanted, save = self.group.highest(interrupts.wanted or 0, interrupts.take_save_request(), error=failure)
             if self.wanted:
                 break
             if save:
@@ -286,7 +272,8 @@ class _Training:
             y = self._encode(self.trainer.model, self.validation.dataset)
             distance = evaluation.prior_distance(y, self.settings.architecture["prior"]["squash"])
         rate = self.trainer.encoder_lr
-        row = log.validation(self.trainer.steps, len(self.loader), mean, rate, sum(weights), seconds, distance, means)
+        place = self.trainer.steps, len(self.loader)
+        row = self.group.call(lambda: log.validation(*place, mean, rate, sum(weights), seconds, distance, means))
         if self.settings.early_stopping and row is _best(log.rows):
             self.group.first(lambda: self.trainer.model.save(self.folder.best))
 
@@ -311,7 +298,8 @@ class _Training:
         began = time.monotonic()
         probe, train, held_out = self.probe, self._encode(model, self.probe.train), self._encode(model, self.probe.held_out)
         found = self.group.first(lambda: probe.judged(train, held_out))
-        log.probe(self.trainer.steps, len(self.loader), found, len(self.probe.held_out), time.monotonic() - began)
+        seconds, place = time.monotonic() - began, (self.trainer.steps, len(self.loader))
+        self.group.call(lambda: log.probe(*place, found, len(probe.held_out), seconds))
 
     def _stalled(self, log: TrainingLog) -> bool:
         return _has_stalled(log.rows, self.settings.early_stopping)
@@ -483,7 +471,7 @@ def _can_probe(train: Dataset, validation: Dataset | None) -> bool:
 
 
 def _probe(settings: Settings, train: Dataset, validation: Dataset | None) -> evaluation.Probe | None:
-    if not settings.probe or validation is None or importlib.util.find_spec("sklearn") is None:
+    if not settings.probe or validation is None:
         return None
     return evaluation.Probe(train, validation)
 
@@ -574,6 +562,19 @@ def _data_of(settings: Settings) -> tuple[Dataset, Dataset | None]:
             "train on these, start a run with --weights checkpoint.h5"
         )
     return train, validation
+
+
+def _check_unfinished(folder: RunFolder, settings: Settings, step: int, done: float) -> None:
+    if done >= settings.epochs:
+        raise UsageError(
+            f"{folder.path}: the run is complete, {counted(settings.epochs, 'epoch')}; --epochs takes it further, "
+            f"to {settings.epochs + 1} in all or more"
+        )
+    if _has_stalled([row for row in folder.read_metrics() if row.step <= step], settings.early_stopping):
+        raise UsageError(
+            f"{folder.path}: the run has stopped early: {counted(settings.early_stopping, 'epoch')} brought no smaller "
+            "validation loss; its weights are in weights.h5"
+        )
 
 
 def _prepare(
