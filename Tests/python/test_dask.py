@@ -69,6 +69,16 @@ def test_refusals(tiny, tmp_path):
         encode(da.zeros((3, 4)), tiny)
     with pytest.raises(TypeError, match="paths"):
         encode("photo.png", tiny)
+    with pytest.raises(TypeError, match="expected a dask array.*found ndarray"):
+        encode(IMAGES, tiny)
+    for wrong in (0, -1):  # Which gave no vectors at all.
+        with pytest.raises(ValueError, match="partition: expected 1 or more"):
+            encode(["photo.png"], tiny, partition=wrong)
+    with pytest.raises(TypeError, match="weights: expected a Model or a file's path, found int"):  # A file descriptor.
+        encode(da.zeros((3, 1, 8, 8)), 3)
+    (tmp_path / "junk.h5").write_bytes(b"junk" * 100)
+    with pytest.raises(ValueError, match="junk.h5 is not an HDF5 file"):
+        encode(da.zeros((3, 1, 8, 8)), tmp_path / "junk.h5")
     with pytest.raises(ValueError, match="output: the model has encoded"):
         encode(da.zeros((3, 1, 8, 8)), tiny, output="colour")
     with pytest.raises(FileNotFoundError):
@@ -88,6 +98,20 @@ def test_weights_travel_as_a_file(tiny):
 def _slow(block):
     time.sleep(0.15)
     return block
+
+
+def test_image_files_on_a_cluster(tiny, client, tmp_path):
+    """Vectors of files travel between processes; a damaged file is named, wherever it was read."""
+    image = pytest.importorskip("PIL.Image")
+    paths = [tmp_path / f"{number}.png" for number in range(9)]
+    for number, path in enumerate(paths):
+        image.fromarray((IMAGES[number, 0] * 255).astype(np.uint8)).save(path)
+    expected = tiny.encode(paths, features=False)
+    found = client.compute(encode(paths, tiny, partition=2)).result(timeout=60)
+    assert np.stack(found).tobytes() == expected.tobytes()
+    paths[7].write_bytes(paths[7].read_bytes()[:50])
+    with pytest.raises(ValueError, match="7.png: is damaged"):
+        client.compute(encode(paths, tiny, partition=2)).result(timeout=60)
 
 
 def test_a_killed_worker(tiny, client):

@@ -13,14 +13,14 @@ imports it. A worker that is killed is Dask's matter: its tasks are done again b
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _copies
+from . import _arrays, _copies
 from .data.errors import MissingPackage
 from .model import Model
 
@@ -68,13 +68,16 @@ def encode(
     parts of `partition`. weights: a model, or a file that this process can read: workers need not.
     output: one of the outputs of `Model.encode`. Returns a dask array (n, ...), or a bag of arrays.
     """
+    partition = _arrays.whole_number(partition, 1, 2**63, "partition", "1 or more")
     if isinstance(weights, Model):
-        content = _copies.content(weights.save)
-    else:
+        carried, shape = _Weights(_copies.content(weights.save)), _shape(weights, output)
+    elif isinstance(weights, (str, bytes, os.PathLike)):
         with open(weights, "rb") as file:
-            content = file.read()
-    carried = _Weights(content)
-    shape = _shape(carried.model, output)
+            carried = _Weights(file.read())
+        with Model.open(weights) as model:  # Here, where an error has the file's name.
+            shape = _shape(model, output)
+    else:
+        raise TypeError(f"weights: expected a Model or a file's path, found {type(weights).__name__}")
     # One object of the graph, which a worker fetches once.
     shared = dask.delayed(carried, pure=True)
     if isinstance(images, dask.array.Array):
@@ -92,7 +95,7 @@ def encode(
 
 
 def _paths(images: Any) -> Sequence[str]:
-    if isinstance(images, (str, bytes)) or not isinstance(images, Iterable):
+    if isinstance(images, (str, bytes, np.ndarray)) or not isinstance(images, Iterable):
         raise TypeError(f"images: expected a dask array, or a bag or a sequence of paths, found {type(images).__name__}")
     return [os.fspath(path) for path in images]
 
@@ -115,7 +118,10 @@ def _encode(weights: _Weights, images: NDArray[Any], output: str) -> NDArray[np.
     return found
 
 
-def _encode_files(paths: Iterable[str], weights: _Weights, output: str) -> Iterator[NDArray[np.float32]]:
+def _encode_files(paths: Iterable[str], weights: _Weights, output: str) -> list[NDArray[np.float32]]:
+    """A list, which travels between processes; a generator does not."""
     waiting = iter(paths)
+    found: list[NDArray[np.float32]] = []
     while some := list(islice(waiting, _BATCH)):
-        yield from weights.model.encode(some, outputs=(output,))[0]
+        found += list(weights.model.encode(some, outputs=(output,))[0])
+    return found

@@ -88,14 +88,20 @@ def agree(group: Solo, trainer: Trainer, settings: Settings, train: Dataset, val
         return
     own = ("data", "weights", "command", "started", "digest")
     of_the_run = {name: value for name, value in asdict(settings).items() if name not in own}
-    found = group.call(lambda: [_digest(data) for data in (train, validation) if data is not None])
+    sets = {"training": train, "validation": validation}
+    found = group.call(lambda: {name: _looked_at(data) for name, data in sets.items() if data is not None})
     group.require_same(settings=of_the_run, data=found)
     trainer.share(group)
 
 
 def agree_on(group: Group, model: Model, data: Dataset) -> None:
     """Of encoding: raises PeerError unless all processes have the same data, weights and library."""
-    group.require_same(library=kernels(), weights=weights_digest(model), data=group.call(lambda: _digest(data)))
+    group.require_same(library=kernels(), weights=weights_digest(model), data=group.call(lambda: _looked_at(data)))
+
+
+def _looked_at(data: Dataset) -> dict[str, object]:
+    """What is compared."""
+    return {"images": len(data), "size": tuple(data.image_size), "content": _digest(data)}
 
 
 def _digest(data: Dataset) -> str:

@@ -185,8 +185,8 @@ class _Training:
             log.begin(self.loader.dataset.name, len(self.loader))
             try:
                 if self.probe is not None and self.trainer.steps == 0:
-                    untrained = evaluation.calibrated(self.trainer.model, self.probe.train, self.settings.batch)
-                    self._judge(log, untrained)
+                    model, shown, size = self.trainer.model, self.probe.train, self.settings.batch
+                    self._judge(log, self.group.call(lambda: evaluation.calibrated(model, shown, size)))
                 if self.trainer.steps % len(self.loader) == 0 and not log.has("validation", self.trainer.steps):
                     self._validate(log)
                 while not self._agreed(interrupts) and self.trainer.steps < self.steps and not self._stalled(log):
