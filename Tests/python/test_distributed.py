@@ -418,6 +418,30 @@ def test_a_process_that_stands_still(images, tmp_path):
     wait_until_gone(victims[0])
 
 
+#: `dim`, of which rank 3 stands still at its third step, where the others add up what they have.
+STOPS = """
+import os, signal, sys
+from deepinfomax import distributed
+from deepinfomax.cli import main
+add, steps = distributed.Group.add, []
+def stops(self, values):
+    steps.append(1)
+    if len(steps) == 3 and self.rank == 3:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    add(self, values)
+distributed.Group.add = stops
+sys.exit(main())
+"""
+
+
+def test_who_stands_still_is_named(images, tmp_path):
+    """Of those that wait for each other none is: rank 0 waits for 2, which waits for 3. One tells, and it is no Ctrl-C."""
+    command = on(images / "good.npy", tmp_path / "r", "--timeout", "2", "--validation-images", "0")
+    _, errors = run(mpirun(4, sys.executable, "-c", STOPS, *command[len(DIM) :]), 1)
+    told_once(errors, "rank [012] of 4 on [^ ]*: rank 3 of 4 on [^ ]*: no answer to rank [012] of 4 .* for 2 seconds; all processes end")
+    assert "Ctrl-C" not in errors
+
+
 # ---- Parts
 
 

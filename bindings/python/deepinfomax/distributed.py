@@ -31,10 +31,10 @@ _MESSAGE = 4000
 #: After this the processor is left to others for longer and longer, up to _NAP.
 _SPIN = 2e-3
 _NAP = 1e-3
-#: Seconds for the others to hear that one ends all, before it does.
-_NOTICE = 0.1
-#: The tags of messages: what belongs to the work, and that a process ends all.
-_WORK, _END = 0, 1
+#: Seconds for the others to hear that one ends all, before it does; and for one to hear who waits in vain, too.
+_NOTICE, _HEAR = 0.1, 2.0
+#: The tags of messages: what belongs to the work, that a process ends all, and that it waits for another one in vain.
+_WORK, _END, _WAITS = 0, 1, 2
 #: Of a large message at the least, in bytes a second: so long a transfer is looked after without a nap.
 _RATE = 2.5e8
 
@@ -88,6 +88,9 @@ class Solo:
     def highest(self, *numbers: int, error: BaseException | None = None) -> tuple[int, ...]:
         self.check(error)
         return numbers
+
+    def ended(self) -> bool:
+        return False
 
     def gather(self, value: T) -> list[T]:
         return [value]
@@ -154,11 +157,35 @@ class Group(Solo):
                 continue
             if now - began > self.timeout:
                 peers = [rank for _, rank in requests]
-                silent = sorted({rank for request, rank in zip(open_requests, peers, strict=True) if not request.Test()})
-                who = ", ".join(self.names[rank] for rank in silent if rank != self.rank) or "another process"
+                silent = {rank for request, rank in zip(open_requests, peers, strict=True) if not request.Test()}
+                waiting = {self.rank, *self._waiting()}  # For another one, as this process does.
+                known = sorted(silent - waiting) or sorted(set(range(self.size)) - waiting)
+                who = ", ".join(self.names[rank] for rank in known) or "another process"
                 raise NotAnswering(f"{who}: no answer to {self.name} for {self.timeout:g} seconds")
             nap = min(nap + 5e-5, _NAP)
             time.sleep(nap)
+
+    def _notify(self, tag: int, seconds: float) -> None:
+        """Tells all others, as far as they take it in that time."""
+        notice = np.zeros(1, np.uint8)
+        notices = [self._communicator.Isend(notice, rank, tag) for rank in range(self.size) if rank != self.rank]
+        until = time.monotonic() + seconds
+        while not self._mpi.Request.Testall(notices) and time.monotonic() < until:
+            time.sleep(_NAP)
+
+    def _waiting(self) -> set[int]:
+        """The others that wait in vain, which they and this process tell each other."""
+        self._notify(_WAITS, _NOTICE)
+        others = set(range(self.size)) - {self.rank}
+        until = time.monotonic() + _HEAR
+        heard: set[int] = set()
+        while heard != others and time.monotonic() < until:
+            heard |= {rank for rank in others - heard if self._communicator.Iprobe(rank, _WAITS)}
+            time.sleep(_NAP)
+        # The first of them ends all, where that is what follows.
+        while heard and min(heard) < self.rank and not self.ended() and time.monotonic() < until + 2 * _HEAR:
+            time.sleep(_NAP)
+        return heard
 
     def _done(self, requests: list[Any]) -> bool:
         try:
@@ -267,12 +294,7 @@ class Group(Solo):
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError):
                 stream.flush()
-        notice = np.zeros(1, np.uint8)
-        others = (rank for rank in range(self.size) if rank != self.rank)
-        notices = [self._communicator.Isend(notice, rank, _END) for rank in others]
-        until = time.monotonic() + _NOTICE
-        while not self._mpi.Request.Testall(notices) and time.monotonic() < until:
-            time.sleep(_NAP)
+        self._notify(_END, _NOTICE)
         self._communicator.Abort(code)
 
     def ended(self) -> bool:
@@ -460,6 +482,9 @@ class SharedSteps:
                     trainer.skip(n)
         except Exception as error:
             failure = error
+        except BaseException:  # Ctrl-C: the trainer is as before.
+            trainer.drop()
+            raise
         try:
             rows = self.group.checked(failure, np.concatenate([[n], losses.ravel()]))
             sizes = rows[:, 0]

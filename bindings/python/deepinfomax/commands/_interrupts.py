@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -18,8 +19,10 @@ class Interrupts:
     What the parent has told to be ignored, as nohup does with SIGHUP, stays ignored.
     """
 
-    def __init__(self, message: str) -> None:
-        """`message`: what the first signal prints to stderr; "" for nothing."""
+    def __init__(self, message: str, others_end: Callable[[], bool] = lambda: False) -> None:
+        """`message`: what the first signal prints to stderr; "" for nothing. others_end: whether that signal comes because another
+        process ends all, and has told why."""
+        self._others_end = others_end
         self._message = message
         self._before: dict[int, Any] = {}
         self._save = False
@@ -56,7 +59,7 @@ class Interrupts:
         if self.wanted is not None:
             raise KeyboardInterrupt
         self.wanted = number
-        if not self._message:
+        if not self._message or self._others_end():
             return
         try:
             print(f"\n{self._message}", file=sys.stderr, flush=True)

@@ -16,7 +16,7 @@ import numpy as np
 from .. import _copies
 from .._arrays import digest
 from ..data import DataError, Dataset
-from ..distributed import LAUNCHERS, Group, PeerError, Solo, check_parts, kernels, launched, weights_digest
+from ..distributed import LAUNCHERS, Group, NotAnswering, PeerError, Solo, check_parts, kernels, launched, weights_digest
 from ..model import Model
 from ..run_folder import Settings
 from ..trainer import Trainer
@@ -64,7 +64,7 @@ def _alone(command: str, group: Group, error: BaseException) -> NoReturn:
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     code = 2 if isinstance(error, UsageError) else 1
-    if not isinstance(error, Exception) and group.ended():
+    if (isinstance(error, NotAnswering) or not isinstance(error, Exception)) and group.ended():
         os._exit(code)
     if isinstance(error, KeyboardInterrupt):
         text, code = "interrupted", 130

@@ -181,7 +181,7 @@ class _Training:
         batch = min(self.settings.batch, len(self.loader.dataset))
         first = self.group.rank == 0
         log = TrainingLog(self.folder, self.arguments, self.settings, rows, self.trainer.steps, self.steps, batch, silent=not first)
-        with Interrupts(notice if first else "") as interrupts, log:
+        with Interrupts(notice if first else "", self.group.ended) as interrupts, log:
             log.begin(self.loader.dataset.name, len(self.loader))
             try:
                 if self.probe is not None and self.trainer.steps == 0:
