@@ -181,7 +181,7 @@ world.Barrier()
 
 def test_fit_and_communicators(tmp_path):
     """Each process took all of a batch for its part, and the result was another one; what is no group hung or had no message."""
-    out = run(mpirun(2, sys.executable, "-c", FIT, DIGITS8), cwd=tmp_path)
+    out = run(mpirun(2, sys.executable, "-m", "mpi4py", "-c", FIT, DIGITS8), cwd=tmp_path)
     assert out == ("", "")
 
 

@@ -118,7 +118,7 @@ class Group(Solo):
         except ImportError as error:
             raise MissingPackage("mpi4py", "training or encoding in several processes needs", extra="mpi") from error
         self._mpi = MPI
-        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float, np.number)) or not timeout > 0:
             raise ValueError(f"timeout: expected a number of seconds over 0, found {timeout!r}")
         given = MPI.COMM_WORLD if communicator is None else communicator
         if not isinstance(given, MPI.Comm):
@@ -131,8 +131,10 @@ class Group(Solo):
         self.rank, self.size = given.Get_rank(), given.Get_size()
         self.names = [f"rank {rank} of {self.size}" for rank in range(self.size)]
         # Not Dup, which waits for ever for a process that stands still.
-        self._communicator, request = given.Idup()
+        self._communicator: Any = None
+        copy, request = given.Idup()
         self._wait([(request, self.rank)])
+        self._communicator = copy
         self._scratch = np.empty(0, np.float32)
         hosts = self.gather(MPI.Get_processor_name())
         self.names = [f"{name} on {host}" for name, host in zip(self.names, hosts, strict=True)]
@@ -175,6 +177,8 @@ class Group(Solo):
 
     def _waiting(self) -> set[int]:
         """The others that wait in vain, which they and this process tell each other."""
+        if self._communicator is None:  # Its making is what the process waits for: it may be any.
+            return set(range(self.size))
         self._notify(_WAITS, _NOTICE)
         others = set(range(self.size)) - {self.rank}
         until = time.monotonic() + _HEAR
