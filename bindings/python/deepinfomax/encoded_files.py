@@ -110,7 +110,8 @@ class _Arrays:
 
 @contextmanager
 def _npz(path: str, data: Dataset, _weights: str, shapes: Shapes) -> Iterator[Writer]:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+    # Opened here, once: ZipFile tries it to read and write first, and the reader of a pipe would see that one end.
+    with open(path, "wb") as whole_file, zipfile.ZipFile(whole_file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         for name, values in _beside(data).items():
             with archive.open(name + ".npy", "w") as member:
                 npy.write_array(member, values, allow_pickle=False)
