@@ -208,23 +208,23 @@ class Torch:
     def train(self, n: int) -> Task:
         torch = self.torch
         objective = self.networks.Objective(self._networks().train())
+        compute, x = self._compiled(objective), images(n)
         torch.manual_seed(0)
-        return self._steps(objective, images(n), lambda: torch.rand(n, 64))
+        return self._steps(objective.optimisers(), lambda: compute(torch.from_numpy(x), torch.rand(n, 64)))
 
     def classifier(self, n: int, frozen: bool) -> Task:
         net = self._networks().train()
         net.encoder.train(not frozen)
-        targets = self.torch.from_numpy(labels(n))
-        return self._steps(self.networks.ClassifierObjective(net, frozen), images(n), lambda: targets)
+        objective = self.networks.ClassifierObjective(net, frozen)
+        compute, x, targets = self._compiled(objective), images(n), self.torch.from_numpy(labels(n))
+        return self._steps(objective.optimisers(), lambda: compute(self.torch.from_numpy(x), targets))
 
-    def _steps(self, objective: Any, x: np.ndarray, second: Callable[[], Any]) -> Task:
-        optimisers, compute = objective.optimisers(), self._compiled(objective)
-
+    def _steps(self, optimisers: list[Any], compute: Callable[[], Any]) -> Task:
         def run() -> float:
             for optimiser in optimisers:
                 optimiser.zero_grad()
             with self._autocast():
-                value = compute(self.torch.from_numpy(x), second())
+                value = compute()
             value.backward()
             for optimiser in optimisers:
                 optimiser.step()
@@ -253,18 +253,7 @@ class Torch:
             adam.param_groups[0]["fused"] = True  # PyTorch's fastest.
         compute = self._compiled(lambda x: objectives.losses(nets, x, settings).total)
         x = images(n, image_size(name))
-
-        def run() -> float:
-            for adam in adams:
-                adam.zero_grad()
-            with self._autocast():
-                total = compute(self.torch.from_numpy(x))
-            total.backward()
-            for adam in adams:
-                adam.step()
-            return float(total.item())
-
-        return Task(run, loss)
+        return self._steps(adams, lambda: compute(self.torch.from_numpy(x)))
 
     def _modules(self, name: str) -> Any:
         import h5py

@@ -143,7 +143,7 @@ def flatness(figures: Figures) -> float | None:
 PRESET_PEERS = ("torch", "torch-compile", "ort", "openvino", "mnn")
 
 
-def flattest(batch: int = 8) -> Callable[[Figures], float | None]:
+def least_gain_of_threads(batch: int = 8) -> Callable[[Figures], float | None]:
     """The least gain of a second thread among the figures of `batch` images and more."""
 
     def measured(figures: Figures) -> float | None:
@@ -225,7 +225,7 @@ REQUIREMENTS = (
     Requirement(
         "the same, most images over fewest (the caller's arrays apart)", 1.05, flatness, at_least=False
     ),
-    Requirement("2 threads over 1, the least of all figures of batch 8 and more", 1.85, flattest()),
+    Requirement("2 threads over 1, the least of all figures of batch 8 and more", 1.85, least_gain_of_threads()),
     Requirement(
         "opening a weights file, first vector included, over h5py reading the bytes", 1.5,
         quotient(("open", "dim"), ("open", "h5py")), at_least=False,

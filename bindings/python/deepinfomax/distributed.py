@@ -40,7 +40,8 @@ _RATE = 2.5e8
 
 
 #: What mpirun, mpiexec and srun set: how many processes there are, and of srun which this is.
-LAUNCHERS = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "PMIX_RANK")
+_SIZES, _SRUN_RANK = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE"), "PMIX_RANK"
+LAUNCHERS = (*_SIZES, _SRUN_RANK)
 
 
 class PeerError(RuntimeError):
@@ -64,8 +65,8 @@ class NotAnswering(RuntimeError):
 
 def launched() -> bool:
     """Whether this process was started as one of several: by mpirun, mpiexec or srun."""
-    sizes = [os.environ.get(name, "") for name in LAUNCHERS[:3]]
-    if LAUNCHERS[3] in os.environ:
+    sizes = [os.environ.get(name, "") for name in _SIZES]
+    if _SRUN_RANK in os.environ:
         sizes.append(os.environ.get("SLURM_STEP_NUM_TASKS", ""))
     return any(size.isdecimal() and int(size) > 1 for size in sizes)
 

@@ -145,14 +145,10 @@ class Lockstep:
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Switching oneDNN speaks of Intel's GPUs.
             for run, variant in zip(self.runs, VARIANTS, strict=True):
-                torch.set_rng_state(self._stream)
-                settings = _scaled(self.settings, variant.unit)
                 with torch.backends.mkldnn.flags(enabled=variant.onednn), _Switches() as seen:
-                    terms = objectives.losses(run, torch.tensor(x, dtype=variant.dtype), settings)
-                    found = objectives.gradients(run, terms, settings)
-                total, *others = terms.numbers()
-                losses.append([total / variant.unit, *others])
-                gradients.append(Doubles(found, variant.unit))
+                    numbers, found = self._pass(run, variant, x)
+                losses.append(numbers)
+                gradients.append(found)
                 switches.append(seen.found)
             self._after = torch.get_rng_state()
         return Computed(losses, gradients, _within_reach(switches))
@@ -163,18 +159,20 @@ class Lockstep:
             return found
         run = self.runs[0]
         kept = {name: value.clone() for name, value in run.named_buffers()}
-        with torch.random.fork_rng(devices=[]):
-            torch.set_rng_state(self._stream)
-            with _Switches(found.reached):
-                terms = objectives.losses(
-                    run, torch.tensor(images(self.description, n, self.seed, number), dtype=torch.float64), self.settings
-                )
-                gradients = objectives.gradients(run, terms, self.settings)
+        with torch.random.fork_rng(devices=[]), _Switches(found.reached):
+            numbers, gradients = self._pass(run, VARIANTS[0], images(self.description, n, self.seed, number))
         for name, value in run.named_buffers():
             value.copy_(kept[name])
-        return replace(
-            found, losses=[*found.losses, list(terms.numbers())], gradients=[*found.gradients, Doubles(gradients)]
-        )
+        return replace(found, losses=[*found.losses, numbers], gradients=[*found.gradients, gradients])
+
+    def _pass(self, run: Networks, variant: Variant, x: NDArray[np.float32]) -> tuple[list[float], Doubles]:
+        """Losses and gradients of one run, from the step's random numbers on."""
+        torch.set_rng_state(self._stream)
+        settings = _scaled(self.settings, variant.unit)
+        terms = objectives.losses(run, torch.tensor(x, dtype=variant.dtype), settings)
+        gradients = objectives.gradients(run, terms, settings)
+        total, *others = terms.numbers()
+        return [total / variant.unit, *others], Doubles(gradients, variant.unit)
 
     def _forget(self) -> None:
         """The running statistics as they were."""
