@@ -3,6 +3,7 @@
 
     tools/winograd_transforms.py            # rewrites Sources/DimKernels/Sources/WinogradTransforms.swift
     tools/winograd_transforms.py --check    # fails unless the file is what would be written
+    tools/winograd_transforms.py --errors   # how the points of F(m, r), and of some that were not taken, amplify rounding
 
 One tile of F(m x m, r x r), n = m + r - 1:   y = A^T [ (G g G^T) * (B^T d B) ] A
 and its transposes for the gradients:         dg = G^T [ (B^T d B) * (A dy A^T) ] G
@@ -18,6 +19,8 @@ TARGET = Path(__file__).resolve().parent.parent / "Sources/DimKernels/Sources/Wi
 # Small points and their reciprocals keep float32 accurate; pairs p, -p share half of their arithmetic. Infinity is implied.
 H = F(1, 2)
 POINTS = {
+    (2, 2): [0, 1],
+    (4, 2): [0, 1, -H, -2],
     (3, 4): [0, 1, -1, H, -2],
     (4, 4): [0, 1, -1, 2, -2, H],
     (5, 4): [0, 1, -1, 2, -2, H, -H],
@@ -26,9 +29,9 @@ POINTS = {
 }
 
 
-def matrices(m, r):
+def matrices(m, r, points=None):
     """A^T (m, n), G (n, r), B^T (n, n), in fractions."""
-    points, n = [F(p) for p in POINTS[m, r]], m + r - 1
+    points, n = [F(p) for p in points or POINTS[m, r]], m + r - 1
     assert len(points) == n - 1
 
     def product(roots):
@@ -185,8 +188,26 @@ private func winogradWeightGradient{s}(_ w: WinogradWeightGradient) {{
     return "\n".join(out).rstrip() + "\n"
 
 
+def amplification(m, r, points):
+    """The root mean square of a product's rounding in an output of a tile over that in a direct sum's, for random operands:
+    a product at point p is as large as the rows of G and B^T there, and A^T takes it to the output."""
+    AT, G, BT = matrices(m, r, points)
+    size = [float(sum(g * g for g in gr) * sum(b * b for b in br)) for gr, br in zip(G, BT)]
+    return sum(sum(float(a) ** 2 * s for a, s in zip(row, size)) for row in AT) / m / r
+
+
+def errors():
+    others = {(2, 2): [[0, -1]], (4, 2): [[0, 1, -1, 2], [0, 1, -1, H]], (4, 3): [[0, 1, -1, 2, -2]]}
+    for (m, r), points in POINTS.items():
+        for taken in [points] + others.get((m, r), []):
+            text = ", ".join(map(str, taken))
+            print(f"F({m}, {r}), points {text}, infinity: {amplification(m, r, taken):.1f}")
+
+
 if __name__ == "__main__":
-    if "--check" in sys.argv:
+    if "--errors" in sys.argv:
+        errors()
+    elif "--check" in sys.argv:
         if TARGET.read_text() != source():
             sys.exit(f"{TARGET} is not what {sys.argv[0]} writes")
     else:

@@ -5,29 +5,25 @@ import DimOperators
 /// The operators of any architecture at the sizes of the preset basic32, 64 images, from the tests' own table.
 func benchOperators(_ kernels: KernelTable) throws {
     let halving = ReferenceOperators.Window(kernel: (4, 4), stride: (2, 2), padding: (1, 1))
+    let same = ReferenceOperators.Window(kernel: (3, 3), stride: (1, 1), padding: (1, 1))
     func map(_ channels: Int, _ side: Int) -> MapShape { MapShape(channels: channels, height: side, width: side) }
     let layers: [(String, (Int) -> OperatorCase)] = [
         ("basic32 c0", { OperatorTable.convolution(.init($0, map(3, 32), 64, halving)) }),
         ("basic32 c1", { OperatorTable.convolution(.init($0, map(64, 16), 128, halving)) }),
+        ("basic32 c1 F(2)", { OperatorTable.convolution(.init($0, map(64, 16), 128, halving, .winograd(m: 2))) }),
+        ("basic32 c1 F(4)", { OperatorTable.convolution(.init($0, map(64, 16), 128, halving, .winograd(m: 4))) }),
         ("basic32 c2", { OperatorTable.convolution(.init($0, map(128, 8), 256, halving)) }),
+        ("basic32 c2 F(2)", { OperatorTable.convolution(.init($0, map(128, 8), 256, halving, .winograd(m: 2))) }),
+        ("basic32 c2 F(4)", { OperatorTable.convolution(.init($0, map(128, 8), 256, halving, .winograd(m: 4))) }),
         ("basic32 l0", { OperatorTable.convolution(.init($0, map(4096, 1), 1024)) }),
         ("basic32 l1", { OperatorTable.convolution(.init($0, map(1024, 1), 64)) }),
         ("local head 512", { OperatorTable.convolution(.init($0, map(128, 8), 512)) }),
         ("local head 512 512", { OperatorTable.convolution(.init($0, map(512, 8), 512)) }),
-        (
-            "alex64 c0",
-            {
-                OperatorTable.convolution(
-                    .init($0, map(3, 64), 96, .init(kernel: (3, 3), stride: (1, 1), padding: (1, 1))))
-            }
-        ),
-        (
-            "alex64 c1",
-            {
-                OperatorTable.convolution(
-                    .init($0, map(96, 31), 192, .init(kernel: (3, 3), stride: (1, 1), padding: (1, 1))))
-            }
-        ),
+        ("alex64 c0", { OperatorTable.convolution(.init($0, map(3, 64), 96, same)) }),
+        ("alex64 c1", { OperatorTable.convolution(.init($0, map(96, 31), 192, same)) }),
+        ("alex64 c1 F(4)", { OperatorTable.convolution(.init($0, map(96, 31), 192, same, .winograd(m: 4))) }),
+        ("alex64 c2", { OperatorTable.convolution(.init($0, map(192, 15), 384, same)) }),
+        ("alex64 c2 F(4)", { OperatorTable.convolution(.init($0, map(192, 15), 384, same, .winograd(m: 4))) }),
         ("batch norm 64x16x16", { OperatorTable.batchNorm($0, map(64, 16), relu: true) }),
         ("layer norm 1024", { OperatorTable.layerNorm($0, map(1024, 1)) }),
         ("max pool 3/2 64x32x32", { OperatorTable.pool(.max, $0, map(64, 32), .init(kernel: (3, 3), stride: (2, 2))) }),
@@ -54,6 +50,12 @@ func benchOperators(_ kernels: KernelTable) throws {
             }
             for (part, run) in trial.prepare { try line(part, run) }
             try line("forward", trial.forward)
+            if n == 1, name.contains("32 c") || name.contains("64 c") {
+                let (y, expected) = (try trial.output.planar(), operation.reference(values.map { $0.map(Double.init) }))
+                let squares = zip(y, expected).reduce(0) { $0 + (Double($1.0) - $1.1) * (Double($1.0) - $1.1) }
+                let error = (squares / expected.reduce(0) { $0 + $1 * $1 }).squareRoot()
+                print("\(name) forward: error \(error), the root mean square over that of the output")
+            }
             guard n > 1 else { continue }
             for (part, run) in trial.backward { try line(part, run) }
         }

@@ -208,9 +208,11 @@ func benchInput(_ layer: String, _ shape: ConvolutionShape, _ m: Int) throws {
             transforms.input(
                 WinogradWindows(
                     tiles: WinogradTiles(rows: rows, columns: rows, first: first, count: min(part, tiles - first)),
-                    source: input.pointer, imageStride: shape.inputSize, height: shape.inputHeight,
-                    width: shape.inputWidth, padding: 0, firstBlock: 0, blocks: blocks, target: target.pointer,
-                    pointStride: pointStride, blockStride: (part + 1) * 16, scratch: scratch.pointer))
+                    source: input.pointer, imageStride: shape.inputSize,
+                    sourceBlock: shape.inputHeight * shape.inputWidth * 16, height: shape.inputHeight,
+                    width: shape.inputWidth, rowPadding: 0, columnPadding: 0, firstBlock: 0, blocks: blocks,
+                    target: target.pointer, pointStride: pointStride, blockStride: (part + 1) * 16,
+                    scratch: scratch.pointer))
         }
     }
     let each = time.wall * 1e9 / Double(tiles * blocks)

@@ -57,10 +57,15 @@ package struct WinogradWindows {
     package var tiles: WinogradTiles
     package var source: UnsafePointer<Float>
     package var imageStride: Int
+    /// From one block of 16 channels to the next.
+    package var sourceBlock: Int
     package var height: Int
     package var width: Int
-    /// Zeros around the image; what lies outside of it reads as zero.
-    package var padding: Int
+    /// The first tile's window begins so far before the image; what lies outside of it reads as zero.
+    package var rowPadding: Int
+    package var columnPadding: Int
+    /// From one pixel of a window to the next: the stride of the convolution whose phase this is.
+    package var step: Int
     package var firstBlock: Int
     package var blocks: Int
     /// A pixel reads as max(x*scale[c] + shift[c], 0) where these are given; padding stays zero.
@@ -72,16 +77,20 @@ package struct WinogradWindows {
     package var scratch: UnsafeMutablePointer<Float>
 
     package init(
-        tiles: WinogradTiles, source: UnsafePointer<Float>, imageStride: Int, height: Int, width: Int, padding: Int,
-        firstBlock: Int, blocks: Int, scale: UnsafePointer<Float>? = nil, shift: UnsafePointer<Float>? = nil,
+        tiles: WinogradTiles, source: UnsafePointer<Float>, imageStride: Int, sourceBlock: Int, height: Int,
+        width: Int, rowPadding: Int, columnPadding: Int, step: Int = 1, firstBlock: Int, blocks: Int,
+        scale: UnsafePointer<Float>? = nil, shift: UnsafePointer<Float>? = nil,
         target: UnsafeMutablePointer<Float>, pointStride: Int, blockStride: Int, scratch: UnsafeMutablePointer<Float>
     ) {
         self.tiles = tiles
         self.source = source
         self.imageStride = imageStride
+        self.sourceBlock = sourceBlock
         self.height = height
         self.width = width
-        self.padding = padding
+        self.rowPadding = rowPadding
+        self.columnPadding = columnPadding
+        self.step = step
         self.firstBlock = firstBlock
         self.blocks = blocks
         self.scale = scale
@@ -94,7 +103,8 @@ package struct WinogradWindows {
 }
 
 /// From the points of 32 output channels, (point, half, tile, 16), to two blocks of an activation, cut off at its edges;
-/// y = max(y*scale[c] + bias[c], 0) as far as these are given, from the first of the 32 channels on.
+/// y = max(y*scale[c] + bias[c], 0) as far as these are given, from the first of the 32 channels on, or y += where
+/// `accumulate`. With `step` s the tiles' pixels are every s-th of the activation's rows and columns, from the offsets on.
 package struct WinogradOutput {
     package var tiles: WinogradTiles
     package var source: UnsafePointer<Float>
@@ -103,8 +113,13 @@ package struct WinogradOutput {
     /// The first block of the first image.
     package var target: UnsafeMutablePointer<Float>
     package var imageStride: Int
+    package var targetBlock: Int
     package var height: Int
     package var width: Int
+    package var step: Int
+    package var rowOffset: Int
+    package var columnOffset: Int
+    package var accumulate: Bool
     package var scale: UnsafePointer<Float>?
     package var bias: UnsafePointer<Float>?
     package var relu: Bool
@@ -112,7 +127,8 @@ package struct WinogradOutput {
 
     package init(
         tiles: WinogradTiles, source: UnsafePointer<Float>, pointStride: Int, halfStride: Int,
-        target: UnsafeMutablePointer<Float>, imageStride: Int, height: Int, width: Int,
+        target: UnsafeMutablePointer<Float>, imageStride: Int, targetBlock: Int, height: Int, width: Int,
+        step: Int = 1, rowOffset: Int = 0, columnOffset: Int = 0, accumulate: Bool = false,
         scale: UnsafePointer<Float>?, bias: UnsafePointer<Float>?, relu: Bool, scratch: UnsafeMutablePointer<Float>
     ) {
         self.tiles = tiles
@@ -121,8 +137,13 @@ package struct WinogradOutput {
         self.halfStride = halfStride
         self.target = target
         self.imageStride = imageStride
+        self.targetBlock = targetBlock
         self.height = height
         self.width = width
+        self.step = step
+        self.rowOffset = rowOffset
+        self.columnOffset = columnOffset
+        self.accumulate = accumulate
         self.scale = scale
         self.bias = bias
         self.relu = relu
@@ -130,10 +151,33 @@ package struct WinogradOutput {
     }
 }
 
+/// Which weights of a kernel are the r x r of a transform: those of `rows` and `columns`, at most r each, `rowStep` and
+/// `columnStep` floats apart; the others are 0. A phase of a convolution with stride has every s-th row and column.
+package struct WinogradTaps {
+    package var rows: Int
+    package var columns: Int
+    package var rowStep: Int
+    package var columnStep: Int
+    /// Kernels of a panel's 32: beyond these they are 0.
+    package var lanes: Int
+
+    package init(rows: Int, columns: Int, rowStep: Int, columnStep: Int, lanes: Int = 32) {
+        self.rows = rows
+        self.columns = columns
+        self.rowStep = rowStep
+        self.columnStep = columnStep
+        self.lanes = lanes
+    }
+
+    /// A whole kernel of r x r.
+    package init(whole r: Int) { self.init(rows: r, columns: r, rowStep: r, columnStep: 1) }
+}
+
 /// From kernels of r x r floats to the points of 32 of them, a panel of the products' B: (point, k, 32) at
 /// target + point*pointStride + k*32. The kernel of (k, lane) is at source + k*depthStride + lane*laneStride.
 package struct WinogradWeights {
     package var source: UnsafePointer<Float>
+    package var taps: WinogradTaps
     package var laneStride: Int
     package var depthStride: Int
     package var depth: Int
@@ -144,10 +188,11 @@ package struct WinogradWeights {
     package var scratch: UnsafeMutablePointer<Float>
 
     package init(
-        source: UnsafePointer<Float>, laneStride: Int, depthStride: Int, depth: Int, rotated: Bool,
+        source: UnsafePointer<Float>, taps: WinogradTaps, laneStride: Int, depthStride: Int, depth: Int, rotated: Bool,
         target: UnsafeMutablePointer<Float>, pointStride: Int, scratch: UnsafeMutablePointer<Float>
     ) {
         self.source = source
+        self.taps = taps
         self.laneStride = laneStride
         self.depthStride = depthStride
         self.depth = depth
@@ -164,6 +209,7 @@ package struct WinogradWeightGradient {
     package var pointStride: Int
     package var depth: Int
     package var target: UnsafeMutablePointer<Float>
+    package var taps: WinogradTaps
     package var laneStride: Int
     package var depthStride: Int
     package var accumulate: Bool
@@ -171,12 +217,13 @@ package struct WinogradWeightGradient {
 
     package init(
         source: UnsafePointer<Float>, pointStride: Int, depth: Int, target: UnsafeMutablePointer<Float>,
-        laneStride: Int, depthStride: Int, accumulate: Bool, scratch: UnsafeMutablePointer<Float>
+        taps: WinogradTaps, laneStride: Int, depthStride: Int, accumulate: Bool, scratch: UnsafeMutablePointer<Float>
     ) {
         self.source = source
         self.pointStride = pointStride
         self.depth = depth
         self.target = target
+        self.taps = taps
         self.laneStride = laneStride
         self.depthStride = depthStride
         self.accumulate = accumulate

@@ -15,6 +15,7 @@ import DimRuntime
 @_exported import struct DimKernelTypes.PoolMap
 @_exported import struct DimKernelTypes.WinogradKernels
 @_exported import struct DimKernelTypes.WinogradOutput
+@_exported import struct DimKernelTypes.WinogradTaps
 @_exported import struct DimKernelTypes.WinogradTiles
 @_exported import struct DimKernelTypes.WinogradWeightGradient
 @_exported import struct DimKernelTypes.WinogradWeights

@@ -2,6 +2,8 @@ extension Reference {
     /// The points of F(m, r) besides infinity; `tools/winograd_transforms.py` has the same.
     package static func winogradPoints(m: Int, r: Int) -> [Double]? {
         switch (m, r) {
+        case (2, 2): [0, 1]
+        case (4, 2): [0, 1, -0.5, -2]
         case (3, 4), (4, 3): [0, 1, -1, 0.5, -2]
         case (4, 4): [0, 1, -1, 2, -2, 0.5]
         case (5, 4), (6, 3): [0, 1, -1, 2, -2, 0.5, -0.5]

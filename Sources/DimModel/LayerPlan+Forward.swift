@@ -10,7 +10,7 @@ extension LayerPlan {
         _ state: NetworkState, _ images: UnsafePointer<Float>, count n: Int, _ outputs: EncodedOutputs,
         _ call: inout ForwardCall
     ) throws {
-        let weights = try StackWeights.prepared(encoder, state)
+        let weights = try StackWeights.prepared(encoder, state, training: call.isTraining)
         // Statistics are of the whole batch.
         let block = call.isTraining ? n : block
         for from in stride(from: 0, to: n, by: block) {
@@ -95,8 +95,8 @@ extension LayerPlan {
         let vector = try call.arena.activation(slots[.vectors], head.vector, images: vectors)
         PlanarLayout.load(encoded, mean: [], std: [], into: vector)
         let pass = try PairHeadPass(
-            head, state, try PairHeadWeights.prepared(head, state), map: map, vector: vector, pairs,
-            training: call.isTraining, call.arena, &call.random)
+            head, state, try PairHeadWeights.prepared(head, state, training: call.isTraining), map: map,
+            vector: vector, pairs, training: call.isTraining, call.arena, &call.random)
         if call.isTraining { call.moved = try state.moved(by: pass.statisticSteps()) }
         return pass
     }

@@ -87,6 +87,8 @@ package final class NetworkState: @unchecked Sendable {
     enum Preparation {
         /// `LayerPlan`'s, for inference.
         case packed
+        /// The same in training mode.
+        case packedForTraining
         /// `FusedPlan`'s, for inference.
         case fused
         /// The same, without Winograd.

@@ -112,17 +112,21 @@ package final class PairHeadWeights {
     private let firstGradient: [Buffer]
     private let firstBias: Buffer?
     private let head: PairHead
+    package let direction: PatchConvolution.Direction
 
-    package init(_ head: PairHead, forTraining: Bool) throws {
+    package init(
+        _ head: PairHead, _ direction: PatchConvolution.Direction = .training, withGradient: Bool = true
+    ) throws {
         self.head = head
-        stacks = try head.stacks.map { try StackWeights($0, forTraining: forTraining) }
+        self.direction = direction
+        stacks = try head.stacks.map { try StackWeights($0, direction, withGradient: withGradient) }
         guard case .concat(_, let map, let vector, _, _, _) = head.kind else {
             (firstForward, firstGradient, firstBias) = ([], [], nil)
             return
         }
-        firstForward = try [map, vector].map { try Buffer(uninitialized: $0.packedCount(.forward)) }
+        firstForward = try [map, vector].map { try Buffer(uninitialized: $0.packedCount(direction)) }
         firstGradient =
-            forTraining ? try [map, vector].map { try Buffer(uninitialized: $0.packedCount(.dataGradient)) } : []
+            withGradient ? try [map, vector].map { try Buffer(uninitialized: $0.packedCount(.dataGradient)) } : []
         firstBias = try Buffer(zeros: Activation.blocks(vector.output.channels) * 16)
     }
 
@@ -130,7 +134,7 @@ package final class PairHeadWeights {
         stacks.forEach { $0.prepare(state) }
         guard case .concat(_, let map, let vector, let weight, let bias, _) = head.kind else { return }
         for (index, part) in [map, vector].enumerated() {
-            part.pack(state.pointer(weight), .forward, into: firstForward[index].pointer)
+            part.pack(state.pointer(weight), direction, into: firstForward[index].pointer)
             if !firstGradient.isEmpty {
                 part.pack(state.pointer(weight), .dataGradient, into: firstGradient[index].pointer)
             }
@@ -138,9 +142,11 @@ package final class PairHeadWeights {
         firstBias?.pointer.update(from: state.pointer(bias), count: vector.output.channels)
     }
 
-    package static func prepared(_ head: PairHead, _ state: NetworkState) throws -> PairHeadWeights {
-        try state.prepared(.packed) {
-            let weights = try PairHeadWeights(head, forTraining: false)
+    package static func prepared(
+        _ head: PairHead, _ state: NetworkState, training: Bool
+    ) throws -> PairHeadWeights {
+        try state.prepared(training ? .packedForTraining : .packed) {
+            let weights = try PairHeadWeights(head, training ? .training : .forward, withGradient: false)
             weights.prepare(state)
             return weights
         }
@@ -404,8 +410,9 @@ package final class PairHeadPass {
         let p = try activation(.p, firstVector.output, vectors)
         let scratch = try floats(
             .scratch, max(firstMap.scratch(images: images), firstVector.scratch(images: vectors)))
-        firstMap.forward(m, packed: weights.first(0), into: a, scratch: scratch)
-        firstVector.forward(vector, packed: weights.first(1), bias: weights.bias, into: p, scratch: scratch)
+        firstMap.forward(m, packed: weights.first(0), weights.direction, into: a, scratch: scratch)
+        firstVector.forward(
+            vector, packed: weights.first(1), weights.direction, bias: weights.bias, into: p, scratch: scratch)
     }
 
     private func scoresConcat(_ block: Range<Int>, into scores: UnsafeMutablePointer<Float>) throws {

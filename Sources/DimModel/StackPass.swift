@@ -63,7 +63,8 @@ package final class StackPass {
         case (.convolution(let convolution, let index, _, _), .none):
             y = try activation(node, .output, node.output, x.images)
             convolution.forward(
-                x, packed: weights.packed(index), bias: weights.bias(index), relu: node.activation == .relu, into: y,
+                x, packed: weights.packed(index), weights.direction, bias: weights.bias(index),
+                relu: node.activation == .relu, into: y,
                 scratch: try scratch(x.images))
             if node.activation == .sigmoid { Elementwise.sigmoid(y) }
         case (
@@ -78,7 +79,8 @@ package final class StackPass {
                 normBias: state.pointer(shift), runningMean: state.pointer(mean),
                 runningVariance: state.pointer(variance), scale: scale, shift: scale + count)
             convolution.forward(
-                x, packed: weights.packed(index), scale: scale, bias: scale + count, relu: node.activation == .relu,
+                x, packed: weights.packed(index), weights.direction, scale: scale, bias: scale + count,
+                relu: node.activation == .relu,
                 into: y, scratch: try scratch(x.images))
             if node.activation == .sigmoid { Elementwise.sigmoid(y) }
         default:
@@ -98,7 +100,8 @@ package final class StackPass {
         case .convolution(let convolution, let index, _, _):
             let z = try activation(node, .beforeNorm, node.output, n)
             convolution.forward(
-                x, packed: weights.packed(index), bias: weights.bias(index), into: z, scratch: try scratch(n))
+                x, packed: weights.packed(index), weights.direction, bias: weights.bias(index), into: z,
+                scratch: try scratch(n))
             return z
         case .pooling(let pooling):
             let z = try activation(node, .beforeNorm, node.output, n)

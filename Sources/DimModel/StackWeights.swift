@@ -5,16 +5,20 @@ import DimRuntime
 /// passes of inference, and anew for every step of training.
 package final class StackWeights: @unchecked Sendable {
     private let stack: Stack
+    /// How products go forward with them.
+    package let direction: PatchConvolution.Direction
     private let forward: [Buffer]
     private let dataGradient: [Buffer]
     private let bias: [Buffer?]
 
     /// Contents come with `prepare`.
-    package init(_ stack: Stack, forTraining: Bool) throws {
+    package init(_ stack: Stack, _ direction: PatchConvolution.Direction = .training, withGradient: Bool = true) throws
+    {
         self.stack = stack
-        forward = try stack.convolutions.map { try Buffer(uninitialized: $0.operator.packedCount(.forward)) }
+        self.direction = direction
+        forward = try stack.convolutions.map { try Buffer(uninitialized: $0.operator.packedCount(direction)) }
         dataGradient =
-            forTraining
+            withGradient
             ? try stack.convolutions.map { try Buffer(uninitialized: $0.operator.packedCount(.dataGradient)) } : []
         bias = try stack.convolutions.map { convolution in
             guard convolution.bias != nil else { return nil }
@@ -25,7 +29,7 @@ package final class StackWeights: @unchecked Sendable {
     package func prepare(_ state: NetworkState) {
         for (index, convolution) in stack.convolutions.enumerated() {
             let weights = state.pointer(convolution.weight)
-            convolution.operator.pack(weights, .forward, into: forward[index].pointer)
+            convolution.operator.pack(weights, direction, into: forward[index].pointer)
             if !dataGradient.isEmpty {
                 convolution.operator.pack(weights, .dataGradient, into: dataGradient[index].pointer)
             }
@@ -35,10 +39,13 @@ package final class StackWeights: @unchecked Sendable {
         }
     }
 
-    /// Made at first use by any thread and kept with the state.
-    package static func prepared(_ stack: Stack, _ state: NetworkState) throws -> StackWeights {
-        try state.prepared(.packed) {
-            let weights = try StackWeights(stack, forTraining: false)
+    /// Made at first use by any thread and kept with the state; for training mode once more where that reads others.
+    package static func prepared(
+        _ stack: Stack, _ state: NetworkState, training: Bool = false
+    ) throws -> StackWeights {
+        let training = training && !stack.convolutions.allSatisfy(\.operator.trainsAlike)
+        return try state.prepared(training ? .packedForTraining : .packed) {
+            let weights = try StackWeights(stack, training ? .training : .forward, withGradient: false)
             weights.prepare(state)
             return weights
         }

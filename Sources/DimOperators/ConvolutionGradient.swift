@@ -151,17 +151,18 @@ struct WinogradWeightGradients {
                 if chunk < plan.inputBlocks {
                     plan.transforms.input(
                         WinogradWindows(
-                            tiles: tiles, source: x.input, imageStride: p.inputSize, height: p.inputHeight,
-                            width: p.inputWidth,
-                            padding: 0, firstBlock: chunk, blocks: 1, scale: x.affine?.scale, shift: x.affine?.shift,
-                            target: v, pointStride: plan.inputPointStride(tiles.count),
+                            tiles: tiles, source: x.input, imageStride: p.inputSize,
+                            sourceBlock: p.inputHeight * p.inputWidth * 16, height: p.inputHeight, width: p.inputWidth,
+                            rowPadding: 0, columnPadding: 0, firstBlock: chunk, blocks: 1, scale: x.affine?.scale,
+                            shift: x.affine?.shift, target: v, pointStride: plan.inputPointStride(tiles.count),
                             blockStride: plan.inputBlockStride(tiles.count), scratch: scratch))
                 } else {
                     let source = x.outputGradient + 2 * panels.lowerBound * p.outputHeight * p.outputWidth * 16
                     plan.transforms.outputGradient(
                         WinogradWindows(
                             tiles: tiles, source: source, imageStride: p.outputSize,
-                            height: p.outputHeight, width: p.outputWidth, padding: 0,
+                            sourceBlock: p.outputHeight * p.outputWidth * 16, height: p.outputHeight,
+                            width: p.outputWidth, rowPadding: 0, columnPadding: 0,
                             firstBlock: chunk - plan.inputBlocks, blocks: 1,
                             target: dM, pointStride: gradientPointStride(panels.count, tiles.count),
                             blockStride: plan.outputHalfStride(tiles.count), scratch: scratch))
@@ -204,7 +205,7 @@ struct WinogradWeightGradients {
                 plan.transforms.weightGradient(
                     WinogradWeightGradient(
                         source: dU + panel * plan.weightPanelStride + first * 32, pointStride: plan.weightPointStride,
-                        depth: channels, target: x.gradient + kernel,
+                        depth: channels, target: x.gradient + kernel, taps: WinogradTaps(whole: shape.kernel),
                         laneStride: shape.inputChannels * area, depthStride: area, accumulate: x.accumulate,
                         scratch: scratch))
             }

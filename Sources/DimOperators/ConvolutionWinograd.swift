@@ -62,8 +62,9 @@ struct WinogradPlan {
             withScratch { scratch in
                 transforms.weights(
                     WinogradWeights(
-                        source: weights + panel * 32 * laneStride, laneStride: laneStride, depthStride: depthStride,
-                        depth: problem.inputChannels, rotated: direction == .dataGradient,
+                        source: weights + panel * 32 * laneStride, taps: WinogradTaps(whole: problem.kernel),
+                        laneStride: laneStride, depthStride: depthStride, depth: problem.inputChannels,
+                        rotated: direction == .dataGradient,
                         target: target + panel * weightPanelStride, pointStride: weightPointStride, scratch: scratch))
             }
         }
@@ -199,7 +200,8 @@ struct WinogradConvolution {
         plan.transforms.input(
             WinogradWindows(
                 tiles: tiles, source: call.input, imageStride: p.inputSize,
-                height: p.inputHeight, width: p.inputWidth, padding: p.padding, firstBlock: channels, blocks: 1,
+                sourceBlock: p.inputHeight * p.inputWidth * 16, height: p.inputHeight, width: p.inputWidth,
+                rowPadding: p.padding, columnPadding: p.padding, firstBlock: channels, blocks: 1,
                 scale: call.affine?.scale, shift: call.affine?.shift, target: v,
                 pointStride: plan.inputPointStride(block), blockStride: plan.inputBlockStride(block), scratch: scratch))
     }
@@ -225,7 +227,7 @@ struct WinogradConvolution {
                 tiles: tiles, source: m,
                 pointStride: plan.outputPointStride(count), halfStride: plan.outputHalfStride(count),
                 target: call.output + 2 * panel * p.outputHeight * p.outputWidth * 16, imageStride: p.outputSize,
-                height: p.outputHeight, width: p.outputWidth,
+                targetBlock: p.outputHeight * p.outputWidth * 16, height: p.outputHeight, width: p.outputWidth,
                 scale: call.epilogue.scale.map { $0 + panel * 32 }, bias: call.epilogue.bias.map { $0 + panel * 32 },
                 relu: call.epilogue.relu, scratch: scratch))
     }

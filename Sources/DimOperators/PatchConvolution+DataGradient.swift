@@ -8,6 +8,9 @@ extension PatchConvolution {
         _ dy: Activation, packed: UnsafePointer<Float>, into dx: Activation, accumulate: Bool,
         scratch: UnsafeMutablePointer<Float>
     ) {
+        if let phases = phases.dataGradient {
+            return phases.dataGradient(dy, packed: packed, into: dx, accumulate: accumulate, scratch: scratch)
+        }
         if isPointwise { return pointwiseDataGradient(dy, packed: packed, into: dx, accumulate: accumulate) }
         let panels = Activation.blocks(input.channels) / 2
         let pixels = output.pixels

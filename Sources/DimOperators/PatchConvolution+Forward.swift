@@ -2,11 +2,17 @@ import DimKernels
 import DimRuntime
 
 extension PatchConvolution {
-    /// y = x W^T, times `scale`, plus `bias`, then ReLU, as far as they are given.
+    /// y = x W^T, times `scale`, plus `bias`, then ReLU, as far as they are given. `packed` is for `direction`, one of the two
+    /// that go forward.
     package func forward(
-        _ x: Activation, packed: UnsafePointer<Float>, scale: UnsafePointer<Float>? = nil,
-        bias: UnsafePointer<Float>? = nil, relu: Bool = false, into y: Activation, scratch: UnsafeMutablePointer<Float>
+        _ x: Activation, packed: UnsafePointer<Float>, _ direction: Direction = .forward,
+        scale: UnsafePointer<Float>? = nil, bias: UnsafePointer<Float>? = nil, relu: Bool = false, into y: Activation,
+        scratch: UnsafeMutablePointer<Float>
     ) {
+        if let phases = phases(direction) {
+            return phases.forward(
+                x, packed: packed, Epilogue(scale: scale, bias: bias, relu: relu), into: y, scratch: scratch)
+        }
         let panels = paddedOutputs / 32
         let threads = min(ThreadPool.shared.threads, workers)
         let rows = Parts(count: y.rows, size: PatchConvolution.rowsOfSlab(y.rows, threads, most: forwardRows))

@@ -11,7 +11,9 @@ extension PatchConvolution {
         _ x: Activation, _ dy: Activation, into weights: UnsafeMutablePointer<Float>,
         bias: UnsafeMutablePointer<Float>?, scratch: UnsafeMutablePointer<Float>
     ) {
-        if isCompact {
+        if let phases = phases.weightGradient {
+            phases.weightGradient(x, dy, into: weights, scratch: scratch)
+        } else if isCompact {
             compactWeightGradient(x, dy, into: weights, scratch)
         } else if isStraight {
             straightWeightGradient(x, dy, into: weights)

@@ -11,7 +11,11 @@ import DimRuntime
 /// cache; the product of each such slab is added to the output. A sum is thus a chain of 256 terms and a sum of chains,
 /// whatever the number of images, rows of a slab or threads. See docs/operators.md.
 package struct PatchConvolution {
-    package enum Direction { case forward, dataGradient }
+    /// `training`: forward in training mode, whose errors reach the gradients.
+    package enum Direction { case forward, training, dataGradient }
+
+    /// How it is computed: `fastest` by the cost model of PhaseConvolution+Choice.swift.
+    package enum Algorithm: Equatable { case fastest, patches, winograd(m: Int) }
 
     package let input: MapShape
     package let output: MapShape
@@ -23,6 +27,15 @@ package struct PatchConvolution {
     let kernels: KernelTable
     /// Tasks that run at once have scratch memory each: so many.
     let workers: Int
+    /// By Winograd's algorithm, where that is chosen.
+    private(set) var phases = Phases()
+
+    struct Phases {
+        var forward: PhaseConvolution?
+        var training: PhaseConvolution?
+        var dataGradient: PhaseConvolution?
+        var weightGradient: PhaseConvolution?
+    }
 
     /// Terms of a chain of multiply-adds.
     static let chain = 256
@@ -34,7 +47,8 @@ package struct PatchConvolution {
     package init(
         input: MapShape, outputs: Int, kernel: (rows: Int, columns: Int) = (1, 1),
         stride: (rows: Int, columns: Int) = (1, 1), padding: (rows: Int, columns: Int) = (0, 0),
-        weightInputs: Int? = nil, firstInput: Int = 0, kernels: KernelTable = DimKernels.selected
+        weightInputs: Int? = nil, firstInput: Int = 0, algorithm: Algorithm = .fastest,
+        kernels: KernelTable = DimKernels.selected
     ) {
         self.input = input
         self.kernel = kernel
@@ -50,6 +64,13 @@ package struct PatchConvolution {
         precondition(firstInput >= 0 && firstInput + input.channels <= self.weightInputs)
         precondition(input.height + 2 * padding.rows >= kernel.rows)
         precondition(input.width + 2 * padding.columns >= kernel.columns)
+        switch algorithm {
+        case .patches: break
+        case .fastest: phases = Convolution.isForcedDirect ? Phases() : fastest
+        case .winograd(let m):
+            let same = PhaseConvolution(self, m: m)
+            phases = Phases(forward: same, training: same, dataGradient: same, weightGradient: same)
+        }
     }
 
     // MARK: Sizes
@@ -79,15 +100,36 @@ package struct PatchConvolution {
     var weightStride: Int { weightInputs * places }
 
     package func packedCount(_ direction: Direction) -> Int {
+        if let phases = phases(direction) { return phases.packedCount(direction) }
         switch direction {
-        case .forward: depth * paddedOutputs
-        case .dataGradient: Activation.blocks(input.channels) * 16 * places * output.channels
+        case .forward, .training: return depth * paddedOutputs
+        case .dataGradient: return Activation.blocks(input.channels) * 16 * places * output.channels
         }
     }
 
     /// Floats of scratch memory that any call takes, for so many images or fewer.
     package func scratch(images: Int) -> Int {
-        max(forwardScratch(images: images), dataGradientScratch(images: images), weightGradientScratch(images: images))
+        max(
+            phases.forward?.forwardScratch(images: images) ?? forwardScratch(images: images),
+            phases.training?.forwardScratch(images: images) ?? forwardScratch(images: images),
+            phases.dataGradient?.dataGradientScratch(images: images) ?? dataGradientScratch(images: images),
+            phases.weightGradient?.weightGradientScratch(images: images) ?? weightGradientScratch(images: images))
+    }
+
+    /// The m of Winograd's algorithm, nil where it is by patches: forward in both modes, for the data gradient and the weight gradient.
+    package var tiles: [Int?] {
+        [phases.forward, phases.training, phases.dataGradient, phases.weightGradient].map { $0?.m }
+    }
+
+    /// Whether weights packed for either of the directions forward serve both.
+    package var trainsAlike: Bool { phases.forward?.m == phases.training?.m }
+
+    func phases(_ direction: Direction) -> PhaseConvolution? {
+        switch direction {
+        case .forward: phases.forward
+        case .training: phases.training
+        case .dataGradient: phases.dataGradient
+        }
     }
 
     /// The windows at one place of the kernel, of one block of channels.

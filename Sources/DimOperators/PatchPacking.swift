@@ -9,8 +9,9 @@ extension PatchConvolution {
     package func pack(
         _ weights: UnsafePointer<Float>, _ direction: Direction, into packed: UnsafeMutablePointer<Float>
     ) {
+        if let phases = phases(direction) { return phases.pack(weights, direction, into: packed) }
         switch direction {
-        case .forward: packForward(weights, packed)
+        case .forward, .training: packForward(weights, packed)
         case .dataGradient: packDataGradient(weights, packed)
         }
     }

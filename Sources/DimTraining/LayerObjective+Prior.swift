@@ -16,7 +16,7 @@ extension LayerObjective {
         let size = y.shape.size
         let weights: StackWeights
         if gradients != nil {
-            weights = try priorWeights ?? StackWeights(network, forTraining: true)
+            weights = try priorWeights ?? StackWeights(network)
             priorWeights = weights
             weights.prepare(state)
         } else {

@@ -74,7 +74,7 @@ final class LayerObjective: Objective {
     private static let dropped = "the batch was dropped, the weights are as before"
 
     private func weights(_ head: PairHead, _ state: NetworkState) throws -> PairHeadWeights {
-        let weights = try headWeights[head.network] ?? PairHeadWeights(head, forTraining: true)
+        let weights = try headWeights[head.network] ?? PairHeadWeights(head)
         headWeights[head.network] = weights
         weights.prepare(state)
         return weights
@@ -90,7 +90,7 @@ final class LayerObjective: Objective {
         _ random: inout MersenneTwister, number: Int, _ state: (Network) throws -> NetworkState
     ) throws -> (ObjectiveLosses, [Network: StatisticSteps]) {
         let encoder = try state(.encoder)
-        let weights = try encoderWeights ?? StackWeights(plan.encoder, forTraining: true)
+        let weights = try encoderWeights ?? StackWeights(plan.encoder)
         encoderWeights = weights
         weights.prepare(encoder)
         let whole = StackPass(plan.encoder, encoder, weights, arena, training: true)

@@ -13,9 +13,10 @@ import Testing
     @Test(arguments: KernelTable.supported.map(\.name))
     func scaleBiasAndRelu(table: String) throws {
         let kernels = try #require(KernelTable.named(table))
-        for channels in [3, 40] {
+        for (channels, algorithm) in [(3, .patches), (40, .patches), (40, PatchConvolution.Algorithm.winograd(m: 4))] {
             let input = MapShape(channels: channels, height: 7, width: 6)
-            let layer = PatchConvolution(input: input, outputs: 33, kernel: (3, 3), padding: (1, 1), kernels: kernels)
+            let layer = PatchConvolution(
+                input: input, outputs: 33, kernel: (3, 3), padding: (1, 1), algorithm: algorithm, kernels: kernels)
             let n = 2
             let (x, w) = (randomValues(n * input.size, seed: 1), randomValues(33 * channels * 9, seed: 2))
             let (scale, bias) = (randomValues(33, seed: 3), randomValues(33, seed: 4))
@@ -41,14 +42,67 @@ import Testing
         }
     }
 
-    @Test func dataGradientAccumulates() throws {
-        let windows: [ReferenceOperators.Window] = [
-            .init(), .init(kernel: (3, 3), padding: (1, 1)), .init(stride: (2, 2)),
+    /// In training mode a layer is computed by the tiles, and from the weights, that are chosen for it.
+    @Test func trainingHasTilesOfItsOwn() throws {
+        let input = MapShape(channels: 64, height: 32, width: 32)
+        func layer(_ algorithm: PatchConvolution.Algorithm) -> PatchConvolution {
+            PatchConvolution(
+                input: input, outputs: 128, kernel: (4, 4), stride: (2, 2), padding: (1, 1), algorithm: algorithm)
+        }
+        let (x, w) = (randomValues(input.size, seed: 1), randomValues(128 * 64 * 16, seed: 2))
+        func output(_ layer: PatchConvolution, _ direction: PatchConvolution.Direction) throws -> [Float] {
+            let packed = try Scratch(layer.packedCount(direction))
+            let scratch = try Scratch(layer.scratch(images: 1))
+            let (maps, y) = (try Maps(x, input, images: 1), try Maps(layer.output, images: 1))
+            layer.pack(w, direction, into: packed.pointer)
+            withExtendedLifetime((maps, packed, scratch)) {
+                layer.forward(
+                    maps.activation, packed: packed.pointer, direction, into: y.activation, scratch: scratch.pointer)
+            }
+            return try y.planar()
+        }
+        guard !Convolution.isForcedDirect else { return }
+        let chosen = layer(.fastest)
+        #expect(!chosen.trainsAlike)
+        #expect(try output(chosen, .forward) == output(layer(.winograd(m: 4)), .forward))
+        #expect(try output(chosen, .training) == output(layer(.winograd(m: 2)), .training))
+        #expect(try output(chosen, .training) != output(chosen, .forward))
+    }
+
+    /// What the cost model chooses at the presets' sizes, m forward in both modes, for the data gradient and the weight gradient.
+    @Test func algorithmOfEachSize() throws {
+        typealias Case = (input: MapShape, outputs: Int, kernel: Int, stride: Int, padding: Int, m: [Int?])
+        func map(_ channels: Int, _ side: Int) -> MapShape { MapShape(channels: channels, height: side, width: side) }
+        let cases: [Case] = [
+            (map(3, 32), 64, 4, 2, 1, [nil, nil, nil, nil]),  // basic32: c0, c1, c2
+            (map(64, 16), 128, 4, 2, 1, [2, 2, 2, 2]),
+            (map(128, 8), 256, 4, 2, 1, [2, 2, 2, 2]),
+            (map(64, 32), 128, 4, 2, 1, [4, 2, 2, 2]),  // basic64: c1
+            (map(64, 14), 128, 5, 2, 2, [4, nil, nil, nil]),  // basic28: c1
+            (map(192, 15), 384, 3, 1, 1, [4, nil, nil, nil]),  // alex64: c2
+            (map(512, 8), 512, 1, 1, 0, [nil, nil, nil, nil]),
+            (map(32, 20), 64, 11, 1, 5, [nil, nil, nil, nil]),  // no transforms
+            (map(32, 20), 64, 4, 3, 1, [nil, nil, nil, nil]),  // 9 phases of 9 points, for 16 places
+            (map(32, 20), 64, 4, 1, 1, [3, nil, nil, nil]),
         ]
-        for window in windows {
+        for (input, outputs, kernel, stride, padding, m) in cases where !Convolution.isForcedDirect {
+            let layer = PatchConvolution(
+                input: input, outputs: outputs, kernel: (kernel, kernel), stride: (stride, stride),
+                padding: (padding, padding))
+            #expect(layer.tiles == m, "\(input), \(kernel)/\(stride)")
+        }
+    }
+
+    @Test func dataGradientAccumulates() throws {
+        let windows: [(ReferenceOperators.Window, PatchConvolution.Algorithm)] = [
+            (.init(), .patches), (.init(kernel: (3, 3), padding: (1, 1)), .patches), (.init(stride: (2, 2)), .patches),
+            (.init(kernel: (4, 4), stride: (2, 2), padding: (1, 1)), .winograd(m: 2)),
+        ]
+        for (window, algorithm) in windows {
             let input = MapShape(channels: 20, height: 6, width: 5)
             let layer = PatchConvolution(
-                input: input, outputs: 17, kernel: window.kernel, stride: window.stride, padding: window.padding)
+                input: input, outputs: 17, kernel: window.kernel, stride: window.stride, padding: window.padding,
+                algorithm: algorithm)
             let n = 3
             let w = randomValues(17 * 20 * window.kernel.0 * window.kernel.1, seed: 1)
             let dy = try Maps(randomValues(n * layer.output.size, seed: 2), layer.output, images: n)

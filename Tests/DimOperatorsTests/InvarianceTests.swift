@@ -13,6 +13,16 @@ import Testing
         .init(5, MapShape(channels: 64, height: 13, width: 12), 96),
         .init(5, MapShape(channels: 700), 130),
         .init(5, MapShape(channels: 32, height: 4, width: 4), 64, .init(kernel: (4, 4))),
+        // Winograd's: tiles for each thread, and shared.
+        .init(
+            40, MapShape(channels: 33, height: 12, width: 9), 70,
+            .init(kernel: (4, 4), stride: (2, 2), padding: (1, 1)), .winograd(m: 2)),
+        .init(
+            5, MapShape(channels: 80, height: 9, width: 11), 130,
+            .init(kernel: (4, 4), stride: (2, 2), padding: (1, 1)), .winograd(m: 4)),
+        .init(
+            9, MapShape(channels: 48, height: 9, width: 11), 70, .init(kernel: (3, 3), padding: (1, 1)), .winograd(m: 4)
+        ),
     ]
 
     /// An image's output has the same bytes alone and among others.
@@ -26,7 +36,7 @@ import Testing
         let all = try OperatorTable.convolution(size).make(kernels, values)
         try all.forward()
         let y = try all.output.planar()
-        let one = ConvolutionSize(1, size.input, size.outputs, size.window)
+        let one = ConvolutionSize(1, size.input, size.outputs, size.window, size.algorithm)
         for image in 0..<size.n {
             let x = Array(values[0][image * size.input.size..<(image + 1) * size.input.size])
             let alone = try OperatorTable.convolution(one).make(kernels, [x, values[1], values[2]])
@@ -81,7 +91,8 @@ import Testing
         for size in OperatorTable.convolutionSizes {
             let layer = PatchConvolution(
                 input: size.input, outputs: size.outputs, kernel: size.window.kernel, stride: size.window.stride,
-                padding: size.window.padding, weightInputs: size.weightInputs, firstInput: size.first)
+                padding: size.window.padding, weightInputs: size.weightInputs, firstInput: size.first,
+                algorithm: size.algorithm)
             let counts = (1...200).map { layer.scratch(images: $0) }
             #expect(zip(counts, counts.dropFirst()).allSatisfy { $0 <= $1 }, "\(size)")
         }

@@ -46,7 +46,33 @@ extension OperatorTable {
             .init(2, map(32, 3, 5), 40, weightInputs: 100, first: 64),
             .init(2, map(3, 6, 6), 12, window((3, 3)), weightInputs: 9, first: 6),
             .init(2, map(19, 6, 6), 12, window((3, 3)), weightInputs: 24, first: 1),
-        ] + randomConvolutions(40, seed: 11)
+        ] + winogradSizes + randomConvolutions(40, seed: 11)
+
+    /// F(2, 2) and F(4, 2) over the phases of a stride, F(4, 3), F(3, 4): odd channels, odd maps, tiles that hang over, kernels that
+    /// are a row short, maps smaller than a tile, many tiles.
+    static let winogradSizes: [ConvolutionSize] =
+        [2, 4].flatMap { m -> [ConvolutionSize] in
+            [
+                .init(2, map(16, 16, 16), 32, window((4, 4), (2, 2), (1, 1)), .winograd(m: m)),
+                .init(3, map(37, 11, 8), 50, window((4, 4), (2, 2), (1, 1)), .winograd(m: m)),
+                .init(2, map(17, 9, 13), 20, window((4, 4), (2, 2), (0, 3)), .winograd(m: m)),
+                .init(1, map(16, 4, 4), 1, window((4, 4), (2, 2)), .winograd(m: m)),
+                .init(5, map(20, 2, 3), 33, window((4, 3), (2, 2), (2, 1)), .winograd(m: m)),
+                .init(3, map(33, 10, 9), 18, window((3, 3), (2, 2), (1, 1)), .winograd(m: m)),
+                .init(2, map(16, 9, 7), 40, window((2, 2)), .winograd(m: m)),
+                .init(2, map(18, 14, 13), 17, window((6, 5), (3, 3), (2, 1)), .winograd(m: m)),
+                .init(40, map(24, 13, 12), 34, window((4, 4), (2, 2), (1, 1)), .winograd(m: m)),
+                .init(
+                    2, map(19, 8, 8), 12, window((4, 4), (2, 2), (1, 1)), weightInputs: 24, first: 1, .winograd(m: m)),
+            ]
+        } + [
+            .init(3, map(17, 10, 7), 40, window((3, 3), (1, 1), (1, 1)), .winograd(m: 4)),
+            .init(2, map(48, 6, 6), 33, window((3, 3)), .winograd(m: 4)),
+            .init(2, map(16, 14, 14), 32, window((5, 5), (2, 2), (2, 2)), .winograd(m: 4)),
+            .init(1, map(20, 13, 11), 7, window((5, 6), (2, 2), (1, 3)), .winograd(m: 4)),
+            .init(2, map(40, 1, 2), 20, window((3, 3), (1, 1), (1, 1)), .winograd(m: 4)),
+            .init(2, map(23, 8, 9), 35, window((4, 4), (1, 1), (1, 2)), .winograd(m: 3)),
+        ]
 
     /// Any sizes within the caps, small.
     static func randomConvolutions(_ count: Int, seed: UInt64) -> [ConvolutionSize] {

@@ -18,6 +18,9 @@ struct OperatorCase: CustomStringConvertible {
     let reference: ([[Double]]) -> [Double]
     /// How many roundings an output and a gradient go through at most: the bound is that many epsilons of the largest term.
     let terms: Int
+    /// Winograd's algorithm adds terms of other outputs, which cancel: the bound is an absolute one, and the error's root
+    /// mean square is a small part of what is expected.
+    var bound: Double?
     /// y and the gradients are sums of products of the arguments, so that the formula over absolute values bounds the terms.
     var isMultilinear = true
     /// Multiply-adds of the forward pass.
@@ -135,11 +138,13 @@ struct ConvolutionSize {
     /// Where the layer is a part of a wider one.
     let weightInputs: Int
     let first: Int
+    let algorithm: PatchConvolution.Algorithm
 
     init(
         _ n: Int, _ input: MapShape, _ outputs: Int, _ window: ReferenceOperators.Window = .init(),
-        weightInputs: Int? = nil, first: Int = 0
+        weightInputs: Int? = nil, first: Int = 0, _ algorithm: PatchConvolution.Algorithm = .patches
     ) {
+        self.algorithm = algorithm
         self.n = n
         self.input = input
         self.outputs = outputs
@@ -149,6 +154,16 @@ struct ConvolutionSize {
     }
 
     var output: MapShape { window.output(input, channels: outputs) }
+
+    /// The worst case that F(m, r)'s magnitudes allow, for operands in [-1, 1), of any output and gradient.
+    var bound: Double? {
+        guard case .winograd(let m) = algorithm else { return nil }
+        let s = window.stride.0
+        let (r, tiles) = ((window.kernel.0 + s - 1) / s, (output.height + m) * (output.width + m) / (m * m))
+        let depth = Double(max(s * s * (input.channels + 15), outputs + 15, n * tiles))
+        let growth = Reference.winogradGrowth(m: m, r: r)!
+        return (depth + Double(6 * (m + r))) * Double(Float.ulpOfOne) * depth * growth * growth * 2
+    }
 }
 
 enum OperatorTable {
@@ -160,7 +175,9 @@ enum OperatorTable {
         let (n, input, outputs, window) = (size.n, size.input, size.outputs, size.window)
         let (all, first, output) = (size.weightInputs, size.first, size.output)
         let places = window.kernel.0 * window.kernel.1
-        let part = all == input.channels ? "" : " of \(all) from \(first)"
+        let part =
+            (all == input.channels ? "" : " of \(all) from \(first)")
+            + (size.algorithm == .patches ? "" : ", \(size.algorithm)")
         return OperatorCase(
             description: "convolution \(n)x\(text(input))\(part) to \(text(output)), kernel \(window.kernel), "
                 + "stride \(window.stride), padding \(window.padding)",
@@ -169,13 +186,16 @@ enum OperatorTable {
                 ReferenceOperators.convolution(
                     $0[0], $0[1], $0[2], n: n, input, outputs: outputs, weightInputs: all, first: first, window)
             },
-            terms: 8 + max(input.channels * places, outputs * places, n * output.pixels),
+            terms: 8 + max(input.channels * places, outputs * places, n * output.pixels), bound: size.bound,
             operations: n * output.size * input.channels * places
         ) { kernels, values in
             let layer = PatchConvolution(
                 input: input, outputs: outputs, kernel: window.kernel, stride: window.stride, padding: window.padding,
-                weightInputs: all, firstInput: first, kernels: kernels)
+                weightInputs: all, firstInput: first, algorithm: size.algorithm, kernels: kernels)
             guard layer.output == output else { throw Fault(description: "wrong shape \(layer.output)") }
+            if case .winograd(let m) = size.algorithm, layer.tiles != [m, m, m, m] {
+                throw Fault(description: "not \(size.algorithm)")
+            }
             let (x, w, b) = (try Maps(values[0], input, images: n), try Buffer(values[1]), try padded(values[2]))
             let (y, dy, dx) = (try Maps(output, images: n), try Maps(output, images: n), try Maps(input, images: n))
             let (dw, db) = (try ones(w.count), try ones(outputs))

@@ -34,12 +34,13 @@ import Testing
             try #require(y.count == expected.count)
             for i in y.indices {
                 let error = abs(Double(y[i]) - expected[i])
-                let bound = Double(operation.terms) * OperatorTests.epsilon * largest[i]
+                let bound = operation.bound ?? Double(operation.terms) * OperatorTests.epsilon * largest[i]
                 guard error <= bound else {
                     Issue.record("\(comment): output \(i) is \(y[i]), expected \(expected[i]) within \(bound)")
                     return
                 }
             }
+            if operation.bound != nil { expectSmall(y, expected, "\(comment): outputs") }
             trial.outputGradient.set(dy)
             for part in trial.backward { try part.run() }
             let gradients = try trial.gradients()
@@ -48,7 +49,8 @@ import Testing
                 for (i, derivative, size) in slope {
                     // Sums start from 1; the difference quotient is good to 1e-8 of the terms.
                     let bound =
-                        (Double(operation.terms + 2) * OperatorTests.epsilon + 2e-8) * (size + 1)
+                        operation.bound
+                        ?? (Double(operation.terms + 2) * OperatorTests.epsilon + 2e-8) * (size + 1)
                     let error = abs(Double(gradients[argument][i]) - derivative)
                     guard error <= bound else {
                         Issue.record(
@@ -83,8 +85,13 @@ import Testing
             trial.outputGradient.set(dy)
             for part in trial.backward { try part.run() }
             for (argument, found) in try trial.gradients().enumerated() {
+                if operation.bound != nil {
+                    expectSmall(found, expected[argument], "\(kernels.name) \(operation): argument \(argument)")
+                }
                 for i in found.indices {
-                    let bound = Double(operation.terms) * OperatorTests.epsilon * (largest[argument][i] + 1)
+                    let bound =
+                        operation.bound
+                        ?? Double(operation.terms) * OperatorTests.epsilon * (largest[argument][i] + 1)
                     let error = abs(Double(found[i]) - expected[argument][i])
                     guard error <= bound else {
                         Issue.record("\(kernels.name) \(operation): gradient \(i) of argument \(argument), \(error)")
@@ -96,6 +103,18 @@ import Testing
     }
 
     // MARK: Bounds
+
+    /// The error's root mean square is at most 1e-5 of what is expected, a tenth of what outputs may differ by.
+    private func expectSmall(_ found: [Float], _ expected: [Double], _ comment: String) {
+        var (errors, squares) = (0.0, 0.0)
+        for (a, b) in zip(found, expected) {
+            errors += (Double(a) - b) * (Double(a) - b)
+            squares += b * b
+        }
+        #expect(
+            found.count == expected.count && errors <= 1e-10 * squares, "\(comment): \((errors / squares).squareRoot())"
+        )
+    }
 
     /// The size of the terms of each output, and of each gradient, by argument.
     private func magnitudes(_ operation: OperatorCase, _ values: [[Double]], _ dy: [Float]) -> (

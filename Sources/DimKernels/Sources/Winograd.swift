@@ -13,25 +13,27 @@ typealias Transform = (
 @_transparent
 func transformWindows(_ w: WinogradWindows, window: Int, points n: Int, step: Int, transform: Transform) {
     let staged = w.scratch + n &* n &* lanes
-    let plane = w.height &* w.width &* 16
+    let inner = (window &- 1) &* w.step
     var block = w.firstBlock
     while block < w.firstBlock &+ w.blocks {
         let first = w.tiles.first
         var column = first % w.tiles.columns
         var row = first / w.tiles.columns % w.tiles.rows
-        var image = w.source + (first / (w.tiles.columns &* w.tiles.rows) &* w.imageStride &+ block &* plane)
+        var image = w.source + (first / (w.tiles.columns &* w.tiles.rows) &* w.imageStride &+ block &* w.sourceBlock)
         var target = w.target + block &* w.blockStride
         var tile = 0
         while tile < w.tiles.count {
-            let y = row &* step &- w.padding
-            let x = column &* step &- w.padding
-            prefetchWindow(image + (y &* w.width &+ x &+ window) &* 16, 16 &* w.width, rows: window, columns: step)
-            let inside = y >= 0 && x >= 0 && y &+ window <= w.height && x &+ window <= w.width
+            let y = row &* step &* w.step &- w.rowPadding
+            let x = column &* step &* w.step &- w.columnPadding
+            prefetchWindow(
+                image + (y &* w.width &+ x &+ window &* w.step) &* 16, 16 &* w.width &* w.step, 16 &* w.step,
+                rows: window, columns: step)
+            let inside = y >= 0 && x >= 0 && y &+ inner < w.height && x &+ inner < w.width
             var lane = 0
             while lane < 16 {
                 var pixels = image + ((y &* w.width &+ x) &* 16 &+ lane)
-                var pixelStride = 16
-                var rowStride = 16 &* w.width
+                var pixelStride = 16 &* w.step
+                var rowStride = 16 &* w.width &* w.step
                 if !inside || w.scale != nil {
                     stageWindow(w, window, y, x, image + lane, block &* 16 &+ lane, staged)
                     pixels = UnsafePointer(staged)
@@ -71,12 +73,14 @@ func transformWindows(_ w: WinogradWindows, window: Int, points n: Int, step: In
 /// Asks for the pixels that the next tile of the row reads and this one does not. At a row's end they are of no use, but a
 /// prefetch may be of any address.
 @_transparent
-func prefetchWindow(_ first: UnsafePointer<Float>, _ rowStride: Int, rows: Int, columns: Int) {
+func prefetchWindow(
+    _ first: UnsafePointer<Float>, _ rowStride: Int, _ pixelStride: Int, rows: Int, columns: Int
+) {
     var y = 0
     while y < rows {
         var x = 0
         while x < columns {
-            dim_prefetch(first + (y &* rowStride &+ x &* 16))
+            dim_prefetch(first + (y &* rowStride &+ x &* pixelStride))
             x &+= 1
         }
         y &+= 1
@@ -94,22 +98,29 @@ func stageWindow(
         scale = load(s + channel)
         shift = load(t + channel)
     }
+    // Columns of the window that are inside.
+    let from = left >= 0 ? 0 : (w.step &- 1 &- left) / w.step
+    let to = left >= w.width ? 0 : (w.width &- left &+ w.step &- 1) / w.step
     var target = staged
     var y = top
-    while y < top &+ window {
-        var x = left
-        while x < left &+ window {
-            if y >= 0 && y < w.height && x >= 0 && x < w.width {
-                var pixel = load(image + (y &* w.width &+ x) &* 16)
+    var i = 0
+    while i < window {
+        let line = image + (y &* w.width &+ left) &* 16
+        let isInside = y >= 0 && y < w.height
+        var j = 0
+        while j < window {
+            if isInside && j >= from && j < to {
+                var pixel = load(line + j &* w.step &* 16)
                 if w.scale != nil { pixel = relu(multiplyAdd(pixel, scale, shift)) }
                 store(pixel, target)
             } else {
                 store(.zero, target)
             }
             target += lanes
-            x &+= 1
+            j &+= 1
         }
-        y &+= 1
+        y &+= w.step
+        i &+= 1
     }
 }
 
@@ -117,7 +128,12 @@ func stageWindow(
 @_transparent
 func transformOutput(_ w: WinogradOutput, points n: Int, m: Int, transform: Transform) {
     let result = w.scratch + n &* n &* lanes
-    let plane = w.height &* w.width &* 16
+    // Pixels of the phase.
+    let height = (w.height &- w.rowOffset &+ w.step &- 1) / w.step
+    let width = (w.width &- w.columnOffset &+ w.step &- 1) / w.step
+    let rowStride = w.width &* 16 &* w.step
+    let pixelStride = 16 &* w.step
+    let offset = (w.rowOffset &* w.width &+ w.columnOffset) &* 16
     var channel = 0
     while channel < 32 {
         let half = channel / 16
@@ -127,16 +143,17 @@ func transformOutput(_ w: WinogradOutput, points n: Int, m: Int, transform: Tran
         var column = first % w.tiles.columns
         var row = first / w.tiles.columns % w.tiles.rows
         var image =
-            w.target + (first / (w.tiles.columns &* w.tiles.rows) &* w.imageStride &+ half &* plane &+ channel % 16)
+            w.target + (first / (w.tiles.columns &* w.tiles.rows) &* w.imageStride &+ half &* w.targetBlock)
+            + (offset &+ channel % 16)
         var source = w.source + (half &* w.halfStride &+ channel % 16)
         var tile = 0
         while tile < w.tiles.count {
             let y = row &* m
             let x = column &* m
-            let rows = w.height &- y < m ? w.height &- y : m
-            let columns = w.width &- x < m ? w.width &- x : m
-            var pixels = image + (y &* w.width &+ x) &* 16
-            prefetchForWrite(pixels, 16 &* w.width, rows: rows, columns: columns)
+            let rows = height &- y < m ? height &- y : m
+            let columns = width &- x < m ? width &- x : m
+            var pixels = image + (y &* rowStride &+ x &* pixelStride)
+            prefetchForWrite(pixels, rowStride, pixelStride, rows: rows, columns: columns)
             var i = 0
             while i < n {
                 transform(source + i &* w.pointStride, n &* w.pointStride, w.scratch + i &* lanes, n &* lanes)
@@ -151,10 +168,11 @@ func transformOutput(_ w: WinogradOutput, points n: Int, m: Int, transform: Tran
                     if w.scale != nil { v *= scale }
                     if w.bias != nil { v += bias }
                     if w.relu { v = relu(v) }
-                    store(v, pixels + j &* 16)
+                    if w.accumulate { v += load(pixels + j &* pixelStride) }
+                    store(v, pixels + j &* pixelStride)
                     j &+= 1
                 }
-                pixels += w.width &* 16
+                pixels += rowStride
                 i &+= 1
             }
             source += 16
@@ -174,12 +192,14 @@ func transformOutput(_ w: WinogradOutput, points n: Int, m: Int, transform: Tran
 }
 
 @_transparent
-func prefetchForWrite(_ first: UnsafePointer<Float>, _ rowStride: Int, rows: Int, columns: Int) {
+func prefetchForWrite(
+    _ first: UnsafePointer<Float>, _ rowStride: Int, _ pixelStride: Int, rows: Int, columns: Int
+) {
     var y = 0
     while y < rows {
         var x = 0
         while x < columns {
-            dim_prefetch_for_write(first + (y &* rowStride &+ x &* 16))
+            dim_prefetch_for_write(first + (y &* rowStride &+ x &* pixelStride))
             x &+= 1
         }
         y &+= 1
@@ -190,17 +210,31 @@ func prefetchForWrite(_ first: UnsafePointer<Float>, _ rowStride: Int, rows: Int
 @_transparent
 func transformWeights(_ w: WinogradWeights, points n: Int, r: Int, transform: Transform) {
     let gathered = w.scratch + n &* n &* lanes
-    let area = r &* r
+    let taps = w.taps
+    let last = (taps.rows &- 1) &* r &+ taps.columns &- 1
     var k = 0
+    if taps.rows < r || taps.columns < r {
+        while k < r &* r {
+            store(.zero, gathered + k &* lanes)
+            k &+= 1
+        }
+        k = 0
+    }
     while k < w.depth {
         var first = 0
         while first < 32 {
             var lane = 0
             while lane < lanes {
                 let kernel = w.source + (k &* w.depthStride &+ (first &+ lane) &* w.laneStride)
+                let isThere = first &+ lane < taps.lanes
                 var i = 0
-                while i < area {
-                    gathered[i &* lanes &+ lane] = kernel[w.rotated ? area &- 1 &- i : i]
+                while i < taps.rows {
+                    var j = 0
+                    while j < taps.columns {
+                        let at = w.rotated ? last &- i &* r &- j : i &* r &+ j
+                        gathered[at &* lanes &+ lane] = isThere ? kernel[i &* taps.rowStep &+ j &* taps.columnStep] : 0
+                        j &+= 1
+                    }
                     i &+= 1
                 }
                 lane &+= 1
@@ -227,7 +261,7 @@ func transformWeights(_ w: WinogradWeights, points n: Int, r: Int, transform: Tr
 @_transparent
 func transformWeightGradient(_ w: WinogradWeightGradient, points n: Int, r: Int, transform: Transform) {
     let result = w.scratch + n &* n &* lanes
-    let area = r &* r
+    let taps = w.taps
     var k = 0
     while k < w.depth {
         var first = 0
@@ -244,12 +278,17 @@ func transformWeightGradient(_ w: WinogradWeightGradient, points n: Int, r: Int,
                 i &+= 1
             }
             var lane = 0
-            while lane < lanes {
+            while lane < lanes && first &+ lane < taps.lanes {
                 let kernel = w.target + (k &* w.depthStride &+ (first &+ lane) &* w.laneStride)
                 i = 0
-                while i < area {
-                    let v = result[i &* lanes &+ lane]
-                    kernel[i] = w.accumulate ? kernel[i] + v : v
+                while i < taps.rows {
+                    var j = 0
+                    while j < taps.columns {
+                        let at = i &* taps.rowStep &+ j &* taps.columnStep
+                        let v = result[(i &* r &+ j) &* lanes &+ lane]
+                        kernel[at] = w.accumulate ? kernel[at] + v : v
+                        j &+= 1
+                    }
                     i &+= 1
                 }
                 lane &+= 1

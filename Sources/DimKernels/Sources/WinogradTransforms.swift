@@ -7,6 +7,14 @@ import DimKernelTypes
 /// The transforms of F(m x m, r x r), nil where there are none.
 package func winogradKernels(m: Int, r: Int) -> WinogradKernels? {
     switch (m, r) {
+    case (2, 2):
+        WinogradKernels(
+            m: 2, r: 2, input: winogradInput2x2, output: winogradOutput2x2, weights: winogradWeights2x2,
+            outputGradient: winogradOutputGradient2x2, weightGradient: winogradWeightGradient2x2)
+    case (4, 2):
+        WinogradKernels(
+            m: 4, r: 2, input: winogradInput4x2, output: winogradOutput4x2, weights: winogradWeights4x2,
+            outputGradient: winogradOutputGradient4x2, weightGradient: winogradWeightGradient4x2)
     case (3, 4):
         WinogradKernels(
             m: 3, r: 4, input: winogradInput3x4, output: winogradOutput3x4, weights: winogradWeights3x4,
@@ -29,6 +37,260 @@ package func winogradKernels(m: Int, r: Int) -> WinogradKernels? {
             outputGradient: winogradOutputGradient6x3, weightGradient: winogradWeightGradient6x3)
     default: nil
     }
+}
+
+// MARK: F(2 x 2, 2 x 2), points 0, 1, infinity
+
+private func winogradInput2x2(_ w: WinogradWindows) {
+    transformWindows(w, window: 3, points: 3, step: 2, transform: multiplyBT2x2)
+}
+
+private func winogradOutputGradient2x2(_ w: WinogradWindows) {
+    transformWindows(w, window: 2, points: 3, step: 2, transform: multiplyA2x2)
+}
+
+private func winogradOutput2x2(_ w: WinogradOutput) {
+    transformOutput(w, points: 3, m: 2, transform: multiplyAT2x2)
+}
+
+private func winogradWeights2x2(_ w: WinogradWeights) {
+    transformWeights(w, points: 3, r: 2, transform: multiplyG2x2)
+}
+
+private func winogradWeightGradient2x2(_ w: WinogradWeightGradient) {
+    transformWeightGradient(w, points: 3, r: 2, transform: multiplyGT2x2)
+}
+
+@_transparent
+func multiplyBT2x2(
+    _ source: UnsafePointer<Float>, _ stride: Int, _ target: UnsafeMutablePointer<Float>, _ targetStride: Int
+) {
+    let x0 = load(source + 0 &* stride)
+    let x1 = load(source + 1 &* stride)
+    let x2 = load(source + 2 &* stride)
+    var y0 = x1
+    y0 -= x0
+    store(y0, target + 0 &* targetStride)
+    let y1 = x1
+    store(y1, target + 1 &* targetStride)
+    var y2 = x2
+    y2 -= x1
+    store(y2, target + 2 &* targetStride)
+}
+
+@_transparent
+func multiplyAT2x2(
+    _ source: UnsafePointer<Float>, _ stride: Int, _ target: UnsafeMutablePointer<Float>, _ targetStride: Int
+) {
+    let x0 = load(source + 0 &* stride)
+    let x1 = load(source + 1 &* stride)
+    let x2 = load(source + 2 &* stride)
+    var y0 = x0
+    y0 += x1
+    store(y0, target + 0 &* targetStride)
+    var y1 = x1
+    y1 += x2
+    store(y1, target + 1 &* targetStride)
+}
+
+@_transparent
+func multiplyG2x2(
+    _ source: UnsafePointer<Float>, _ stride: Int, _ target: UnsafeMutablePointer<Float>, _ targetStride: Int
+) {
+    let x0 = load(source + 0 &* stride)
+    let x1 = load(source + 1 &* stride)
+    let y0 = fraction(-1, 1) * x0
+    store(y0, target + 0 &* targetStride)
+    var y1 = x0
+    y1 += x1
+    store(y1, target + 1 &* targetStride)
+    let y2 = x1
+    store(y2, target + 2 &* targetStride)
+}
+
+@_transparent
+func multiplyA2x2(
+    _ source: UnsafePointer<Float>, _ stride: Int, _ target: UnsafeMutablePointer<Float>, _ targetStride: Int
+) {
+    let x0 = load(source + 0 &* stride)
+    let x1 = load(source + 1 &* stride)
+    let y0 = x0
+    store(y0, target + 0 &* targetStride)
+    var y1 = x0
+    y1 += x1
+    store(y1, target + 1 &* targetStride)
+    let y2 = x1
+    store(y2, target + 2 &* targetStride)
+}
+
+@_transparent
+func multiplyGT2x2(
+    _ source: UnsafePointer<Float>, _ stride: Int, _ target: UnsafeMutablePointer<Float>, _ targetStride: Int
+) {
+    let x0 = load(source + 0 &* stride)
+    let x1 = load(source + 1 &* stride)
+    let x2 = load(source + 2 &* stride)
+    var y0 = x1
+    y0 -= x0
+    store(y0, target + 0 &* targetStride)
+    var y1 = x1
+    y1 += x2
+    store(y1, target + 1 &* targetStride)
+}
+
+// MARK: F(4 x 4, 2 x 2), points 0, 1, -1/2, -2, infinity
+
+private func winogradInput4x2(_ w: WinogradWindows) {
+    transformWindows(w, window: 5, points: 5, step: 4, transform: multiplyBT4x2)
+}
+
+private func winogradOutputGradient4x2(_ w: WinogradWindows) {
+    transformWindows(w, window: 4, points: 5, step: 4, transform: multiplyA4x2)
+}
+
+private func winogradOutput4x2(_ w: WinogradOutput) {
+    transformOutput(w, points: 5, m: 4, transform: multiplyAT4x2)
+}
+
+private func winogradWeights4x2(_ w: WinogradWeights) {
+    transformWeights(w, points: 5, r: 2, transform: multiplyG4x2)
+}
+
+private func winogradWeightGradient4x2(_ w: WinogradWeightGradient) {
+    transformWeightGradient(w, points: 5, r: 2, transform: multiplyGT4x2)
+}
+
+@_transparent
+func multiplyBT4x2(
+    _ source: UnsafePointer<Float>, _ stride: Int, _ target: UnsafeMutablePointer<Float>, _ targetStride: Int
+) {
+    let x0 = load(source + 0 &* stride)
+    let x1 = load(source + 1 &* stride)
+    let x2 = load(source + 2 &* stride)
+    let x3 = load(source + 3 &* stride)
+    let x4 = load(source + 4 &* stride)
+    var y0 = x3
+    y0 -= x0
+    y0 = multiplyAdd(fraction(-3, 2), x1, y0)
+    y0 = multiplyAdd(fraction(3, 2), x2, y0)
+    store(y0, target + 0 &* targetStride)
+    var y1 = fraction(1, 4) * x1
+    y1 = multiplyAdd(fraction(5, 8), x2, y1)
+    y1 = multiplyAdd(fraction(1, 4), x3, y1)
+    store(y1, target + 1 &* targetStride)
+    var y2 = fraction(-1, 1) * x1
+    y2 = multiplyAdd(fraction(1, 2), x2, y2)
+    y2 = multiplyAdd(fraction(1, 2), x3, y2)
+    store(y2, target + 2 &* targetStride)
+    var y3 = fraction(-1, 4) * x1
+    y3 = multiplyAdd(fraction(-1, 4), x2, y3)
+    y3 = multiplyAdd(fraction(1, 2), x3, y3)
+    store(y3, target + 3 &* targetStride)
+    var y4 = x4
+    y4 -= x1
+    y4 = multiplyAdd(fraction(-3, 2), x2, y4)
+    y4 = multiplyAdd(fraction(3, 2), x3, y4)
+    store(y4, target + 4 &* targetStride)
+}
+
+@_transparent
+func multiplyAT4x2(
+    _ source: UnsafePointer<Float>, _ stride: Int, _ target: UnsafeMutablePointer<Float>, _ targetStride: Int
+) {
+    let x0 = load(source + 0 &* stride)
+    let x1 = load(source + 1 &* stride)
+    let x2 = load(source + 2 &* stride)
+    let x3 = load(source + 3 &* stride)
+    let x4 = load(source + 4 &* stride)
+    var y0 = x0
+    y0 += x1
+    y0 += x2
+    y0 += x3
+    store(y0, target + 0 &* targetStride)
+    var y1 = x1
+    y1 = multiplyAdd(fraction(-1, 2), x2, y1)
+    y1 = multiplyAdd(fraction(-2, 1), x3, y1)
+    store(y1, target + 1 &* targetStride)
+    var y2 = x1
+    y2 = multiplyAdd(fraction(1, 4), x2, y2)
+    y2 = multiplyAdd(fraction(4, 1), x3, y2)
+    store(y2, target + 2 &* targetStride)
+    var y3 = x1
+    y3 += x4
+    y3 = multiplyAdd(fraction(-1, 8), x2, y3)
+    y3 = multiplyAdd(fraction(-8, 1), x3, y3)
+    store(y3, target + 3 &* targetStride)
+}
+
+@_transparent
+func multiplyG4x2(
+    _ source: UnsafePointer<Float>, _ stride: Int, _ target: UnsafeMutablePointer<Float>, _ targetStride: Int
+) {
+    let x0 = load(source + 0 &* stride)
+    let x1 = load(source + 1 &* stride)
+    let y0 = fraction(-1, 1) * x0
+    store(y0, target + 0 &* targetStride)
+    var y1 = fraction(8, 9) * x0
+    y1 = multiplyAdd(fraction(8, 9), x1, y1)
+    store(y1, target + 1 &* targetStride)
+    var y2 = fraction(16, 9) * x0
+    y2 = multiplyAdd(fraction(-8, 9), x1, y2)
+    store(y2, target + 2 &* targetStride)
+    var y3 = fraction(-2, 9) * x0
+    y3 = multiplyAdd(fraction(4, 9), x1, y3)
+    store(y3, target + 3 &* targetStride)
+    let y4 = x1
+    store(y4, target + 4 &* targetStride)
+}
+
+@_transparent
+func multiplyA4x2(
+    _ source: UnsafePointer<Float>, _ stride: Int, _ target: UnsafeMutablePointer<Float>, _ targetStride: Int
+) {
+    let x0 = load(source + 0 &* stride)
+    let x1 = load(source + 1 &* stride)
+    let x2 = load(source + 2 &* stride)
+    let x3 = load(source + 3 &* stride)
+    let y0 = x0
+    store(y0, target + 0 &* targetStride)
+    var y1 = x0
+    y1 += x1
+    y1 += x2
+    y1 += x3
+    store(y1, target + 1 &* targetStride)
+    var y2 = x0
+    y2 = multiplyAdd(fraction(-1, 2), x1, y2)
+    y2 = multiplyAdd(fraction(1, 4), x2, y2)
+    y2 = multiplyAdd(fraction(-1, 8), x3, y2)
+    store(y2, target + 2 &* targetStride)
+    var y3 = x0
+    y3 = multiplyAdd(fraction(-2, 1), x1, y3)
+    y3 = multiplyAdd(fraction(4, 1), x2, y3)
+    y3 = multiplyAdd(fraction(-8, 1), x3, y3)
+    store(y3, target + 3 &* targetStride)
+    let y4 = x3
+    store(y4, target + 4 &* targetStride)
+}
+
+@_transparent
+func multiplyGT4x2(
+    _ source: UnsafePointer<Float>, _ stride: Int, _ target: UnsafeMutablePointer<Float>, _ targetStride: Int
+) {
+    let x0 = load(source + 0 &* stride)
+    let x1 = load(source + 1 &* stride)
+    let x2 = load(source + 2 &* stride)
+    let x3 = load(source + 3 &* stride)
+    let x4 = load(source + 4 &* stride)
+    var y0 = fraction(-1, 1) * x0
+    y0 = multiplyAdd(fraction(8, 9), x1, y0)
+    y0 = multiplyAdd(fraction(16, 9), x2, y0)
+    y0 = multiplyAdd(fraction(-2, 9), x3, y0)
+    store(y0, target + 0 &* targetStride)
+    var y1 = x4
+    y1 = multiplyAdd(fraction(8, 9), x1, y1)
+    y1 = multiplyAdd(fraction(-8, 9), x2, y1)
+    y1 = multiplyAdd(fraction(4, 9), x3, y1)
+    store(y1, target + 1 &* targetStride)
 }
 
 // MARK: F(3 x 3, 4 x 4), points 0, 1, -1, 1/2, -2, infinity
