@@ -1,15 +1,15 @@
-"""What PyTorch learns in the same time, on the same images, with the same encoder.
+"""What PyTorch learns on the same images, with the same encoder.
 
-    Benchmarks/science/peers.py dim         --data /usr/share/datasets/fashion-mnist --seconds 300 --out dim.npz
+    Benchmarks/science/peers.py dim         --data /usr/share/datasets/fashion-mnist --steps 2000 --out dim.npz
     Benchmarks/science/peers.py autoencoder ... | vae ...
 
 dim is the very objective that `dim train` has by default: the local term, nce over all pairs of the batch, a light dot
 net of 512 units. All train basic32's layers at the images' channels with Adam at 3e-4 on batches of 64, a last partial
-batch dropped; 28x28 images get a border of 2. The clock runs during training steps alone.
+batch dropped; 28x28 images get a border of 2.
 
 The file holds the vectors of all images in evaluation mode, `train` and `test` (n, 64), the last hidden layer's,
 `train_fc` and `test_fc` (n, 1024), their labels, the loss of each step with the seconds until then, and with
---snapshots K the vectors after each Kth of the time: `snapshot<k>_train`, of the first 20,000 images, and
+--snapshots K the vectors after each Kth of the steps: `snapshot<k>_train`, of the first 20,000 images, and
 `snapshot<k>_test`. `about` is a JSON text of the options and the machine's software.
 """
 
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import itertools
 import json
 import sys
 import time
@@ -181,26 +182,23 @@ def run(options: argparse.Namespace) -> None:
     arrays: dict[str, np.ndarray] = {}
 
     seconds, losses, marks = 0.0, [], []
-    snapshots = [options.seconds * (k + 1) / options.snapshots for k in range(options.snapshots)]
-    for x in batches(train, options.seed):
+    snapshots = {options.steps * (k + 1) // options.snapshots: k for k in range(options.snapshots)}
+    for x in itertools.islice(batches(train, options.seed), options.steps):
         start = time.perf_counter()
         losses.append(step(x))
         seconds += time.perf_counter() - start
         marks.append(seconds)
-        while snapshots and seconds >= snapshots[0]:
-            k = options.snapshots - len(snapshots)
+        if (k := snapshots.get(len(losses))) is not None:
             arrays[f"snapshot{k}_train"] = encode(networks, train[:SNAPSHOT_IMAGES])[0]
             arrays[f"snapshot{k}_test"] = encode(networks, test)[0]
-            snapshots.pop(0)
-        if seconds >= options.seconds or (options.steps and len(losses) >= options.steps):
-            break
 
     arrays["train"], arrays["train_fc"] = encode(networks, train)
     arrays["test"], arrays["test_fc"] = encode(networks, test)
     about = {
         "peer": options.peer,
         "seed": options.seed,
-        "seconds": seconds,
+        "step_seconds": seconds,
+        "median_step": float(np.median(np.diff(marks, prepend=0))),
         "steps": len(losses),
         "epochs": len(losses) / (len(train) // BATCH),
         "batch": BATCH,
@@ -218,15 +216,14 @@ def run(options: argparse.Namespace) -> None:
         seconds=np.array(marks, np.float32),
         **arrays,
     )
-    print(json.dumps({key: about[key] for key in ("peer", "seed", "seconds", "steps", "epochs")} | {"loss": losses[-1]}))
+    print(json.dumps({key: about[key] for key in ("peer", "seed", "step_seconds", "steps", "epochs")} | {"loss": losses[-1]}))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("peer", choices=PEERS)
     parser.add_argument("--data", type=Path, required=True, help="a folder with MNIST's four files, plain or .gz")
-    parser.add_argument("--seconds", type=float, default=300, help="of training steps (default: 300)")
-    parser.add_argument("--steps", type=int, default=0, help="at most so many steps (default: as the time allows)")
+    parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--images", type=int, default=0, help="the first so many of each part (default: all)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--snapshots", type=int, default=0, metavar="K")

@@ -1,18 +1,22 @@
 """Trains and judges the rows of docs/science.md, one JSON for each (row, seed).
 
     Benchmarks/science/runner.py                              rows of rows.py, 3 seeds of 5 minutes; the default: 20
-    Benchmarks/science/runner.py --seconds 30 --seeds 0 --rows nce,jsd,still
+    Benchmarks/science/runner.py --steps 100 --seeds 0 --rows nce,jsd,still
     Benchmarks/science/runner.py --judge-on test              the last step: what document.py shows
+    Benchmarks/science/runner.py --measure-pace               on an idle machine: a row's milliseconds a step, into pace.json
 
 Settings are chosen with --judge-on validation, the default: judges are fitted on nine tenths of the training images and
-asked about the tenth; the test images are not read. Encoders see all training images, none of their labels. What is done
-already, by the same budget, is not done again: a run that was cut off continues, on another machine, too. The clock runs
-during training steps alone.
+asked about the tenth; the test images are not read. Encoders see all training images, none of their labels (the supervised
+row: images and labels of the nine tenths). Minutes are those of training steps on an idle machine: pace.json says how many
+steps they are, so that a row is the same whatever else the machine does. Trained weights stay in --work: the test images
+are asked about the networks that the validation images were asked about. What is done already, by the same budget, is not
+done again: a run that was cut off continues, on another machine, too.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -22,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +60,7 @@ class Data:
         else:
             self.fitted, self.asked = numbers[numbers % 10 != 9], numbers[numbers % 10 == 9]
             self.test = self.train.subset(self.asked)
+        self.labelled = numbers[numbers % 10 != 9]
         self.fitted = some(self.fitted, options.fit_images)
 
     @staticmethod
@@ -86,37 +92,73 @@ def timed(
     data: Dataset,
     row: Row,
     seed: int,
-    options: argparse.Namespace,
+    total: int,
     on_mark: Callable[[], float] | None = None,
 ) -> dict[str, Any]:
-    """Steps until the budget is spent, each with its share of the learning rate. Returns seconds, steps, epochs, the loss
-    now and then, and where on_mark is given, what it says at every eighth of the budget."""
-    budget = options.seconds * row.times
+    """So many steps, each with its share of the learning rate. Returns their seconds, the epochs, the loss now and then,
+    and where on_mark is given, what it says at every eighth of the steps."""
     loader = Loader(data, row.batch, seed)
-    spent, count, epoch, losses, curve = 0.0, 0, 0, [], []
-    while True:
+    times: list[float] = []
+    losses, curve = [], []
+    for epoch in itertools.count():
         for batch in loader.epoch(epoch):
-            done = min(1.0, max(spent / budget, count / options.steps if options.steps else 0))
             start = time.perf_counter()
-            loss = steps(batch, rate(row, done))
-            spent += time.perf_counter() - start
-            count += 1
-            over = spent >= budget or count == options.steps
-            if count == 1 or count % 50 == 0 or over:
-                losses.append([count, round(spent, 1), round(loss, 4)])
-            if on_mark and (over or spent >= budget * (len(curve) + 1) / MARKS):
-                curve.append([count, round(spent, 1), round(on_mark(), 4)])
-            if over:
-                found = {"seconds": spent, "steps": count, "epochs": count / len(loader), "losses": losses}
+            loss = steps(batch, rate(row, len(times) / total))
+            times.append(time.perf_counter() - start)
+            count = len(times)
+            if count == 1 or count % 50 == 0 or count == total:
+                losses.append([count, round(loss, 4)])
+            if on_mark and count in marks(total):
+                curve.append([count, round(on_mark(), 4)])
+            if count == total:
+                found = {"step_seconds": round(sum(times), 1), "median_step": float(np.median(times)),
+                         "steps": count, "epochs": count / len(loader), "losses": losses}  # fmt: skip
                 return found | ({"curve": curve} if on_mark else {})
-        epoch += 1
+    raise AssertionError
+
+
+def marks(total: int) -> list[int]:
+    return [total * (k + 1) // MARKS for k in range(MARKS)]
 
 
 def rate(row: Row, done: float) -> float:
-    """The learning rate's factor after this share of the budget."""
+    """The learning rate's factor after this share of the steps."""
     if row.schedule == "constant":
         return 1.0
     return min(1.0, (done + 0.001) / 0.02) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+# ---- Pace
+
+
+def pace(name: str, options: argparse.Namespace) -> float:
+    """Seconds of a step of this row on an idle machine, from the file or measured now."""
+    known = json.loads(options.pace.read_text()) if options.pace.exists() else {}
+    if name not in known:
+        known[name] = {"milliseconds": round(1000 * measured(ROWS[name], options), 2), "load": os.getloadavg()[0]} | machine()
+        write(options.pace, known)
+    return known[name]["milliseconds"] / 1000
+
+
+PACE_STEPS = 40
+
+
+def measured(row: Row, options: argparse.Namespace) -> float:
+    """The median of some steps, the first of which warm up."""
+    few = argparse.Namespace(**vars(options) | {"images": row.batch * PACE_STEPS})
+    count = 5 if row.preset == "notebook" else PACE_STEPS
+    if row.kind == "peer":
+        with tempfile.TemporaryDirectory() as folder:
+            return float(train_peer(row, 0, count, few, Path(folder) / "peer.npz")["median_step"])
+    with dim.Model(0, architecture(row)) as model:
+        return float(train(model, row, 0, count, Data(few, model.sizes.image), few)["median_step"])
+
+
+def total_steps(name: str, options: argparse.Namespace) -> int:
+    row = ROWS[name]
+    if row.kind == "none":
+        return 0
+    return options.steps or max(1, round(options.seconds * row.times / pace(name, options)))
 
 
 def accuracy(vectors: np.ndarray, labels: np.ndarray, seed: int) -> float:
@@ -143,9 +185,36 @@ def dependency(y: np.ndarray, options: argparse.Namespace) -> dict[str, float]:
     return {name: judges.neural_dependency(view, steps=options.ndm_steps, batch=2_000).value for name, view in views.items()}
 
 
-def run(row: Row, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+def train(model: dim.Model, row: Row, seed: int, total: int, data: Data, options: argparse.Namespace) -> dict[str, Any]:
+    """So many steps of this row's objective. Returns what timed does, and the options."""
+    if row.kind == "supervised":
+        # It sees labels: those of the images that it is asked about never.
+        with dim.ClassifierTrainer(model, "trained", lr=3e-4) as classifier:
+            return timed(
+                lambda batch, _: classifier.step(batch.images, batch.labels).loss, data.train.subset(data.labelled), row, seed, total
+            )
+    few = data.train.subset(np.arange(min(CURVE_IMAGES, len(data.train))))
+    assert few.labels is not None
+
+    def on_mark() -> float:
+        return accuracy(vectors.encoded(model, few, ["Y"])["Y"], few.labels, seed)
+
+    with dim.Trainer(model, seed=seed, **row.options) as trainer:
+        rates = trainer.encoder_lr, trainer.discriminator_lr
+
+        def step(batch: Any, share: float) -> float:
+            trainer.set_learning_rates(rates[0] * share, rates[1] * share)
+            return trainer.step(batch.images).total
+
+        found = timed(step, data.train, row, seed, total, on_mark if row.curve else None)
+        return found | {"options": vars(trainer.options).copy()}
+
+
+def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    row, total = ROWS[name], total_steps(name, options)
     if row.kind == "peer":
-        return peer(row, seed, options)
+        return peer(name, seed, total, options)
+    kept = options.work / f"{name}-{seed}.h5"
     with dim.Model(seed, architecture(row)) as model:
         data = Data(options, model.sizes.image)
         about: dict[str, Any] = {"architecture": model.architecture.as_dict()}
@@ -153,35 +222,29 @@ def run(row: Row, seed: int, options: argparse.Namespace) -> dict[str, Any]:
             rows = ("calibrated", "untrained", "pixels", "pca", "projection")
             found = judges.evaluate([model], *data.judged, columns=COLUMNS, judges=JUDGES, rows=rows, seeds=[seed])
             return about | {"figures": figures(found)}
-        if row.kind == "dim":
-            some = data.train.subset(np.arange(min(CURVE_IMAGES, len(data.train))))
-            assert some.labels is not None
-
-            def on_mark() -> float:
-                return accuracy(vectors.encoded(model, some, ["Y"])["Y"], some.labels, seed)
-
-            with dim.Trainer(model, seed=seed, **row.options) as trainer:
-                about["options"] = {key: value for key, value in vars(trainer.options).items()}
-                rates = trainer.encoder_lr, trainer.discriminator_lr
-
-                def step(batch: Any, share: float) -> float:
-                    trainer.set_learning_rates(rates[0] * share, rates[1] * share)
-                    return trainer.step(batch.images).total
-
-                about |= timed(step, data.train, row, seed, options, on_mark if row.curve else None)
+        about |= {"training": training(name, seed, total, options)}
+        record = kept.with_suffix(".json")
+        if record.exists() and (known := json.loads(record.read_text()))["training"] == about["training"]:
+            model.load(kept)
+            about = known
         else:
-            # It sees labels: those of the images that it is asked about never.
-            with dim.ClassifierTrainer(model, "trained", lr=3e-4) as classifier:
-                fitted, _ = data.judged
-                about |= timed(
-                    lambda batch, _: classifier.step(batch.images, batch.labels).loss, fitted, row, seed, options
-                )
+            about |= train(model, row, seed, total, data, options)
+            options.work.mkdir(parents=True, exist_ok=True)
+            record.unlink(missing_ok=True)
+            model.save(kept)
+            write(record, about)
         columns = [column for column in COLUMNS if column == "Y" or model.sizes.fc]
         found = judges.evaluate([model], *data.judged, columns=columns, judges=JUDGES, rows=("weights",), seeds=[seed])
         y = vectors.encoded(model, data.train, ["Y"])["Y"]
         asked = vectors.encoded(model, data.test, ["Y"])["Y"]
         images = [data.train.read(slice(None)), data.test.read(slice(None))]
         return about | {"figures": figures(found)} | intrinsic(y, images[0], asked, images[1], seed, options)
+
+
+def training(name: str, seed: int, total: int, options: argparse.Namespace) -> dict[str, Any]:
+    """What has to be the same for trained weights to be this run's."""
+    row = {key: value for key, value in asdict(ROWS[name]).items() if key not in ("title", "times")}
+    return {"row": row, "seed": seed, "steps": total, "images": options.images, "data": Path(options.data).name}
 
 
 def intrinsic(
@@ -207,17 +270,27 @@ def intrinsic(
     return found
 
 
-def peer(row: Row, seed: int, options: argparse.Namespace) -> dict[str, Any]:
-    """The same in PyTorch, which its own process and environment have."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "peer.npz"
-        limits = ["--seconds", options.seconds * row.times, "--steps", options.steps, "--images", options.images]
-        limits += ["--snapshots", MARKS if row.curve else 0]
-        command = [options.torch, HERE / "peers.py", row.peer, "--data", options.data, "--seed", seed, *limits, "--out", out]
-        subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
-        with np.load(out) as file:
-            arrays = dict(file)
-    about = json.loads(str(arrays["about"]))
+def train_peer(row: Row, seed: int, total: int, options: argparse.Namespace, out: Path) -> dict[str, Any]:
+    """So many steps in PyTorch, which has its own process and environment; vectors of all images into `out`."""
+    limits = ["--steps", total, "--images", options.images, "--snapshots", MARKS if row.curve else 0]
+    command = [options.torch, HERE / "peers.py", row.peer, "--data", options.data, "--seed", seed, *limits, "--out", out]
+    subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
+    with np.load(out) as file:
+        return json.loads(str(file["about"]))
+
+
+def peer(name: str, seed: int, total: int, options: argparse.Namespace) -> dict[str, Any]:
+    row, kept = ROWS[name], options.work / f"{name}-{seed}.npz"
+    wanted = {"training": training(name, seed, total, options)}
+    record = kept.with_suffix(".json")
+    if not record.exists() or json.loads(record.read_text()) != wanted:
+        options.work.mkdir(parents=True, exist_ok=True)
+        record.unlink(missing_ok=True)
+        train_peer(row, seed, total, options, kept)
+        write(record, wanted)
+    with np.load(kept) as file:
+        arrays = dict(file)
+    about = wanted | json.loads(str(arrays["about"]))
     labels = arrays["train_labels"].astype(np.int64)
     numbers = np.arange(len(labels))
     final = options.judge_on == "test"
@@ -232,12 +305,10 @@ def peer(row: Row, seed: int, options: argparse.Namespace) -> dict[str, Any]:
             numbers_of = int(arrays[train].shape[1])
             found.append({"row": "weights", "column": column, "numbers": numbers_of, "judge": name, "accuracy": accuracy})
     if row.curve:
-        marks, few = arrays["seconds"], labels[:CURVE_IMAGES]
-        about["curve"] = []
-        for k in range(MARKS):
-            if (name := f"snapshot{k}_train") in arrays:
-                at = min(int(np.searchsorted(marks, options.seconds * row.times * (k + 1) / MARKS)), len(marks) - 1)
-                about["curve"].append([at + 1, round(float(marks[at]), 1), round(accuracy(arrays[name], few, seed), 4)])
+        few = labels[:CURVE_IMAGES]
+        about["curve"] = [
+            [count, round(accuracy(arrays[f"snapshot{k}_train"], few, seed), 4)] for k, count in enumerate(marks(total))
+        ]
     data = Data(options, (1, 32, 32))
     images = [data.train.read(slice(None)), data.test.read(slice(None))]
     asked_y = arrays["test"] if final else arrays["train"][asked]
@@ -250,10 +321,11 @@ def machine() -> dict[str, Any]:
             "library": dim.build_info()}  # fmt: skip
 
 
-def budget(row: Row, options: argparse.Namespace) -> dict[str, Any]:
+def budget(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """What has to be the same for a result to count as this run's."""
-    return {"seconds": options.seconds * row.times, "steps": options.steps, "images": options.images,
-            "fit_images": options.fit_images, "judged_on": options.judge_on, "data": Path(options.data).name}  # fmt: skip
+    return {"seconds": 0 if options.steps else options.seconds * ROWS[name].times, "steps": total_steps(name, options),
+            "images": options.images, "fit_images": options.fit_images, "judged_on": options.judge_on,
+            "data": Path(options.data).name}  # fmt: skip
 
 
 def write(path: Path, value: Any) -> None:
@@ -268,8 +340,8 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--data", default=DATA, help=f"labelled images with a part train and a part test (default: {DATA})")
     parser.add_argument("--rows", default=",".join(ROWS), help=f"default: {','.join(ROWS)}")
     parser.add_argument("--seeds", default="0,1,2", help="default: 0,1,2")
-    parser.add_argument("--seconds", type=float, default=300, help="of training steps; the row default: 4 times as long")
-    parser.add_argument("--steps", type=int, default=0, help="at most so many steps (default: as the time allows)")
+    parser.add_argument("--seconds", type=float, default=300, help="of training steps on an idle machine; the row default: 4 times as long")
+    parser.add_argument("--steps", type=int, default=0, help="so many steps instead of --seconds")
     parser.add_argument("--images", type=int, default=0, help="the first so many training images (default: all)")
     parser.add_argument("--fit-images", type=int, default=0, help="fit judges on so many training images (default: all)")
     parser.add_argument("--judge-on", choices=("validation", "test"), default="validation")
@@ -280,21 +352,29 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--pictures", type=Path, help="keep 16 images and their reconstructions in this .npz")
     parser.add_argument("--torch", default=sys.executable, help="a Python that has PyTorch (default: this one)")
     parser.add_argument("--results", type=Path, default=HERE / "results")
+    parser.add_argument("--pace", type=Path, default=HERE / "pace.json", help="milliseconds a step; what is missing is measured")
+    parser.add_argument("--measure-pace", action="store_true", help="measure the rows' milliseconds a step, and stop")
+    parser.add_argument("--work", type=Path, default=HERE.parents[1] / "build" / "science", help="trained weights")
     options = parser.parse_args(words)
     names = options.rows.split(",")
     if unknown := [name for name in names if name not in ROWS]:
         parser.error(f"--rows: expected some of {','.join(ROWS)}, found {unknown[0]}")
+    if options.measure_pace:
+        options.pace.unlink(missing_ok=True)
+        for name in names:
+            print(f"{name}: {total_steps(name, options)} steps in {options.seconds * ROWS[name].times:g} s", flush=True)
+        return 0
     failed = 0
     for seed in map(int, options.seeds.split(",")):  # All rows of a seed before the next: early looks are fair.
         for name in names:
             path = options.results / options.judge_on / f"{name}-{seed}.json"
-            wanted = budget(ROWS[name], options)
+            wanted = budget(name, options)
             if path.exists() and json.loads(path.read_text())["budget"] == wanted:
                 print(f"{name} {seed}: done before", flush=True)
                 continue
             start = time.monotonic()
             try:
-                found = run(ROWS[name], seed, options)
+                found = run(name, seed, options)
             except (dim.DimError, OSError, ValueError, subprocess.CalledProcessError) as error:
                 print(f"{name} {seed}: failed: {error}", file=sys.stderr, flush=True)
                 failed += 1

@@ -1,5 +1,6 @@
 """Benchmarks/science: rows that are done are not done again, and the document is made from what is there."""
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -31,7 +32,8 @@ def data(tmp_path_factory):
 
 
 def test_a_run_continues_and_is_told(data, tmp_path, capsys):
-    words = ["--data", data, "--results", tmp_path, "--rows", "nce,still", "--seeds", "0", "--steps", "2", "--ndm-steps", "0"]
+    words = ["--data", data, "--results", tmp_path, "--work", tmp_path / "work", "--pace", tmp_path / "pace.json", "--ndm-steps", "0"]
+    words += ["--mine-steps", "0", "--rows", "nce,still", "--seeds", "0", "--steps", "2"]
     words = list(map(str, words))
     assert runner.main(words) == 0
     path = tmp_path / "validation" / "nce-0.json"
@@ -44,8 +46,27 @@ def test_a_run_continues_and_is_told(data, tmp_path, capsys):
     assert capsys.readouterr().out == "nce 0: done before\nstill 0: done before\n" and path.stat().st_mtime_ns == before
     text = document.text(document.read(tmp_path / "validation"), "validation")
     assert "| DIM(L), nce | 1 |" in text and "| pixels | 1 |" in text and "the test images have not been read" in text
-    assert runner.main([*words[:-4], "--steps", "1", "--ndm-steps", "0"]) == 0
+    assert runner.main([*words[:-1], "1"]) == 0
     assert json.loads(path.read_text())["steps"] == 1, "another budget is another result"
+    kept = tmp_path / "work" / "nce-0.h5"
+    before = kept.stat().st_mtime_ns
+    assert runner.main([*words[:-1], "1", "--judge-on", "test"]) == 0
+    assert kept.stat().st_mtime_ns == before, "the test images are asked about the networks of the validation images"
+    test = json.loads((tmp_path / "test" / "nce-0.json").read_text())
+    assert test["losses"] == json.loads(path.read_text())["losses"] and test["budget"]["judged_on"] == "test"
+
+
+def test_minutes_are_steps(data, tmp_path, capsys):
+    """Of an idle machine's pace, kept in a file: the same run whatever else the machine does."""
+    pace = tmp_path / "pace.json"
+    words = ["--data", data, "--pace", pace, "--rows", "jsd,default", "--measure-pace"]
+    assert runner.main(list(map(str, words))) == 0
+    known = json.loads(pace.read_text())
+    assert set(known) == {"jsd", "default"} and all(one["milliseconds"] > 0 for one in known.values())
+    known["default"]["milliseconds"] = 150.0
+    pace.write_text(json.dumps(known))
+    options = argparse.Namespace(pace=pace, steps=0, seconds=300.0)
+    assert runner.total_steps("default", options) == 8_000 and runner.total_steps("still", options) == 0
 
 
 def test_every_row_is_a_network():
