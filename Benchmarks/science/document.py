@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rows import ROWS
+from rows import ALL
 
 HERE = Path(__file__).resolve().parent
 STILL = {
@@ -54,7 +54,7 @@ def table(results: list[dict[str, Any]]) -> list[str]:
     head = ["", "seeds", "minutes", "steps", "epochs", "Y linear", "Y 5-NN", "fc linear", "fc 5-NN"]
     head += ["NDM (sigmoid)", "I(X;Y)", "MS-SSIM"]
     lines = [line(head), line(["---"] * len(head))]
-    for name, row in ROWS.items():
+    for name, row in ALL.items():
         these = [result for result in results if result["row"] == name]
         if not these:
             continue
@@ -76,7 +76,7 @@ def gains(results: list[dict[str, Any]]) -> list[str]:
     """How far each trained row is above the better untrained network, where that was judged on as many images."""
     still = [result for result in results if result["row"] == "still"]
     lines = []
-    for name, row in ROWS.items():
+    for name, row in ALL.items():
         these = [result for result in results if result["row"] == name and row.kind != "none"]
         if not these or not still:
             continue
@@ -104,7 +104,7 @@ def gains(results: list[dict[str, Any]]) -> list[str]:
 def curves(results: list[dict[str, Any]]) -> list[str]:
     """Accuracy over time, of rows that have it."""
     lines = []
-    for name, row in ROWS.items():
+    for name, row in ALL.items():
         these = [result for result in results if result["row"] == name and result.get("curve")]
         for steps, accuracy in np.mean([one["curve"] for one in these], axis=0) if these else ():
             seconds = steps / these[0]["steps"] * these[0]["budget"]["seconds"]

@@ -33,7 +33,7 @@ class Row:
     curve: bool = False
 
 
-ROWS = {
+ROWS = {  # By make science, in this order.
     "default": Row("DIM(L), nce, light dot head: the default", times=4),
     "nce": Row("DIM(L), nce", curve=True),
     "jsd": Row("DIM(L), jsd", options={"measure": "jsd"}),
@@ -65,3 +65,19 @@ ROWS = {
     "supervised": Row("supervised, end to end", kind="supervised"),
     "still": Row("what needs no training", kind="none"),
 }
+
+#: Candidates for the defaults, judged on validation images alone: runner.py --rows nce,nce-both,nce-cosine,...
+SEARCH = {
+    "nce-cosine": Row("DIM(L), nce, cosine schedule", schedule="cosine"),
+    "nce-both-cosine": Row(
+        "DIM(L+G), nce, light dot heads, cosine schedule",
+        description={"global": LIGHT_GLOBAL},
+        options={"alpha": 0.5},
+        schedule="cosine",
+    ),
+    "nce-both-1": Row("DIM(L+G), nce, light dot heads, alpha 1", description={"global": LIGHT_GLOBAL}, options={"alpha": 1.0}),
+    "nce-128": Row("DIM(L), nce, batches of 128", batch=128),
+    "nce-32": Row("DIM(L), nce, batches of 32", batch=32),
+    "nce-fast": Row("DIM(L), nce, Adam 1e-3, cosine schedule", options={"lr": 1e-3}, schedule="cosine"),
+}
+ALL = ROWS | SEARCH

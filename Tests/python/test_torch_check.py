@@ -342,3 +342,16 @@ def test_another_order_fails(capsys):
 
     assert check.run("random", 3, library=Swapped(), steps=1) == 1
     assert "names and order" in capsys.readouterr().out
+
+
+def test_parts_of_the_table(monkeypatch):
+    """Together all objectives, each once."""
+    seen = []
+    monkeypatch.setattr(check, "_weights", lambda *_: ())
+    monkeypatch.setattr(check, "_outputs", lambda *_: ())
+    monkeypatch.setattr(check, "_training_rows", lambda _, head, seed, settings, *more: seen.append((str(head), settings)) or ())
+    everything = [(str(head), settings) for head, settings in check.combinations(expanded("basic32"))]
+    for k in 1, 2, 3:
+        list(check.compare(None, expanded("basic32"), 0, objectives_table=True, part=(k, 3)))
+        assert abs(len(seen) - len(everything) * k / 3) < 1
+    assert sorted(map(str, seen)) == sorted(map(str, everything)) and len(everything) == 172

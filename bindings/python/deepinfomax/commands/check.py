@@ -46,6 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed; with --train for every measure, head, choice of negatives and prior, which takes many minutes (default: the "
         "notebook, cell by cell)",
     )
+    parser.add_argument(
+        "--part",
+        metavar="K/N",
+        help="with --architecture and --train: every Nth of the objectives from the Kth on, for several processes",
+    )
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--live", action="store_true", help="compare with PyTorch, which must be installed")
     choice.add_argument("--recorded", action="store_true", help="compare with the numbers recorded from PyTorch")
@@ -67,6 +72,8 @@ exit code: 0 all within the tolerance, 1 something is not
 
 def run(arguments: argparse.Namespace) -> int:
     apply_general(arguments)
+    if arguments.part is not None and not (arguments.architecture is not None and arguments.train):
+        raise UsageError("--part goes with --architecture and --train")
     if arguments.architecture is not None:
         return _architecture(arguments)
     if arguments.train:
@@ -113,6 +120,7 @@ def _architecture(arguments: argparse.Namespace) -> int:
             raise UsageError(f"{option} is of the notebook's check; --architecture compares the seed's weights with PyTorch's")
     if arguments.steps is not None and arguments.steps < 1:
         raise UsageError(f"--steps: expected 1 or more, found {arguments.steps}")
+    part = _part(arguments.part)
     if importlib.util.find_spec("torch") is None:
         raise UsageError("--architecture: PyTorch is not installed, which it compares with: pip install torch")
     if arguments.architecture != "random":
@@ -126,8 +134,20 @@ def _architecture(arguments: argparse.Namespace) -> int:
         named = Architecture(named).json()
     with shown:
         return check.run(
-            named, arguments.seed, steps=steps, objectives_table=arguments.train, as_json=arguments.json
+            named, arguments.seed, steps=steps, objectives_table=arguments.train, part=part, as_json=arguments.json
         )
+
+
+def _part(text: str | None) -> tuple[int, int]:
+    if text is None:
+        return 1, 1
+    words = text.split("/")
+    if len(words) != 2 or not all(word.isascii() and word.isdigit() for word in words) or len(text) > 9:
+        raise UsageError(f"--part: expected K/N, 2/3 for instance, found {text!r}")
+    k, n = map(int, words)
+    if not 1 <= k <= n:
+        raise UsageError(f"--part: expected K from 1 to N, found {text}")
+    return k, n
 
 
 def _train(arguments: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ farthest of three runs; training five times as far: `_lockstep.py` has it.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -70,10 +71,12 @@ def run(
     *,
     steps: int = STEPS,
     objectives_table: bool = False,
+    part: tuple[int, int] = (1, 1),
     as_json: bool = False,
     library: Any = deepinfomax,
 ) -> int:
-    """Prints the comparisons; returns the exit code. library: what has `Model` and `Trainer`."""
+    """Prints the comparisons; returns the exit code. part: (2, 3) is the second third of the table's objectives. library: what
+    has `Model` and `Trainer`."""
     description = random_description(seed) if architecture == "random" else architecture
     description = expanded(description)
     show: Callable[..., None] = (lambda *_: None) if as_json else partial(print, flush=True)
@@ -89,7 +92,7 @@ def run(
         show(f"{key:<13}{value}")
     show(f"\n{_columns(*Row.TITLES)}\n{_columns(*('-' * len(title) for title in Row.TITLES))}")
     rows: list[Row] = []
-    for row in compare(library, description, seed, steps, objectives_table):
+    for row in compare(library, description, seed, steps, objectives_table, part):
         rows.append(row)
         show(row.line())
     failures = sum(not row.passed for row in rows)
@@ -129,12 +132,17 @@ def _columns(*cells: str) -> str:
 
 
 def compare(
-    library: Any, description: Description, seed: int, steps: int = STEPS, objectives_table: bool = False
+    library: Any,
+    description: Description,
+    seed: int,
+    steps: int = STEPS,
+    objectives_table: bool = False,
+    part: tuple[int, int] = (1, 1),
 ) -> Iterator[Row]:
     yield from _weights(library, description, seed)
     yield from _outputs(library, description, seed)
     if objectives_table:
-        for of_head, settings in combinations(description):
+        for of_head, settings in itertools.islice(combinations(description), part[0] - 1, None, part[1]):
             yield from _training_rows(library, of_head, seed, settings, steps, TABLE_BATCH)
     else:
         yield from _training_rows(library, description, seed, default_settings(description, seed), steps)
