@@ -10,7 +10,7 @@ package struct MapShape: Hashable {
         self.width = width
     }
 
-    package var pixels: Int { height * width }
+    @inlinable package var pixels: Int { height * width }
     /// Numbers an image.
-    package var size: Int { channels * pixels }
+    @inlinable package var size: Int { channels * pixels }
 }

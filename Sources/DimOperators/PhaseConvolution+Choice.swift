@@ -39,7 +39,7 @@ extension PatchConvolution {
         let direct = PhaseConvolution.Work(
             points: places, tiles: output.pixels, depth: blocks.0, columns: blocks.1, transformed: blocks.0)
         return Phases(
-            forward: choose(training: false, direct, 3.2) { [$0.work($0.forwardPass)] },
+            forward: choose(training: false, direct, 2.5) { [$0.work($0.forwardPass)] },
             training: choose(training: true, direct, 1) { [$0.work($0.forwardPass)] },
             dataGradient: choose(training: true, direct, 1) { candidate in
                 candidate.dataGradientPasses.map { candidate.work($0) }
@@ -61,7 +61,7 @@ extension PhaseConvolution {
         /// A transform takes about 8 operations a point. `weights` is what a vector of weights costs an image beside the
         /// products it is used in:
         ///
-        ///     forward           3.2    reading it takes as long as 13 products; of batches of 1 to 64, as in one of 4
+        ///     forward           2.5    reading it takes as long as 13 products; of batches of 1 to 64, as in one of 5
         ///     in training       1      it is made anew for a step, 24 products, and read: in a batch of 32
         ///     data gradient     1      likewise
         ///     weight gradient   1/2    it goes back to the weights: in a batch of 32

@@ -75,7 +75,7 @@ import Testing
         func map(_ channels: Int, _ side: Int) -> MapShape { MapShape(channels: channels, height: side, width: side) }
         let cases: [Case] = [
             (map(3, 32), 64, 4, 2, 1, [nil, nil, nil, nil]),  // basic32: c0, c1, c2
-            (map(64, 16), 128, 4, 2, 1, [2, 2, 2, 2]),
+            (map(64, 16), 128, 4, 2, 1, [4, 2, 2, 2]),
             (map(128, 8), 256, 4, 2, 1, [2, 2, 2, 2]),
             (map(64, 32), 128, 4, 2, 1, [4, 2, 2, 2]),  // basic64: c1
             (map(64, 14), 128, 5, 2, 2, [4, nil, nil, nil]),  // basic28: c1
