@@ -72,9 +72,12 @@ def table(results: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+DATA = {"": "Fashion-MNIST", "clipart": "Clip art in colour"}
+
+
 def gains(results: list[dict[str, Any]]) -> list[str]:
     """How far each trained row is above the better untrained network, where that was judged on as many images."""
-    still = [result for result in results if result["row"] == "still"]
+    still = [result for result in results if ALL[result["row"]].kind == "none"]
     lines = []
     for name, row in ALL.items():
         these = [result for result in results if result["row"] == name and row.kind != "none"]
@@ -82,6 +85,7 @@ def gains(results: list[dict[str, Any]]) -> list[str]:
             continue
         said = []
         for column, judge in COLUMNS:
+            own = any(one["row"] == "untrained" for result in these for one in result["figures"])
             mean = {
                 key: np.mean(
                     [
@@ -92,7 +96,11 @@ def gains(results: list[dict[str, Any]]) -> list[str]:
                     ]
                     or [np.nan]
                 )
-                for key, chosen in (("weights", these), ("calibrated", still), ("untrained", still))
+                for key, chosen in (
+                    ("weights", these),
+                    ("calibrated", these if own else still),
+                    ("untrained", these if own else still),
+                )
             }
             gain = 100 * (mean["weights"] - max(mean["calibrated"], mean["untrained"]))
             if np.isfinite(gain):
@@ -123,17 +131,18 @@ def text(results: list[dict[str, Any]], judged_on: str) -> str:
     load = max(one["machine"]["load"] for one in results)
     budgets = {json.dumps(one["budget"], sort_keys=True) for one in results}
     asked = "the test images" if judged_on == "test" else "every tenth training image; the test images have not been read"
+    results = [one for one in results if one["row"] in ALL]
     lines = [
-        f"## Asked about {asked}",
+        f"## Judged on {asked}",
         "",
         "Accuracy in %; mean and standard deviation over seeds. Linear: logistic regression. Vectors standardised.",
         "",
-        *table(results),
-        "",
-        "Points over the better untrained network:",
-        "",
-        *gains(results),
-        "",
+    ]
+    for data, title in DATA.items():
+        these = [one for one in results if one["row"] in ALL and ALL[one["row"]].data == data]
+        if these:
+            lines += [f"### {title}", "", *table(these), "", "Points over the better untrained network:", "", *gains(these), ""]
+    lines += [
         *curves(results),
         f"Machine: {'; '.join(machines)}. Load when a row ended: up to {load:.1f}. Budgets:",
         "",

@@ -15,7 +15,7 @@ LIGHT_GLOBAL = {"score": "dot", "net": "light", "units": 512}
 @dataclass(frozen=True)
 class Row:
     title: str
-    #: "dim": this library's Trainer; "supervised": its ClassifierTrainer, end to end; "peer": peers.py, in PyTorch;
+    #: "dim": this library's Trainer; "command": `dim train` with no settings but --data; "supervised": its ClassifierTrainer, end to end; "peer": peers.py, in PyTorch;
     #: "none": nothing is trained.
     kind: str = "dim"
     preset: str = "basic32"
@@ -29,12 +29,15 @@ class Row:
     times: int = 1
     #: Of the learning rate, over the budget: "constant", or "cosine" to 0 after a warm-up of a fiftieth.
     schedule: str = "constant"
+    #: Of which data: "" for --data, or "clipart": clipart.py.
+    data: str = ""
     #: Whether the accuracy is measured at every eighth of the budget.
     curve: bool = False
 
 
 ROWS = {  # By make science, in this order.
     "default": Row("DIM(L), nce, light dot head: the default", times=4),
+    "first-run": Row("dim train with no settings but --data, at 28x28", kind="command", times=2),
     "nce": Row("DIM(L), nce", curve=True),
     "jsd": Row("DIM(L), jsd", options={"measure": "jsd"}),
     "dv": Row("DIM(L), dv", options={"measure": "dv"}),
@@ -64,6 +67,8 @@ ROWS = {  # By make science, in this order.
     "vae": Row("VAE, by PyTorch", kind="peer", peer="vae"),
     "supervised": Row("supervised, end to end", kind="supervised"),
     "still": Row("what needs no training", kind="none"),
+    "clipart": Row("colour clip art: DIM(L), nce", data="clipart"),
+    "clipart-still": Row("colour clip art: what needs no training", kind="none", data="clipart"),
 }
 
 #: Candidates for the defaults, judged on validation images alone: runner.py --rows nce,nce-both,nce-cosine,...

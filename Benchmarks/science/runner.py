@@ -21,6 +21,7 @@ import json
 import math
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,7 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "bindings" / "python"))
 
+import clipart  # noqa: E402
 import deepinfomax as dim  # noqa: E402
 from deepinfomax import judges  # noqa: E402
 from deepinfomax.judges import vectors  # noqa: E402
@@ -44,12 +46,14 @@ from rows import ALL, ROWS, SEARCH, Row  # noqa: E402
 DATA = "/usr/share/datasets/fashion-mnist"
 JUDGES = ("logistic", "knn")
 COLUMNS = ("Y", "fc")
+PACKAGE = {"PYTHONPATH": str(HERE.parents[1] / "bindings" / "python")}
 
 
 class Data:
     """Training images, and the images that judges are asked about."""
 
-    def __init__(self, options: argparse.Namespace, image: tuple[int, int, int]) -> None:
+    def __init__(self, options: argparse.Namespace, image: tuple[int, int, int], name: str = "") -> None:
+        self.name = name
         self.train = self._open(options, "train", image)
         if options.images:
             self.train = self.train.subset(np.arange(min(options.images, len(self.train))))
@@ -63,8 +67,10 @@ class Data:
         self.labelled = numbers[numbers % 10 != 9]
         self.fitted = some(self.fitted, options.fit_images)
 
-    @staticmethod
-    def _open(options: argparse.Namespace, part: str, image: tuple[int, int, int]) -> Dataset:
+    def _open(self, options: argparse.Namespace, part: str, image: tuple[int, int, int]) -> Dataset:
+        if self.name == "clipart":
+            clipart.prepare(options.work)
+            return open_dataset(options.work / f"clipart-{part}.npz", labelled=True, image=image)
         return open_dataset(options.data, labelled=True, part=part, image=image)
 
     @property
@@ -79,7 +85,9 @@ def some(numbers: np.ndarray, count: int) -> np.ndarray:
 
 
 def architecture(row: Row) -> dim.Architecture:
-    channels = {} if row.preset == "notebook" else {"image": {"channels": 1}}
+    if row.kind == "command":  # What `dim train` makes of 28x28 images.
+        return dim.Architecture.preset(row.preset, channels=1, height=28, width=28)
+    channels = {} if row.preset == "notebook" or row.data == "clipart" else {"image": {"channels": 1}}
     return dim.Architecture({"preset": row.preset} | channels | row.description)
 
 
@@ -154,7 +162,7 @@ def measured(row: Row, options: argparse.Namespace) -> float:
         with tempfile.TemporaryDirectory() as folder:
             return float(train_peer(row, 0, count, few, Path(folder) / "peer.npz")["quick_step"])
     with dim.Model(0, architecture(row)) as model:
-        return float(train(model, row, 0, count, Data(few, model.sizes.image), few)["quick_step"])
+        return float(train(model, row, 0, count, Data(few, model.sizes.image, row.data), few)["quick_step"])
 
 
 def total_steps(name: str, options: argparse.Namespace) -> int:
@@ -213,13 +221,26 @@ def train(model: dim.Model, row: Row, seed: int, total: int, data: Data, options
         return found | {"options": vars(trainer.options).copy()}
 
 
+def command(model: dim.Model, seed: int, total: int, folder: Path, data: Data, options: argparse.Namespace) -> dict[str, Any]:
+    """`dim train` with no settings but the data and, for the time, the epochs."""
+    shutil.rmtree(folder, ignore_errors=True)
+    epochs = max(1, round(total * 64 / len(data.train)))
+    words = ["train", "--data", options.data, "--output", folder, "--epochs", epochs, "--seed", seed, "--quiet"]
+    if options.steps:
+        words += ["--validation-images", 0]
+    subprocess.run([sys.executable, "-m", "deepinfomax", *map(str, words)], check=True, env=os.environ | PACKAGE)
+    model.load(folder / "weights.h5", networks=["encoder"])  # The classifier is made for the data's classes.
+    return {"command": f"dim train --data {Path(options.data).name} --epochs {epochs} --seed {seed}", "epochs": epochs,
+            "steps": epochs * (len(data.train) // 64)}  # fmt: skip
+
+
 def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     row, total = ALL[name], total_steps(name, options)
     if row.kind == "peer":
         return peer(name, seed, total, options)
     kept = options.work / f"{name}-{seed}.h5"
     with dim.Model(seed, architecture(row)) as model:
-        data = Data(options, model.sizes.image)
+        data = Data(options, model.sizes.image, row.data)
         about: dict[str, Any] = {"architecture": model.architecture.as_dict()}
         if row.kind == "none":
             rows = ("calibrated", "untrained", "pixels", "pca", "projection")
@@ -231,13 +252,18 @@ def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
             model.load(kept)
             about = known
         else:
-            about |= train(model, row, seed, total, data, options)
+            if row.kind == "command":
+                about |= command(model, seed, total, kept.with_suffix(""), data, options)
+            else:
+                about |= train(model, row, seed, total, data, options)
             options.work.mkdir(parents=True, exist_ok=True)
             record.unlink(missing_ok=True)
             model.save(kept)
             write(record, about)
         columns = [column for column in COLUMNS if column == "Y" or model.sizes.fc]
-        found = judges.evaluate([model], *data.judged, columns=columns, judges=JUDGES, rows=("weights",), seeds=[seed])
+        # A network of another size than the other rows' has untrained ones of its own.
+        rows = ("weights", "calibrated", "untrained") if row.kind == "command" else ("weights",)
+        found = judges.evaluate([model], *data.judged, columns=columns, judges=JUDGES, rows=rows, seeds=[seed])
         y = vectors.encoded(model, data.train, ["Y"])["Y"]
         asked = vectors.encoded(model, data.test, ["Y"])["Y"]
         images = [data.train.read(slice(None)), data.test.read(slice(None))]
@@ -247,7 +273,8 @@ def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
 def training(name: str, seed: int, total: int, options: argparse.Namespace) -> dict[str, Any]:
     """What has to be the same for trained weights to be this run's."""
     row = {key: value for key, value in asdict(ALL[name]).items() if key not in ("title", "times")}
-    return {"row": row, "seed": seed, "steps": total, "images": options.images, "data": Path(options.data).name}
+    return {"row": row, "seed": seed, "steps": total, "images": options.images,
+            "data": ALL[name].data or Path(options.data).name}  # fmt: skip
 
 
 def intrinsic(
@@ -328,7 +355,7 @@ def budget(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """What has to be the same for a result to count as this run's."""
     return {"seconds": 0 if options.steps else options.seconds * ALL[name].times, "steps": total_steps(name, options),
             "images": options.images, "fit_images": options.fit_images, "judged_on": options.judge_on,
-            "data": Path(options.data).name}  # fmt: skip
+            "data": ALL[name].data or Path(options.data).name}  # fmt: skip
 
 
 def write(path: Path, value: Any) -> None:

@@ -79,3 +79,14 @@ def test_every_row_is_a_network():
             with dim.Model(0, made) as model, dim.Trainer(model, **row.options):
                 pass
         assert name in rows.ROWS and row.title
+
+
+def test_the_first_run_is_the_command(data, tmp_path):
+    words = ["--data", data, "--results", tmp_path, "--work", tmp_path / "work", "--pace", tmp_path / "pace.json", "--ndm-steps", "0"]
+    words += ["--mine-steps", "0", "--rows", "first-run", "--seeds", "3", "--steps", "6"]
+    assert runner.main(list(map(str, words))) == 0
+    found = json.loads((tmp_path / "validation" / "first-run-3.json").read_text())
+    assert found["epochs"] == 2 and {one["row"] for one in found["figures"]} == {"weights", "calibrated", "untrained"}
+    settings = json.loads((tmp_path / "work" / "first-run-3" / "settings.json").read_text())
+    assert settings["seed"] == 3 and settings["epochs"] == 2
+    assert "| dim train with no settings but --data, at 28x28 | 1 |" in document.text([found], "validation")
