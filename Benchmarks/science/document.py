@@ -124,6 +124,47 @@ def curves(results: list[dict[str, Any]]) -> list[str]:
     return [told, "", line(head), line(["---"] * len(head)), *lines, ""]
 
 
+JUDGES = {"linear judge": "logistic", "5-NN": "knn"}
+
+
+def draw(results: list[dict[str, Any]], folder: Path, pictures: Path) -> list[str]:
+    """Draws the pictures there are results for; returns what shows them."""
+    import pictures as draw
+
+    these = [one for one in results if ALL[one["row"]].data == ""]
+    rows: dict[str, dict[str, list[float]]] = {}
+    for name, row in ALL.items():
+        chosen = [one for one in these if one["row"] == name]
+        for kind, title in STILL.items() if row.kind == "none" else [("weights", row.title)]:
+            for judge, key in JUDGES.items():
+                values = [100 * one["accuracy"] for result in chosen for one in result["figures"]
+                          if (one["row"], one["judge"]) == (kind, key) and one["column"] in ("Y", "")]  # fmt: skip
+                if values:
+                    rows.setdefault(title, {})[judge] = values
+    found = []
+    if rows:
+        draw.bars(rows, pictures / "science-accuracy.png")
+        found += ["![Accuracy of a linear judge and of 5-NN on Y](pictures/science-accuracy.png)", ""]
+    lines = {}
+    for name, row in ALL.items():
+        chosen = [one for one in these if one["row"] == name and one.get("curve")]
+        if chosen and row.curve:
+            steps, accuracies = np.mean([one["curve"] for one in chosen], axis=0).T
+            seconds = steps / chosen[0]["steps"] * chosen[0]["budget"]["seconds"]
+            lines[row.title] = (list(seconds), list(steps), list(100 * accuracies))
+    if lines:
+        draw.curves(lines, pictures / "science-curves.png")
+        found += ["![Accuracy over steps and over seconds](pictures/science-curves.png)", ""]
+    made = {name: folder / f"{name}-0.npz" for name, row in ALL.items() if (folder / f"{name}-0.npz").exists()}
+    if made:
+        arrays = {ALL[name].title: np.load(path) for name, path in made.items()}
+        originals = next(iter(arrays.values()))["originals"] / 255
+        shown = {title: file["reconstructions"] / 255 for title, file in arrays.items()}
+        draw.reconstructions(originals, shown, pictures / "science-reconstructions.png")
+        found += ["![Images above what a decoder makes of their Y](pictures/science-reconstructions.png)", ""]
+    return found
+
+
 def text(results: list[dict[str, Any]], judged_on: str) -> str:
     if not results:
         raise SystemExit(f"no results of {judged_on} images; run runner.py --judge-on {judged_on} first")
@@ -180,6 +221,9 @@ def main() -> None:
         parts.append(notes.read_text())
     folders = [name for name in ("test", "validation") if (options.results / name).is_dir()]
     parts += [text(read(options.results / name), name) for name in folders]
+    if folders:
+        shown = options.results / folders[0]
+        parts.insert(1, "\n".join(draw(read(shown), shown, options.out.parent / "pictures")))
     if not folders and not notes.exists():
         raise SystemExit(f"{options.results}: no results; run runner.py first")
     options.out.write_text("\n".join(parts))

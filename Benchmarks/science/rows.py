@@ -33,10 +33,12 @@ class Row:
     data: str = ""
     #: Whether the accuracy is measured at every eighth of the budget.
     curve: bool = False
+    #: Whether images are reconstructed from Y by a decoder that is trained afterwards, in PyTorch.
+    decoder: bool = False
 
 
 ROWS = {  # By make science, in this order.
-    "default": Row("DIM(L), nce, light dot head: the default", times=4),
+    "default": Row("DIM(L), nce, light dot head: the default", times=4, decoder=True),
     "first-run": Row("dim train with no settings but --data, at 28x28", kind="command", times=2),
     "nce": Row("DIM(L), nce", curve=True),
     "jsd": Row("DIM(L), jsd", options={"measure": "jsd"}),
@@ -63,8 +65,8 @@ ROWS = {  # By make science, in this order.
     "prior": Row("DIM(L), nce, adversarial prior", options={"prior": "adversarial", "gamma": 0.1}),
     "notebook": Row("the notebook's network and objective", preset="notebook"),
     "pytorch": Row("DIM(L), nce, by PyTorch", kind="peer", peer="dim", curve=True),
-    "autoencoder": Row("autoencoder, by PyTorch", kind="peer", peer="autoencoder"),
-    "vae": Row("VAE, by PyTorch", kind="peer", peer="vae"),
+    "autoencoder": Row("autoencoder, by PyTorch", kind="peer", peer="autoencoder", decoder=True),
+    "vae": Row("VAE, by PyTorch", kind="peer", peer="vae", decoder=True),
     "supervised": Row("supervised, end to end", kind="supervised"),
     "still": Row("what needs no training", kind="none"),
     "clipart": Row("colour clip art: DIM(L), nce", data="clipart"),

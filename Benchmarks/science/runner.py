@@ -267,7 +267,7 @@ def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
         y = vectors.encoded(model, data.train, ["Y"])["Y"]
         asked = vectors.encoded(model, data.test, ["Y"])["Y"]
         images = [data.train.read(slice(None)), data.test.read(slice(None))]
-        return about | {"figures": figures(found)} | intrinsic(y, images[0], asked, images[1], seed, options)
+        return about | {"figures": figures(found)} | intrinsic(name, y, images[0], asked, images[1], seed, options)
 
 
 def training(name: str, seed: int, total: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -278,7 +278,7 @@ def training(name: str, seed: int, total: int, options: argparse.Namespace) -> d
 
 
 def intrinsic(
-    y: np.ndarray, images: np.ndarray, asked_y: np.ndarray, asked: np.ndarray, seed: int, options: argparse.Namespace
+    name: str, y: np.ndarray, images: np.ndarray, asked_y: np.ndarray, asked: np.ndarray, seed: int, options: argparse.Namespace
 ) -> dict[str, float]:
     """What asks about no class: NDM, MINE's estimate of I(X;Y), the similarity of reconstructions."""
     found = dependency(y, options)
@@ -286,17 +286,19 @@ def intrinsic(
         some = slice(0, options.ndm_images)
         told = judges.mutual_information(images[some], y[some], seed, steps=options.mine_steps)
         found |= {"mine": told.value}
-    if options.decoder_seconds:
+    if ALL[name].decoder and options.decoder_steps:
         with tempfile.TemporaryDirectory() as folder:
             given, made = Path(folder) / "vectors.npz", Path(folder) / "images.npz"
             np.savez(given, y=y, images=images.astype(np.float16), asked_y=asked_y[:1000])
-            command = [options.torch, HERE / "decoder.py", given, "--seconds", options.decoder_seconds, "--seed", seed]
+            command = [options.torch, HERE / "decoder.py", given, "--steps", options.decoder_steps, "--seed", seed]
             subprocess.run([str(word) for word in [*command, "--out", made]], check=True)
             with np.load(made) as file:
                 similar = judges.ms_ssim(asked[:1000], np.clip(file["images"], 0, 1))
-                found |= {"ms_ssim": float(np.mean(similar)), "decoder_steps": int(file["steps"])}
-                if options.pictures:
-                    np.savez(options.pictures, originals=asked[:16], reconstructions=file["images"][:16])
+                found |= {"ms_ssim": float(np.mean(similar)), "decoder_steps": options.decoder_steps}
+                kept = options.results / options.judge_on / f"{name}-{seed}.npz"
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                pictures = {"originals": asked[:16], "reconstructions": file["images"][:16]}
+                np.savez_compressed(kept, **{key: np.uint8(255 * np.clip(x, 0, 1) + 0.5) for key, x in pictures.items()})
     return found
 
 
@@ -342,7 +344,7 @@ def peer(name: str, seed: int, total: int, options: argparse.Namespace) -> dict[
     data = Data(options, (1, 32, 32))
     images = [data.train.read(slice(None)), data.test.read(slice(None))]
     asked_y = arrays["test"] if final else arrays["train"][asked]
-    return about | {"figures": found} | intrinsic(arrays["train"], images[0], asked_y, images[1], seed, options)
+    return about | {"figures": found} | intrinsic(name, arrays["train"], images[0], asked_y, images[1], seed, options)
 
 
 def machine() -> dict[str, Any]:
@@ -378,8 +380,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--ndm-steps", type=int, default=200, help="of NDM's network; 0 leaves it out (default: 200)")
     parser.add_argument("--ndm-images", type=int, default=12_500, help="whose vectors NDM is of (default: 12500)")
     parser.add_argument("--mine-steps", type=int, default=300, help="of MINE's network; 0 leaves it out (default: 300)")
-    parser.add_argument("--decoder-seconds", type=float, default=0, help="train a decoder so long, with PyTorch (default: 0)")
-    parser.add_argument("--pictures", type=Path, help="keep 16 images and their reconstructions in this .npz")
+    parser.add_argument("--decoder-steps", type=int, default=1000, help="of the rows' that have a decoder; 0: none (default: 1000)")
     parser.add_argument("--torch", default=sys.executable, help="a Python that has PyTorch (default: this one)")
     parser.add_argument("--results", type=Path, default=HERE / "results")
     parser.add_argument("--pace", type=Path, default=HERE / "pace.json", help="milliseconds a step; what is missing is measured")
