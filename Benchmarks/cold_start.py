@@ -17,7 +17,7 @@ x = np.fromfile(image, np.float32).reshape(1, 3, 32, 32)
 if library == "torch":
     import h5py
     import torch
-    from deepinfomax.notebook import Encoder
+    from deepinfomax.compare.notebook import Encoder
 
     torch.set_num_threads(threads)
     with torch.device("meta"):  # Spares it the random weights.

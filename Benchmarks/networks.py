@@ -1,6 +1,6 @@
 """The Deep InfoMax objective in PyTorch, computed the way the implementation that the notebook links to does.
 
-The networks are the notebook's own (deepinfomax/notebook.py). Like there, each discriminator runs twice, on
+The networks are the notebook's own (deepinfomax/compare/notebook.py). Like there, each discriminator runs twice, on
 the pair and on the rotated pair, and the prior term is the logarithm of a probability.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from deepinfomax.notebook import Networks, expand_and_join
+from deepinfomax.compare.notebook import Networks, expand_and_join
 
 ALPHA, BETA, GAMMA = 0.5, 1.0, 0.1
 LEARNING_RATE = 1e-4

@@ -15,7 +15,7 @@ import argparse
 import numpy as np
 
 import deepinfomax
-from deepinfomax import photographs
+from deepinfomax.data import photographs
 
 
 def batches(images: np.ndarray, size: int, steps: int) -> list[np.ndarray]:
@@ -64,7 +64,7 @@ def train_torch(prior: str, seed: int, steps: list[np.ndarray], rates: tuple[flo
     import torch
     import torch.nn.functional as F
 
-    from deepinfomax import notebook
+    from deepinfomax.compare import notebook
 
     torch.manual_seed(seed)
     names = ("Encoder", "GlobalDiscriminator", "LocalDiscriminator", "PriorDiscriminator")

@@ -21,10 +21,18 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "docs" / "api.md"
-MODULES = ("", ".data", ".evaluation", ".neighbours", ".maps", ".pictures", ".charts", ".report", ".torch_files")
+#: What is public and needs no package but numpy to be imported.
+MODULES = (
+    "", ".data", ".evaluation", ".neighbours", ".search", ".judges", ".plots.maps", ".plots.pictures", ".plots.charts", ".report",
+    ".torch_files",
+)
 HEAD = """# Python API
 
 Made from the docstrings by `tools/api_reference.py`; a test checks that it is up to date. n is the number of images.
+
+Public, besides, with pages of their own, since importing them takes another package: `deepinfomax.sklearn`
+([sklearn.md](sklearn.md)), `deepinfomax.torch` ([compared.md](compared.md)), `deepinfomax.onnx_export` ([onnx.md](onnx.md)),
+`deepinfomax.dask` ([distributed.md](distributed.md)). Other modules may change in any version.
 """
 
 
@@ -105,7 +113,8 @@ def _fields(name: str, value: type) -> str:
 
 
 def _function(name: str, function: Any, prefix: str = "") -> str:
-    return f"```python\n{_signature(name, function)}\n```\n\n{prefix}{_text(function)}\n"
+    text = f"```python\n{_signature(name, function)}\n```\n\n{prefix}{_text(function)}"
+    return text.rstrip() + "\n"
 
 
 def _signature(name: str, function: Any) -> str:

@@ -50,7 +50,7 @@ def session(folder: str, *commands: str) -> list[str]:
 
 def images() -> None:
     """The sample data: 16 patches of the photographs above 16 digits."""
-    from deepinfomax import pictures
+    from deepinfomax.plots import pictures
     from deepinfomax.data import open_dataset
 
     rows = [open_dataset("photographs").read([(109 + 37 * n) % 520 for n in range(16)]), open_dataset("digits").read(range(16))]

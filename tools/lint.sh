@@ -120,6 +120,7 @@ if $python -c 'import mypy' 2>/dev/null; then
 else
     echo "lint: mypy is missing, which make deps installs; the Python package's types were not checked" >&2
 fi
+broken "a module of the Python package outside the order of its rooms" "$($python tools/python_rooms.py 2>&1)"
 broken "Swift that its generator would write otherwise" "$($python tools/winograd_transforms.py --check 2>&1)"
 broken "the Python of README.md does not parse" "$(block python | $python -c 'import ast, sys; ast.parse(sys.stdin.read())' 2>&1)"
 version=$(awk '/define DIM_VERSION_(MAJOR|MINOR|PATCH)/ { printf "%s%s", dot, $3; dot = "." }' include/dim.h)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from deepinfomax import photographs
+from deepinfomax.data import photographs
 from deepinfomax.torch._description import PRESETS
 from deepinfomax.torch.random_architectures import random_description
 

@@ -1,7 +1,7 @@
 """A dozen objectives on basic32's layers whose gradients and ten steps are recorded in objectives.npz. Needs numpy and the package alone.
 
 A case's key is its name. Recorded are, by PyTorch in float64 and beside it in float32: every gradient at a batch of 5, and the
-losses of ten steps of 8 images and of one more, which tells how far float32 is by then (deepinfomax/_deviations.py).
+losses of ten steps of 8 images and of one more, which tells how far float32 is by then (deepinfomax/compare/deviations.py).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 
 Weights are float32, as the constructors draw them, then converted; all computation is in float64. Beside each output
 stands how far PyTorch's own float32 is from it, which tells what a tolerance may ask for. Needs torch, scikit-learn
-and Pillow; reading the files needs numpy alone (deepinfomax/_recorded.py).
+and Pillow; reading the files needs numpy alone (deepinfomax/compare/recordings.py).
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ sys.path[:0] = [str(PACKAGE), str(FOLDER)]
 
 import cases  # noqa: E402
 import objectives as recorded_objectives  # noqa: E402
-from deepinfomax import _recorded, _training, _walk, notebook, objective, photographs  # noqa: E402
 from deepinfomax.commands import check  # noqa: E402
+from deepinfomax.compare import notebook, objective, recordings, runs, walk  # noqa: E402
+from deepinfomax.data import photographs  # noqa: E402
 from deepinfomax.torch import Settings, _subject, modules, objectives  # noqa: E402
 from deepinfomax.torch import check as architecture_check  # noqa: E402
 from deepinfomax.torch._description import expanded  # noqa: E402
@@ -96,28 +97,28 @@ def record_forward() -> None:
     """forward.npz: every network's outputs, both modes, several batches, odd inputs, two seeds."""
     with np.load(FOLDER / "inputs.npz") as file:
         inputs = dict(file)
-    outputs: dict[str, _recorded.Summary] = {}
+    outputs: dict[str, recordings.Summary] = {}
     for case in cases.forward_cases():
         for step, single in zip(
             case_steps(case, inputs, torch.float64), case_steps(case, inputs, torch.float32), strict=True
         ):
             if step.array is not None:
-                outputs[f"{case.key}/{step.output}"] = _recorded.summarise(step.array, single.array)
-    _recorded.save(FOLDER / "forward.npz", outputs, version=np.array(VERSION))
+                outputs[f"{case.key}/{step.output}"] = recordings.summarise(step.array, single.array)
+    recordings.save(FOLDER / "forward.npz", outputs, version=np.array(VERSION))
 
 
-def case_steps(case: cases.Case, inputs: dict[str, np.ndarray], dtype: torch.dtype) -> list[_walk.Step]:
+def case_steps(case: cases.Case, inputs: dict[str, np.ndarray], dtype: torch.dtype) -> list[walk.Step]:
     model = notebook.TorchModel(case.seed, dtype)
     if case.state == "warm":
         model.load_state_dict(cases.warm(inputs, case.seed))
-    return list(_walk.cells(model, cases.images(inputs, case.input, case.seed), case.mode))
+    return list(walk.cells(model, cases.images(inputs, case.input, case.seed), case.mode))
 
 
 def record_check() -> None:
     """check.npz: what `dim check` compares with where PyTorch is not installed; part of the Python package."""
     patches = photographs.spread(check.PHOTOGRAPHS)
     arrays = {"photographs": patches, "seeds": np.array(CHECK_SEEDS), "version": np.array(VERSION)}
-    outputs: dict[str, _recorded.Summary] = {}
+    outputs: dict[str, recordings.Summary] = {}
     for seed in CHECK_SEEDS:
         image = notebook.random_image(seed)
         inputs = {"notebook": image, "photographs": photographs.pixels(patches)}
@@ -125,12 +126,12 @@ def record_check() -> None:
         arrays[f"notebook/{seed}"] = image
         arrays[f"crc32/{seed}"] = check.checksums(single.state_dict())
         for (name, mode, step), (_, _, float32) in zip(
-            _walk.walk(model, inputs), _walk.walk(single, inputs), strict=True
+            walk.walk(model, inputs), walk.walk(single, inputs), strict=True
         ):
             if step.array is not None:
-                outputs[f"{seed}/{name}/{mode}/{step.output}"] = _recorded.summarise(step.array, float32.array)
+                outputs[f"{seed}/{name}/{mode}/{step.output}"] = recordings.summarise(step.array, float32.array)
     check.RECORDING.parent.mkdir(exist_ok=True)
-    _recorded.save(check.RECORDING, outputs, **arrays)
+    recordings.save(check.RECORDING, outputs, **arrays)
 
 
 def record_training() -> None:
@@ -140,25 +141,25 @@ def record_training() -> None:
     """
     with np.load(FOLDER / "inputs.npz") as file:
         patches = file["photos"]
-    outputs: dict[str, _recorded.Summary] = {}
+    outputs: dict[str, recordings.Summary] = {}
     arrays = {"version": np.array(VERSION), "photographs": patches}
     for key, compute in training_subjects(photographs.pixels(patches)).items():
         print(f"  {key}", flush=True)
         expected = objective.expected(compute)
         outputs |= {f"{key}/{name}": summary for name, summary in expected.arrays.items()}
         arrays |= {f"{key}/history": expected.history, f"{key}/history32": expected.history32}
-    _recorded.save(_training.RECORDING, outputs, **arrays)
+    recordings.save(runs.RECORDING, outputs, **arrays)
 
 
 def training_subjects(photos: np.ndarray) -> dict[str, objective.Compute]:
     """Key -> what computes it."""
-    steps, kept = _training.STEPS, _training.KEPT
+    steps, kept = runs.STEPS, runs.KEPT
     subjects: dict[str, objective.Compute] = {}
-    for prior in _training.PRIORS:
-        for n in _training.GRADIENT_BATCHES:
+    for prior in runs.PRIORS:
+        for n in runs.GRADIENT_BATCHES:
             subjects[f"gradients/{prior}/batch{n}"] = partial(objective.gradients_of, photos, prior, n)
         subjects[f"run/{prior}"] = partial(objective.objective_run, photos, prior, steps, kept)
-    for encoder, loss in _training.CLASSIFIER_RUNS:
+    for encoder, loss in runs.CLASSIFIER_RUNS:
         subjects[f"classifier/{encoder}/{loss}"] = partial(
             objective.classifier_run, photos, encoder, loss, steps, kept
         )
@@ -170,7 +171,7 @@ def record_architectures() -> None:
 
     The batches, and how far PyTorch's float32 is, are those of `dim check --architecture` (deepinfomax/torch/_lockstep.py).
     """
-    outputs: dict[str, _recorded.Summary] = {}
+    outputs: dict[str, recordings.Summary] = {}
     arrays: dict[str, np.ndarray] = {"version": np.array(VERSION)}
     about: dict[str, object] = {}
     for name, architecture, seed in cases.architectures():
@@ -178,12 +179,12 @@ def record_architectures() -> None:
         description = expanded(architecture)
         attempt, exact, float32 = architecture_check.well_conditioned(description, seed)
         for key, array in exact.items():
-            outputs[f"{name}/{key}"] = replace(_shortened(_recorded.summarise(array)), float32=float32[key])
+            outputs[f"{name}/{key}"] = replace(_shortened(recordings.summarise(array)), float32=float32[key])
         settings = architecture_check.default_settings(description, seed)
         batch, found = Lockstep(description, seed, settings).choose(_subject.BATCH, 0)
         for key, array in found.gradients[0].items():
             single = (run[key] for run in found.gradients[1:])
-            outputs[f"{name}/gradients/{key}"] = _shortened(_recorded.summarise(array, *single))
+            outputs[f"{name}/gradients/{key}"] = _shortened(recordings.summarise(array, *single))
         arrays[f"{name}/losses"] = np.array(found.losses)
         about[name] = {
             "architecture": architecture,
@@ -194,10 +195,10 @@ def record_architectures() -> None:
             "scales": {key: architecture_check.scale_of(key, exact) for key in exact if key.endswith("running_mean")},
         }
     arrays["about"] = np.array(json.dumps(about))
-    _recorded.save(FOLDER / "architectures.npz", outputs, **arrays)
+    recordings.save(FOLDER / "architectures.npz", outputs, **arrays)
 
 
-def _shortened(summary: _recorded.Summary) -> _recorded.Summary:
+def _shortened(summary: recordings.Summary) -> recordings.Summary:
     """A sample of 32 bits of mantissa, 256 times as fine as float32, which makes a smaller file."""
     fraction, exponent = np.frexp(summary.sample)
     return replace(summary, sample=np.ldexp(np.round(fraction * 2.0**33), exponent - 33))
@@ -209,7 +210,7 @@ MANY = tuple(objective.Arithmetic(torch.float32, nudged=pattern) for pattern in 
 
 def record_objectives() -> None:
     """objectives.npz: a dozen objectives on basic32's layers: gradients of every parameter, losses of ten steps."""
-    outputs: dict[str, _recorded.Summary] = {}
+    outputs: dict[str, recordings.Summary] = {}
     arrays = {"version": np.array(VERSION)}
     for name in recorded_objectives.CASES:
         print(f"  {name}", flush=True)
@@ -218,24 +219,24 @@ def record_objectives() -> None:
         run = objective.expected(partial(objective_steps, name), MANY)
         arrays |= {f"{name}/losses": found.history, f"{name}/losses32": found.history32}
         arrays |= {f"{name}/history": run.history, f"{name}/history32": run.history32}
-    _recorded.save(FOLDER / "objectives.npz", outputs, **arrays)
+    recordings.save(FOLDER / "objectives.npz", outputs, **arrays)
 
 
-def objective_gradients(name: str, arithmetic: objective.Arithmetic) -> _training.Outcome:
+def objective_gradients(name: str, arithmetic: objective.Arithmetic) -> runs.Outcome:
     net, settings = objective_start(name, arithmetic)
     x = torch.tensor(recorded_objectives.images(recorded_objectives.GRADIENT_BATCH, 0), dtype=arithmetic.dtype)
     found = objectives.losses(net, x, settings)
     gradients = objectives.gradients(net, found, settings)
-    return _training.Outcome({key: value.numpy() for key, value in gradients.items()}, [found.numbers()])
+    return runs.Outcome({key: value.numpy() for key, value in gradients.items()}, [found.numbers()])
 
 
-def objective_steps(name: str, arithmetic: objective.Arithmetic) -> _training.Outcome:
+def objective_steps(name: str, arithmetic: objective.Arithmetic) -> runs.Outcome:
     net, settings = objective_start(name, arithmetic)
     batches = (
         torch.tensor(recorded_objectives.images(recorded_objectives.BATCH, step), dtype=arithmetic.dtype)
         for step in range(recorded_objectives.STEPS + 1)
     )
-    return _training.Outcome({}, [found.numbers() for found in objectives.train(net, batches, settings)])
+    return runs.Outcome({}, [found.numbers() for found in objectives.train(net, batches, settings)])
 
 
 def objective_start(name: str, arithmetic: objective.Arithmetic) -> tuple[torch.nn.Module, Settings]:

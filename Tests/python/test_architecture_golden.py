@@ -1,6 +1,6 @@
 """Every preset and five random architectures at batch 5 against what PyTorch recorded: Tests/golden/architectures.npz.
 
-Outputs by the criterion of `dim check --architecture`, gradients and losses by that of deepinfomax/_deviations.py.
+Outputs by the criterion of `dim check --architecture`, gradients and losses by that of deepinfomax/compare/deviations.py.
 """
 
 import json
@@ -9,12 +9,13 @@ import cases
 import deepinfomax
 import numpy as np
 import pytest
-from deepinfomax import Model, _deviations, _recorded
-from deepinfomax._training import Expected, Outcome
+from deepinfomax import Model
+from deepinfomax.compare import deviations, recordings
+from deepinfomax.compare.runs import Expected, Outcome
 from deepinfomax.torch import _subject
 from deepinfomax.torch._description import expanded
 
-RECORDING = _recorded.Recording(cases.FOLDER / "architectures.npz")
+RECORDING = recordings.Recording(cases.FOLDER / "architectures.npz")
 ABOUT = json.loads(str(RECORDING.arrays["about"]))
 OUTPUT, FLOAT32, FLOOR = 1e-4, 10, 1e-6
 
@@ -43,7 +44,7 @@ def wrong_outputs(name, spoil=lambda found: None):
     wrong = []
     for key, summary in expected.items():
         scale = about["scales"].get(key, summary.rms)
-        error = _recorded.error_over_rms(found[key], summary) * (summary.rms / scale if summary.rms else 1)
+        error = recordings.error_over_rms(found[key], summary) * (summary.rms / scale if summary.rms else 1)
         if not error <= min(OUTPUT, FLOAT32 * summary.float32 + FLOOR):
             wrong.append(f"{key}: {error:.1e}, PyTorch's float32 {summary.float32:.1e}")
     return wrong
@@ -69,7 +70,7 @@ def deviations(name, spoil=lambda gradients: None):
     exact, *float32 = RECORDING.arrays[f"{name}/losses"]
     arrays = {key: summary for key, summary in expected.items() if key not in dead}
     found = Outcome({key: gradients[key] for key in arrays if key in gradients}, [losses])
-    return _deviations.deviations(found, Expected(arrays, exact[None], np.array(float32)[:, None]))
+    return deviations.deviations(found, Expected(arrays, exact[None], np.array(float32)[:, None]))
 
 
 @pytest.mark.parametrize("name", ABOUT)

@@ -93,7 +93,7 @@ def test_there_and_back(folder, tmp_path):
 @needs_torch
 def test_one_network_loads_into_its_module(folder, tmp_path):
     import torch
-    from deepinfomax import notebook
+    from deepinfomax.compare import notebook
 
     assert dim("convert", folder / "objective.h5", tmp_path / "e.pt", "--network", "encoder").returncode == 0
     notebook.Encoder().load_state_dict(torch.load(tmp_path / "e.pt", weights_only=True))
@@ -131,7 +131,7 @@ def _module(state):
 )  # fmt: skip
 def test_how_people_save(tmp_path, make, networks):
     import torch
-    from deepinfomax import notebook
+    from deepinfomax.compare import notebook
 
     modules = notebook.networks(3, torch.float32)
     torch.save(make(modules), tmp_path / "a.pt")
@@ -175,7 +175,7 @@ def test_what_is_refused(tmp_path):
 def test_entries_of_a_checkpoint(tmp_path):
     """A name that holds "optim" is no optimiser; of two state_dicts, --entry takes one."""
     import torch
-    from deepinfomax import notebook
+    from deepinfomax.compare import notebook
 
     one, other = (notebook.networks(seed, torch.float32).encoder for seed in (1, 2))
     adam = torch.optim.Adam(one.parameters())
@@ -201,7 +201,7 @@ def same_network(path, module):
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
 def test_tensors_that_have_no_values_in_numpy(tmp_path):
     import torch
-    from deepinfomax import notebook
+    from deepinfomax.compare import notebook
 
     good = notebook.networks(1, torch.float32).encoder.state_dict()
     weight = good["c0.weight"]

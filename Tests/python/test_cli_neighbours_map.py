@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from cli_fixtures import dim, write_images
 from data_fixtures import random_images
-from deepinfomax import lettering, maps, pictures
 from deepinfomax.neighbours import neighbours, vote
+from deepinfomax.plots import lettering, maps, pictures
 
 N = 14
 
@@ -208,7 +208,7 @@ def test_letters_that_no_font_has(monkeypatch):
 def test_charts_of_any_names():
     """Neither formulas nor boxes, and no warning of a missing glyph."""
     pytest.importorskip("matplotlib")
-    from deepinfomax import charts, curves
+    from deepinfomax.plots import charts, curves
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from cli_fixtures import dim, events, losses, write_images
 from deepinfomax import evaluation
+from deepinfomax.commands._schedule import Schedule
 from deepinfomax.data import Loader, open_dataset
 from deepinfomax.run_folder import RunFolder
-from deepinfomax.schedule import Schedule
 
 #: For 8x8 images in grey, 100 times less work than basic32.
 TINY = json.loads((Path(__file__).parent / "digits8.json").read_text())

@@ -7,9 +7,9 @@ import cases
 import deepinfomax as dim
 import numpy as np
 import pytest
-from deepinfomax import _recorded, _walk
+from deepinfomax.compare import recordings, walk
 
-FORWARD = _recorded.Recording(cases.FOLDER / "forward.npz")
+FORWARD = recordings.Recording(cases.FOLDER / "forward.npz")
 
 # The bound of the contract: 1e-4 of the output's rms, 1e-5 with direct convolutions. Where PyTorch's own float32
 # comes near that bound or misses it, the output is ill-conditioned (a batch norm over two patches of sky, a logit that
@@ -50,7 +50,7 @@ def test_outputs_are_pytorchs(case, inputs):
     with dim.Model(case.seed) as model:
         if case.state == "warm":
             model.load_state_dict(model.state_dict() | cases.warm(inputs, case.seed))
-        steps = list(_walk.cells(model, cases.images(inputs, case.input, case.seed), case.mode))
+        steps = list(walk.cells(model, cases.images(inputs, case.input, case.seed), case.mode))
 
     wrong = []
     for step in steps:
@@ -64,7 +64,7 @@ def test_outputs_are_pytorchs(case, inputs):
             # A probability of e^-80 has few correct digits in anyone's float32.
             error, bound = float(np.abs(step.array.ravel() - expected.sample).max()), BOUND
         else:
-            error = _recorded.error_over_rms(step.array, expected)
+            error = recordings.error_over_rms(step.array, expected)
             bound = max(BOUND, MULTIPLE * expected.float32)
         if not error <= bound:
             wrong.append(
@@ -75,6 +75,6 @@ def test_outputs_are_pytorchs(case, inputs):
 
 def test_a_sample_is_of_distinct_entries_from_everywhere():
     for size in (1, 64, 128, 129, 1000, 7 * 128 * 26 * 26):
-        indices = _recorded.sample_indices(size)
+        indices = recordings.sample_indices(size)
         assert len(set(indices)) == len(indices) == min(size, 128)
         assert indices.min() >= 0 and indices.max() < size

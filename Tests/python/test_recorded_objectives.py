@@ -3,11 +3,12 @@
 import numpy as np
 import objectives
 import pytest
-from deepinfomax import Model, Trainer, _deviations, _recorded
-from deepinfomax._training import Expected, Outcome
+from deepinfomax import Model, Trainer
+from deepinfomax.compare import deviations, recordings
+from deepinfomax.compare.runs import Expected, Outcome
 from objectives import CASES, STEPS, TRAINING_SEED
 
-RECORDED = _recorded.Recording(objectives.__file__.replace(".py", ".npz"))
+RECORDED = recordings.Recording(objectives.__file__.replace(".py", ".npz"))
 #: A bias's gradient before a batch norm is a sum of terms that cancel, the longest over the cells of the first convolution:
 #: rounding leaves as many epsilons of the network's largest gradient, of float64 and of float32.
 LONGEST = objectives.GRADIENT_BATCH * 16 * 16
@@ -57,7 +58,7 @@ def _is_steep(name):
 
 def wrong(found):
     """A loss is a sum of terms of the order of 1, a small one their difference: float32 resolves no more than theirs."""
-    resolved = _deviations.MULTIPLE * np.finfo(np.float32).eps
+    resolved = deviations.MULTIPLE * np.finfo(np.float32).eps
     failed = [d for d in found if not d.passed and not (d.group.startswith("loss") and d.here <= resolved)]
     return {d.where: f"{d.here:.1e}, PyTorch's float32 {d.scale:.1e}" for d in failed}
 
@@ -76,8 +77,8 @@ def test_gradients_of_every_parameter(name):
     expected, nothing = expected_gradients(name)
     assert set(found.arrays) == set(expected.arrays) | set(nothing)
     for key, size in nothing.items():
-        assert _recorded.rms(found.arrays.pop(key)) <= CANCELLED * size, key
-    assert not wrong(_deviations.deviations(found, expected))
+        assert recordings.rms(found.arrays.pop(key)) <= CANCELLED * size, key
+    assert not wrong(deviations.deviations(found, expected))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -85,7 +86,7 @@ def test_losses_of_ten_steps(name):
     with started(name) as trainer:
         history = np.array([trainer.step(objectives.images(objectives.BATCH, step)) for step in range(STEPS)])
     error = np.abs(history - RECORDED.arrays[f"{name}/history"][:STEPS])
-    assert (error <= _deviations.MULTIPLE * far(name)).all(), (error / far(name)).round(1)
+    assert (error <= deviations.MULTIPLE * far(name)).all(), (error / far(name)).round(1)
 
 
 def test_the_criterion_notices():
@@ -96,7 +97,7 @@ def test_the_criterion_notices():
         del found.arrays[key]
     found.arrays["local_d.y1.weight"] *= np.float32(1.01)
     found.history[0][0] *= 1.0001
-    assert set(wrong(_deviations.deviations(found, expected))) == {"local_d.y1.weight", "step 1"}
+    assert set(wrong(deviations.deviations(found, expected))) == {"local_d.y1.weight", "step 1"}
 
 
 def test_the_criterion_of_steps_notices():
@@ -104,4 +105,4 @@ def test_the_criterion_of_steps_notices():
     for name in CASES:
         losses = RECORDED.arrays[f"{name}/history"]
         late = np.abs(losses[1:] - losses[:-1])
-        assert (late > _deviations.MULTIPLE * far(name)).any(1)[:4].all(), name
+        assert (late > deviations.MULTIPLE * far(name)).any(1)[:4].all(), name

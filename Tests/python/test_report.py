@@ -7,7 +7,8 @@ import deepinfomax
 import numpy as np
 import pytest
 from cli_fixtures import dim
-from deepinfomax import _svg, report
+from deepinfomax import report
+from deepinfomax.plots import svg
 
 
 class Page(HTMLParser):
@@ -82,12 +83,12 @@ def test_what_cannot_be_written(run, tmp_path):
 
 @pytest.mark.parametrize("values", [[], [1.0], [2.0, 2.0], [1.0, float("nan"), 3.0], [1e-9, 2e-9], [-5.0, 1e6]])
 def test_curves_of_odd_values(values):
-    svg = _svg.chart("a < b", [_svg.Curve("c", list(range(len(values))), values, "#000", 1)], "x")
-    assert Page(svg).open == [] and "nan" not in svg and "a &lt; b" in svg
-    ticks = [float(tick) for tick in re.findall(r'text-anchor="(?:end|middle)">(-?[\d.e+-]+)<', svg)]
+    chart = svg.chart("a < b", [svg.Curve("c", list(range(len(values))), values, "#000", 1)], "x")
+    assert Page(chart).open == [] and "nan" not in chart and "a &lt; b" in chart
+    ticks = [float(tick) for tick in re.findall(r'text-anchor="(?:end|middle)">(-?[\d.e+-]+)<', chart)]
     assert len(set(ticks)) >= 3 if len(values) > 1 else True
 
 
 def test_ticks():
-    assert _svg._ticks((0.0, 1.0)) == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
-    assert _svg._ticks((1.36, 2.31)) == [1.4, 1.6, 1.8, 2.0, 2.2]
+    assert svg._ticks((0.0, 1.0)) == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    assert svg._ticks((1.36, 2.31)) == [1.4, 1.6, 1.8, 2.0, 2.2]

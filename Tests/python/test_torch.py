@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from deepinfomax import _recorded, notebook  # noqa: E402
+from deepinfomax.compare import notebook, recordings  # noqa: E402
 
 IMAGES = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -90,4 +90,4 @@ def test_the_notebook_as_it_stands(model):
             (model.score_local(y, M), reference.score_local(expected_y, expected_M)),
             (model.score_prior(y), reference.score_prior(expected_y)),
         ]:
-            assert _recorded.error_over_rms(found, expected) < 1e-4
+            assert recordings.error_over_rms(found, expected) < 1e-4

@@ -10,7 +10,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import torch.nn as nn  # noqa: E402
-from deepinfomax import _library, notebook  # noqa: E402
+from deepinfomax import _library  # noqa: E402
+from deepinfomax.compare import notebook  # noqa: E402
 from deepinfomax.torch import modules  # noqa: E402
 from deepinfomax.torch._description import PRESETS, expanded, text  # noqa: E402
 from deepinfomax.torch._layout import layout  # noqa: E402

@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from deepinfomax import notebook, objective  # noqa: E402
+from deepinfomax.compare import notebook, objective  # noqa: E402
 from deepinfomax.torch import Settings, losses, modules, train  # noqa: E402
 from deepinfomax.torch import objectives as O  # noqa: E402
 

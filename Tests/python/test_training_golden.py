@@ -1,15 +1,17 @@
-"""Training from seeds alone against what PyTorch recorded, by the criterion of deepinfomax/_deviations.py."""
+"""Training from seeds alone against what PyTorch recorded, by the criterion of deepinfomax/compare/deviations.py."""
 
 import numpy as np
 import pytest
-from deepinfomax import Model, Trainer, _deviations, _training, photographs
+from deepinfomax import Model, Trainer
+from deepinfomax.compare import deviations, runs
+from deepinfomax.data import photographs
 
-RECORDED = _training.Recorded()
+RECORDED = runs.Recorded()
 PHOTOS = photographs.pixels(RECORDED.photographs)
 GRADIENTS = {
     (prior, n): RECORDED.expected(f"gradients/{prior}/batch{n}")
-    for prior in _training.PRIORS
-    for n in _training.GRADIENT_BATCHES
+    for prior in runs.PRIORS
+    for n in runs.GRADIENT_BATCHES
 }
 
 
@@ -25,31 +27,31 @@ def kept(expected):
 
 @pytest.mark.parametrize(("prior", "n"), GRADIENTS)
 def test_gradients_of_every_parameter(prior, n):
-    found = _training.gradients(PHOTOS, prior, n)
+    found = runs.gradients(PHOTOS, prior, n)
     assert len(found.arrays) == 38
-    assert_close(_deviations.deviations(found, GRADIENTS[prior, n], GRADIENTS.values()))
+    assert_close(deviations.deviations(found, GRADIENTS[prior, n], GRADIENTS.values()))
 
 
-@pytest.mark.parametrize("prior", _training.PRIORS)
+@pytest.mark.parametrize("prior", runs.PRIORS)
 def test_steps_of_the_objective(prior):
     expected = RECORDED.expected(f"run/{prior}")
-    assert_close(_deviations.deviations(_training.objective_run(PHOTOS, prior, 20, kept(expected)), expected))
+    assert_close(deviations.deviations(runs.objective_run(PHOTOS, prior, 20, kept(expected)), expected))
 
 
-@pytest.mark.parametrize(("encoder", "loss"), _training.CLASSIFIER_RUNS)
+@pytest.mark.parametrize(("encoder", "loss"), runs.CLASSIFIER_RUNS)
 def test_steps_of_the_classifier(encoder, loss):
     expected = RECORDED.expected(f"classifier/{encoder}/{loss}")
-    assert_close(_deviations.deviations(_training.classifier_run(PHOTOS, encoder, loss, 20, kept(expected)), expected))
+    assert_close(deviations.deviations(runs.classifier_run(PHOTOS, encoder, loss, 20, kept(expected)), expected))
 
 
 def test_the_criterion_notices():
     """One part in a hundred more of one gradient, a loss off in the fifth digit, an array that is missing."""
     expected = GRADIENTS["monolithic", 8]
-    found = _training.gradients(PHOTOS, "monolithic", 8)
+    found = runs.gradients(PHOTOS, "monolithic", 8)
     found.arrays["global_d.c1.weight"] *= np.float32(1.01)
     found.history[0][3] *= 1.00001
     del found.arrays["prior_d.l0.bias"]
-    failed = {d.where for d in _deviations.deviations(found, expected, GRADIENTS.values()) if not d.passed}
+    failed = {d.where for d in deviations.deviations(found, expected, GRADIENTS.values()) if not d.passed}
     assert failed == {"global_d.c1.weight", "step 1", "prior_d.l0.bias"}
 
 

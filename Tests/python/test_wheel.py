@@ -43,7 +43,7 @@ def test_what_is_in_it(wheel):
         entry_points = archive.read(f"{info}/entry_points.txt").decode()
     sources = {f"deepinfomax/{path.relative_to(PACKAGE)}" for path in PACKAGE.rglob("*.py")}
     assert sources | {"deepinfomax/libdim.so", "deepinfomax/py.typed"} <= names
-    assert {"deepinfomax/recorded/check.npz", "deepinfomax/recorded/training.npz"} <= names
+    assert {"deepinfomax/compare/recorded/check.npz", "deepinfomax/compare/recorded/training.npz"} <= names
     assert "dim = deepinfomax.cli:main" in entry_points
     required = metadata.get_all("Requires-Dist")
     assert [re.split(r"[<>=]", line)[0] for line in required if "extra ==" not in line] == ["numpy"]

@@ -2,10 +2,11 @@
 
 import h5py
 import numpy as np
-from deepinfomax import _training, photographs
+from deepinfomax.compare import runs
+from deepinfomax.data import photographs
 
-PHOTOS = photographs.pixels(_training.Recorded().photographs)
-LABELS = _training.labels(np.arange(len(PHOTOS)))
+PHOTOS = photographs.pixels(runs.Recorded().photographs)
+LABELS = runs.labels(np.arange(len(PHOTOS)))
 
 
 def content(path):

@@ -16,7 +16,8 @@ from types import FrameType, ModuleType
 from typing import Any, NoReturn
 
 from ._version import __version__
-from .commands import UsageError, _output
+from .commands import _output
+from .commands._errors import explained
 from .commands._places import Places
 
 #: Subcommand -> what it does. Each is the module of its name in deepinfomax.commands, imported when it is asked for.
@@ -98,28 +99,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         for number, handler in (before or {}).items():
             signal.signal(number, handler)
-
-
-def explained(error: Exception) -> str | None:
-    """What an error of a known kind means for who gave the command; None for a kind that only a defect raises."""
-    from .errors import DimError
-
-    if isinstance(error, DimError):
-        return None if error.status_name == "DIM_INTERNAL" else error.message
-    if isinstance(error, (UsageError, UnicodeError)):
-        return str(error)
-    if isinstance(error, MemoryError):
-        return f"there is not enough memory: {error}" if str(error) else "there is not enough memory"
-    if isinstance(error, OSError):
-        return f"{_name(error.filename)}: {error.strerror or error}" if error.filename or error.strerror else str(error)
-    # The package's own checks of files and arguments are ValueErrors; a package that is missing is an ImportError.
-    if isinstance(error, (ValueError, ImportError)):
-        return str(error)
-    return None
-
-
-def _name(filename: object) -> str:
-    return "output" if filename is None else os.fsdecode(filename) if isinstance(filename, bytes) else str(filename)
 
 
 # ---- Arguments

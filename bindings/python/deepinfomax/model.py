@@ -15,13 +15,14 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _arrays, _copies, _inputs, _library
+from . import _arrays, _copies, _library
 from ._handles import OwnedHandle, model_handle, new_handle
 from ._library import ParameterInfo as _CParameterInfo
 from ._library import SaveOptions, check, library, text
 from ._opening import NETWORKS as NETWORKS
 from ._opening import options as open_options
 from .architecture import Architecture
+from .data import inputs
 
 log = logging.getLogger(__name__)
 
@@ -217,7 +218,7 @@ class Model:
         return results if outputs is not None or features else results[0]
 
     def _images(self, images: Any) -> tuple[Floats, bool]:
-        return _inputs.images(images, self.sizes.image, lambda: str(self.architecture.as_dict()["image"]["resize"]))
+        return inputs.images(images, self.sizes.image, lambda: str(self.architecture.as_dict()["image"]["resize"]))
 
     def _pieces(self, n: int) -> Iterator[tuple[int, int]]:
         """Beginnings and ends of what one call encodes: between two of them Python answers a signal, Ctrl-C for instance.

@@ -21,17 +21,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _adapted, _svg, build_info, evaluation, maps, pictures
+from . import build_info, evaluation
 from ._files import write_whole
-from ._reading import Reading
 from ._text import shown
 from ._version import __version__
 from .classifier_trainer import Evaluation
-from .curves import PROBES, TERMS, TRAINING, VALIDATION, Smoothed, figures
+from .data import adapted
 from .data import DataError, Dataset, MissingPackage, randperm
+from .data.reading import Reading
 from .evaluation import Floats
 from .model import Model
 from .neighbours import neighbours
+from .plots import maps, pictures, svg
+from .plots.curves import PROBES, TERMS, TRAINING, VALIDATION, Smoothed, figures
 from .run_folder import Row, RunFolder, Settings, advice
 
 #: Enough for a map and for a classifier to show something, and few enough to be encoded in seconds.
@@ -146,12 +148,12 @@ def _curves(rows: Sequence[Row], measure: str) -> str:
         steps = Smoothed.of(train, field)
         held_out = [getattr(row, field) for row in validation]
         curves = [
-            _svg.Curve("", steps.epochs.tolist(), steps.values.tolist(), "#bcd", 0.8),
-            _svg.Curve(steps.name, steps.middles.tolist(), steps.means.tolist(), TRAINING, 1.8),
+            svg.Curve("", steps.epochs.tolist(), steps.values.tolist(), "#bcd", 0.8),
+            svg.Curve(steps.name, steps.middles.tolist(), steps.means.tolist(), TRAINING, 1.8),
         ]
         if not all(map(math.isnan, held_out)):  # The norm of gradients is the steps' alone.
-            curves.append(_svg.Curve("validation", [row.epoch for row in validation], held_out, *VALIDATED))
-        charts.append(_svg.chart(name, curves, "epoch"))
+            curves.append(svg.Curve("validation", [row.epoch for row in validation], held_out, *VALIDATED))
+        charts.append(svg.chart(name, curves, "epoch"))
     seconds = rows[-1].seconds
     note = f"{len(train):,} steps, {seconds / 60:.1f} minutes."
     if measure == "gan":
@@ -160,9 +162,9 @@ def _curves(rows: Sequence[Row], measure: str) -> str:
     for field, name in PROBES:
         values = [getattr(row, field) for row in probes]
         if values:
-            untrained = _svg.Curve("untrained", [probes[0].epoch, probes[-1].epoch], [values[0]] * 2, TRAINING, 1, "--")
-            trained = _svg.Curve("held-out images", [row.epoch for row in probes], values, *VALIDATED)
-            charts.append(_svg.chart(name, [untrained, trained], "epoch"))
+            untrained = svg.Curve("untrained", [probes[0].epoch, probes[-1].epoch], [values[0]] * 2, TRAINING, 1, "--")
+            trained = svg.Curve("held-out images", [row.epoch for row in probes], values, *VALIDATED)
+            charts.append(svg.chart(name, [untrained, trained], "epoch"))
     return "".join(charts) + _note(note)
 
 
@@ -200,8 +202,8 @@ def _classes(model: Model, source: str | None, images: int, reading: Reading) ->
     if not 2 <= classes <= LEGEND or len(data) < 20:
         return _note(f"No classifier: {len(data)} images of {classes} classes; it needs 20 at least, of 2 to {LEGEND}.")
     architecture = model.architecture
-    if not _adapted.is_notebook(architecture) or classes > model.sizes.classes:
-        architecture = _adapted.with_classes(architecture, classes)
+    if not adapted.is_notebook(architecture) or classes > model.sizes.classes:
+        architecture = adapted.with_classes(architecture, classes)
     untrained = Model(0, architecture=architecture)
     train_images = data.subset(evaluation.split(len(data), 0)[0])
     train, test = evaluation.split(len(data), 0)

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ._files import write_whole
-from ._reading import Reading
 from ._text import shell, shown
 from .data.errors import listed
+from .data.reading import Reading
 from .trainer import Losses, Report
 
 

@@ -4,6 +4,8 @@
     index.save("photos.index.npz")
     found = Index.open("photos.index.npz").search(model.encode(images, features=False), 10)
     found.numbers, found.distances               # (m, 10), nearest first
+
+A file of an index is numpy's .npz: docs/search.md.
 """
 
 from __future__ import annotations

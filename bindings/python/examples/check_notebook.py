@@ -72,7 +72,7 @@ def live(model):
 
     sys.path.insert(0, str(ROOT / "bindings" / "python"))
     import deepinfomax
-    from deepinfomax.notebook import TorchModel  # The notebook's classes, in float64.
+    from deepinfomax.compare.notebook import TorchModel  # The notebook's classes, in float64.
 
     there = TorchModel(0)
     with tempfile.TemporaryDirectory() as folder:
@@ -105,7 +105,7 @@ def error_recorded(array, recorded):
 
 
 def main(weights=None):
-    with np.load(ROOT / "bindings" / "python" / "deepinfomax" / "recorded" / "check.npz") as file:
+    with np.load(ROOT / "bindings" / "python" / "deepinfomax" / "compare" / "recorded" / "check.npz") as file:
         recording = dict(file)
     photographs = np.moveaxis(recording["photographs"].astype(np.float32) / np.float32(255), 3, 1)
     inputs = {"notebook": recording["notebook/0"], "photographs": np.ascontiguousarray(photographs)}

@@ -6,12 +6,12 @@ import argparse
 
 import numpy as np
 
-from .. import _adapted
 from .._arrays import digest
-from .._reading import Reading
 from ..architecture import Architecture
+from ..data import adapted
 from ..data import DataError, Dataset
 from ..data.options import RESIZES
+from ..data.reading import Reading
 from ..model import Model
 from . import _output
 from ._common import positive
@@ -54,8 +54,8 @@ def digest_of(*parts: Dataset | None) -> str:
 def reading(arguments: argparse.Namespace, model: Model | None) -> Reading:
     """For the model's images, or the notebook's where there is none."""
     architecture = Architecture("notebook") if model is None else model.architecture
-    way = arguments.resize or _adapted.resize(architecture)
-    return Reading(way, arguments.max_pixels, bool(arguments.skip_damaged), _adapted.image_size(architecture))
+    way = arguments.resize or adapted.resize(architecture)
+    return Reading(way, arguments.max_pixels, bool(arguments.skip_damaged), adapted.image_size(architecture))
 
 
 def tell(arguments: argparse.Namespace, data: Dataset) -> Dataset:

@@ -22,6 +22,7 @@ from ..run_folder import Settings
 from ..trainer import Trainer
 from . import UsageError, _output
 from ._common import apply_general
+from ._errors import explained
 
 #: Bytes of pixels that are compared at the start; of larger data sets, images spread over them.
 _COMPARED = 1 << 26
@@ -58,8 +59,6 @@ def run(arguments: argparse.Namespace, body: Callable[[Solo], int]) -> int:
 
 def _alone(command: str, group: Group, error: BaseException) -> NoReturn:
     """The end of all processes, for a failure that the others do not know of."""
-    from ..cli import explained
-
     # mpirun answers with SIGTERM to all: the message is out, and nothing else is to be said.
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

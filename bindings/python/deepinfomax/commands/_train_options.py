@@ -15,11 +15,11 @@ from ..architecture import PRESETS, Architecture
 from ..data import Augmentation
 from ..data.options import RESIZES
 from ..run_folder import RunFolder, Settings
-from ..schedule import KINDS
 from ..trainer import COORDINATES, MEASURES, MOST_MICRO_BATCHES, PRIORS, TIMEOUT, Trainer
 from . import UsageError
 from ._common import DATA, add_examples, add_general, add_untrusted, natural, positive
 from ._images import add_reading
+from ._schedule import KINDS
 
 EPOCHS = 10
 #: Epochs between two probes are such that a run has so many.

@@ -50,7 +50,7 @@ class TrainingLog:
         self._progress = Progress(self._steps * self._batch, self._step * self._batch, shown=shown)
         self._board = None
         if self._arguments.tensorboard and not self._silent:
-            from .._tensorboard import EventFile
+            from ._tensorboard import EventFile
 
             self._board = EventFile(self._folder.path)
         return self
@@ -234,7 +234,7 @@ class TrainingLog:
         """The picture's path; None where there is none."""
         if self._silent or self._arguments.no_plot or not _has_matplotlib():
             return None
-        from .. import curves
+        from ..plots import curves
 
         content = curves.draw(self.rows, valid(str(self._folder.path)))
         write_whole(self._folder.curves, content)

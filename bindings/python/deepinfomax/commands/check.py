@@ -18,8 +18,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _recorded, _training, _walk, build_info, num_threads, photographs
+from .. import build_info, num_threads
 from ..architecture import PRESETS, Architecture
+from ..compare import recordings, runs, walk
+from ..data import photographs
 from ..model import Model
 from . import UsageError, _output
 from ._common import add_examples, add_general, apply_general
@@ -27,7 +29,7 @@ from ._common import add_examples, add_general, apply_general
 #: Of the largest error over the root mean square of the output.
 TOLERANCE = 1e-4
 PHOTOGRAPHS = 8
-RECORDING = Path(__file__).parent.parent / "recorded" / "check.npz"
+RECORDING = Path(__file__).parents[1] / "compare" / "recorded" / "check.npz"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -151,10 +153,10 @@ def _part(text: str | None) -> tuple[int, int]:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from .. import _check_training
+    from . import _check_training
 
-    if arguments.seed != _training.MODEL_SEED or arguments.weights is not None:
-        raise UsageError(f"--train starts from the weights of seed {_training.MODEL_SEED}")
+    if arguments.seed != runs.MODEL_SEED or arguments.weights is not None:
+        raise UsageError(f"--train starts from the weights of seed {runs.MODEL_SEED}")
     steps = _check_training.STEPS if arguments.steps is None else arguments.steps
     if steps < 1:
         raise UsageError(f"--steps: expected 1 or more, found {steps}")
@@ -238,16 +240,16 @@ class Report:
         )
 
 
-def compare(model: _walk.Networks, reference: Reference) -> Iterator[Row]:
+def compare(model: walk.Networks, reference: Reference) -> Iterator[Row]:
     """Row by row, as the two walks go."""
     there = reference.steps()
-    for input_name, mode, here in _walk.walk(model, reference.inputs):
+    for input_name, mode, here in walk.walk(model, reference.inputs):
         expected = there(input_name, mode, here.output)
         shape_here = None if here.array is None else here.array.shape
         shape_there = None if expected is None else expected.shape
         error: float | None = None
         if here.array is not None and expected is not None:
-            error = _recorded.error_over_rms(here.array, expected)
+            error = recordings.error_over_rms(here.array, expected)
         elif here.array is None and expected is None:
             error = 0.0
         if error is not None and not np.isfinite(error):
@@ -312,7 +314,7 @@ class Reference(Protocol):
     def take_weights(self, model: Model) -> None:
         """Uses the weights of `model` from now on."""
 
-    def steps(self) -> Callable[[str, str, str], NDArray[Any] | _recorded.Summary | None]:
+    def steps(self) -> Callable[[str, str, str], NDArray[Any] | recordings.Summary | None]:
         """A function of input, mode and output, to be asked in the walk's order; None for a refused input."""
         ...
 
@@ -332,7 +334,7 @@ class Live:
     def __init__(self, seed: int, threads: int) -> None:
         import torch
 
-        from .. import notebook
+        from ..compare import notebook
 
         torch.set_num_threads(threads)
         self._notebook, self._torch, self._seed = notebook, torch, seed
@@ -342,7 +344,7 @@ class Live:
             patches = photographs.spread(PHOTOGRAPHS)
             self.photographs = f"{PHOTOGRAPHS} patches of scikit-learn's two"
         except ImportError:
-            patches = _recorded.Recording(RECORDING).arrays["photographs"]
+            patches = recordings.Recording(RECORDING).arrays["photographs"]
             self.photographs = f"{PHOTOGRAPHS} recorded patches of scikit-learn's two (scikit-learn is not installed)"
         self.inputs: Mapping[str, NDArray[np.float32]] = _inputs(notebook.random_image(seed), patches)
 
@@ -350,10 +352,10 @@ class Live:
         self._model.load_state_dict(model.state_dict())
 
     def steps(self) -> Callable[[str, str, str], NDArray[Any] | None]:
-        walk = _walk.walk(self._model, self.inputs)
+        cells = walk.walk(self._model, self.inputs)
 
         def step(input_name: str, mode: str, output: str) -> NDArray[Any] | None:
-            name, its_mode, its_step = next(walk)
+            name, its_mode, its_step = next(cells)
             assert (name, its_mode, its_step.output) == (input_name, mode, output)
             return its_step.array
 
@@ -376,7 +378,7 @@ class Recorded:
     name = "h5py"
 
     def __init__(self, seed: int) -> None:
-        recording = _recorded.Recording(RECORDING)
+        recording = recordings.Recording(RECORDING)
         seeds: list[int] = recording.arrays["seeds"].tolist()
         if seed not in seeds:
             raise UsageError(
@@ -394,8 +396,8 @@ class Recorded:
     def take_weights(self, model: Model) -> None:
         self.description += ", of the seed's weights"
 
-    def steps(self) -> Callable[[str, str, str], _recorded.Summary | None]:
-        def step(input_name: str, mode: str, output: str) -> _recorded.Summary | None:
+    def steps(self) -> Callable[[str, str, str], recordings.Summary | None]:
+        def step(input_name: str, mode: str, output: str) -> recordings.Summary | None:
             return self._outputs.get(f"{self._seed}/{input_name}/{mode}/{output}")
 
         return step

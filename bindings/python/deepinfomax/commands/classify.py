@@ -12,14 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from .. import _adapted, charts, evaluation
+from .. import evaluation
 from .._files import write_whole
 from .._text import counted, csv_text, shell, shown, table, valid
 from ..architecture import Architecture
 from ..classifier_trainer import Evaluation
+from ..data import adapted
 from ..data import Dataset
 from ..evaluation import Epoch, Floats, Labels, Settings
 from ..model import Model
+from ..plots import charts
 from . import UsageError, _end_to_end, _output, _vectors
 from ._common import (
     add_architecture, add_data, add_examples, add_general, add_untrusted, apply_general, check_ending, check_room,
@@ -217,7 +219,7 @@ def _with_classes(data: Dataset, model: Model, *, kept: bool) -> Dataset:
     assert data.labels is not None
     known = np.unique(data.labels)
     names = [data.class_name(int(np.argmax(data.labels == label))) for label in known]
-    most = model.sizes.classes if kept else _adapted.MOST_CLASSES
+    most = model.sizes.classes if kept else adapted.MOST_CLASSES
     if len(known) > most:
         raise UsageError(f"{data.name}: {len(known):,} classes; the classifier has {most:,} at most")
     if len(known) < 2:
@@ -251,9 +253,9 @@ def _with_classes(data: Dataset, model: Model, *, kept: bool) -> Dataset:
 def _architecture(base: Model, classes: int, *, kept: bool) -> Architecture:
     """The base's, with a classifier of so many classes. The notebook's has ten, and keeps them where they suffice."""
     architecture = base.architecture
-    if kept or (_adapted.is_notebook(architecture) and classes <= base.sizes.classes):
+    if kept or (adapted.is_notebook(architecture) and classes <= base.sizes.classes):
         return architecture
-    return _adapted.with_classes(architecture, classes)
+    return adapted.with_classes(architecture, classes)
 
 
 # ---- The comparison

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import charts, evaluation, judges
+from .. import evaluation, judges
 from .._files import write_whole
 from .._text import counted, cut, shown, table
 from ..data import DataError, Dataset, open_dataset
@@ -16,6 +16,7 @@ from ..judges import Comparison, Figure, Settings, drawing
 from ..judges import comparison as _comparison
 from ..judges.fitted import SEEDED
 from ..model import Model
+from ..plots import charts
 from ..search import encoder_digest
 from . import UsageError, _output
 from ._common import (

@@ -6,10 +6,10 @@ import argparse
 
 import numpy as np
 
-from .. import lettering, maps, pictures
 from .._files import write_whole
 from .._text import counted, csv_text, shown
 from ..data import Dataset, randperm
+from ..plots import lettering, maps, pictures
 from . import UsageError, _output, _vectors
 from ._common import (
     add_data, add_examples, add_general, add_weights, apply_general, check_ending, check_writable, need, open_data, positive,

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import pictures
 from .._files import write_whole
 from .._text import counted, shown, table
 from ..data import Dataset, randperm
 from ..evaluation import Floats, Labels
 from ..model import Model
 from ..neighbours import Neighbours, neighbours
+from ..plots import pictures
 from . import UsageError, _output, _vectors
 from ._common import (
     add_data, add_examples, add_general, add_weights, apply_general, check_ending, check_writable, natural, need,

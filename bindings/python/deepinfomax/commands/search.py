@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import pictures
 from .._files import write_whole
 from .._text import counted, shown, table, valid
 from ..data import Dataset
 from ..evaluation import Floats
 from ..model import Model
+from ..plots import pictures
 from ..search import TRAINING_MODE, Found, Index
 from . import UsageError, _output, _vectors
 from ._common import (

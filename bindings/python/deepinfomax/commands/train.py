@@ -18,23 +18,24 @@ from typing import Any
 
 import numpy as np
 
-from .. import _adapted, evaluation, report
-from .._reading import Reading, has_test_set
+from .. import evaluation, report
 from .._text import counted, shell, valid
+from ..data import adapted
 from ..data import Augmentation, DataError, Dataset, Loader
 from ..data.opening import is_sample
 from ..data.options import Size
+from ..data.reading import Reading, has_test_set
 from ..distributed import PeerError, Solo
 from ..errors import FileAccessError, InvalidArgument, NotFinite
 from ..model import Model
 from ..run_folder import FILES, Row, RunFolder, Settings, figures
-from ..schedule import Schedule
 from ..trainer import Losses, Trainer
 from . import UsageError, _processes
 from ._common import check_folder, check_room, claimed, make_folder, opened
 from ._images import digest_of, tell
 from ._interrupts import Interrupts
 from ._places import Places
+from ._schedule import Schedule
 from ._train_options import (
     add_arguments, check_data, check_same_run, check_tensorboard, check_unchanged, checked_run, chosen, has_sklearn, probe_every,
 )  # fmt: skip
@@ -363,7 +364,7 @@ def _model_and_data(arguments: argparse.Namespace, values: dict[str, Any]) -> tu
     size, channels = values["image_size"], values["channels"]
     source, count = values["data"], values["validation_images"]
     if isinstance(named, str):
-        named = _adapted.read(named)
+        named = adapted.read(named)
     if named is None and values["weights"] is not None:
         with opened(values["weights"], None, arguments.untrusted) as model:
             named = model.architecture
@@ -383,32 +384,32 @@ def _model_and_data(arguments: argparse.Namespace, values: dict[str, Any]) -> tu
         image: Size = (channels or found[0], *(size or found[1:]))
         if data is not None and image != found:
             data = None
-        named = _adapted.DEFAULT
+        named = adapted.DEFAULT
     else:
         try:
-            image = _adapted.image_size(_adapted.described(named))
+            image = adapted.image_size(adapted.described(named))
         except InvalidArgument as error:
             raise UsageError(f"--architecture: {_source(values['architecture'])}{error.message}") from error
         image = (channels or image[0], *(size or image[1:]))
     try:
-        architecture = _adapted.described(named, image=image, resize=values["resize"])
+        architecture = adapted.described(named, image=image, resize=values["resize"])
     except InvalidArgument as error:
         if values["architecture"] is not None:
             raise UsageError(f"--architecture: {_source(values['architecture'])}{error.message}") from error
         raise UsageError(
-            f"{error.message}\n{_adapted.DEFAULT}'s layers do not fit images of {image[2]}x{image[1]}; make them another size "
+            f"{error.message}\n{adapted.DEFAULT}'s layers do not fit images of {image[2]}x{image[1]}; make them another size "
             "with --image-size 64 for instance, or name another --architecture"
         ) from error
-    if data is None or reading.resize != _adapted.resize(architecture):
-        data = _open_data(source, count, replace(reading, image=image, resize=_adapted.resize(architecture)))
+    if data is None or reading.resize != adapted.resize(architecture):
+        data = _open_data(source, count, replace(reading, image=image, resize=adapted.resize(architecture)))
     train, validation = data
     names = None if train.labels is None or train.classes is None else [valid(name) for name in train.classes]
-    fixed = _adapted.is_notebook(architecture) or _adapted.names_classes(named) or values["weights"]
+    fixed = adapted.is_notebook(architecture) or adapted.names_classes(named) or values["weights"]
     described = architecture.as_dict()
     if values["coordinates"] not in (None, "none") and described["coordinates"] is None and not values["weights"]:
-        architecture = _adapted.described(described | {"coordinates": {"hidden": [_COORDINATES]}})
-    if names is not None and not fixed and 2 <= len(names) <= _adapted.MOST_CLASSES:
-        architecture = _adapted.with_classes(architecture, len(names))
+        architecture = adapted.described(described | {"coordinates": {"hidden": [_COORDINATES]}})
+    if names is not None and not fixed and 2 <= len(names) <= adapted.MOST_CLASSES:
+        architecture = adapted.with_classes(architecture, len(names))
     model = Model(values["seed"], architecture=architecture)
     if values["weights"] is not None:
         with opened(values["weights"], architecture, arguments.untrusted) as start:
@@ -416,7 +417,7 @@ def _model_and_data(arguments: argparse.Namespace, values: dict[str, Any]) -> tu
                 raise UsageError(f"{values['weights']}: holds {', '.join(start.networks)}; an encoder is needed")
             model.load_state_dict(start.state_dict())
     # The notebook's files stay what they were: its ten classes have no names.
-    if names is not None and model.sizes.classes == len(names) and not _adapted.is_notebook(architecture):
+    if names is not None and model.sizes.classes == len(names) and not adapted.is_notebook(architecture):
         model.class_names = names
     return model, train, validation
 
@@ -439,7 +440,7 @@ def _channels(data: Dataset) -> int:
 def _trainer(model: Model, values: dict[str, Any]) -> Trainer:
     """What is None is as the preset of the model's architecture has it."""
     gamma = values["gamma"]
-    if gamma is None and values["prior"] not in (None, "none") and not _adapted.is_notebook(model.architecture):
+    if gamma is None and values["prior"] not in (None, "none") and not adapted.is_notebook(model.architecture):
         gamma = _GAMMA
     return Trainer(
         model,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import photographs as _photographs
+from . import photographs as _photographs
 from .dataset import Dataset, Ids, Indices, InMemory
 from .errors import MissingPackage
 from .options import Options

@@ -1,4 +1,4 @@
-"""The paper's evaluation: how much of the classes, and of the images, vectors hold (docs/evaluate.md).
+"""The paper's evaluation: how much of the classes, and of the images, vectors hold.
 
     from deepinfomax import judges
 
@@ -8,6 +8,8 @@
     judges.neural_dependency(y)          # NDM: how far the numbers of a vector are from independent
     judges.mutual_information(x, y)      # MINE: what vectors say of their images
     judges.ms_ssim(images, others)       # multi-scale structural similarity
+
+See docs/evaluate.md.
 """
 
 from .comparison import COLUMNS, ROWS, Comparison, Figure, LeftOut, evaluate

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._text import cut, shown
-from ..charts import NUMBERED, _matrix
+from ..plots.charts import NUMBERED, _matrix
 from .comparison import Comparison, Figure
 
 #: A colour for each judge, told apart by those who see few, too (Okabe and Ito).

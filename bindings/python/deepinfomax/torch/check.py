@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 import deepinfomax
 
-from .. import _recorded, objective
-from ..objective import Arithmetic
+from ..compare import objective, recordings
+from ..compare.objective import Arithmetic
 from . import _subject, objectives
 from ._description import PRESETS, Description, expanded
 from ._layout import layout
@@ -305,7 +305,7 @@ def scale_of(key: str, exact: Mapping[str, Array]) -> float:
     c = 1 - (1 - momentum)^k. What m is the mean of has the mean square m^2 + v.
     """
     if not key.endswith(".running_mean"):
-        return _recorded.rms(exact[key])
+        return recordings.rms(exact[key])
     norm = key.removesuffix("running_mean")
     c = 1 - (1 - MOMENTUM) ** int(exact[norm + "num_batches_tracked"])
     variance = np.maximum(exact[norm + "running_var"] - (1 - c), 0) / c
@@ -456,10 +456,10 @@ class _Deviations:
         self, name: str, where: str, here: Array, exact: Array, float32: list[Array], value: Array | None = None
     ) -> None:
         """value: what is kept in float32, where that is not what is compared."""
-        error = np.inf if here.shape != exact.shape else _recorded.rms(np.asarray(here, np.float64) - exact)
-        own = max(_recorded.rms(run - exact) for run in float32)
-        kept = _recorded.rms(exact if value is None else value)
-        one = _One(f"{name}, {where}", _recorded.rms(exact), RESOLUTION * kept, error, own)
+        error = np.inf if here.shape != exact.shape else recordings.rms(np.asarray(here, np.float64) - exact)
+        own = max(recordings.rms(run - exact) for run in float32)
+        kept = recordings.rms(exact if value is None else value)
+        one = _One(f"{name}, {where}", recordings.rms(exact), RESOLUTION * kept, error, own)
         self.found.setdefault(name, []).append(one)
 
     def worst(self) -> dict[str, _One]:

@@ -13,7 +13,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from .. import notebook
+from ..compare import notebook
 from ._description import PRESETS, Description, classifier_names, expanded, pair, same
 from ._layout import Shape, copied_layers, stack
 

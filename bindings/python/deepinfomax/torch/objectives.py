@@ -24,7 +24,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from .. import notebook
+from ..compare import notebook
 from .networks import Encoded, Head, Networks
 
 MEASURES = ("jsd", "gan", "kl", "rkl", "h2", "dv", "nce")

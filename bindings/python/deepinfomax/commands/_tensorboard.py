@@ -7,7 +7,7 @@ import os
 from dataclasses import fields
 from typing import Any
 
-from .run_folder import Row
+from ..run_folder import Row
 
 #: From this field on a row's are figures by their names.
 _FIGURES = [field.name for field in fields(Row)].index("prior_distance")

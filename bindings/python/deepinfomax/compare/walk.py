@@ -14,7 +14,7 @@ MODES = ("training", "evaluation")
 
 
 class Networks(Protocol):
-    """What `deepinfomax.Model` and `deepinfomax.notebook.TorchModel` have in common."""
+    """What `deepinfomax.Model` and `deepinfomax.compare.notebook.TorchModel` have in common."""
 
     def train(self) -> object: ...
     def eval(self) -> object: ...

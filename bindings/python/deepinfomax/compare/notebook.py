@@ -1,6 +1,6 @@
 """The original notebook's five networks, in PyTorch: what `dim check` and Tests/golden/record.py compare libdim with.
 
-The classes are the notebook's, line for line. Importing this module imports torch; nothing else in the package does.
+The classes are the notebook's, line for line. Importing this module imports torch.
 """
 
 from __future__ import annotations

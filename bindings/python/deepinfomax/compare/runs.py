@@ -1,7 +1,7 @@
 """The training runs that are compared with PyTorch: what they are made of, and libdim's side of each.
 
 PyTorch's side is `objective.py`, or `recorded/training.npz`, what it gave when Tests/golden/record.py was last run.
-Every run starts from seeds alone. `_deviations.py` judges.
+Every run starts from seeds alone. `deviations.py` judges.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _recorded
-from .classifier_trainer import ClassifierLoss, ClassifierTrainer, EncoderUse
-from .model import Model
-from .trainer import Prior, Trainer
+from ..classifier_trainer import ClassifierLoss, ClassifierTrainer, EncoderUse
+from ..model import Model
+from ..trainer import Prior, Trainer
+from . import recordings
 
 RECORDING = Path(__file__).parent / "recorded" / "training.npz"
 
@@ -72,7 +72,7 @@ class Expected:
     """What PyTorch gives: an Outcome in float64, and several in float32."""
 
     #: As `arrays` of an Outcome; each Summary holds float32's largest deviation.
-    arrays: Mapping[str, _recorded.Summary]
+    arrays: Mapping[str, recordings.Summary]
     #: (steps, numbers)
     history: NDArray[np.float64]
     #: (runs, steps, numbers)
@@ -110,8 +110,8 @@ class Recorded:
     """recorded/training.npz."""
 
     @cached_property
-    def _recording(self) -> _recorded.Recording:
-        return _recorded.Recording(RECORDING)
+    def _recording(self) -> recordings.Recording:
+        return recordings.Recording(RECORDING)
 
     @property
     def version(self) -> str:

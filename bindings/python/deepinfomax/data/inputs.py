@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _arrays
-
-Size = tuple[int, int, int]
+from .. import _arrays
+from .conversion import Conversion
+from .errors import DataError
+from .options import Options, Size
+from .pictures import Unreadable, converted, decode
 
 
 def images(value: Any, item: Size, resize: Callable[[], str]) -> tuple[NDArray[np.float32], bool]:
@@ -33,11 +35,6 @@ def images(value: Any, item: Size, resize: Callable[[], str]) -> tuple[NDArray[n
 
 def _one(value: Any, item: Size, resize: Callable[[], str], what: str) -> NDArray[np.float32]:
     if _is_path(value) or _is_picture(value):
-        from .data.conversion import Conversion
-        from .data.errors import DataError
-        from .data.pictures import Unreadable, converted, decode
-        from .data.options import Options
-
         name = os.fsdecode(value) if _is_path(value) else what
         wanted = Conversion(item, resize())
         # Another size, or other channels than grey and RGB, is then an error and no conversion.

@@ -29,8 +29,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _recorded
-from ._training import Expected, Outcome
+from . import recordings
+from .runs import Expected, Outcome
 
 MULTIPLE = 5.0
 LOSSES = ("total", "local", "global", "prior")
@@ -101,13 +101,13 @@ def _of_arrays(found: Outcome, expected: Expected, related: Iterable[Expected]) 
         yield Deviation(_group(key), key, here, 0.0 if key.endswith("num_batches_tracked") else scale)
 
 
-def _error(array: NDArray[Any], summary: _recorded.Summary) -> float:
+def _error(array: NDArray[Any], summary: recordings.Summary) -> float:
     """The error's root mean square over the sample, or the whole array's rms being off, over the rms."""
     if array.shape != summary.shape:
         return float("inf")
     flat = np.asarray(array, np.float64).reshape(-1)
-    sample = _recorded.rms(flat[_recorded.sample_indices(flat.size)] - summary.sample)
-    return float(np.max([sample, abs(_recorded.rms(flat) - summary.rms)])) / summary.rms
+    sample = recordings.rms(flat[recordings.sample_indices(flat.size)] - summary.sample)
+    return float(np.max([sample, abs(recordings.rms(flat) - summary.rms)])) / summary.rms
 
 
 def _group(key: str) -> str:

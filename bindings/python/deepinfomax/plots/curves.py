@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .._text import shown
+from ..run_folder import Row
 from . import lettering
-from ._text import shown
-from .run_folder import Row
 
 #: Fields of a Row that are drawn, and their titles.
 TERMS = (("total", "total"), ("local", "local"), ("global_", "global"), ("prior", "prior"))

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._text import cut, shown
 from . import lettering
-from ._text import cut, shown
 
 FORMATS = ("png", "svg", "pdf")
 #: Matrices of more classes show colours without counts.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .data import Dataset, Subset, open_dataset
-from .data.options import Size
+from . import Dataset, Subset, open_dataset
+from .options import Size
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from . import _recorded, _training
-from ._training import Expected, Floats, Outcome
+from . import recordings, runs
 from .notebook import Networks, expand_and_join, networks
+from .runs import Expected, Floats, Outcome
 
 ALPHA, BETA, GAMMA = 0.5, 1.0, 0.1
 LEARNING_RATE = 1e-4
@@ -118,7 +118,7 @@ def train_classifier(
         yield [value.item(), (probabilities.argmax(1) == labels).sum().item()]
 
 
-# ---- PyTorch's side of the runs that are compared (_training.py)
+# ---- PyTorch's side of the runs that are compared (runs.py)
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def expected(compute: Compute, runs: Iterable[Arithmetic] = FLOAT32) -> Expected
     exact = _outcome(compute, FLOAT64)
     float32 = [_outcome(compute, arithmetic) for arithmetic in runs]
     arrays = {
-        name: _recorded.summarise(array, *(run.arrays[name] for run in float32))
+        name: recordings.summarise(array, *(run.arrays[name] for run in float32))
         for name, array in exact.arrays.items()
     }
     return Expected(arrays, np.array(exact.history), np.array([run.history for run in float32]))
@@ -163,7 +163,7 @@ def _outcome(compute: Compute, arithmetic: Arithmetic) -> Outcome:
 
 def gradients_of(photos: Floats, prior: str, n: int, arithmetic: Arithmetic) -> Outcome:
     net = start(arithmetic)
-    torch.manual_seed(_training.NOISE_SEED)
+    torch.manual_seed(runs.NOISE_SEED)
     found = losses(net, torch.tensor(photos[:n], dtype=arithmetic.dtype), prior)
     return Outcome({name: g.numpy() for name, g in gradients(net, found).items()}, [found.numbers()])
 
@@ -172,24 +172,24 @@ def objective_run(
     photos: Floats, prior: str, steps: int, kept: Collection[int], arithmetic: Arithmetic
 ) -> Outcome:
     net = start(arithmetic)
-    batches = (torch.tensor(photos[_training.batch(step)], dtype=arithmetic.dtype) for step in range(steps))
-    return _follow(net, train(net, batches, prior, _training.NOISE_SEED), steps, kept)
+    batches = (torch.tensor(photos[runs.batch(step)], dtype=arithmetic.dtype) for step in range(steps))
+    return _follow(net, train(net, batches, prior, runs.NOISE_SEED), steps, kept)
 
 
 def classifier_run(
     photos: Floats, encoder: str, loss: str, steps: int, kept: Collection[int], arithmetic: Arithmetic
 ) -> Outcome:
     net = start(arithmetic)
-    chosen = (_training.batch(step) for step in range(steps))
+    chosen = (runs.batch(step) for step in range(steps))
     batches = (
-        (torch.tensor(photos[i], dtype=arithmetic.dtype), torch.tensor(_training.labels(i))) for i in chosen
+        (torch.tensor(photos[i], dtype=arithmetic.dtype), torch.tensor(runs.labels(i))) for i in chosen
     )
     return _follow(net, train_classifier(net, batches, encoder, loss), steps, kept)
 
 
 def start(arithmetic: Arithmetic) -> Networks:
     """The networks that all runs begin with, in training mode."""
-    net = networks(_training.MODEL_SEED, arithmetic.dtype).train()
+    net = networks(runs.MODEL_SEED, arithmetic.dtype).train()
     if arithmetic.nudged:
         nudge(net, arithmetic.nudged)
     return net
@@ -207,4 +207,4 @@ def _follow(net: Networks, run: Iterator[list[float]], steps: int, kept: Collect
     def state() -> dict[str, NDArray[np.float64]]:
         return {name: value.double().numpy() for name, value in net.state_dict().items()}
 
-    return _training.follow(state, lambda _: next(run), steps, kept)
+    return runs.follow(state, lambda _: next(run), steps, kept)

@@ -6,8 +6,8 @@ import json
 import os
 from typing import Any
 
-from .architecture import PRESETS, Architecture
-from .data.options import Size
+from ..architecture import PRESETS, Architecture
+from .options import Size
 
 #: The preset whose layers are taken where the user names none.
 DEFAULT = "basic32"

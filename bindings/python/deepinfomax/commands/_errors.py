@@ -1,0 +1,28 @@
+"""What an error says to who gave the command."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import DimError
+from . import UsageError
+
+
+def explained(error: Exception) -> str | None:
+    """What an error of a known kind means for who gave the command; None for a kind that only a defect raises."""
+    if isinstance(error, DimError):
+        return None if error.status_name == "DIM_INTERNAL" else error.message
+    if isinstance(error, (UsageError, UnicodeError)):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory: {error}" if str(error) else "there is not enough memory"
+    if isinstance(error, OSError):
+        return f"{_name(error.filename)}: {error.strerror or error}" if error.filename or error.strerror else str(error)
+    # The package's own checks of files and arguments are ValueErrors; a package that is missing is an ImportError.
+    if isinstance(error, (ValueError, ImportError)):
+        return str(error)
+    return None
+
+
+def _name(filename: object) -> str:
+    return "output" if filename is None else os.fsdecode(filename) if isinstance(filename, bytes) else str(filename)
