@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Breaks the header in every way that breaks compiled programs and sees that tools/abi/abi.py tells, and abidiff too; and
+"""Breaks the header in every way that breaks compiled programs and sees that tools/check/abi/abi.py tells, and abidiff too; and
 that what may be added, may. usage: test_abi.py (Python's standard library alone; clang, a C compiler and abidiff)
 """
 
@@ -18,12 +18,12 @@ from types import ModuleType
 from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tools" / "abi"))
+sys.path.insert(0, str(ROOT / "tools" / "check" / "abi"))
 import abi  # noqa: E402
 import abigail  # noqa: E402
 
 HEADER = (ROOT / "include" / "dim.h").read_text()
-MAP = (ROOT / "tools" / "libdim.map").read_text()
+MAP = (ROOT / "tools" / "build" / "libdim.map").read_text()
 
 
 def run(tool: ModuleType, *arguments: str) -> subprocess.CompletedProcess[str]:

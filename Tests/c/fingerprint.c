@@ -1,6 +1,6 @@
 /* fingerprint - enters every kernel with small batches and prints a checksum of each result.
  *
- * tools/check-emulated.sh runs it on this processor and on emulated older ones, held to the same instruction set: the same
+ * tools/check/emulated.sh runs it on this processor and on emulated older ones, held to the same instruction set: the same
  * instructions must give the same bytes, and none may be illegal there. Not a test by itself. */
 #include "harness.h"
 

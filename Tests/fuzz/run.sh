@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the drivers; called by tools/fuzz.mk. README.md says what each finds.
+# Runs the drivers; called by Tests/fuzz/fuzz.mk. README.md says what each finds.
 #   run.sh short FOLDER SEED                           part of `make test`
 #   run.sh long FOLDER SEED SEQUENCES FILES
 #   run.sh guided FOLDER SEED SECONDS                  libFuzzer

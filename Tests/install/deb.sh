@@ -2,7 +2,7 @@
 # unpacked, and installed by dpkg in a system of their own.
 
 export DEBFULLNAME="A Packager" DEBEMAIL=packager@example.net
-packages() { "$top/tools/install/deb.sh" "$folder/$1"; }
+packages() { "$top/tools/release/deb.sh" "$folder/$1"; }
 is "packages" 0 "libdim-dev_$version-1" packages dist
 is "the same packages again" 0 "" packages again
 is "are the same, byte for byte" 0 "" diff -r dist again

@@ -1,4 +1,4 @@
-"""The order of the Python package's rooms is checked: tools/python_rooms.py finds what breaks it."""
+"""The order of the Python package's rooms is checked: tools/check/python_rooms.py finds what breaks it."""
 
 import shutil
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-CHECK = ROOT / "tools" / "python_rooms.py"
+CHECK = ROOT / "tools" / "check" / "python_rooms.py"
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ Where it has not been built, `make lib` builds it first, if Swift, make and libh
 says so, and looks for an installed one (docs/install.md).
 
 Everything else is in pyproject.toml. DIM_LIBRARY names another library to put in, DIM_WHEEL_PLATFORM the platform that a
-wheel is for (tools/wheel.sh does both).
+wheel is for (tools/release/wheel.sh does both).
 """
 
 import os

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs `swift test` and prints what went wrong and the closing line; all of it goes to build/test-swift.log.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 mkdir -p build
 log=build/test-swift.log
 swift test -c release --disable-xctest >"$log" 2>&1 </dev/null

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks what the built library promises a C programmer: its exports are the header's functions, no Swift library is
 # needed, it is small, stripped and hardened, and it loads in an empty environment.
-# usage: tools/check-library.sh build/libdim.so include/dim.h
+# usage: tools/check/library.sh build/libdim.so include/dim.h
 set -euo pipefail
 library=$1
 header=$2

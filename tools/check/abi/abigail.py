@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """A second opinion on the binary interface of libdim, from a tool that shares nothing with abi.py: libabigail.
 
-    tools/abi/abigail.py dump       prints the interface as abidw sees it
-    tools/abi/abigail.py update     writes it to tools/abi/libdim.abixml
-    tools/abi/abigail.py check      exit code 1 if abidiff finds that the recorded interface was broken
+    tools/check/abi/abigail.py dump       prints the interface as abidw sees it
+    tools/check/abi/abigail.py update     writes it to tools/check/abi/libdim.abixml
+    tools/check/abi/abigail.py check      exit code 1 if abidiff finds that the recorded interface was broken
 
 The library itself is Swift, and stripped: it tells abidw no types of C. So a C library is compiled with debug information
 that defines every function of the header, and that is what abidw reads. The functions do nothing, but the compiler holds
@@ -24,7 +24,7 @@ from pathlib import Path
 
 from abi import GUARD, ROOT, Failure, declarations, run, version
 
-RECORDED = ROOT / "tools" / "abi" / "libdim.abixml"
+RECORDED = ROOT / "tools" / "check" / "abi" / "libdim.abixml"
 
 # What is the same on every machine: no folder, no line of the header, no instruction set. Types are named by what they are
 # and not by their place, so one that is new changes no other line.
@@ -117,7 +117,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("dump", "update", "check"))
     parser.add_argument("--header", type=Path, default=ROOT / "include" / "dim.h")
-    parser.add_argument("--map", type=Path, default=ROOT / "tools" / "libdim.map")
+    parser.add_argument("--map", type=Path, default=ROOT / "tools" / "build" / "libdim.map")
     parser.add_argument("--recorded", type=Path, default=RECORDED)
     return parser.parse_args(arguments)
 

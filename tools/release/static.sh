@@ -3,11 +3,13 @@
 # the functions of dim.h are global and everything else is local. So it needs no Swift to be linked, and does not meet
 # another Swift runtime in the same program.
 #
-#   tools/install/static.sh OBJECTS TARGET      by way of `make static`; OBJECTS is SwiftPM's list of the link's inputs
+#   tools/release/static.sh OBJECTS TARGET WRAPPED...      by way of `make static`; OBJECTS is SwiftPM's list of the link's
+#       inputs, WRAPPED are functions that the library calls through __wrap_
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 objects=$1
 target=$2
+wrapped=("${@:3}")
 fail() { printf 'make static: %s\n' "$*" >&2; exit 1; }
 [ -f "$objects" ] || fail "$objects is missing; run make first"
 work=$(mktemp -d)
@@ -22,7 +24,6 @@ mapfile -t archives < <(sed -n 's/^-l\(swift.*\)/\1/p' "$work/wanted" | sort -u 
     while read -r name; do if [ -f "$runtime/lib$name.a" ]; then echo "$runtime/lib$name.a"; fi; done)
 [[ " ${archives[*]} " == *libswiftCore.a* ]] || fail "no object asks for Swift's library; found ${archives[*]:-nothing}"
 
-read -ra wrapped < <(sed -n "s/^wrapped := //p" Makefile)
 # GNU ld: lld has no --force-group-allocation, and groups would outlive the names by which they are merged.
 ld.bfd -r --force-group-allocation "${wrapped[@]/#/--wrap=}" -o "$work/all.o" "$runtime/$(uname -m)/swiftrt.o" "${inputs[@]}" \
     --start-group "${archives[@]}" --end-group
@@ -36,7 +37,7 @@ done
 for symbol in $(nm "$work/all.o" | grep -oE '__(start|stop)_swift5_[a-z0-9_]+' | sort -u); do
     renames+=(--redefine-sym "$symbol=${symbol/swift5/dim_swift5}")
 done
-sed -n 's/^ *\(dim_[a-z0-9_]*\);$/\1/p' tools/libdim.map >"$work/global"
+sed -n 's/^ *\(dim_[a-z0-9_]*\);$/\1/p' tools/build/libdim.map >"$work/global"
 objcopy --keep-global-symbols="$work/global" "${renames[@]}" --remove-section=.comment \
     --remove-section=.swift1_autolink_entries "$work/all.o" "$work/libdim.o"
 objcopy --strip-unneeded "$work/libdim.o"

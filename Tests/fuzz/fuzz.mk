@@ -1,4 +1,4 @@
-# `make fuzz`, `make sanitize`, and their short versions for `make test`: see Tests/fuzz/README.md. Included by the Makefile.
+# `make fuzz`, `make sanitize`, and their short versions for `make test`: see README.md. Included by the Makefile at the top.
 
 # Sequences of calls; damaged files; the seconds that libFuzzer has for each of its targets, and the cycles altogether.
 N ?= 1000000
@@ -23,13 +23,23 @@ sanitized = build/sanitize/$(1)/release/libdim.so
 # Coverage of edges, comparisons and indirect calls guides libFuzzer.
 coverage := -Xswiftc -sanitize-coverage=edge,indirect-calls,trace-cmp,inline-8bit-counters,pc-table
 
+# Swift's shared libraries, and the sanitizer's runtime, are the program's to bring: it is linked by Swift's clang.
+# $(1): the folder's name; $(2): arguments of `swift build`.
+define build_sanitized
+	@mkdir -p build/sanitize/$(1)
+	@[ -e $(sanitized) ] || echo "building $(sanitized)"
+	@swift build -c release --product dim --scratch-path build/sanitize/$(1) $(2) -Xswiftc -g -Xswiftc -use-ld=lld \
+		>build/sanitize/$(1)/log 2>&1 || \
+		{ cat build/sanitize/$(1)/log >&2; echo "make: the build with the sanitizer failed" >&2; exit 1; }
+endef
+
 .PHONY: sanitized-address sanitized-thread sanitized-fuzzer
 sanitized-address sanitized-thread: sanitized-%: | $(after_deps)
-	@tools/build-sanitized.sh $* --sanitize=$*
+	$(call build_sanitized,$*,--sanitize=$*)
 	@$(MAKE) -C Tests/fuzz SANITIZER=$* all
 
 sanitized-fuzzer: | $(after_deps)
-	@tools/build-sanitized.sh fuzzer --sanitize=address $(coverage)
+	$(call build_sanitized,fuzzer,--sanitize=address $(coverage))
 	@$(MAKE) -C Tests/fuzz SANITIZER=fuzzer all fuzzers
 
 .PHONY: fuzz-programs
@@ -39,11 +49,11 @@ fuzz-programs: $(library)
 # ---- Short: part of `make test`
 
 .PHONY: test-fuzz
-test-fuzz: fuzz-programs
+test-fuzz: fuzz-programs | deps
 	@Tests/fuzz/run.sh short $(fuzz) $(SEED)
 
 .PHONY: test-sanitize
-test-sanitize: sanitized-address
+test-sanitize: sanitized-address | deps
 	@Tests/fuzz/run.sh sanitize-short $(fuzz)/address $(SEED)
 
 # ---- Long
@@ -57,7 +67,7 @@ fuzz: fuzz-programs sanitized-fuzzer | deps
 
 # The contract's tests and the drivers, with the sanitizers' eyes on the library.
 .PHONY: sanitize $(addprefix sanitize-,$(sanitizers))
-sanitize: $(addprefix sanitize-,$(sanitizers))
+sanitize: $(addprefix sanitize-,$(sanitizers)) | deps
 
 $(addprefix sanitize-,$(sanitizers)): sanitize-%: sanitized-%
 	@$(MAKE) -C Tests/c OUT=$(CURDIR)/build/tests-c/$* CC="$(swift_clang) -fsanitize=$* -fuse-ld=lld \

@@ -3,7 +3,7 @@
 # does not use (no szip, no high-level library, no tools, no network driver). Debian's own libhdf5.a will not do: it is
 # not position-independent and pulls in libcurl and libcrypto.
 #
-#   tools/private-libraries.sh DESTINATION    -> DESTINATION/{lib,include,lib/pkgconfig}
+#   tools/release/private-libraries.sh DESTINATION    -> DESTINATION/{lib,include,lib/pkgconfig}
 #
 # The sources are those of the distribution, by `apt-get source` with a configuration of its own: the system's package
 # lists stay as they are, signatures are checked as usual. Where that is not possible, name folders that hold the unpacked

@@ -2,7 +2,7 @@
 """Writes the manual from include/dim.h: dim(7), one page in section 3 for each part of the header, and a page for each
 function's name that leads to its part.
 
-    tools/install/man.py FOLDER         -> FOLDER/man7/dim.7, FOLDER/man3/*.3
+    tools/release/man.py FOLDER         -> FOLDER/man7/dim.7, FOLDER/man3/*.3
 
 The header's comments are the text; nothing is said here that is not said there. Python's standard library alone.
 """
@@ -142,7 +142,7 @@ def prose(text: str) -> list[str]:
 
 def heading(page: str, section: int, version: str) -> list[str]:
     return [
-        '.\\" Made from dim.h by tools/install/man.py of libdim.',
+        '.\\" Made from dim.h by tools/release/man.py of libdim.',
         f'.TH {page.upper()} {section} "" "libdim {version}" "libdim"',
         ".nh",
         ".ad l",
@@ -206,7 +206,7 @@ def pages(header: str) -> dict[str, str]:
 
 def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or arguments[0].startswith("-"):
-        print("usage: tools/install/man.py FOLDER", file=sys.stderr)
+        print("usage: tools/release/man.py FOLDER", file=sys.stderr)
         return 2
     for name, text in pages(HEADER.read_text()).items():
         target = Path(arguments[0]) / name

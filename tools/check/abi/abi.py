@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """The binary interface of libdim: what a program that was compiled against an older dim.h relies on.
 
-    tools/abi/abi.py dump                     prints it, from the header and the version script
-    tools/abi/abi.py update                   writes it to tools/abi/libdim.abi, and tells what changed
-    tools/abi/abi.py check [--library FILE]   exit code 1 if the recorded interface was broken, or if the library exports
+    tools/check/abi/abi.py dump                     prints it, from the header and the version script
+    tools/check/abi/abi.py update                   writes it to tools/check/abi/libdim.abi, and tells what changed
+    tools/check/abi/abi.py check [--library FILE]   exit code 1 if the recorded interface was broken, or if the library exports
                                               other names or versions than header and version script say
 
 --header, --map and --recorded name other files. Clang reads the header (it comes with Swift), the C compiler measures
@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 GUARD = "struct_size"  # a struct that begins with this field may grow
 
 HEAD = """# The binary interface of libdim, written by `make abi-update`; docs/abi.md tells how to read and to change it.
@@ -246,8 +246,8 @@ def _parse(arguments: list[str]) -> Any:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("dump", "update", "check"))
     parser.add_argument("--header", type=Path, default=ROOT / "include" / "dim.h")
-    parser.add_argument("--map", type=Path, default=ROOT / "tools" / "libdim.map")
-    parser.add_argument("--recorded", type=Path, default=ROOT / "tools" / "abi" / "libdim.abi")
+    parser.add_argument("--map", type=Path, default=ROOT / "tools" / "build" / "libdim.map")
+    parser.add_argument("--recorded", type=Path, default=ROOT / "tools" / "check" / "abi" / "libdim.abi")
     parser.add_argument("--library", type=Path)
     return parser.parse_args(arguments)
 

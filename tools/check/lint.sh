@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The rules of CONTRIBUTING.md that a program can check. Prints what breaks them; silent about the rest.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 
 git rev-parse --is-inside-work-tree >/dev/null 2>&1 || { echo "lint: this is no git checkout; nothing was checked" >&2; exit 0; }
 
@@ -120,7 +120,7 @@ if $python -c 'import mypy' 2>/dev/null; then
 else
     echo "lint: mypy is missing, which make deps installs; the Python package's types were not checked" >&2
 fi
-broken "a module of the Python package outside the order of its rooms" "$($python tools/python_rooms.py 2>&1)"
+broken "a module of the Python package outside the order of its rooms" "$($python tools/check/python_rooms.py 2>&1)"
 broken "Swift that its generator would write otherwise" "$($python tools/winograd_transforms.py --check 2>&1)"
 broken "the Python of README.md does not parse" "$(block python | $python -c 'import ast, sys; ast.parse(sys.stdin.read())' 2>&1)"
 version=$(awk '/define DIM_VERSION_(MAJOR|MINOR|PATCH)/ { printf "%s%s", dot, $3; dot = "." }' include/dim.h)

@@ -3,9 +3,9 @@
 # and pkg-config or CMake want). Two, so that a program's package depends on the library alone and that a libdim1 can lie
 # beside libdim0.
 #
-#   tools/install/deb.sh FOLDER        -> FOLDER/libdim0_*.deb, FOLDER/libdim-dev_*.deb; by way of `make deb`
+#   tools/release/deb.sh FOLDER        -> FOLDER/libdim0_*.deb, FOLDER/libdim-dev_*.deb; by way of `make deb`
 #
-# dpkg-deb does it without debhelper: the list of files is tools/install/install.sh's, and there is nothing to configure.
+# dpkg-deb does it without debhelper: the list of files is tools/release/install.sh's, and there is nothing to configure.
 # Who packages is DEBFULLNAME and DEBEMAIL, otherwise git's last author. The same commit gives the same bytes.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -40,7 +40,7 @@ libdir=/usr/lib/$triplet
 
 # Without libdim.a: distributions want security updates of a library to reach its programs.
 ARCHIVE="" DESTDIR=$development PREFIX=/usr libdir=$libdir includedir=/usr/include mandir=/usr/share/man \
-    docdir=/usr/share/doc/libdim-dev tools/install/install.sh install
+    docdir=/usr/share/doc/libdim-dev tools/release/install.sh install
 mkdir -p "$library$libdir" "$library/DEBIAN" "$development/DEBIAN"
 mv "$development$libdir/libdim.so.$version" "$development$libdir/$soname" "$library$libdir/"
 chmod 644 "$library$libdir/libdim.so.$version"  # Debian's libraries are not executable
@@ -55,7 +55,7 @@ for package in "$library" "$development"; do
     rm -f "$documents/LICENSE" "$documents/CHANGELOG.md"
     gzip -9n <CHANGELOG.md >"$documents/changelog.gz"
     changelog | gzip -9n >"$documents/changelog.Debian.gz"
-    { sed -n '/^Format:/,$p' tools/install/copyright; echo; sed '1,2d; s/^$/./; s/^/ /' LICENSE; } >"$documents/copyright"
+    { sed -n '/^Format:/,$p' tools/release/copyright; echo; sed '1,2d; s/^$/./; s/^/ /' LICENSE; } >"$documents/copyright"
 done
 find "$development/usr/share/man" -type f -exec gzip -9n {} +
 

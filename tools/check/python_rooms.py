@@ -2,7 +2,7 @@
 """Prints each import in the Python package that points upwards in ROOMS, each module that no room lists, and each folder
 that pyproject.toml leaves out of the wheel. `make lint` calls it.
 
-    python3 tools/python_rooms.py [PACKAGE]
+    python3 tools/check/python_rooms.py [PACKAGE]
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parents[1] / "bindings" / "python" / "deepinfomax"
+PACKAGE = Path(__file__).resolve().parents[2] / "bindings" / "python" / "deepinfomax"
 
 #: From the bottom: a module may import its own room and those before it, also inside a function and for types alone.
 #: A folder stands for all modules in it; `__init__` is the package's own, whose names every room from there on may use.

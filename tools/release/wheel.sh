@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Makes the wheel: the Python package with a libdim.so that needs nothing but libc, libm, libstdc++ and libgcc.
 #
-#   tools/wheel.sh DESTINATION SWIFT-FLAGS...      by way of `make wheel`, which knows the flags of the link
+#   tools/release/wheel.sh DESTINATION SWIFT-FLAGS...      by way of `make wheel`, which knows the flags of the link
 #
 # The platform tag is the oldest that the library's symbols allow: built on Debian 12 that is manylinux_2_34, which
-# tools/check-library.sh watches over.
+# tools/check/library.sh watches over.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 destination=$1
 shift
 
@@ -22,13 +22,13 @@ quietly() {
 
 # ---- The library
 
-tools/private-libraries.sh "$private"
+tools/release/private-libraries.sh "$private"
 echo "building the wheel's libdim.so"
 # Ours come first, and there are only static ones among them.
 export PKG_CONFIG_PATH=$private/lib/pkgconfig
 product=$scratch/release/libdim.so
 # SwiftPM does not see that flags, version script or private libraries have changed.
-for input in tools/wheel.sh tools/wheel.mk tools/libdim.map "$private/built" Makefile; do
+for input in tools/release/wheel.sh tools/release/release.mk tools/build/build.mk tools/build/libdim.map "$private/built"; do
     if [ -e "$product" ] && [ "$input" -nt "$product" ]; then rm "$product"; fi
 done
 quietly swift build -c release --product dim --scratch-path "$scratch" "$@" || fail "the library was not built"

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes docs/api.md, the Python API's reference, from the package's docstrings.
 
-    .venv/bin/python tools/api_reference.py            writes it
-    .venv/bin/python tools/api_reference.py --check    exit code 1 if it is not what would be written
+    .venv/bin/python tools/build/api_reference.py            writes it
+    .venv/bin/python tools/build/api_reference.py --check    exit code 1 if it is not what would be written
 
 Needs numpy; neither libdim.so nor any optional package.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / "docs" / "api.md"
 #: What is public and needs no package but numpy to be imported.
 MODULES = (
@@ -28,7 +28,7 @@ MODULES = (
 )
 HEAD = """# Python API
 
-Made from the docstrings by `tools/api_reference.py`; a test checks that it is up to date. n is the number of images.
+Made from the docstrings by `tools/build/api_reference.py`; a test checks that it is up to date. n is the number of images.
 
 Public, besides, with pages of their own, since importing them takes another package: `deepinfomax.sklearn`
 ([sklearn.md](sklearn.md)), `deepinfomax.torch` ([compared.md](compared.md)), `deepinfomax.onnx_export` ([onnx.md](onnx.md)),
@@ -155,7 +155,7 @@ def main() -> int:
     if "--check" in sys.argv[1:]:
         if TARGET.is_file() and TARGET.read_text("utf-8") == found:
             return 0
-        print(f"{TARGET.relative_to(ROOT)} is out of date: run tools/api_reference.py", file=sys.stderr)
+        print(f"{TARGET.relative_to(ROOT)} is out of date: run tools/build/api_reference.py", file=sys.stderr)
         return 1
     TARGET.write_text(found, "utf-8")
     return 0

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draws docs/pictures: what the guides show, made by the commands themselves.
 
-    .venv/bin/python tools/docs_pictures.py RUN        RUN: the folder of docs/classify.md's `dim train`
+    .venv/bin/python tools/build/docs_pictures.py RUN        RUN: the folder of docs/classify.md's `dim train`
 
 Needs Pillow, scikit-learn, matplotlib and torch; for the report's picture weasyprint and pymupdf. Five minutes on two cores.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from PIL import Image, ImageChops, ImageDraw, ImageFont
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PICTURES = ROOT / "docs" / "pictures"
 
 

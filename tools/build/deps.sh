@@ -2,7 +2,7 @@
 # Installs what the build, `dim check` and the tests need and this machine lacks, and only that:
 # Debian packages by apt-get (as root or through sudo), Python packages into .venv. Says nothing when all is there.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 
 swift_needed=6.3
 fail() { printf 'make deps: %s\n' "$*" >&2; exit 1; }
@@ -75,7 +75,7 @@ swift_found=$(swift --version 2>/dev/null | sed -n 's/.*Swift version \([0-9][0-
 
 # ---- Python packages, into .venv
 
-requirements=tools/requirements.txt
+requirements=tools/build/requirements.txt
 stamp=.venv/installed-requirements.txt
 if ! { [ -f "$stamp" ] && cmp -s "$requirements" "$stamp" && .venv/bin/python -c '' 2>/dev/null; }; then
     .venv/bin/python -m pip --version >/dev/null 2>&1 || {

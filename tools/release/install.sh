@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs libdim, or removes what this version installs: one list for both.
 #
-#   tools/install/install.sh install|uninstall      by way of `make install` and `make uninstall`
+#   tools/release/install.sh install|uninstall      by way of `make install` and `make uninstall`
 #
 # DESTDIR, PREFIX, libdir, includedir, mandir, docdir and ARCHIVE come in the environment. Folders that only libdim uses go when they
 # are empty; those of the system (lib, include, share/man/man3...) stay.
@@ -36,7 +36,7 @@ below_prefix() { # folder
 }
 fill() { # template; no sed: folders may hold any of its signs
     local text
-    text=$(<"tools/install/$1.in")
+    text=$(<"tools/release/$1.in")
     text=${text//@PREFIX@/"$(in_pc "$PREFIX")"}
     text=${text//@LIBDIR@/"$(below_prefix "$libdir")"}
     text=${text//@INCLUDEDIR@/"$(below_prefix "$includedir")"}
@@ -57,7 +57,7 @@ fi
 fill dim.pc
 fill dimConfig.cmake
 fill dimConfigVersion.cmake
-python3 tools/install/man.py "$built/man"
+python3 tools/release/man.py "$built/man"
 
 # ---- The two verbs
 

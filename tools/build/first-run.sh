@@ -2,7 +2,7 @@
 # The end of `make run`: trains on scikit-learn's digits, draws a map and neighbours, and says how to do the same with own
 # images. Half a minute on two cores. Argument: the library.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 export DIM_LIBRARY=$PWD/$1 PYTHONPATH=$PWD/bindings/python
 folder=build/first-run
 dim() { .venv/bin/python -m deepinfomax "$@"; }

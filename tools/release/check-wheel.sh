@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the wheel into a bare venv and uses it there: no Swift, no compiler, no HDF5 within reach, an empty environment.
-# usage: tools/check-wheel.sh dist/deepinfomax-*.whl
+# usage: tools/release/check-wheel.sh dist/deepinfomax-*.whl
 set -euo pipefail
 wheel=$(realpath "$1")
 
