@@ -32,7 +32,7 @@ static void preset(context *c) {
     dim_architecture *architecture;
     dim_architecture **out = or_null(c, &architecture);
     bool known = !once_in(&c->random, 3);
-    const char *name = known ? dim_architecture_preset_name(below(&c->random, 6)) : ONE_OF(&c->random, none);
+    const char *name = known ? dim_architecture_preset_name(below(&c->random, preset_count())) : ONE_OF(&c->random, none);
     if (!known && once_in(&c->random, 4))
         name = NULL;
     c->wrong |= !known;
@@ -49,7 +49,7 @@ static void preset_name(context *c) {
     size_t index = once_in(&c->random, 3) ? next_word(&c->random) | 64 : below(&c->random, 8);
     begin(c, "%zu", index);
     const char *name = dim_architecture_preset_name(index);
-    finish_plain(c, (name != NULL) == (index < 6), "six presets have names");
+    finish_plain(c, (name != NULL) == (index < preset_count()), "the first indexes alone have names");
 }
 
 /* One byte, one token in another's place, or a piece that is gone. */

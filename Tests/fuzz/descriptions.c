@@ -79,7 +79,7 @@ static const char *const own[] = {
     "\"out\":3}],\"features\":\"c0\"},\"local\":{\"score\":\"dot\",\"units\":4},\"global\":{\"score\":\"concat\","
     "\"hidden\":[6]}}",
 };
-enum { OWN = sizeof own / sizeof own[0], PRESETS = 6, SPARE = 256 };
+enum { OWN = sizeof own / sizeof own[0], SPARE = 256 };
 
 static bool separates(unsigned char byte) { return byte != 0 && strchr(",:[]{}", byte) != NULL; }
 
@@ -131,7 +131,7 @@ static size_t damage(generator *g, unsigned char *text, size_t length) {
 }
 
 static size_t make_description(generator *g, unsigned char *bytes) {
-    size_t which = below(g, OWN + PRESETS), length = 0;
+    size_t which = below(g, OWN + preset_count()), length = 0;
     if (which < OWN) {
         length = strlen(own[which]);
         memcpy(bytes, own[which], length);

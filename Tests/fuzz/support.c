@@ -1,5 +1,6 @@
 #include "support.h"
 
+#include <dim.h>
 #include <dirent.h>
 #include <errno.h>
 #include <execinfo.h>
@@ -230,6 +231,15 @@ const char *blamed(int status) {
     case BLAME_TIME: return "took too long";
     default: return "crash";
     }
+}
+
+/* ---- The library */
+
+size_t preset_count(void) {
+    size_t count = 0;
+    while (dim_architecture_preset_name(count) != NULL)
+        count++;
+    return count;
 }
 
 /* ---- Arguments */

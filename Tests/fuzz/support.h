@@ -55,6 +55,9 @@ enum { BLAME = 100, BLAME_OTHER = BLAME, BLAME_LIBRARY = BLAME + 1, BLAME_HDF5 =
 void blame_crashes(void);
 const char *blamed(int status);
 
+/* How many presets the library names. */
+size_t preset_count(void);
+
 /* "--name VALUE" among the arguments; the default where it is not there. */
 const char *option(int argc, char **argv, const char *name, const char *otherwise);
 uint64_t number_option(int argc, char **argv, const char *name, uint64_t otherwise);

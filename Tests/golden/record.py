@@ -3,6 +3,7 @@
 
     Tests/golden/record.py                  everything
     Tests/golden/record.py init forward     some subjects: inputs, init, forward, check, training, architectures, objectives
+    Tests/golden/record.py architectures/basic32 architectures/random5      some of its architectures; the others are kept
 
 Weights are float32, as the constructors draw them, then converted; all computation is in float64. Beside each output
 stands how far PyTorch's own float32 is from it, which tells what a tolerance may ask for. Needs torch, scikit-learn
@@ -14,6 +15,7 @@ from __future__ import annotations
 import json
 import sys
 import zlib
+from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -166,15 +168,23 @@ def training_subjects(photos: np.ndarray) -> dict[str, objective.Compute]:
     return subjects
 
 
-def record_architectures() -> None:
+def record_architectures(*names: str) -> None:
     """architectures.npz: every preset and five random architectures at batch 5: outputs of both modes, gradients, losses.
 
     The batches, and how far PyTorch's float32 is, are those of `dim check --architecture` (deepinfomax/torch/_lockstep.py).
+    names: which to compute; the others are taken from the file. None: all.
     """
+    path = FOLDER / "architectures.npz"
+    old = kept_architectures(path, names) if names else None
     outputs: dict[str, recordings.Summary] = {}
     arrays: dict[str, np.ndarray] = {"version": np.array(VERSION)}
     about: dict[str, object] = {}
     for name, architecture, seed in cases.architectures():
+        if old is not None and name not in names:
+            outputs |= {key: summary for key, summary in old.outputs.items() if key.startswith(f"{name}/")}
+            arrays[f"{name}/losses"] = old.arrays[f"{name}/losses"]
+            about[name] = json.loads(str(old.arrays["about"]))[name]
+            continue
         print(f"  {name}", flush=True)
         description = expanded(architecture)
         attempt, exact, float32 = architecture_check.well_conditioned(description, seed)
@@ -195,7 +205,22 @@ def record_architectures() -> None:
             "scales": {key: architecture_check.scale_of(key, exact) for key in exact if key.endswith("running_mean")},
         }
     arrays["about"] = np.array(json.dumps(about))
-    recordings.save(FOLDER / "architectures.npz", outputs, **arrays)
+    recordings.save(path, outputs, **arrays)
+
+
+def kept_architectures(path: Path, names: Collection[str]) -> recordings.Recording:
+    """What was recorded, with all that is needed beside `names`. Exits where that is not so."""
+    wanted = {name: (architecture, seed) for name, architecture, seed in cases.architectures()}
+    if unknown := set(names) - wanted.keys():
+        sys.exit(f"no such architecture: {', '.join(sorted(unknown))}; there are {', '.join(wanted)}")
+    old = recordings.Recording(path)
+    if str(old.arrays["version"]) != VERSION:
+        sys.exit(f"{path.name} is by {old.arrays['version']}, and this is {VERSION}: record all architectures")
+    about = json.loads(str(old.arrays["about"]))
+    there = {name for name in about if (about[name]["architecture"], about[name]["seed"]) == wanted.get(name)}
+    if missing := wanted.keys() - there - set(names):
+        sys.exit(f"not recorded, or as something else: {', '.join(sorted(missing))}; name them as well")
+    return old
 
 
 def _shortened(summary: recordings.Summary) -> recordings.Summary:
@@ -252,12 +277,19 @@ def main(subjects: list[str]) -> None:
     recorders = {
         name.removeprefix("record_"): recorder for name, recorder in globals().items() if name.startswith("record_")
     }
-    unknown = set(subjects) - set(recorders)
-    if unknown:
-        sys.exit(f"no such subject: {', '.join(sorted(unknown))}; there are {', '.join(recorders)}")
-    for subject in subjects or recorders:
+    chosen: dict[str, list[str]] = {}
+    for word in subjects or recorders:
+        subject, _, name = word.partition("/")
+        if subject not in recorders:
+            sys.exit(f"no such subject: {subject}; there are {', '.join(recorders)}")
+        if name and subject != "architectures":
+            sys.exit(f"{word}: only `architectures` is recorded by names")
+        if subject in chosen and bool(name) != bool(chosen[subject]):
+            sys.exit(f"{word}: asked for whole, and by names")
+        chosen.setdefault(subject, []).extend([name] if name else [])
+    for subject, names in chosen.items():
         print(f"{subject}: {(recorders[subject].__doc__ or '').splitlines()[0]}", flush=True)
-        recorders[subject]()
+        recorders[subject](*names)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import deepinfomax
 import numpy as np
 import pytest
 from deepinfomax import Model
-from deepinfomax.compare import deviations, recordings
+from deepinfomax.compare import deviations as criterion
+from deepinfomax.compare import recordings
 from deepinfomax.compare.runs import Expected, Outcome
 from deepinfomax.torch import _subject
 from deepinfomax.torch._description import expanded
@@ -70,7 +71,7 @@ def deviations(name, spoil=lambda gradients: None):
     exact, *float32 = RECORDING.arrays[f"{name}/losses"]
     arrays = {key: summary for key, summary in expected.items() if key not in dead}
     found = Outcome({key: gradients[key] for key in arrays if key in gradients}, [losses])
-    return deviations.deviations(found, Expected(arrays, exact[None], np.array(float32)[:, None]))
+    return criterion.deviations(found, Expected(arrays, exact[None], np.array(float32)[:, None]))
 
 
 @pytest.mark.parametrize("name", ABOUT)
