@@ -20,7 +20,7 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "bindings" / "python"), str(ROOT / "Tests" / "python")]
+sys.path[:0] = [str(ROOT / "bindings" / "python"), str(ROOT / "Tests" / "python"), str(ROOT / "Tests" / "fuzz")]
 
 import h5py  # noqa: E402
 from deepinfomax import DimError, Model  # noqa: E402

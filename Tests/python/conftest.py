@@ -11,7 +11,7 @@ import pytest
 
 TESTS = Path(__file__).resolve().parent.parent
 PACKAGE = str(TESTS.parent / "bindings" / "python")
-sys.path[:0] = [PACKAGE, str(TESTS / "golden")]
+sys.path[:0] = [PACKAGE, str(TESTS / "golden"), str(TESTS / "fuzz")]
 # For the processes that tests start.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (PACKAGE, os.environ.get("PYTHONPATH"))))
 

@@ -1,4 +1,4 @@
-"""Damaged image data sets in every format; see data_mutants.py. DIM_FUZZ_MUTANTS and DIM_FUZZ_SEED make it a long run."""
+"""Damaged image data sets in every format; see Tests/fuzz/data_mutants.py. DIM_FUZZ_MUTANTS and DIM_FUZZ_SEED make it a long run."""
 
 import json
 import os
@@ -20,7 +20,7 @@ def test_mutants_are_read_or_refused():
     environment = {**CHILD, "PYTHONPATH": os.pathsep.join([CHILD["PYTHONPATH"], str(HERE)])}
     outcomes, first, crashes = {}, 0, 0
     while first < count:
-        command = [sys.executable, str(HERE / "data_mutants.py"), "--seed", str(seed), "--first", str(first)]
+        command = [sys.executable, str(HERE.parent / "fuzz" / "data_mutants.py"), "--seed", str(seed), "--first", str(first)]
         command += ["--count", str(min(2000, count - first))]
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
         lines = done.stdout.splitlines()

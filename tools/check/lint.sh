@@ -47,32 +47,7 @@ broken "Foundation or Dispatch in the library: see docs/design.md" \
 broken "a print or an abort in the library" \
     "$(grep -nE '(^|[^A-Za-z_."`])(print|debugPrint|fatalError|abort|exit)\(' $library_sources /dev/null)"
 
-dependencies() {
-    $python - <<'PYTHON'
-import os, re
-from pathlib import Path
-
-package = Path("Package.swift").read_text(encoding="utf-8")
-target = r'\.(?:target|testTarget|executableTarget|systemLibrary)\(\s*name: "([\w-]+)"(?:,\s*dependencies: \[(.*?)\])?([^.]*)'
-targets = re.findall(target, package, re.S)
-for name, listed, rest in targets:
-    declared = set(re.findall(r'"(\w+)"', listed)) - {"CReserve"}  # linked: nothing imports it
-    path = re.search(r'path: "([^"]+)"', rest)
-    folder = path[1] if path else ("Tests/" if name.endswith("Tests") else "Sources/") + name
-    imported = set()
-    for root, folders, files in os.walk(folder, followlinks=True):
-        if name == "DimKernels":
-            folders.clear()  # Sources, which other targets compile
-        for file in files:
-            if file.endswith(".swift"):
-                text = Path(root, file).read_text(encoding="utf-8")
-                imported |= set(re.findall(r"^(?:@\w+ )*import (?:[a-z]+ )?(\w+)", text, re.M))
-    used = imported & {name for name, _, _ in targets}
-    if used != declared:
-        print(f"{name}: declared {sorted(declared)}, imported {sorted(used)}")
-PYTHON
-}
-broken "dependencies in Package.swift that differ from the sources' imports" "$(dependencies 2>&1)"
+broken "dependencies that differ between Package.swift, the sources and CONTRIBUTING.md" "$($python tools/check/swift_modules.py 2>&1)"
 
 # ---- The header, as every kind of C and C++ that users compile
 header_compiles() {
@@ -121,6 +96,8 @@ else
     echo "lint: mypy is missing, which make deps installs; the Python package's types were not checked" >&2
 fi
 broken "a module of the Python package outside the order of its rooms" "$($python tools/check/python_rooms.py 2>&1)"
+bounds=$(grep -oHE 'numpy>=[0-9.]+' $(files '*.toml' '*requirements*.txt'))
+broken "bounds of numpy that differ" "$([ "$(cut -d : -f 2 <<<"$bounds" | sort -u | wc -l)" = 1 ] || echo "$bounds")"
 broken "Swift that its generator would write otherwise" "$($python tools/winograd_transforms.py --check 2>&1)"
 broken "the Python of README.md does not parse" "$(block python | $python -c 'import ast, sys; ast.parse(sys.stdin.read())' 2>&1)"
 version=$(awk '/define DIM_VERSION_(MAJOR|MINOR|PATCH)/ { printf "%s%s", dot, $3; dot = "." }' include/dim.h)

@@ -1,6 +1,6 @@
 """Damaged image data sets, one after another: each is read, or refused with a DataError.
 
-    PYTHONPATH=bindings/python:Tests/python python Tests/python/data_mutants.py --count 1000 --seed 1 [--first I] [--trace]
+    PYTHONPATH=bindings/python:Tests/python python Tests/fuzz/data_mutants.py --count 1000 --seed 1 [--first I] [--trace]
 
 Mutant i depends on the seed, on i and on the versions of the packages that write the valid files. The process ends at the
 first mutant that ends in anything else: an exception of another type, a reading without sense, or more than a minute.
