@@ -56,7 +56,7 @@ test-long-distributed: $(library) | deps
 # .venv-long of its own, or is that of TORCH=/path/to/python; PIP_INDEX_URL may name an index with smaller builds of it.
 long_python = $(if $(filter command line environment,$(origin TORCH)),$(TORCH),.venv-long/bin/python)
 .PHONY: test-long
-test-long: $(library) test-long-distributed | deps
+test-long: $(library) test-long-distributed test-long-kernels | deps
 	@[ "$(long_python)" != .venv-long/bin/python ] || cmp -s tools/build/requirements-long.txt .venv-long/installed.txt || { \
 		echo "installing PyTorch into .venv-long"; \
 		$(python) -m venv --clear .venv-long; \
@@ -67,15 +67,18 @@ test-long: $(library) test-long-distributed | deps
 		-c Tests/python/pytest.ini Tests/python/test_torch_check.py Tests/long
 
 # What the fastest kernels of this processor do not enter: older instruction sets, on this processor and on emulated old ones,
-# and the direct convolution.
-.PHONY: test-kernels
+# and the direct convolution. Any architecture's numbers; the notebook's are compared by their bytes in `make gate`, in all of
+# these settings, and with PyTorch's numbers by `make test-long`.
+kernel_tests := test_architecture_golden.py
+.PHONY: test-kernels test-long-kernels
+test-long-kernels: kernel_tests += test_golden.py test_training_golden.py
+test-long-kernels: test-kernels
 test-kernels: $(library) test-c | deps
 	@tools/check/emulated.sh build/tests-c/fingerprint
 	@for setting in DIM_ISA=avx2 DIM_ISA=baseline DIM_CONV=direct; do \
 		echo "$$setting: numbers recorded from PyTorch"; \
 		env $$setting DIM_LIBRARY=$(CURDIR)/$(library) PYTHONPATH=bindings/python $(python) -m pytest -q \
-			Tests/python/test_golden.py Tests/python/test_training_golden.py \
-			Tests/python/test_architecture_golden.py; \
+			$(addprefix Tests/python/,$(kernel_tests)); \
 	done
 
 .PHONY: lint
