@@ -15,8 +15,8 @@ LIGHT_GLOBAL = {"score": "dot", "net": "light", "units": 512}
 @dataclass(frozen=True)
 class Row:
     title: str
-    #: "dim": this library's Trainer; "command": `dim train` with no settings but --data; "supervised": its ClassifierTrainer, end to end; "peer": peers.py, in PyTorch;
-    #: "none": nothing is trained.
+    #: "dim": this library's Trainer; "command": `dim train` with no settings but --data; "supervised": its ClassifierTrainer,
+    #: end to end; "peer": peers.py, in PyTorch; "none": nothing is trained.
     kind: str = "dim"
     preset: str = "basic32"
     #: What the architecture has beside the preset's.

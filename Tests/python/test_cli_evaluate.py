@@ -114,3 +114,36 @@ def test_a_test_set_of_the_datas_own(small, tmp_path):
 def test_refusals(arguments, text, tmp_path):
     done = dim("evaluate", *arguments, cwd=tmp_path)
     assert done.returncode == 2 and text in done.stderr and done.stdout == "", done.stderr
+
+
+def test_semi_supervised(small, tmp_path):
+    local = tmp_path / "local.json"
+    local.write_text(json.dumps(SMALL | {"local": {"score": "dot", "net": "light", "units": 16}}))
+    for name, architecture in ("w.h5", local), ("bare.h5", small):
+        with deepinfomax.Model(0, architecture) as model:
+            model.save(tmp_path / name)
+    words = ("evaluate", "--weights", tmp_path / "w.h5", "--labels", "0.05", "--fine-tune-steps", 40, "--judges", "knn")
+    done = dim(*words, "--columns", "Y", "--seeds", "0,1", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    report = json.loads(done.stdout)
+    assert (report["training_images"], report["labelled_images"]) == (1618, 81) and report["fine_tuning"]["steps"] == 40
+    figures = {(one["row"], one["judge"]): one for one in report["figures"]}
+    assert figures["weights", "knn"]["images"] == 81
+    for row in "fine-tuned", "fine-tuned-dim", "supervised":
+        figure = figures[row, "network"]
+        assert figure["column"] is None and len(figure["accuracies"]) == 2 and figure["images"] == 81
+        assert figure["accuracy"] > 0.3, "chance is 0.1"
+    bare = ("evaluate", "--weights", tmp_path / "bare.h5", "--labels", 50, "--fine-tune-steps", 2, "--judges", "knn")
+    done = dim(*bare)
+    assert done.returncode == 0 and "with DIM's loss" not in done.stdout
+    done = dim(*bare, "--rows", "fine-tuned-dim")
+    assert done.returncode == 2 and "fine-tuned-dim needs an architecture" in done.stderr
+    done = dim(*words, "--rows", "weights,fine-tuned")
+    assert done.returncode == 0 and "labels of 81 training images alone" in done.stdout and "network" in done.stdout
+    assert "fine-tuned" in done.stdout and "from the seed" not in done.stdout
+
+
+@pytest.mark.parametrize("labels", ["0", "1", "1.5", "0.0", "-3", "nan", "1e400", "many", "100000"])
+def test_labels_that_are_not_there(labels):
+    done = dim("evaluate", f"--labels={labels}")
+    assert done.returncode == 2 and "--labels: expected" in done.stderr and not done.stdout

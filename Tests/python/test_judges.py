@@ -188,6 +188,70 @@ def test_what_the_comparison_refuses(architecture):
 # ---- Dependence
 
 
+# ---- Semi-supervised
+
+
+def test_labels_are_drawn_evenly():
+    labels = np.repeat([4, 7, 9], (500, 30, 5)).astype(np.int64)
+    chosen = judges.labelled_part(labels, 24, 1)
+    assert np.all(np.diff(chosen) > 0) and np.bincount(labels[chosen])[[4, 7, 9]].tolist() in ([10, 9, 5], [9, 10, 5])
+    assert (chosen != judges.labelled_part(labels, 24, 2)).any() and (chosen == judges.labelled_part(labels, 24, 1)).all()
+    assert len(judges.labelled_part(labels, 535)) == 535
+
+
+def test_fine_tuning_learns_and_leaves_the_start_alone(architecture):
+    """Classes whose numbers are not 0 and 1; the objective beside changes what is learnt."""
+    train, test = pictures(300, 1), pictures(200, 2)
+    assert train.labels is not None and test.labels is not None
+    few = train.subset(judges.labelled_part(train.labels, 40))
+    settings = judges.FineTuning(steps=60, batch=32, lr=1e-3)
+    with dim.Model(0, architecture) as start:
+        before = {name: value.tobytes() for name, value in start.state_dict().items()}
+        count = []
+        alone = judges.fine_tuned(start, few, test, settings=settings, on_images=count.append)
+        assert sum(count) == 60 * 32 + 200
+        again = judges.fine_tuned(start, few, test, settings=settings)
+        count.clear()
+        together = judges.fine_tuned(start, few, test, unlabelled=train, settings=settings, on_images=count.append)
+        assert sum(count) == 60 * 64 + 200, "a step of the objective for each of the classifier's"
+        assert {name: value.tobytes() for name, value in start.state_dict().items()} == before
+    known = np.unique(train.labels)
+    assert (alone == again).all() and set(alone) <= set(known)
+    chance = max(np.mean(test.labels == label) for label in known)
+    assert np.mean(alone == test.labels) > chance + 0.3 and np.mean(together == test.labels) > chance + 0.2
+
+
+def test_semi_supervised_rows(architecture):
+    train, test = pictures(200, 3), pictures(100, 4)
+    assert train.labels is not None
+    few = train.subset(judges.labelled_part(train.labels, 30))
+    settings = judges.FineTuning(steps=5)
+    with dim.Model(0, architecture) as model:
+        found = judges.evaluate(
+            [model], few, test, columns=("Y",), judges=("knn",), rows=("weights", "fine-tuned", "fine-tuned-dim", "supervised"),
+            seeds=(0, 1), unlabelled=train, fine_tuning=settings,
+        )  # fmt: skip
+    assert [(one.row, one.judge, len(one.accuracies), one.images) for one in found.figures] == [
+        ("weights", "knn", 1, 30), ("fine-tuned", "network", 2, 30), ("fine-tuned-dim", "network", 2, 30),
+        ("supervised", "network", 2, 30),
+    ]  # fmt: skip
+
+
+def test_what_fine_tuning_refuses(architecture):
+    one_class = pictures(50, 5)
+    assert one_class.labels is not None
+    with dim.Model(0, architecture) as model, pytest.raises(ValueError, match="two classes at least, found 1"):
+        judges.fine_tuned(model, one_class.subset(np.flatnonzero(one_class.labels == one_class.labels[0])), one_class)
+    bare = architecture.as_dict() | {"local": None, "global": None, "prior": None}
+    with dim.Model(0, dim.Architecture(bare)) as model, pytest.raises(ValueError, match="found neither"):
+        judges.fine_tuned(model, one_class, one_class, unlabelled=one_class)
+    with pytest.raises(ValueError, match="steps: expected 1 or more, found 0"):
+        judges.FineTuning(steps=0)
+    with pytest.raises(ValueError, match="batch: expected 2 or more, found 1"):
+        judges.FineTuning(batch=1)
+
+
+
 def test_the_gradients_are_the_losses():
     """Central differences in float64 through the same network."""
     chance = np.random.default_rng(0)

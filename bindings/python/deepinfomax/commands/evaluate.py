@@ -12,8 +12,9 @@ from .. import evaluation, judges
 from .._files import write_whole
 from .._text import counted, cut, shown, table
 from ..data import DataError, Dataset, open_dataset
-from ..judges import Comparison, Figure, Settings, drawing
+from ..judges import Comparison, Figure, FineTuning, Settings, drawing
 from ..judges import comparison as _comparison
+from ..judges.fine_tuning import has_objective
 from ..judges.fitted import SEEDED
 from ..model import Model
 from ..plots import charts
@@ -30,8 +31,11 @@ from ._progress import Progress
 JUDGES = {"logistic": "logistic regression", "knn": "{k}-NN", "knn-cosine": "{k}-NN cosine", "svm": "linear SVM", "mlp": "MLP 200"}
 ROWS = {
     "weights": "these weights",
+    "fine-tuned": "fine-tuned",
+    "fine-tuned-dim": "fine-tuned, with DIM's loss",
     "calibrated": "untrained, calibrated",
     "untrained": "untrained, 0 and 1",
+    "supervised": "supervised, from the seed",
     "pixels": "pixels",
     "pca": "PCA",
     "projection": "random projection",
@@ -50,12 +54,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--validation", action="store_true",
         help="ask about every tenth training image instead of the data's test images: for choosing settings")  # fmt: skip
     add("--train-limit", type=positive, metavar="N", help="fit the judges on N images, drawn by chance, alone")
+    add("--labels", metavar="N|SHARE",
+        help="semi-supervised: use the labels of N training images alone, or of a share of them (0.01), as many of each class; "
+        "also fine-tunes the network on these, alone and together with Deep InfoMax's loss on all training images")  # fmt: skip
+    add("--fine-tune-steps", type=positive, metavar="N", help="of 64 images each, for every network and seed (default: 1000)")
     add("--limit", type=positive, metavar="N", help="ask about the first N images alone")
     add_reading(parser)
     add("--columns", default="Y,fc", metavar="LIST", help="of Y, fc (last hidden layer), conv (last map) (default: Y,fc)")
     add("--judges", default="logistic,knn", metavar="LIST",
         help=f"of {', '.join(JUDGES)} (default: logistic,knn)")  # fmt: skip
-    add("--rows", default=",".join(ROWS), metavar="LIST", help=f"what to compare (default: {','.join(ROWS)})")
+    add("--rows", metavar="LIST",
+        help=f"what to compare, of {','.join(ROWS)} (default: all; without --labels all but "
+        f"{', '.join(_comparison.FINE_TUNED)})")  # fmt: skip
     add("--seeds", metavar="LIST",
         help="of untrained networks, projections, SVM and MLP: 0,1,2 for instance gives mean and deviation (default: --seed)")  # fmt: skip
     add("--neighbours", type=positive, default=5, metavar="K", help="that vote (default: 5)")
@@ -69,6 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   dim evaluate --weights run/weights.h5 --data /usr/share/datasets/fashion-mnist --seeds 0,1,2 --picture bars.png
   dim evaluate --weights a.h5 b.h5 c.h5 --data photos --columns Y,fc,conv --judges logistic,knn,knn-cosine,svm,mlp
   dim evaluate --weights weights.h5 --data photos --validation --rows weights --judges knn --json
+  dim evaluate --weights weights.h5 --data photos --labels 0.05 --seeds 0,1,2
 """,
     )
 
@@ -83,6 +94,9 @@ def places(arguments: argparse.Namespace) -> Places:
 def run(arguments: argparse.Namespace) -> int:
     apply_general(arguments)
     need("scikit-learn", "dim evaluate needs")
+    chosen_rows = arguments.rows is not None
+    if not chosen_rows:
+        arguments.rows = ",".join(row for row in ROWS if arguments.labels is not None or row not in _comparison.FINE_TUNED)
     columns, chosen, rows = (
         _listed(arguments, name, known)
         for name, known in (("columns", judges.COLUMNS), ("judges", tuple(JUDGES)), ("rows", tuple(ROWS)))
@@ -94,16 +108,29 @@ def run(arguments: argparse.Namespace) -> int:
         check_writable(arguments.picture)
     models = _models(arguments)
     if not arguments.weights:
-        rows = [row for row in rows if row != "weights"]
+        rows = [row for row in rows if row not in ("weights", "fine-tuned", "fine-tuned-dim")]
         if not rows:
             raise UsageError("--rows: nothing is left to compare; weights needs --weights")
+    if not has_objective(models[0]) and "fine-tuned-dim" in rows:
+        if chosen_rows:
+            raise UsageError("--rows: fine-tuned-dim needs an architecture with a local or a global discriminator; this has neither")
+        rows.remove("fine-tuned-dim")
     train, test, held_out = _data(arguments, models[0])
+    everything = train
+    if arguments.labels is not None:
+        train = _labelled(arguments, train)
     settings = Settings(neighbours=arguments.neighbours, mlp_steps=arguments.mlp_steps)
+    fine_tuning = FineTuning(steps=arguments.fine_tune_steps or FineTuning.steps)
     passes = _passes(rows, len(models), len(seeds), len(train), len(test))
+    passes += _fine_tuning_passes(rows, len(models), len(seeds), len(train), len(everything), len(test), fine_tuning)
     with Progress(passes, shown=_output.speaks(arguments)) as bar:
         found = judges.evaluate(models, train, test, columns=columns, judges=chosen, rows=rows, seeds=seeds,
-                                settings=settings, progress=_Told(bar))  # fmt: skip
+                                settings=settings, unlabelled=everything, fine_tuning=fine_tuning,
+                                progress=_Told(bar))  # fmt: skip
     report = _report(arguments, found, train, test, held_out, seeds, settings)
+    report |= {"labelled_images": len(train), "training_images": len(everything)}
+    if set(rows).intersection(_comparison.FINE_TUNED):
+        report["fine_tuning"] = vars(fine_tuning)
     if arguments.picture and found.figures:
         write_whole(arguments.picture, _picture(arguments, found, train, test))
     _output.result(arguments, report, _text(arguments, found, report))
@@ -176,6 +203,25 @@ def _data(arguments: argparse.Namespace, model: Model) -> tuple[Dataset, Dataset
     return train, test, held_out
 
 
+def _labelled(arguments: argparse.Namespace, train: Dataset) -> Dataset:
+    """The part whose labels are used."""
+    assert train.labels is not None
+    text = arguments.labels
+    try:
+        count = round(float(text) * len(train)) if "." in text or "e" in text.lower() else int(text)
+        if "." in text and not 0 < float(text) < 1:
+            raise ValueError
+    except (ValueError, OverflowError):
+        raise UsageError(f"--labels: expected a number of images, or a share between 0 and 1, found {text}") from None
+    if not 2 <= count <= len(train):
+        raise UsageError(f"--labels: expected from 2 to the {len(train):,} training images, found {count:,} ({text})")
+    part = train.subset(judges.labelled_part(train.labels, count, arguments.seed))
+    assert part.labels is not None
+    if len(np.unique(part.labels)) < 2:
+        raise UsageError(f"--labels: {text} are of one class; two at least are needed to tell apart")
+    return part
+
+
 def _test_set(source: str | None, options: dict[str, Any]) -> Dataset | None:
     """The data's own, or None where it has none."""
     try:
@@ -194,6 +240,15 @@ def _passes(rows: Sequence[str], models: int, seeds: int, train: int, test: int)
     passes = models * (train + test) if "weights" in rows else 0
     passes += seeds * (evaluation.calibration_images(train) + train + test) if "calibrated" in rows else 0
     return passes + (seeds * (train + test) if "untrained" in rows else 0)
+
+
+def _fine_tuning_passes(
+    rows: Sequence[str], models: int, seeds: int, labelled: int, everything: int, test: int, settings: FineTuning
+) -> int:
+    """Images that are trained on or classified, all together."""
+    own, others = (settings.steps * min(settings.batch, count) for count in (labelled, everything))
+    passes = {"fine-tuned": models * (own + test), "fine-tuned-dim": models * (own + others + test), "supervised": own + test}
+    return seeds * sum(count for row, count in passes.items() if row in rows)
 
 
 class _Told(_comparison.Progress):
@@ -272,7 +327,7 @@ def _classes(train: Dataset, test: Dataset) -> list[str]:
 
 
 def _judge_names(arguments: argparse.Namespace) -> dict[str, str]:
-    return {name: text.format(k=arguments.neighbours) for name, text in JUDGES.items()}
+    return {name: text.format(k=arguments.neighbours) for name, text in JUDGES.items()} | {_comparison.NETWORK: "network"}
 
 
 def _row_names(arguments: argparse.Namespace) -> dict[str, str]:
@@ -285,13 +340,17 @@ def _text(arguments: argparse.Namespace, found: Comparison, report: dict[str, An
     names, rows = _judge_names(arguments), _row_names(arguments)
     chosen = list(dict.fromkeys(one.judge for one in found.figures))
     cells = [["", "", "numbers", *(names[judge] for judge in chosen)]]
+    by_place = {(one.row, one.column, one.judge): one for one in found.figures}
     for row, column in dict.fromkeys((one.row, one.column) for one in found.figures):
-        figures = [found.figure(row, column, judge) for judge in chosen]
-        cells.append([shown(rows[row]), column, f"{figures[0].numbers:,}", *map(_accuracy, figures)])
+        figures = [by_place.get((row, column, judge)) for judge in chosen]
+        numbers = next(f"{figure.numbers:,}" for figure in figures if figure is not None)
+        cells.append([shown(rows[row]), column, numbers, *("" if figure is None else _accuracy(figure) for figure in figures)])
     kind = "held out of them" if report["held_out"] else "of the test set"
     lines = [f"{counted(report['training_images'], 'training image')} of {shown(report['data'])}, {report['test_images']:,} {kind}; "
              f"accuracy in %", *table(cells, left=2)]  # fmt: skip
-    fewer = {one.images for one in found.figures} - {report["training_images"]}
+    if report["labelled_images"] != report["training_images"]:
+        lines.append(f"labels of {report['labelled_images']:,} training images alone")
+    fewer = {one.images for one in found.figures} - {report["labelled_images"]}
     if fewer:
         lines.append(f"of more than {_comparison.LONG:,} numbers: judges fitted on {max(fewer):,} images")
     for one in found.left_out:
@@ -300,7 +359,7 @@ def _text(arguments: argparse.Namespace, found: Comparison, report: dict[str, An
         over = ROWS[gain["over"]]
         points = f"{100 * gain['gain']:+.1f} points"
         lines.append(f"{gain['column']}, {names[gain['judge']]}: {points} over the better untrained network ({over})")
-    if len(report["seeds"]) == 1 and any(judge in SEEDED for judge in chosen):
+    if len(report["seeds"]) == 1 and any(judge in SEEDED or judge == _comparison.NETWORK for judge in chosen):
         lines.append("one seed: --seeds 0,1,2 gives deviations")
     if arguments.picture:
         lines.append(f"picture: {shown(arguments.picture)}")

@@ -13,13 +13,22 @@ from .. import evaluation
 from ..data import Dataset
 from ..model import Model
 from . import vectors as _vectors
+from .fine_tuning import FineTuning, Labels, fine_tuned
 from .fitted import JUDGES, SEEDED, Settings, Standardised, predicted
 from .vectors import Floats
 
 COLUMNS = ("Y", "fc", "conv")
 #: "calibrated" and "untrained" are the same network with the seed's weights: batch norm's running statistics those of
 #: the training images (evaluation.calibrate), or 0 and 1.
-ROWS = ("weights", "calibrated", "untrained", "pixels", "pca", "projection")
+#: "fine-tuned" and "fine-tuned-dim": the weights trained further on the labelled images (fine_tuning.py), alone or together
+#: with the objective on all; "supervised": the untrained network, trained on the labelled images.
+ROWS = (
+    "weights", "fine-tuned", "fine-tuned-dim", "calibrated", "untrained", "supervised", "pixels", "pca", "projection",
+)  # fmt: skip
+FINE_TUNED = ("fine-tuned", "fine-tuned-dim", "supervised")
+FROZEN = tuple(row for row in ROWS if row not in FINE_TUNED)
+#: What figures of FINE_TUNED have as their judge: the network itself.
+NETWORK = "network"
 #: Judges of more numbers are fitted on fewer images; columns of still more numbers are left out.
 LONG, LONG_IMAGES, LONGEST = 4096, 20_000, 16_384
 
@@ -101,9 +110,11 @@ def evaluate(
     *,
     columns: Sequence[str] = ("Y", "fc"),
     judges: Sequence[str] = ("logistic", "knn"),
-    rows: Sequence[str] = ROWS,
+    rows: Sequence[str] = FROZEN,
     seeds: Sequence[int] = (0,),
     settings: Settings | None = None,
+    unlabelled: Dataset | None = None,
+    fine_tuning: FineTuning | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
     """Fits the judges on the training images' vectors and asks them about the test images.
@@ -111,9 +122,16 @@ def evaluate(
     models: of one architecture, trained from different seeds for instance: the row "weights" has a figure for each, or,
     where the judge depends on a seed, for each with each seed. Untrained networks have their architecture, and the seeds.
     Columns that the architecture does not have, or of more than 16,384 numbers, are in `left_out`.
+    Rows of FINE_TUNED are semi-supervised: networks trained on `train`, with fine_tuning's steps, for each model and seed;
+    "fine-tuned-dim" with the objective on `unlabelled` beside (None: on `train`). They have no column, and the judge "network".
     """
     _check(models, train, test, columns, judges, rows, seeds)
-    return _Evaluation(train, test, columns, judges, seeds, settings or Settings(), progress or Progress()).run(models, rows)
+    evaluation = _Evaluation(train, test, columns, judges, seeds, settings or Settings(), progress or Progress())
+    found = evaluation.run(models, rows)
+    if chosen := [row for row in FINE_TUNED if row in rows]:
+        evaluation.fine_tune(models, chosen, unlabelled or train, fine_tuning or FineTuning())
+        found = evaluation.comparison()
+    return found
 
 
 @dataclass(frozen=True)
@@ -162,6 +180,27 @@ class _Evaluation:
                         self._judge(kind, [seed])
         if {"pixels", "pca", "projection"}.intersection(rows):
             self._without_network(rows, _vectors.lengths(models[0]), columns)
+        return self.comparison()
+
+    def fine_tune(self, models: Sequence[Model], rows: Sequence[str], unlabelled: Dataset, settings: FineTuning) -> None:
+        for row in rows:
+            for seed in self._seeds:
+                if row == "supervised":
+                    with Model(seed, models[0].architecture) as start:
+                        self._fine_tune(row, start, seed, None, settings)
+                    continue
+                for start in models:
+                    self._fine_tune(row, start, seed, unlabelled if row == "fine-tuned-dim" else None, settings)
+
+    def _fine_tune(self, row: str, start: Model, seed: int, unlabelled: Dataset | None, settings: FineTuning) -> None:
+        began = time.perf_counter()
+        found = fine_tuned(
+            start, self._train, self._test, unlabelled=unlabelled, seed=seed, settings=settings, on_images=self._progress.images
+        )
+        figure = Figure(row, "", start.sizes.encoded, NETWORK, len(self._train))
+        self._note(self._figures.setdefault((row, "", NETWORK), figure), found, time.perf_counter() - began)
+
+    def comparison(self) -> Comparison:
         order = {row: number for number, row in enumerate(ROWS)}
         figures = sorted(self._figures.values(), key=lambda one: order[one.row])
         return Comparison(figures, sorted(self._left_out, key=lambda one: order[one.row]))
@@ -220,13 +259,16 @@ class _Evaluation:
             for seed in seeds if judge in SEEDED else seeds[:1]:
                 start = time.perf_counter()
                 found = predicted(judge, standardised, seed, self._settings)
-                figure.seconds += time.perf_counter() - start
-                figure.accuracies.append(float(np.mean(found == self._test_labels)))
-                if not figure.confusion.size:
-                    figure.confusion = np.zeros((len(self._known),) * 2, np.int64)
-                at = np.searchsorted(self._known, self._test_labels), np.searchsorted(self._known, found)
-                np.add.at(figure.confusion, at, 1)
-                self._progress.judged(figure)
+                self._note(figure, found, time.perf_counter() - start)
+
+    def _note(self, figure: Figure, found: Labels, seconds: float) -> None:
+        figure.seconds += seconds
+        figure.accuracies.append(float(np.mean(found == self._test_labels)))
+        if not figure.confusion.size:
+            figure.confusion = np.zeros((len(self._known),) * 2, np.int64)
+        at = np.searchsorted(self._known, self._test_labels), np.searchsorted(self._known, found)
+        np.add.at(figure.confusion, at, 1)
+        self._progress.judged(figure)
 
 
 def _check(
