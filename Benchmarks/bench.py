@@ -4,13 +4,14 @@
     make bench                              everything; writes docs/benchmarks.md and build/bench.json
     make bench ARGS="--quick"               fewer runs and contenders
     make bench ARGS="--only encode,train"   parts: peak, encode, between, sizes, presets, avx2, train, objectives,
-                                            classifier, memory, cold, open, threads
+                                            classifier, memory, epoch, cold, open, threads
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import shutil
 import struct
 import subprocess
 import sys
@@ -47,6 +48,7 @@ ENCODERS = (
 PRESET_ENCODERS = ("dim", "torch", "torch-compile", "ort", "openvino", "mnn")
 #: At the largest batch a run of one peer takes a quarter of a minute.
 FEW_ENCODERS = ("dim", "dim-vectors", "torch", "ort", "openvino", "openvino-bf16")
+EPOCH_DATA = "/usr/share/datasets/fashion-mnist"
 TRAINERS = ("dim", "torch", "torch-compile", "torch-bf16", "torch-compile-bf16")
 
 
@@ -332,6 +334,40 @@ class Bench:
                     self._fail(row, failure)
         figure.note = "Programs, libraries and weights are in the page cache."
 
+    def epoch(self) -> None:
+        """Both programs from their start to their end, once: minutes."""
+        folder = Path(EPOCH_DATA)
+        if self.plan.repeats == 1:  # A smoke test.
+            folder = SCRATCH / "few"
+            folder.mkdir(exist_ok=True)
+            header = b"\0\0\x08\x03" + struct.pack(">3I", 256, 28, 28)
+            (folder / "train-images-idx3-ubyte").write_bytes(header + bytes(i * 7919 % 256 for i in range(256 * 28 * 28)))
+        if not folder.is_dir():
+            self._say(f"an epoch: left out, no {folder} here (apt-get install dataset-fashion-mnist)")
+            return
+        run = SCRATCH / "epoch"
+        train = [sys.executable, "-m", "deepinfomax", "train", "--data", folder, "--architecture", "basic28", "--channels", 1]
+        train += ["--epochs", 1, "--validation-images", 0, "--probe", 0, "--no-plot", "--output", run]
+        programs = {
+            "dim": ("libdim, dim train", [*train, "--quiet"]),
+            "torch": ("PyTorch eager, DataLoader", [sys.executable, HERE / "epoch.py", folder]),
+        }
+        figure = self.figures["epoch"] = Figure("An epoch of Fashion-MNIST with basic28, nce, light dot 512, from files", "s")
+        for key, (title, command) in programs.items():
+            if CONTENDERS[key].missing():
+                continue
+            self._say(f"{figure.title}: {title}")
+            row = figure.rows[key] = Row(title)
+            shutil.rmtree(run, ignore_errors=True)
+            start = time.perf_counter()
+            words = [str(word) for word in command]
+            done = subprocess.run(words, env=environment(self.threads), capture_output=True, text=True)
+            row.samples.append(time.perf_counter() - start)
+            if done.returncode != 0:
+                self._fail(row, ContenderFailed((done.stderr.strip().splitlines() or ["no message"])[-1]))
+        shutil.rmtree(run, ignore_errors=True)
+        figure.note = "Whole processes, 937 steps of 64 images; PyTorch's images come from two processes of its DataLoader."
+
     def open(self) -> None:
         figure = Figure("Opening a weights file, first vector included", "s")
         size = (SCRATCH / "weights.h5").stat().st_size / 1e6
@@ -427,6 +463,7 @@ PARTS = {
     "objectives": Bench.objectives,
     "classifier": Bench.classifier,
     "memory": Bench.memory,
+    "epoch": Bench.epoch,
     "cold": Bench.cold,
     "open": Bench.open,
     "threads": Bench.threads_,
@@ -440,14 +477,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer runs: about 3 minutes")
     parser.add_argument("--smoke", action="store_true", help="one run of tiny batches: proves that all works")
     parser.add_argument(
-        "--only", metavar="PARTS", help="separated by commas (default: all; --quick: all but classifier)"
+        "--only", metavar="PARTS", help="separated by commas (default: all; --quick: all but classifier, epoch)"
     )
     parser.add_argument("--repeats", type=int, metavar="N", help="rounds of each comparison (default 7)")
     parser.add_argument("--threads", type=int, metavar="N", help="of every contender (default: all cores)")
     parser.add_argument("--docs", action="store_true", help="write docs/benchmarks.md though parts lack")
     chosen = parser.parse_args()
     chosen.threads = chosen.threads or machine.cores()
-    default = [part for part in PARTS if part != "classifier" or not chosen.quick]
+    default = [part for part in PARTS if part not in ("classifier", "epoch") or not chosen.quick]
     chosen.only = chosen.only.split(",") if chosen.only else default
     if unknown := [part for part in chosen.only if part not in PARTS]:
         parser.error(f"--only: there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")

@@ -227,6 +227,10 @@ REQUIREMENTS = (
     ),
     Requirement("2 threads over 1, the least of all figures of batch 8 and more", 1.85, least_gain_of_threads()),
     Requirement(
+        "an epoch of Fashion-MNIST, basic28, nce, from files, over PyTorch's", 0.5,
+        quotient(("epoch", "dim"), ("epoch", "torch")), at_least=False,
+    ),
+    Requirement(
         "opening a weights file, first vector included, over h5py reading the bytes", 1.5,
         quotient(("open", "dim"), ("open", "h5py")), at_least=False,
     ),
