@@ -1,20 +1,20 @@
 /*
- * dim.hpp - libdim for C++17 and newer: dim.h with owners, exceptions and checked shapes. A header alone; link -ldim.
+ * dim.hpp - libdim for C++17 and newer: dim.h with owners, exceptions and checked shapes. Header only; link with -ldim.
  *
  *     dim::Model model = dim::Model::open("weights.h5");
  *     std::vector<float> encoded = model.encode(images);        // the notebook's: (n,3,32,32) -> (n,64)
  *
- * What each call computes, the arrays' order and the rules for threads stand in dim.h; this header adds:
+ * dim.h describes what each call computes, the order of arrays and the rules for threads. This header adds:
  *
- * Owners. Architecture, Model, Trainer and ClassifierTrainer own a handle, can be moved and not copied, and free it at their end. An
- *   object that was moved from may be assigned to or destroyed; any other use throws DIM_INVALID_HANDLE.
- * Errors. Everything that can fail throws dim::error, which carries the dim_status and the library's message. Outputs are
- *   then untouched. Out of memory in a std::vector of this header's own is std::bad_alloc, as everywhere.
+ * Owners. Architecture, Model, Trainer and ClassifierTrainer own a handle and free it in their destructor; they can be
+ *   moved, not copied. A moved-from object may be assigned to or destroyed; any other use throws DIM_INVALID_HANDLE.
+ * Errors. A failing call throws dim::error, which carries the dim_status and the library's message. Outputs are
+ *   then untouched. A std::vector that this header allocates throws std::bad_alloc, as everywhere.
  * Shapes. n is taken from the first array: its size must be a whole number of the model's images, and every other array must
- *   have the size that goes with n and the model (Model::sizes). That is checked before the library is called:
- *   DIM_SIZE_MISMATCH. So a model of any architecture may be opened: no array is written past its end.
- * Spans. dim::span is std::span from C++20 on, and a small class of the same use before. Vectors, arrays and C arrays
- *   turn into it by themselves; memory of other owners is dim::span<const float>(pointer, count).
+ *   have the size that follows from n and the model (Model::sizes), else the call throws DIM_SIZE_MISMATCH before the
+ *   library is called. So a model of any architecture may be opened: no array is written past its end.
+ * Spans. dim::span is std::span in C++20, and a small class with the same use before. Vectors, arrays and C arrays
+ *   convert implicitly; for other memory write dim::span<const float>(pointer, count).
  */
 #ifndef DIM_HPP
 #define DIM_HPP
@@ -106,7 +106,7 @@ inline void expect(const char *name, std::size_t size, std::size_t n, std::size_
                     std::to_string(n) + " times " + std::to_string(each));
 }
 
-/* Memory for n images' results: n is refused before it is asked for. */
+/* Memory for the results of n images; n is checked before the allocation. */
 inline std::vector<float> results(std::size_t n, std::size_t each) {
     if (n > dim_max_images())
         throw error(DIM_TOO_LARGE, "n is " + std::to_string(n) + "; expected at most " + std::to_string(dim_max_images()));
@@ -131,8 +131,8 @@ template <class Handle, void (*release)(Handle *)> struct Free {
 };
 template <class Handle, void (*release)(Handle *)> using Owner = std::unique_ptr<Handle, Free<Handle, release>>;
 
-/* A path or a name: std::string, a C string, std::filesystem::path. A null pointer is none: 0 and nullptr do not compile, and
- * one that is found out at run time is an error. */
+/* A path or a name: std::string, a C string, std::filesystem::path. 0 and nullptr do not compile; a pointer that is
+ * null at run time is an error. */
 class Text {
 public:
     template <class S, class = std::enable_if_t<std::is_convertible_v<const S &, std::string> && !std::is_same_v<S, std::nullptr_t>>>
@@ -149,7 +149,7 @@ private:
     std::string text_;
 };
 
-/* Says that a handle is meant: of a pointer alone nothing is made, since 0 is one, too. */
+/* Marks a constructor that takes a handle: without it 0 would convert. */
 struct Adopted {};
 
 } // namespace detail
@@ -185,7 +185,7 @@ public:
         check(dim_architecture_preset(name.c_str(), &handle));
         return adopt(handle);
     }
-    /* A description in JSON; what is wrong with it is listed. */
+    /* A description in JSON; the error lists all its faults. */
     static Architecture parse(const std::string &json) {
         dim_architecture *handle = nullptr;
         check(dim_architecture_parse(json.data(), json.size(), &handle));
@@ -217,15 +217,15 @@ private:
 
 /* dim_open_options: how a file is opened. */
 struct OpenOptions {
-    /* The file may be made to do harm: a child process without rights reads it. */
+    /* A child process without privileges reads the file. */
     bool untrusted = false;
-    /* Take whatever the file is: safe here, since arrays are compared with the model's sizes. */
+    /* Accept any architecture: safe here, since arrays are compared with the model's sizes. */
     bool any_architecture = true;
-    /* Of an untrusted file's reader, in seconds; 0: 60 s. */
+    /* Seconds to read an untrusted file; 0: 60 s. */
     double timeout = 0;
-    /* What the file must be, and is where it does not say so; it need not live longer than the call. */
+    /* The architecture required, assumed if the file names none; used during the call only. */
     const Architecture *architecture = nullptr;
-    /* A mask of DIM_NETWORK_*, of those to read; the others are not compared; 0: all. */
+    /* The networks to read, a mask of DIM_NETWORK_*; others are not checked; 0: all. */
     std::uint32_t networks = 0;
 
     dim_open_options c() const noexcept {
@@ -270,7 +270,7 @@ public:
     /* Gives the handle away; to be freed with dim_model_free. */
     dim_model *release() noexcept { return handle_.release(); }
 
-    /* The file must be of the model's architecture, as far as options.networks go. */
+    /* The networks in options.networks must be of the model's architecture. */
     void load(const detail::Text &path, const OpenOptions &options = {}) {
         const dim_open_options c = options.c();
         check(dim_model_load_with(get(), path.c_str(), &c));
@@ -432,7 +432,7 @@ private:
         detail::expect("features", map.size(), n, each);
         return n;
     }
-    /* The library knows sizes alone: a float array would be read as half as many integers. */
+    /* The library sees only sizes: it would read a float array as half as many integers. */
     template <class T> dim_parameter_info typed(const detail::Text &name) const {
         static_assert(std::is_same_v<T, float> || std::is_same_v<T, std::int64_t>, "parameters are float or std::int64_t");
         const dim_parameter_info info = parameter_info(name);
@@ -461,8 +461,8 @@ inline dim_trainer_options trainer_options(const Model &model) {
 /* dim_trainer: a run of the Deep InfoMax objective on a model, which it keeps alive. */
 class Trainer {
 public:
-    /* Is handed all gradients of a step; true to continue, false to drop the step (DIM_CANCELLED). What it throws drops the
-     * step and comes out of step() or update(). */
+    /* Receives all gradients of a step; returns true to continue, false to drop the step (DIM_CANCELLED). An exception
+     * drops the step and is rethrown by step() or update(). */
     using GradientCallback = std::function<bool(span<float>)>;
 
     /* With the settings of the model's architecture. */
@@ -491,7 +491,7 @@ public:
     dim_losses accumulate(span<const float> images) { return run(dim_trainer_accumulate, images); }
     /* Another process computes the next micro-batch, of n images. */
     void skip(std::size_t n) { check(dim_trainer_skip(get(), n)); }
-    /* Drops the micro-batches that wait. */
+    /* Drops the accumulated gradients. */
     void drop() { check(dim_trainer_drop(get())); }
     void update() { finish(dim_trainer_update(get())); }
     dim_losses evaluate(span<const float> images) { return run(dim_trainer_evaluate, images); }
@@ -504,7 +504,7 @@ public:
         return report;
     }
 
-    /* The waiting gradient, of the parameter's size. */
+    /* The accumulated gradient, of the parameter's size. */
     void get_gradient(const detail::Text &name, span<float> out) const {
         check(dim_trainer_get_gradient(get(), name.c_str(), out.data(), out.size() * sizeof(float)));
     }
@@ -514,7 +514,7 @@ public:
         return values;
     }
 
-    /* An empty function ends it. */
+    /* An empty function removes the callback. */
     void set_gradient_callback(GradientCallback callback) {
         std::unique_ptr<GradientCallback> next;
         if (callback) next = std::make_unique<GradientCallback>(std::move(callback));
@@ -549,7 +549,7 @@ private:
         return losses;
     }
 
-    /* The callback runs in the thread that steps: what it throws waits here until the step returns. */
+    /* The callback runs in the thread that steps: its exception is kept here until the step returns. */
     static std::exception_ptr &thrown() {
         thread_local std::exception_ptr exception;
         return exception;
@@ -567,7 +567,7 @@ private:
         check(status);
     }
 
-    /* Declared before the handle, so that it goes after it. */
+    /* Declared before the handle, so that it is destroyed after it. */
     std::unique_ptr<GradientCallback> callback_;
     detail::Owner<dim_trainer, dim_trainer_free> handle_;
 };
