@@ -23,16 +23,16 @@ from .commands._places import Places
 #: Subcommand -> what it does. Each is the module of its name in deepinfomax.commands, imported when it is asked for.
 COMMANDS = {
     "check": "compare libdim with the original notebook, number by number",
-    "train": "train the encoder and the discriminators on the Deep InfoMax objective",
-    "encode": "images to vectors, in a file of numpy, CSV or HDF5",
-    "info": "what a weights file or checkpoint holds, and what is wrong with it",
-    "convert": "PyTorch's state_dict files to HDF5 and back",
-    "neighbours": "an image, its nearest and its farthest neighbours, as a picture",
-    "index": "the vectors of a data set, stored for `dim search`",
-    "search": "the nearest images in a stored index; near-duplicates; a contact sheet",
-    "map": "a map of the encoded images, drawn with the images",
+    "train": "train an encoder on images without labels, by the Deep InfoMax objective",
+    "encode": "write the vectors of images to a file of numpy, CSV or HDF5",
+    "info": "show what a weights file or checkpoint holds, or its faults",
+    "convert": "convert weights between HDF5, safetensors and PyTorch; export ONNX",
+    "neighbours": "draw images with their nearest and farthest neighbours",
+    "index": "store the vectors of a data set for `dim search`",
+    "search": "find the nearest images in an index, or near-duplicates; draw contact sheets",
+    "map": "draw a map of images, similar ones close together",
     "classify": "train and test the classifier on the encoder; predict labels",
-    "evaluate": "how much of the classes the vectors hold, beside an untrained network's, pixels and PCA",
+    "evaluate": "measure how well vectors predict classes, compared with an untrained network, pixels and PCA",
 }
 
 _FIRST = f"""usage: dim COMMAND ...
@@ -41,13 +41,13 @@ First steps, on photographs that scikit-learn ships:
 
   dim train --epochs 2 --output first                              a folder with weights and curves
   dim encode --weights first/weights.h5 --output vectors.npz       64 numbers an image
-  dim map --weights first/weights.h5 --output map.png              the images, like beside like
-  dim classify --weights first/weights.h5                          how well they serve a classifier
+  dim map --weights first/weights.h5 --output map.png              the images, similar ones close together
+  dim classify --weights first/weights.h5                          how well a classifier does on the vectors
 
 With --data FOLDER they work on your own images; subfolders are classes.
-The commands are {', '.join(COMMANDS)}; dim COMMAND --help tells what each takes.
+The commands are {', '.join(COMMANDS)}; dim COMMAND --help lists the options of each.
 """
-_EPILOG = "exit code: 0 well, 1 what was checked or run failed, 2 the command cannot be run as asked (docs/commands.md)"
+_EPILOG = "exit code: 0 success, 1 a check or a run failed, 2 the command cannot be run as asked (docs/commands.md)"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -48,7 +48,7 @@ def add_general(
         parser.add_argument("--seed", type=int, default=0, help=f"{seed} (default: 0)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads; 0 = all cores (default: DIM_NUM_THREADS, or 0)")
     parser.add_argument("--json", action="store_true", help=json)
-    parser.add_argument("-q", "--quiet", action="store_true", help="no progress and no text, only errors; --json goes with it")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print errors only, no progress and no text; --json still prints")
 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:
@@ -63,13 +63,13 @@ def add_architecture(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--architecture",
         metavar="NAME|FILE",
-        help=f"a preset ({', '.join(PRESETS)}) or a JSON file: of the weights where their file does not tell, or of untrained "
-        "ones (default: what --weights says; notebook)",
+        help=f"a preset ({', '.join(PRESETS)}) or a JSON file: the architecture of --weights if their file does not "
+        "name it, or of untrained weights (default: that of --weights; else notebook)",
     )
 
 
 def add_untrusted(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--untrusted", action="store_true", help="read weights files in a process of their own: for untrusted files")
+    parser.add_argument("--untrusted", action="store_true", help="read weights files in an isolated process, as untrusted")
 
 
 def add_data(parser: argparse.ArgumentParser, default: str) -> None:
@@ -83,10 +83,10 @@ def add_data(parser: argparse.ArgumentParser, default: str) -> None:
         "--split",
         default="all",
         choices=("all", "train", "validation", "test"),
-        help="the data's own training or test set, or, where it has none, nine tenths or the tenth that is held out; "
+        help="the data's own training or test set; if it has none, nine tenths or the held-out tenth; "
         "validation and test are the same (default: all)",
     )
-    parser.add_argument("--limit", type=positive, metavar="N", help="the first N images alone")
+    parser.add_argument("--limit", type=positive, metavar="N", help="use only the first N images")
     from ._images import add_reading
 
     add_reading(parser)

@@ -25,14 +25,14 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resize",
         choices=RESIZES,
-        help="how images of another size become those that the networks take: fit inside, with black beside; crop the middle; "
-        "stretch; none: refuse them (default: as the architecture says, fit in all presets)",
+        help="how images of another size are resized: fit inside, padded with black; crop the middle; stretch; "
+        "none: refuse them (default: as the architecture says, fit in all presets)",
     )
     parser.add_argument(
         "--max-pixels", type=positive, metavar="N", help="refuse larger images before they are decoded (default: 67,108,864)"
     )
     parser.add_argument(
-        "--skip-damaged", action="store_true", default=None, help="leave out images that cannot be read, and say which; reads all once"
+        "--skip-damaged", action="store_true", default=None, help="read all images once, leave out those that cannot be read, and list them"
     )
 
 

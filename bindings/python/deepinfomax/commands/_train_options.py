@@ -75,15 +75,15 @@ _EXAMPLES = """
   dim train --epochs 20                            the sample photographs that scikit-learn ships
   dim train --data photos --image-size 48          your own images, made 48x48
   dim train --data cifar-10-binary.tar.gz --schedule cosine --warmup-epochs 1 --output cifar
-  dim train --data cifar-10-binary.tar.gz --architecture notebook     as the original notebook and its code
-  dim train --data other --config cifar/settings.json --lr 1e-3       as that run, but for the data and the rate
+  dim train --data cifar-10-binary.tar.gz --architecture notebook     as the original notebook
+  dim train --data other --config cifar/settings.json --lr 1e-3       as that run, with other data and another rate
   dim train --coordinates absolute --occlusion     with the paper's structure terms
-  dim train --resume cifar                         after Ctrl-C, bit for bit as if nothing had been
+  dim train --resume cifar                         after Ctrl-C, bit for bit as if not interrupted
   dim train --resume cifar --epochs 40             longer than it was started for
 
-Without options: basic32's layers at the size and channels that the data has, and an objective that learns: nce over all
-pairs of the batch, local term alone, no prior. --architecture notebook is for comparison with the notebook: its networks
-for 32x32 images in RGB, its measure, prior and rates; of its vectors an untrained encoder's are often better.
+Defaults: basic32's layers at the size and channels of the data; nce over all pairs of the batch, only the local term, no
+prior. --architecture notebook is for comparison with the original notebook: its networks for 32x32 images in RGB, its
+measure, prior and rates. Its vectors are often no better than an untrained encoder's.
 """
 
 
@@ -91,32 +91,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--data", metavar="PATH", help=f"{DATA} (default: scikit-learn's sample photographs)")
     add_reading(parser)
-    add("--image-size", type=_size, metavar="N|WxH", help="make all images so large (default: as they are, or what --architecture takes)")
-    add("--channels", type=positive, metavar="N", help="1 for grey, 3 for RGB (default: as the data has it, or what --architecture takes)")
+    add("--image-size", type=_size, metavar="N|WxH", help="resize all images to this size (default: their own, or that of --architecture)")
+    add("--channels", type=positive, metavar="N", help="1 for grey, 3 for RGB (default: as in the data, or in --architecture)")
     add("--output", metavar="FOLDER", help="the run's folder (default: dim-run, or dim-run-2 and so on)")
-    add("--resume", metavar="FOLDER", help="continue with the run of this folder, as it was started")
-    add("--config", metavar="FILE", help="settings.json of another run: what the command line does not say is as there")
-    add("--epochs", type=positive, metavar="N", help=f"passes over the data, in all (default: {EPOCHS})")
-    add("--batch", type=positive, metavar="N", help="images a step, 2 at least; what does not fill one is left out (default: 64)")
+    add("--resume", metavar="FOLDER", help="continue the run in this folder, with its settings")
+    add("--config", metavar="FILE", help="settings.json of another run, for all settings that the command line does not give")
+    add("--epochs", type=positive, metavar="N", help=f"passes over the data, in total (default: {EPOCHS})")
+    add("--batch", type=positive, metavar="N", help="images per step, at least 2; an incomplete last batch is left out (default: 64)")
     add("--micro-batches", type=positive, metavar="K",
-        help="parts of a batch, each with statistics and negatives of its own: less memory, and what processes of mpirun share "
+        help="split a batch into K parts with statistics and negatives of their own, to use less memory or several processes "
         "(default: 1)")  # fmt: skip
-    add("--weights", metavar="FILE", help="weights to start from (default: those of the seed)")
+    add("--weights", metavar="FILE", help="weights to start from (default: initial weights by --seed)")
     add("--architecture", metavar="NAME|FILE",
         help=f"the networks: a preset ({', '.join(PRESETS)}) or a JSON file (docs/architecture.md) (default: basic32's layers at "
         "the data's own size)")  # fmt: skip
     add_untrusted(parser)
     objective = parser.add_argument_group(
         "objective: beta local + alpha global + gamma prior (+ coordinates)",
-        "defaults are the preset's; those shown are of all but notebook",
+        "defaults are the preset's: those shown are for all presets but notebook",
     )
     add = objective.add_argument
     add("--measure", choices=MEASURES, help="how scores become a loss (default: nce; notebook: gan)")
     add("--negatives", type=_negatives, metavar="all|rotation|K",
-        help="what each image is distinguished from: all others of the batch, the next one, or K that are drawn (default: all; notebook: "
+        help="what each image is distinguished from: all others of the batch, the next one, or K drawn ones (default: all; notebook: "
         "rotation)")  # fmt: skip
     add("--prior", choices=PRIORS,
-        help="none; monolithic: minimise the prior term (the notebook's code); adversarial: work against its discriminator (the "
+        help="none; monolithic: the encoder minimises the prior term (as the original); adversarial: it opposes the discriminator (the "
         "paper) (default: none; notebook: monolithic)")  # fmt: skip
     for name, term, default in (
         ("alpha", "global", "0; notebook: 0.5"),
@@ -126,43 +126,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add(f"--{name}", type=float, metavar="X", help=f"weight of the {term} term (default: {default})")
     add("--gradient-penalty", type=float, metavar="X", help="weight of the adversarial prior's gradient penalty (default: 0)")
     add("--coordinates", choices=COORDINATES,
-        help="also predict where in its map a location lies: its row and column, or how far it is from another (default: none)")
-    add("--coordinates-weight", type=float, metavar="X", help="weight of that term (default: 1)")
+        help="also predict the place of a location in its map: row and column, or the distance to another (default: none)")
+    add("--coordinates-weight", type=float, metavar="X", help="weight of the coordinates term (default: 1)")
     add("--occlusion", action="store_true", default=None,
-        help="hide a box of each image for the vectors; features are of the whole image")
+        help="compute vectors from images with a hidden box, features from whole images")
     add("--locations", type=positive, metavar="N", help="locations of each image that the local term uses, drawn anew each step "
         "(default: all)")
     data = parser.add_argument_group("images")
     data.add_argument("--augment", type=_augment, metavar="crop=N,flip",
-        help="change images anew each epoch: a crop of N zeros around them, mirrored every other time (default: as they are)")
+        help="each epoch, pad images with N zeros and crop them at random; mirror them with probability 1/2 (default: unchanged)")
     rate = parser.add_argument_group("Adam")
     add = rate.add_argument
     add("--lr", type=float, metavar="X", help="learning rate, at the start (default: 3e-4; notebook: 1e-4)")
     add("--betas", type=_pair, metavar="A,B", help="decay of Adam's means (default: 0.9,0.999)")
-    add("--weight-decay", type=float, metavar="X", help="as of torch.optim.Adam (default: 0)")
-    add("--gradient-clip", type=float, metavar="X", help="the most that the norm of all gradients may be; 0: no bound (default: 0)")
-    add("--schedule", choices=KINDS, help="how the rate changes; cosine ends at 0 (default: constant)")
-    add("--warmup-epochs", type=float, metavar="X", help="in so many epochs it rises to --lr first (default: 0)")
-    add("--step-epochs", type=positive, metavar="N", help="with --schedule step: epochs between two changes (default: 10)")
-    add("--step-factor", type=float, metavar="X", help="with --schedule step: what the rate is multiplied by (default: 0.1)")
+    add("--weight-decay", type=float, metavar="X", help="as in torch.optim.Adam (default: 0)")
+    add("--gradient-clip", type=float, metavar="X", help="largest norm of all gradients together; 0: no limit (default: 0)")
+    add("--schedule", choices=KINDS, help="how the learning rate changes; cosine ends at 0 (default: constant)")
+    add("--warmup-epochs", type=float, metavar="X", help="epochs in which the learning rate first rises to --lr (default: 0)")
+    add("--step-epochs", type=positive, metavar="N", help="with --schedule step: epochs between changes (default: 10)")
+    add("--step-factor", type=float, metavar="X", help="with --schedule step: factor of each change (default: 0.1)")
     judged = parser.add_argument_group("how it is judged on the way")
     add = judged.add_argument
     add("--validation-images", type=natural, metavar="N",
-        help="how many of the held-out images the validation losses and probes are of; 0 = none, and nothing is held out "
+        help="held-out images for validation losses and probes; 0 = no validation, and nothing is held out "
         "(default: 1024)")  # fmt: skip
     add("--probe", type=natural, metavar="K",
-        help="every K epochs, fit a linear classifier and 5-NN on vectors of labelled images, to compare with the untrained "
-        "encoder; 0: never (default: ten a run where the data has labels and scikit-learn is installed)")  # fmt: skip
+        help="every K epochs, test a linear classifier and 5-NN on the vectors, to compare with the untrained encoder; "
+        "0: never (default: ten per run if the data has labels and scikit-learn is installed)")  # fmt: skip
     add("--early-stopping", type=natural, metavar="N",
-        help="stop after N epochs without a smaller validation loss, and keep the weights of the smallest; 0: do not "
+        help="stop after N epochs without a smaller validation loss, and keep the weights of the smallest; 0: never stop "
         "(default: 0)")  # fmt: skip
     several = parser.add_argument_group("in several processes: mpirun -n P dim train ... --micro-batches K (docs/distributed.md)")
     several.add_argument("--timeout", type=float, default=TIMEOUT, metavar="SECONDS",
-        help=f"how long a process waits for another one before all end (default: {TIMEOUT:g})")  # fmt: skip
+        help=f"how long a process waits for another before all end (default: {TIMEOUT:g})")  # fmt: skip
     files = parser.add_argument_group("what is written, and how often")
     add = files.add_argument
     add("--checkpoint-every", type=positive, metavar="K", help="epochs between two checkpoints (default: 1)")
-    add("--keep-all", action="store_true", default=None, help="keep each epoch's checkpoint, too")
+    add("--keep-all", action="store_true", default=None, help="also keep the checkpoint of each epoch")
     add("--tensorboard", action="store_true", help="also write TensorBoard's event files (needs tensorboard)")
     add("--no-plot", action="store_true", help="do not draw the curves")
     add("--report", action="store_true", help="write report.html at the end: the run on one page")

@@ -20,7 +20,7 @@ def add_vectors(parser: argparse.ArgumentParser) -> None:
     """--vectors and --batch-statistics, beside --weights."""
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument(
-        "--vectors", metavar="FILE", help="the data's vectors as `dim encode` wrote them: encode nothing again"
+        "--vectors", metavar="FILE", help="use these vectors of the data, written by `dim encode`, instead of encoding"
     )
     choice.add_argument(
         "--batch-statistics",

@@ -33,7 +33,7 @@ RECORDING = Path(__file__).parents[1] / "compare" / "recorded" / "check.npz"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--weights", metavar="FILE", help="an HDF5 file whose networks replace the seed's")
+    parser.add_argument("--weights", metavar="FILE", help="an HDF5 file whose networks replace those of the seed")
     parser.add_argument("--train", action="store_true", help="compare training: gradients, losses, weights after some steps")
     parser.add_argument(
         "--steps",
@@ -61,13 +61,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         """
   dim check                             every output of the notebook, beside PyTorch's where it is installed
-  dim check --recorded --seed 1         beside the numbers that PyTorch gave once
+  dim check --recorded --seed 1         beside numbers recorded from PyTorch
   dim check --weights weights.h5        with weights of your own; needs PyTorch
   dim check --train --steps 2           two steps of each training run
   dim check --architecture basic32      weights, outputs, gradients and ten steps of a preset, beside PyTorch's
   dim check --architecture random --seed 7
 
-exit code: 0 all within the tolerance, 1 something is not
+exit code: 0 all are within the tolerance, 1 one is not
 """,
     )
 

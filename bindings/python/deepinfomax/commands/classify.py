@@ -39,27 +39,27 @@ ARMS = ("frozen", "untrained", "end-to-end", "pixels")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add_data(parser, "scikit-learn's digits")
-    add("--weights", metavar="FILE", help="the encoder to judge: weights file or checkpoint (default: none, untrained alone)")
+    add("--weights", metavar="FILE", help="weights file or checkpoint of the encoder to evaluate (default: none, only untrained)")
     add_architecture(parser)
     add_untrusted(parser)
     add("--arms", default=",".join(ARMS), metavar="LIST", help=f"what to compare (default: {','.join(ARMS)})")
-    add("--seeds", metavar="LIST", help="repeat for each of these, 0,1,2 for instance, and give the mean")
+    add("--seeds", metavar="LIST", help="repeat for each of these seeds, 0,1,2 for instance, and print the mean")
     add("--predict", metavar="PATH", help="images to label with the trained classifier; with --epochs 0 no --data is needed")
     training = parser.add_argument_group("training of the classifier; defaults are the original's")
     add = training.add_argument
     add("--epochs", type=natural, default=100, metavar="N",
-        help="on the encoded vectors; 0 = the classifier of --weights as it is (default: 100)")  # fmt: skip
+        help="passes over the vectors; 0 = use the classifier of --weights unchanged (default: 100)")  # fmt: skip
     add("--end-to-end-epochs", type=positive, default=3, metavar="N",
         help="passes over the images, which take as long as training the encoder (default: 3)")  # fmt: skip
-    add("--batch", type=positive, default=128, metavar="N", help="images a step, 2 at least (default: 128)")
-    add("--lr", type=float, default=1e-4, metavar="X", help="of Adam (default: 1e-4)")
+    add("--batch", type=positive, default=128, metavar="N", help="images per step, at least 2 (default: 128)")
+    add("--lr", type=float, default=1e-4, metavar="X", help="learning rate of Adam (default: 1e-4)")
     add("--loss", choices=("logits", "softmax-twice"), default="logits",
-        help="cross-entropy of the logits, or, as the original, of the softmax output (default: logits)")  # fmt: skip
+        help="cross-entropy of the logits or, as in the original, of the softmax output (default: logits)")  # fmt: skip
     files = parser.add_argument_group("what is written")
     files.add_argument("--picture", metavar="FILE", help="the confusion matrices: .png, .svg or .pdf (needs matplotlib)")
-    files.add_argument("--predictions", metavar="FILE", help="the labels of --predict as CSV, in place of lines of text")
+    files.add_argument("--predictions", metavar="FILE", help="write the labels of --predict as CSV instead of printing them")
     files.add_argument("--checkpoint", metavar="FOLDER",
-                       help="keep the end-to-end training there, also on Ctrl-C; the same command then continues with it")  # fmt: skip
+                       help="save the end-to-end training there, also on Ctrl-C; the same command then continues it")  # fmt: skip
     files.add_argument("--checkpoint-every", type=positive, default=1, metavar="K",
                        help="epochs between two checkpoints (default: 1)")  # fmt: skip
     files.add_argument("--save", metavar="FILE", help="weights file with the trained classifier")

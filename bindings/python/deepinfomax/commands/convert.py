@@ -36,9 +36,9 @@ HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="+", metavar="FILE", help="one input or several, then the output")
-    parser.add_argument("--network", choices=NETWORKS, help="write this network alone, its names without prefix (PyTorch)")
-    parser.add_argument("--entry", metavar="NAME", help="of PyTorch's files with several state_dicts, the one to take: ema, for instance")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="one or several inputs, then the output")
+    parser.add_argument("--network", choices=NETWORKS, help="write only this network, its names without prefix (PyTorch)")
+    parser.add_argument("--entry", metavar="NAME", help="the state_dict to use of a PyTorch file with several, ema for instance")
     parser.add_argument(
         "--original",
         action="store_true",
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   dim convert my.pt my.h5 --architecture my.json          of an architecture of your own
   dim convert weights.h5 run5 --original --epoch 860      and two again, for the original's train.py
 
-What an input is, its content tells; the output's ending tells what to write. Loading never runs code of a file.
+Inputs are recognised by content, the output's format by its ending. Loading never runs code of a file.
 PyTorch's files need torch, and h5py to read them; ONNX needs onnx.
 """,
     )

@@ -35,13 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser, "the sample photographs of scikit-learn")
     add_weights(parser)
     parser.add_argument(
-        "--output", required=True, metavar="FILE", help=f"ends in {', '.join(FORMATS)}, which tells the format"
+        "--output", required=True, metavar="FILE", help=f"ends in {', '.join(FORMATS)}, which selects the format"
     )
     parser.add_argument("--batch", type=positive, default=256, metavar="N", help="images read at a time (default: 256)")
     parser.add_argument(
         "--outputs",
         metavar="LIST",
-        help="what to write, of encoded, features (the local maps), conv (the last map) and fc (the last hidden layer); "
+        help="what to write: encoded, features (the local maps), conv (the last map), fc (the last hidden layer); "
         ".npy and CSV hold one of them (default: encoded)",
     )
     parser.add_argument("--features", action="store_true", help="the same as --outputs encoded,features")
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=TIMEOUT,
         metavar="SECONDS",
-        help=f"of mpirun's processes: how long one waits for another (default: {TIMEOUT:g})",
+        help=f"with mpirun: how long a process waits for another (default: {TIMEOUT:g})",
     )
     add_general(parser, "untrained weights, where --weights names none")
     add_examples(parser, _EXAMPLES)

@@ -45,31 +45,31 @@ ROWS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--weights", nargs="+", metavar="FILE", default=[],
-        help="what to judge; several files of one architecture, trained from different seeds, give mean and deviation "
+        help="weights to evaluate; several files of one architecture, trained with different seeds, give mean and deviation "
         "(default: none, the rest alone)")  # fmt: skip
     add("--architecture", metavar="NAME|FILE",
-        help="without --weights: whose untrained vectors; a preset or a JSON file (default: notebook)")  # fmt: skip
+        help="without --weights: the architecture of the untrained network, a preset or a JSON file (default: notebook)")  # fmt: skip
     add_untrusted(parser)
     add("--data", metavar="PATH", help=f"labelled images: {DATA} (default: scikit-learn's digits)")
     add("--validation", action="store_true",
-        help="ask about every tenth training image instead of the data's test images: for choosing settings")  # fmt: skip
-    add("--train-limit", type=positive, metavar="N", help="fit the judges on N images, drawn by chance, alone")
+        help="test on every tenth training image instead of the data's test images, for choosing settings")  # fmt: skip
+    add("--train-limit", type=positive, metavar="N", help="fit the judges on only N images, drawn at random")
     add("--labels", metavar="N|SHARE",
-        help="semi-supervised: use the labels of N training images alone, or of a share of them (0.01), as many of each class; "
-        "also fine-tunes the network on these, alone and together with Deep InfoMax's loss on all training images")  # fmt: skip
-    add("--fine-tune-steps", type=positive, metavar="N", help="of 64 images each, for every network and seed (default: 1000)")
-    add("--limit", type=positive, metavar="N", help="ask about the first N images alone")
+        help="semi-supervised: use the labels of only N training images, or of a share of them (0.01), as many of each class; "
+        "also fine-tunes the network on these, with and without Deep InfoMax's loss on all training images")  # fmt: skip
+    add("--fine-tune-steps", type=positive, metavar="N", help="fine-tuning steps per network and seed, 64 images each (default: 1000)")
+    add("--limit", type=positive, metavar="N", help="test on only the first N images")
     add_reading(parser)
-    add("--columns", default="Y,fc", metavar="LIST", help="of Y, fc (last hidden layer), conv (last map) (default: Y,fc)")
+    add("--columns", default="Y,fc", metavar="LIST", help="of Y (the vectors), fc (last hidden layer), conv (last map) (default: Y,fc)")
     add("--judges", default="logistic,knn", metavar="LIST",
-        help=f"of {', '.join(JUDGES)} (default: logistic,knn)")  # fmt: skip
+        help=f"classifiers to fit, of {', '.join(JUDGES)} (default: logistic,knn)")  # fmt: skip
     add("--rows", metavar="LIST",
         help=f"what to compare, of {','.join(ROWS)} (default: all; without --labels all but "
         f"{', '.join(_comparison.FINE_TUNED)})")  # fmt: skip
     add("--seeds", metavar="LIST",
-        help="of untrained networks, projections, SVM and MLP: 0,1,2 for instance gives mean and deviation (default: --seed)")  # fmt: skip
-    add("--neighbours", type=positive, default=5, metavar="K", help="that vote (default: 5)")
-    add("--mlp-steps", type=positive, default=10_000, metavar="N", help="of the MLP's training, 128 images each (default: 10000)")
+        help="of untrained networks, projections, SVM, MLP; 0,1,2 gives mean and deviation (default: --seed)")  # fmt: skip
+    add("--neighbours", type=positive, default=5, metavar="K", help="neighbours that vote in knn (default: 5)")
+    add("--mlp-steps", type=positive, default=10_000, metavar="N", help="training steps of the MLP, 128 images each (default: 10000)")
     add("--picture", metavar="FILE", help="bars and a confusion matrix: .png, .svg or .pdf (needs matplotlib)")
     add_general(parser, "the one seed, where --seeds names none")
     add_examples(

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser, "scikit-learn's sample photographs")
     add_weights(parser)
     _vectors.add_vectors(parser)
-    parser.add_argument("--metric", choices=METRICS, default="l2", help="distance that searches go by (default: l2)")
+    parser.add_argument("--metric", choices=METRICS, default="l2", help="distance for searches (default: l2)")
     parser.add_argument("--output", default="index.npz", metavar="FILE", help="the index, an .npz (default: index.npz)")
     add_general(parser, "untrained weights, where --weights names none")
     add_examples(

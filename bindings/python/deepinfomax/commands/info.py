@@ -28,7 +28,7 @@ PACKAGES = ("numpy", "h5py", "Pillow", "scikit-learn", "matplotlib", "torch")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="*", metavar="FILE", help="weights file or checkpoint (none: about the library)")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="weights files or checkpoints (default: describe the library)")
     parser.add_argument(
         "--architecture",
         metavar="NAME|FILE",
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   dim info checkpoint.h5 --shapes       every entry; step, learning rates and seed of the run
   dim info *.h5 --json | jq '.files[] | select(.problem)'
 
-exit code: 0 all files are sound, 1 something is wrong with one
+exit code: 0 all files are sound, 1 one has a fault
 """,
     )
 

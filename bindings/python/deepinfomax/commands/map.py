@@ -18,14 +18,14 @@ from ._common import (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser, "scikit-learn's sample photographs; with --labelled its digits")
-    parser.add_argument("--labelled", action="store_true", help="frames in the colours of the classes, and a legend; needs labels")
+    parser.add_argument("--labelled", action="store_true", help="frame images in the colours of their classes, with a legend; needs labels")
     add_weights(parser)
     _vectors.add_vectors(parser)
-    parser.add_argument("--method", choices=("pca", "tsne"), default="pca", help="tsne needs scikit-learn (default: pca)")
-    parser.add_argument("--images", type=positive, default=1000, metavar="N", help="draw N at most (default: 1000)")
+    parser.add_argument("--method", choices=("pca", "tsne"), default="pca", help="projection; tsne needs scikit-learn (default: pca)")
+    parser.add_argument("--images", type=positive, default=1000, metavar="N", help="draw at most N images (default: 1000)")
     parser.add_argument("--axes", choices=maps.AXES, default="auto",
-                        help="equal: distances are distances; whiten: both axes of variance 1; auto: equal, but the shorter "
-                        "stretched to half of the longer (default: auto)")  # fmt: skip
+                        help="equal: the same scale for both; whiten: variance 1 for both; auto: equal, but the shorter axis is "
+                        "stretched to at least half of the longer (default: auto)")  # fmt: skip
     parser.add_argument("--size", type=positive, default=1200, metavar="N", help="longer side of the map in pixels (default: 1200)")
     parser.add_argument("--thumbnail", type=positive, default=28, metavar="N", help="side of an image in pixels (default: 28)")
     parser.add_argument("--output", default="map.png", metavar="FILE", help="the picture, a PNG (default: map.png)")

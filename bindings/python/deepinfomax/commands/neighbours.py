@@ -26,16 +26,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "images", nargs="*", metavar="IMAGE", help="numbers of images in the data, or image files (default: one, drawn by --seed)"
     )
-    parser.add_argument("--grid", type=positive, metavar="N", help="N images that --seed draws, all in one picture")
+    parser.add_argument("--grid", type=positive, metavar="N", help="draw N images, selected by --seed, in one picture")
     add_data(parser, "scikit-learn's sample photographs")
     add_weights(parser)
     _vectors.add_vectors(parser)
-    parser.add_argument("--count", type=positive, default=10, metavar="N", help="how many nearest, how many farthest (default: 10)")
-    parser.add_argument("--others", action="store_true", help="leave the image itself out, which is its own nearest")
-    parser.add_argument("--captions", action="store_true", help="names and distances under the images (needs Pillow)")
+    parser.add_argument("--count", type=positive, default=10, metavar="N", help="number of nearest and of farthest images (default: 10)")
+    parser.add_argument("--others", action="store_true", help="leave out the image itself, which is its own nearest")
+    parser.add_argument("--captions", action="store_true", help="write names and distances under the images (needs Pillow)")
     parser.add_argument("--columns", type=positive, default=2, metavar="N", help="panels side by side (default: 2)")
-    parser.add_argument("--scale", type=positive, default=2, metavar="N", help="enlarge the pixels so many times (default: 2)")
-    parser.add_argument("--gap", type=natural, default=0, metavar="N", help="pixels between the images (default: 0, as the original)")
+    parser.add_argument("--scale", type=positive, default=2, metavar="N", help="factor by which images are enlarged (default: 2)")
+    parser.add_argument("--gap", type=natural, default=0, metavar="N", help="pixels between images (default: 0, as the original)")
     parser.add_argument(
         "--output", default="neighbours.png", metavar="FILE", help="the picture, a PNG (default: neighbours.png)"
     )
@@ -49,8 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   dim neighbours cat.png --data photos --vectors vectors.npz --weights weights.h5    encodes cat.png alone
   dim neighbours 17 --json | jq '.subjects[0].nearest'
 
-A panel has three rows, as the original's: the image ten times over, its 10 nearest, its 10 farthest, by L2 distance of
-the encoded vectors and in its order.
+A panel has three rows, as in the original: the image, repeated ten times, its 10 nearest and its 10 farthest, by L2
+distance of their vectors.
 """,
     )
 

@@ -30,14 +30,14 @@ PAIRS = 200
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="image files, or numbers of images in the index")
-    parser.add_argument("--index", default="index.npz", metavar="FILE", help="as `dim index` wrote it (default: index.npz)")
-    parser.add_argument("--count", type=positive, default=10, metavar="N", help="how many nearest (default: 10)")
-    parser.add_argument("--approximate", action="store_true", help="by hnswlib; says how many of the nearest it finds")
-    parser.add_argument("--duplicates", type=float, metavar="D", help="instead: all pairs of the index at most D apart")
+    parser.add_argument("--index", default="index.npz", metavar="FILE", help="an index written by `dim index` (default: index.npz)")
+    parser.add_argument("--count", type=positive, default=10, metavar="N", help="number of nearest images (default: 10)")
+    parser.add_argument("--approximate", action="store_true", help="search with hnswlib, and report its recall")
+    parser.add_argument("--duplicates", type=float, metavar="D", help="instead of searching, list all pairs of the index at most D apart")
     add_data(parser, "none: --picture and --html need the images that were indexed")
     add_weights(parser)
-    parser.add_argument("--picture", metavar="FILE", help="a contact sheet, a PNG: a row an image, itself first; or a row a pair")
-    parser.add_argument("--html", metavar="FILE", help="the same as a page with names and distances")
+    parser.add_argument("--picture", metavar="FILE", help="write a contact sheet (PNG), a row per image or per pair of duplicates")
+    parser.add_argument("--html", metavar="FILE", help="write the same as an HTML page with names and distances")
     add_general(parser, "untrained weights, where --weights names none")
     add_examples(
         parser,
