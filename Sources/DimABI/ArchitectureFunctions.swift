@@ -2,7 +2,7 @@ import CDim
 import DimArchitecture
 import DimRuntime
 
-/// What a `dim_architecture` handle stands for. Never changes.
+/// The object of a `dim_architecture` handle. Immutable.
 final class ArchitectureBox {
     let architecture: Architecture
 

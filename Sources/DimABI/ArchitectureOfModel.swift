@@ -5,7 +5,7 @@ import DimModel
 import DimRuntime
 import Glibc
 
-/// What a model's architecture says of its arrays and classes.
+/// The sizes of a model's arrays and its class names, from its architecture.
 
 @_cdecl("dim_model_create_with") @implementation
 public func dim_model_create_with(

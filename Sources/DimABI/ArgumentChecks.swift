@@ -1,7 +1,7 @@
 import DimRuntime
 import Glibc
 
-/// The checks of arguments that exported functions share. The modules behind the API boundary rely on them.
+/// The checks of arguments that exported functions share. Inner modules rely on them.
 
 func nonNull<T>(_ pointer: UnsafePointer<T>?, _ name: String) throws -> UnsafePointer<T> {
     guard let pointer else { throw DimError(.invalidArgument, "\(name) is NULL") }

@@ -5,10 +5,11 @@ import DimModel
 import DimRuntime
 import DimTraining
 
-/// What a checkpoint holds beside the weights, in the file's group `checkpoint`: enough to continue bit for bit.
+/// The state of a run that a checkpoint has beside the weights, in the file's group `checkpoint`: enough to continue
+/// bit for bit.
 ///
 ///     kind              "objective", "classifier" or "encoder and classifier": which networks are trained
-///     version           2; a reader refuses what is newer than it knows
+///     version           2; a reader refuses a newer one
 ///     settings          JSON: the options by their names in dim.h (Settings.swift)
 ///     step              int64
 ///     first_moment      float32, Adam's, of all trained parameters one after another in state_dict order

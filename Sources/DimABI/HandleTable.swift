@@ -1,7 +1,8 @@
 import DimRuntime
 
-/// What a C handle stands for. A handle is a number that is never used twice in a process, dressed as a pointer: a freed, foreign
-/// or mistyped one is detected without touching memory, and a free while another thread works only drops a reference.
+/// The objects of C handles. A handle is a number that is never reused in a process, cast to a pointer: a freed,
+/// foreign or mistyped one is detected without touching memory, and a free while another thread works only drops a
+/// reference.
 enum HandleTable {
     private struct Table {
         var live: [UInt: AnyObject] = [:]

@@ -4,7 +4,7 @@ import DimFiles
 import DimModel
 import DimRuntime
 
-/// How a file is opened: what it has to be, and who reads it.
+/// How a file is opened: the architecture that it must have, and whether the isolated reader reads it.
 struct OpenOptions {
     var expected = Expectation(.notebookAlone)
     var reader = WeightsFile.Reader.here

@@ -3,8 +3,8 @@ import DimOperators
 import DimRuntime
 import DimTraining
 
-/// Between the C options structs and the Swift ones. A struct's first field is the size its caller was compiled with: the
-/// sizes that some version had are known, so that the structs can grow at their end.
+/// Converts between the C options structs and the Swift ones. A struct's first field is the size its caller was
+/// compiled with. The sizes of all versions are accepted, so that the structs can grow at their end.
 
 extension dim_trainer_options {
     init(_ options: TrainerOptions) {

@@ -5,8 +5,8 @@ import DimOperators
 import DimRuntime
 import DimTraining
 
-/// The settings of a training run as text: a JSON object of named values, as a checkpoint holds them. Doubles are written with
-/// the digits that give the same double back.
+/// The settings of a training run as text: a JSON object of named values, as in a checkpoint. Doubles are written with
+/// enough digits to read the same double.
 struct Settings {
     /// Bytes of the text.
     static let most = 8 * 1024

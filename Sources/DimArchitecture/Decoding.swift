@@ -1,5 +1,5 @@
 /// From the text of a description to an Architecture. Types and keys are checked here, and listed with what Validation
-/// and Inference find afterwards. A member that is wrong gets a value within its range, so that it is reported once.
+/// and Inference find afterwards. A wrong member gets a value within its range, so that it is reported only once.
 extension Architecture {
     /// Throws an ArchitectureError with all faults and their places.
     package static func parse(_ text: [UInt8]) throws -> Architecture {

@@ -1,5 +1,5 @@
-/// A JSON text (RFC 8259) and where its values stand. Strict: UTF-8, no duplicate keys, nothing behind the value,
-/// integers exact. For untrusted text: no recursion beyond the limit, time and memory linear in the text.
+/// A parsed JSON text (RFC 8259) with the places of its values. Strict: UTF-8, no duplicate keys, nothing after the
+/// value, exact integers. For untrusted text: no recursion beyond the limit, time and memory linear in the text.
 package struct JSON: Sendable {
     package enum Value: Sendable {
         case null

@@ -1,5 +1,5 @@
-/// One layer of a description: an operator, then a norm, then an activation. What the operator does not have is at its
-/// default, so that equal layers compare equal.
+/// One layer of a description: an operator, then a norm, then an activation. Properties that the operator does not have
+/// are at their defaults, so that equal layers compare equal.
 package struct Layer: Equatable, Sendable {
     package enum Operation: String, CaseIterable, Sendable {
         case conv, linear, maxpool, avgpool, flatten, residual, dropout

@@ -1,4 +1,4 @@
-/// What a description may ask for. Checked before anything is allocated or multiplied: within these limits no product
+/// The limits of a description. Checked before anything is allocated or multiplied: within them no product
 /// of sizes overflows an Int.
 package enum Limits {
     /// Of the text of a description.

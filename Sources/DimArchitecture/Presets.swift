@@ -1,5 +1,5 @@
-/// The architectures with names. All but the notebook are the paper's (Hjelm et al., arXiv:1808.06670): batch norm and
-/// ReLU behind each hidden layer, images in [-1, 1], a light dot net for the local score.
+/// The presets. All but the notebook are the paper's (Hjelm et al., arXiv:1808.06670): batch norm and
+/// ReLU after each hidden layer, images in [-1, 1], a light dot net for the local score.
 extension Architecture {
     package static let presetNames = ["notebook", "basic28", "basic32", "basic64", "alex64", "resnet19_32"]
 

@@ -3,9 +3,9 @@ import CZlib
 import DimRuntime
 import Glibc
 
-/// Reads the data of stored arrays, piece after piece through scratch memory that stays in the cache: what checks and
-/// converts a piece finds it there. libhdf5 is asked only where things are; it decodes nothing, since its decoder grows
-/// without bound on a deflate bomb, and leaves what memory held before in chunks that come out short.
+/// Reads the data of stored arrays, piece by piece through scratch memory that stays in the cache, where each piece is
+/// checked and converted. libhdf5 only says where chunks are. It decodes nothing, since its decoder allocates without
+/// limit on a deflate bomb, and leaves uninitialised memory in chunks that decompress to less than their size.
 final class ArrayReader {
     /// A piece of data in the file's own type and byte order: `count` elements from `first` on, in C order.
     typealias Piece = (_ first: Int, _ data: UnsafeRawPointer, _ count: Int) -> Void

@@ -1,8 +1,8 @@
 import DimArchitecture
 import DimRuntime
 
-/// The named arrays of an open file, whatever its format: what matching names and reading values need to know of them. An
-/// array is meant by its index among the candidates.
+/// The named arrays of an open file of either format, as needed to match names and read values. An array is identified
+/// by its index among the candidates.
 protocol ArraySource {
     /// Names, types and shapes. No value has been read.
     var candidates: [KeyMatching.Candidate] { get }

@@ -2,10 +2,10 @@ import CSystem
 import DimRuntime
 import Glibc
 
-/// Replaces a file as a whole: written under another name in the same folder, flushed to the disk, then renamed. Whoever
-/// looks, at any moment and after any crash, finds the old file or the new one. A process that is killed meanwhile may
-/// leave a file `.dim-<pid>-<random>.tmp` behind; one that fails in another way does not. The next save into the folder
-/// removes it: a writer holds a lock on its file, and what nobody holds, nobody writes.
+/// Replaces a file atomically: the new one is written under another name in the same folder, flushed to the disk, then
+/// renamed. At any moment, and after any crash, the path is the old file or the new one. Only a process that is killed
+/// meanwhile leaves a file `.dim-<pid>-<random>.tmp`. The next save into the folder removes it if no writer holds its
+/// lock.
 enum AtomicFile {
     /// `body` writes to the descriptor it is given; what it throws undoes everything.
     static func write(path: FilePath, body: (Int32) throws -> Void) throws {

@@ -1,8 +1,8 @@
 import CHDF5
 import DimRuntime
 
-/// What hangs in an HDF5 file, found by walking its groups over hard links alone. Soft, external and user-defined links
-/// lead elsewhere, into other files too, and are refused.
+/// The objects of an HDF5 file, found by walking its groups along hard links. Soft, external and user-defined links
+/// may lead to other files and are refused.
 struct Catalog {
     /// A dataset and the way to it.
     struct Entry {

@@ -1,8 +1,8 @@
 import DimRuntime
 import Glibc
 
-/// From a file's elements to the library's: float32 and int64 in the machine's byte order. What does not come out finite
-/// is told by the result, at no cost of a second pass.
+/// Converts a file's elements to the library's: float32 and int64 in the machine's byte order. The result also says
+/// whether all values are finite, without a second pass.
 package enum Conversion {
     /// Converts `count` floats of `type`; false where one is NaN or infinite, or too large for float32.
     static func floats(

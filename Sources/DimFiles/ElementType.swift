@@ -1,7 +1,7 @@
 import CHDF5
 
-/// The types of elements that are understood, each recognised by `H5Tequal`: a file describes its types bit by bit, and
-/// an odd description is not interpreted.
+/// The supported types of elements, each recognised by `H5Tequal`: a file describes its types bit by bit, and
+/// other descriptions are refused.
 enum ElementType: CaseIterable {
     case float16, float16Big, float32, float32Big, float64, float64Big
     case int32, int32Big, int64, int64Big

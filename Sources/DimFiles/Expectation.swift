@@ -1,7 +1,7 @@
 import DimArchitecture
 import DimRuntime
 
-/// What a file has to be, as its reader's caller says.
+/// The caller's requirements for a file: its architecture and networks.
 package struct Expectation {
     package enum Architectures {
         /// The notebook's: the caller's arrays may be of its sizes.

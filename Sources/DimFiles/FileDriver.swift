@@ -3,10 +3,10 @@ import Glibc
 
 /// A libhdf5 file driver over an open descriptor. libhdf5's own driver opens paths, and with that a FIFO, a file that was
 /// swapped after it was checked, or one that the host has open in the same libhdf5. This one:
-/// - reads exactly the file that was checked, and nothing past its end (libhdf5's own makes up zeros there);
+/// - reads exactly the file that was checked, and nothing past its end (libhdf5's own returns zeros there);
 /// - keeps the first error of the operating system in `failure`, so that a full disk is distinguished from a damaged file;
-/// - lets a write that failed look like a success: libhdf5 cannot close a file that it cannot flush, and would keep it
-///   in memory for as long as the process lives. Whoever writes looks at `failure` in the end.
+/// - reports a failed write to libhdf5 as a success: libhdf5 cannot close a file that it cannot flush, and would keep
+///   it in memory for as long as the process lives. Writers must check `failure` at the end.
 final class FileDriver {
     /// What the callbacks see.
     struct State {

@@ -1,7 +1,7 @@
 import DimArchitecture
 import DimRuntime
 
-/// What a file says of itself beside its arrays: an HDF5 file by attributes of its root, a safetensors file by metadata.
+/// The architecture and class names in a file: attributes of the root of an HDF5 file, metadata of a safetensors file.
 package struct FileLabels {
     static let architecture = "architecture"
     static let classNames = "class_names"

@@ -1,8 +1,8 @@
 import CHDF5
 import DimRuntime
 
-/// The door to libhdf5. The library keeps global state and Debian's build takes no locks, so every call goes through
-/// `exclusively`; and the program that loaded us may use the same libhdf5, so its settings are put back at the end.
+/// Access to libhdf5. libhdf5 has global state and Debian's build takes no locks, so every call goes through
+/// `exclusively`. The host may use the same libhdf5, so its settings are restored afterwards.
 package enum HDF5 {
     private static let lock = Lock()
 

@@ -1,7 +1,8 @@
 import DimRuntime
 import Glibc
 
-/// A regular file, open for reading. Checked by its descriptor, so that what was checked is what is read.
+/// A regular file, open for reading. It is checked by its descriptor, so that the file that is read is the one that was
+/// checked.
 package final class InputFile {
     package let path: FilePath
     let descriptor: Int32

@@ -3,8 +3,9 @@ import CIsolation
 import DimRuntime
 import Glibc
 
-/// An untrusted file, as the host sees it: opened here, read in a process of its own (`IsolatedReader`), and copied from
-/// shared memory when that process is no more. Each value is copied first and checked then, as if it came from an enemy.
+/// The host's side of reading an untrusted file: it is opened here, read by another process (`IsolatedReader`), and
+/// copied from shared memory after that process has ended. Each value is copied first and checked then; none is
+/// trusted.
 struct IsolatedFile {
     /// What a reader is given, as the arguments of its command.
     struct Order {

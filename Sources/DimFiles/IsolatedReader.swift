@@ -3,8 +3,8 @@ import CIsolation
 import DimRuntime
 import Glibc
 
-/// The isolated reader's side: a process that a host has started (`IsolatedFile`), to read one open file into shared memory
-/// with the same checks as the host's own reader. What goes wrong here, goes wrong here alone.
+/// The isolated reader's side: a process, started by the host (`IsolatedFile`), that reads one open file into shared
+/// memory with the same checks as the host's own reader. A crash here does not affect the host.
 package enum IsolatedReader {
     /// How the process ends where it has not come to a report.
     enum ExitStatus: Int32 {

@@ -1,7 +1,7 @@
 import DimArchitecture
 import DimRuntime
 
-/// Which dataset is which parameter. Knows nothing of HDF5: names and shapes in, an assignment or problems out.
+/// Matches datasets to parameters, independently of HDF5: from names and shapes to an assignment or a list of problems.
 struct KeyMatching {
     /// A dataset's name and shape; `text` describes it for a message: "int16 (64, 3, 4, 4)".
     struct Candidate {

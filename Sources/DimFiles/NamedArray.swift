@@ -3,7 +3,7 @@ import CHDF5
 import DimRuntime
 import Glibc
 
-/// What a checkpoint stores beside the weights.
+/// An array that a checkpoint stores beside the weights.
 package enum NamedArray {
     case float32(Buffer, shape: [Int])
     case float64([Double], shape: [Int])

@@ -1,6 +1,6 @@
 import DimRuntime
 
-/// All that is wrong with a file, told at once: who mends one thing after the other needs the whole list.
+/// All problems of a file, reported in one message.
 struct Problems {
     /// A hostile file must not make a message of megabytes.
     private static let shown = 40

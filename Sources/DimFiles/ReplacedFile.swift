@@ -1,8 +1,8 @@
 import CSystem
 import Glibc
 
-/// A file that another one is to replace, with what belongs to the file and not to its content: owner, group, permissions,
-/// access control list, extended attributes. Nobody gets rights by the replacement that the file did not give.
+/// The metadata of a file that is to be replaced: owner, group, permissions, access control list, extended attributes.
+/// The replacement gives nobody permissions that the file did not give.
 struct ReplacedFile {
     /// Open for reading; nil where that is not allowed.
     let descriptor: Int32?

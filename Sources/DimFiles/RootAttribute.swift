@@ -1,8 +1,8 @@
 import CHDF5
 import DimRuntime
 
-/// A text that is an attribute of the root: a scalar string of fixed or variable length, of `most` bytes at most. Its size is
-/// known before anything of it is read.
+/// A text attribute of the root: a scalar string of fixed or variable length, of at most `most` bytes. Its size is
+/// checked before it is read.
 struct RootAttribute {
     let name: String
     let most: Int

@@ -1,11 +1,12 @@
 import DimArchitecture
 import DimRuntime
 
-/// The header of a safetensors file: 8 bytes that count the header's, little-endian; the header, JSON; the data. For each
-/// tensor the header has type, shape and place; `__metadata__` has texts. docs/safetensors.md says what is accepted.
+/// The header of a safetensors file. The file is 8 bytes with the header's length, little-endian; the header, JSON; the
+/// data. For each tensor the header has type, shape and place; `__metadata__` has texts. docs/safetensors.md says what
+/// is accepted.
 ///
-/// What this type says has been checked: every tensor's bytes lie inside the file, are as many as its type and shape need,
-/// and no two tensors share any.
+/// All values have been checked: every tensor's bytes lie inside the file, are as many as its type and shape require,
+/// and do not overlap another's.
 struct SafetensorsHeader {
     struct Tensor {
         let name: String

@@ -3,9 +3,9 @@ import CIsolation
 import DimRuntime
 import Glibc
 
-/// Where things lie in the memory that a host shares with its isolated reader: a report, a slot for each parameter of an
-/// architecture, the names of its classes, and room for a checkpoint's arrays, one behind the other in the order of their
-/// specs. Both sides compute the places from the architecture; nothing in the memory says where anything is or how long.
+/// The layout of the memory that a host shares with its isolated reader: a report, a slot for each parameter of an
+/// architecture, class names, and room for a checkpoint's arrays, one after another in the order of their
+/// specs. Both sides compute the layout from the architecture; the memory itself has no offsets or lengths.
 struct SharedLayout {
     /// Bytes at the start: `Report`.
     static let report = 64 * 1024

@@ -1,8 +1,8 @@
 import CHDF5
 import DimRuntime
 
-/// A dataset whose description has passed all checks: of a known type and shape, stored whole, inside this file, with
-/// filters that we decode ourselves. Nothing of its data has been read.
+/// A dataset whose description has passed all checks: of a supported type and shape, stored completely in this file,
+/// with filters that this library decodes. Its data has not been read.
 struct StoredArray {
     enum Layout {
         /// In its header.

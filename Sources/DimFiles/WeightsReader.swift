@@ -2,8 +2,8 @@ import DimArchitecture
 import CHDF5
 import DimRuntime
 
-/// Reads an open file into memory that the caller names, so that it serves both this process and a child that shares
-/// memory with it. In this order: the file's structure, then types and shapes against the schema, then memory, then data.
+/// Reads an open file into memory of the caller, which may be shared with another process. The order is: the file's
+/// structure, types and shapes compared with the architecture, allocation, data.
 package struct WeightsReader {
     /// Asked once, when all names, types and shapes are right: where to put each parameter. nil for counters.
     package typealias Place = (_ networks: [Network], [ParameterSpec]) throws -> [UnsafeMutablePointer<Float>?]

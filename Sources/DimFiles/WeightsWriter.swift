@@ -2,9 +2,9 @@ import CHDF5
 import DimRuntime
 import Glibc
 
-/// Writes an HDF5 file in which every byte that matters is under a checksum: libhdf5's own over all metadata (the v110
-/// format), fletcher32 over every chunk of data; scalars lie in their headers and share the metadata's. The same weights
-/// give the same bytes: no times are stored.
+/// Writes an HDF5 file in which a checksum covers every byte that matters: libhdf5's own over all metadata (the v110
+/// format), fletcher32 over every chunk of data; scalars are stored in their headers, under the metadata's. The same
+/// weights give the same bytes: no times are stored.
 struct WeightsWriter {
     /// Bytes of a chunk at most: checked and copied while they are in the L2 cache.
     private static let chunkBytes = 512 * 1024

@@ -1,4 +1,4 @@
-/// What one step of Adam multiplies with, the bias corrections of this step included.
+/// The factors of one step of Adam, including its bias corrections.
 package struct AdamStep {
     package var oneMinusBeta1: Float
     package var beta2: Float

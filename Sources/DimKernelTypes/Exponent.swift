@@ -1,4 +1,4 @@
-/// What the kernels of `Exponential.swift` compute with: a = sign * x - shift, and a factor for what they write.
+/// The argument of the kernels in `Exponential.swift`, a = sign * x - shift, and a factor for their results.
 package struct Exponent {
     /// 1 or -1.
     package var sign: Float

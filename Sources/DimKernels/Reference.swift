@@ -1,5 +1,5 @@
-/// The slow truth: each operation as its formula reads, accumulated in double. Every kernel is tested against these; they
-/// are never optimised.
+/// The slow reference: each operation as its formula reads, accumulated in double. Every kernel is tested against
+/// these; they are never optimised.
 package enum Reference {
     /// C(r, j) = sum over k of A(r, k) B(k, j), plus C where `accumulate`, then the epilogue, over any operands.
     package static func gemm(

@@ -2,7 +2,7 @@ import DimKernels
 import DimOperators
 import DimRuntime
 
-/// What the library computes with, for people.
+/// A description of kernels, convolution algorithm and threads, for `dim_build_info`.
 package enum ComputeBackend {
     /// "avx512 kernels, winograd convolution"
     package static var description: String {

@@ -1,6 +1,6 @@
 import DimArchitecture
 
-/// Where a backward pass adds the gradients of parameters: DimTraining's array of them all.
+/// The array to which a backward pass adds gradients of parameters. DimTraining implements it.
 package protocol GradientTarget: AnyObject {
     /// By index into the network's specs.
     func pointer(_ network: Network, _ parameter: Int) -> UnsafeMutablePointer<Float>

@@ -2,7 +2,7 @@ import DimArchitecture
 import DimOperators
 import DimRuntime
 
-/// The forward passes as the C contract has them: arrays in PyTorch's order in and out, in the model's mode.
+/// The forward passes of the C API: arrays in PyTorch's order in and out, in the model's mode.
 extension Model {
     /// images (n,c,h,w) -> what is wanted.
     package func encode(_ images: UnsafePointer<Float>, count n: Int, _ outputs: EncodedOutputs) throws {

@@ -1,9 +1,9 @@
 import DimArchitecture
 import DimRuntime
 
-/// The networks that a handle stands for, and the rules by which threads share them:
-/// an inference takes a snapshot of the states it needs and works on that; a change (swap, training-mode forward, trainer's
-/// update) waits for other changes, builds new states and puts them in place at once.
+/// The networks of a model handle, and the rules by which threads share them:
+/// an inference takes a snapshot of the states it needs and works on that; a change (swap, training-mode forward,
+/// trainer's update) waits for other changes, builds new states and swaps them in at once.
 package final class Model: @unchecked Sendable {
     private struct State {
         var networks: [Network: NetworkState]

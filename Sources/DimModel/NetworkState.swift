@@ -6,7 +6,7 @@ import DimRuntime
 /// several batches apply one after another.
 package typealias StatisticSteps = [(index: Int, step: [Double])]
 
-/// One network's weights at one moment. Whoever holds a state sees these weights and no others: changes replace the state.
+/// One network's weights at one moment. A state never changes: an update replaces it by another.
 package final class NetworkState: @unchecked Sendable {
     package let network: Network
     package let specs: [ParameterSpec]

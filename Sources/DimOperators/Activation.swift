@@ -2,9 +2,10 @@ import DimArchitecture
 
 /// A batch of maps as the operators of any architecture keep it: (channels/16, images x height x width, 16). A block holds
 /// 16 channels of every pixel of every image, so that pixels are the rows of a matrix product, a channel's statistics run
-/// over one stretch of memory, and a vector is a map of one pixel. Nothing is owned.
+/// over contiguous memory, and a vector is a map of one pixel. It owns nothing.
 ///
-/// Blocks come in twos, since products are 32 columns wide; lanes past the last channel are zero. See docs/operators.md.
+/// The number of blocks is even, since products are 32 columns wide; lanes past the last channel are zero. See
+/// docs/operators.md.
 package struct Activation {
     package static let block = 16
 

@@ -1,7 +1,7 @@
 import DimRuntime
 
-/// Between PyTorch's planes (c, h, w) and the blocked layout (c/16, h, w, 16) that the kernels work on: a vector of 16
-/// channels at each pixel. Channel counts are multiples of 16.
+/// Converts between PyTorch's planes (c, h, w) and the blocked layout (c/16, h, w, 16) that the kernels work on: a
+/// vector of 16 channels at each pixel. Channel counts are multiples of 16.
 package enum BlockedLayout {
     package static let block = 16
 

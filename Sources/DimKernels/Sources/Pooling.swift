@@ -5,7 +5,7 @@ import DimKernelTypes
 /// Vectors of Int32, as wide as those of Float.
 private typealias Integers = Vector.MaskStorage
 
-/// The largest value of each window and where it stands: the first in reading order, and a NaN wins, as in PyTorch.
+/// The largest value of each window and its place: the first in reading order, or a NaN, as in PyTorch.
 package func maxPool(_ p: PoolMap) {
     forEachWindow(p) { window, lane, top, bottom, left, right in
         var best = Vector(repeating: -Float.infinity)

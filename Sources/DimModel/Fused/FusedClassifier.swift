@@ -3,8 +3,8 @@ import DimOperators
 import DimRuntime
 import Glibc
 
-/// Tells the class from `encoded` (notebook, class Classifier): three small linear layers, each with batch norm, the last
-/// followed by softmax. So small that plain loops in double serve.
+/// Predicts the class from `encoded` (notebook, class Classifier): three small linear layers, each with batch norm, the
+/// last followed by softmax. They are small enough for plain loops in double.
 package enum FusedClassifier {
     static let encoded = 64
     package static let classes = 10

@@ -2,7 +2,7 @@ import DimArchitecture
 import DimOperators
 import DimRuntime
 
-/// Where a layer's parameters stand among its network's.
+/// The indices of a layer's parameters within its network.
 struct LayerIDs {
     let weight: Int
     let bias: Int

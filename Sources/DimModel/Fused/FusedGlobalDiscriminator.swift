@@ -3,8 +3,8 @@ import DimKernels
 import DimOperators
 import DimRuntime
 
-/// Tells whether `encoded` and `features` come from one image (notebook, class GlobalDiscriminator): two 3x3 convolutions over
-/// the features, then three linear layers over cat(encoded, h).
+/// Scores whether `encoded` and `features` come from one image (notebook, class GlobalDiscriminator): two 3x3
+/// convolutions over the features, then three linear layers over cat(encoded, h).
 ///
 /// l0 factors as the local discriminator's c0 does: with its weight cut into W_y (the first 64 columns) and W_h,
 /// l0(cat(y, h)) = W_h h + (W_y y + b). The convolutions and W_h h run once an image and serve both pairs.

@@ -3,13 +3,13 @@ import DimKernels
 import DimOperators
 import DimRuntime
 
-/// Tells at each of the 26x26 cells whether `encoded` and `features` come from one image (notebook, class LocalDiscriminator):
-/// three 1x1 convolutions over cat(features, encoded).
+/// Scores at each of the 26x26 locations whether `encoded` and `features` come from one image (notebook, class
+/// LocalDiscriminator): three 1x1 convolutions over cat(features, encoded).
 ///
 /// c0 factors: with its weight cut into W_M (over features) and W_y (over encoded), c0(cat(M, y)) = W_M M + (W_y y + b). The
-/// bracket, `p` below, is one vector an image instead of one a cell, and W_M M serves the true and the rotated pair.
-/// Nothing couples the cells but the mean of the loss, so forward and backward run over blocks of cells whose hidden
-/// activations stay in the cache. See docs/training.md.
+/// bracket, `p` below, is one vector per image instead of one per location, and W_M M serves the true and the rotated
+/// pair. Locations ("cells" in this file) are coupled only by the mean of the loss, so forward and backward run over
+/// blocks of cells whose hidden activations stay in the cache. See docs/training.md.
 package enum FusedLocalDiscriminator {
     private static let ids = ParameterIDs(Architecture.notebook.parameters(of: .localD))
     private static let (c0IDs, c1IDs, c2IDs) = (LayerIDs(ids, "c0"), LayerIDs(ids, "c1"), LayerIDs(ids, "c2"))

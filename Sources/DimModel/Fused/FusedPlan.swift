@@ -3,9 +3,9 @@ import DimOperators
 import DimRuntime
 
 /// The plan of the notebook's networks: Winograd convolutions in layouts of their own, discriminators whose hidden activations
-/// stay in the caches, a classifier in double. It is faster than `LayerPlan` over the same networks, and its sums run in
-/// another order: `make gate` holds its bytes, which is why both kinds stay. What it has no passes for (outputs in the middle,
-/// all pairs, other objectives) is computed by `layers`. docs/design.md, "Two plans".
+/// stay in the caches, a classifier in double. It is faster than `LayerPlan` over the same networks, and its sums run
+/// in another order; `make gate` fixes its bytes, which is why both kinds exist. Other computations (intermediate
+/// outputs, all pairs, other objectives) are done by `layers`. See docs/design.md, "Two plans".
 package final class FusedPlan: NetworkPlan {
     private let architecture: Architecture
     private let made = Guarded<LayerPlan?>(nil)

@@ -3,8 +3,8 @@ import DimKernels
 import DimOperators
 import DimRuntime
 
-/// Tells whether a vector was drawn uniformly from [0,1)^64 (notebook, class PriorDiscriminator): three linear layers and a
-/// sigmoid. Everything but `probabilities` works on the logit below the sigmoid.
+/// Scores whether a vector was drawn uniformly from [0,1)^64 (notebook, class PriorDiscriminator): three linear layers
+/// and a sigmoid. Everything but `probabilities` works on the logit before the sigmoid.
 package enum FusedPriorDiscriminator {
     private static let ids = ParameterIDs(Architecture.notebook.parameters(of: .priorD))
     private static let (l0IDs, l1IDs, l2IDs) = (LayerIDs(ids, "l0"), LayerIDs(ids, "l1"), LayerIDs(ids, "l2"))
