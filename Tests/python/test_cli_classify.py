@@ -89,7 +89,7 @@ def test_predictions_with_and_without_training(folder):
         (["--picture", "c.gif"], "ends in png, svg, pdf"),
         (["--picture", "nothing/c.png"], "there is no folder"),
         (["--save", "photos"], "is a folder"),
-        (["--predictions", "p.csv"], "there is no --predict"),
+        (["--predictions", "p.csv"], "needs --predict"),
         (["--predict", "nothing"], "no such file"),
         (["--limit", "5"], "ten at least"),
     ],
@@ -167,7 +167,7 @@ def test_a_stopped_training_goes_on_bit_for_bit(folder):
     assert other.returncode == 2 and "was started with lr 0.0001, now it is 1.0" in other.stderr
     (folder / "kept" / "end-to-end-0.json").write_text("{}")
     damaged = dim(*END_TO_END, "--checkpoint", "kept", cwd=folder)
-    assert damaged.returncode == 2 and "does not tell what end-to-end-0.h5 is of" in damaged.stderr
+    assert damaged.returncode == 2 and "does not describe end-to-end-0.h5" in damaged.stderr
 
 
 # ---- Without labelled data, and with labels of all kinds
@@ -209,7 +209,7 @@ def test_pixels_predict_nothing(folder):
     """Which is said before they are judged."""
     for more in ["--predict", "photos"], ["--save", "out.h5"]:
         done = dim("classify", "--data", "nothing", "--arms", "pixels", *more, cwd=folder)
-        assert done.returncode == 2 and f"{more[0]}: no arm that has a classifier" in done.stderr, done.stderr
+        assert done.returncode == 2 and f"{more[0]}: needs an arm with a classifier" in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("more, message", [

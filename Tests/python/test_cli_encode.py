@@ -152,5 +152,5 @@ def test_a_pipe_that_nobody_reads_to_its_end(tmp_path, name):
     done = dim("encode", "--data", "images.npy", "--output", name, cwd=tmp_path)
     reader.kill()
     reader.communicate()
-    expected = "is a pipe or a device; HDF5 goes to files alone" if name == "y.h5" else "Broken pipe"
+    expected = "is a pipe or a device; HDF5 needs a regular file" if name == "y.h5" else "Broken pipe"
     assert done.returncode == 2 and f"dim encode: {name}: {expected}" in done.stderr and done.stdout == "", done

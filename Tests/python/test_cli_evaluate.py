@@ -105,7 +105,7 @@ def test_a_test_set_of_the_datas_own(small, tmp_path):
         (["--seeds", "7,4294967303"], "--seeds: expected different ones, found 7,4294967303; the low 32 bits of each count"),
         (["--seeds", "one"], "--seeds: expected numbers between commas"),
         (["--picture", "a.jpg"], "--picture: expected a name that ends in png, svg, pdf"),
-        (["--weights", "none.h5", "--architecture", "basic32"], "--architecture: the files of --weights say theirs"),
+        (["--weights", "none.h5", "--architecture", "basic32"], "--architecture: is only for untrained networks"),
         (["--weights", "none.h5"], "none.h5"),
         (["--architecture", "basic33"], "expected one of notebook"),
         (["--data", "none.npz"], "no such file or folder"),

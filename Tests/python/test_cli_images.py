@@ -76,4 +76,4 @@ def test_a_run_keeps_how_it_reads(folder, tmp_path):
     assert settings == json.loads((tmp_path / "run" / "settings.json").read_text())
     assert settings["architecture"]["image"]["resize"] == "stretch"
     done = dim("train", "--resume", "run", "--resize", "fit", "--epochs", 2, cwd=tmp_path)
-    assert done.returncode == 2 and "--resize: a resumed run keeps what it was started with" in done.stderr
+    assert done.returncode == 2 and "--resize: a resumed run keeps its settings" in done.stderr

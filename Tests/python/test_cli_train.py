@@ -98,10 +98,10 @@ def test_an_interrupt_saves_and_a_resumed_run_goes_on_bit_for_bit(data, whole, f
         metrics.write("9,1.8,train,1,1,1,1,1,1,1\n10,2.0,tra")
     resumed = dim("train", "--resume", folder, "--no-plot")
     assert resumed.returncode == 0, resumed.stderr
-    assert "going on after step" in resumed.stdout
+    assert "continuing after step" in resumed.stdout
     same_end(folder, whole[0])
     again = dim("train", "--resume", folder)
-    assert again.returncode == 2 and "the run is complete, 2 epochs; --epochs takes it further, to 3 in all or more" in again.stderr
+    assert again.returncode == 2 and "the run is complete, 2 epochs; to continue, set --epochs to 3 or more" in again.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -166,7 +166,7 @@ def test_data_that_moved(tmp_path, data, whole, folder):
     assert f'"data": "{moved}"' in (folder / "settings.json").read_text()
     moved.rename(tmp_path / "again.npy")
     done = dim("train", "--resume", folder, "--epochs", 4, "--no-plot")
-    assert done.returncode == 2 and "is no longer there; where it has moved, name it with --data" in done.stderr, done.stderr
+    assert done.returncode == 2 and "is no longer there; if it was moved, name it with --data" in done.stderr, done.stderr
     other = write_images(tmp_path / "other.npy", 30)
     done = dim("train", "--resume", folder, "--data", other, "--epochs", 4, "--no-plot")
     assert done.returncode == 2 and "not the data that the run was started with" in done.stderr, done.stderr
@@ -252,7 +252,7 @@ def test_two_runs_in_one_folder(tmp_path, folder):
     wait_for(lambda: (folder / "settings.json").exists())
     before = (folder / "settings.json").stat().st_ino
     second = dim("train", "--data", data, "--output", folder, *SMALL, "--epochs", 1)
-    assert second.returncode == 2 and f"{folder}: another run is at work in it" in second.stderr, second.stderr
+    assert second.returncode == 2 and f"{folder}: another run is using it" in second.stderr, second.stderr
     first.send_signal(signal.SIGINT)
     _, err = first.communicate(timeout=PATIENCE)
     assert first.returncode == 130, err
@@ -260,7 +260,7 @@ def test_two_runs_in_one_folder(tmp_path, folder):
     resumed = start("train", "--resume", folder, "--no-plot")
     wait_for(lambda: (folder / "settings.json").stat().st_ino != before)
     again = dim("train", "--resume", folder, "--no-plot")
-    assert again.returncode == 2 and "another run is at work in it" in again.stderr, again.stderr
+    assert again.returncode == 2 and "another run is using it" in again.stderr, again.stderr
     resumed.send_signal(signal.SIGKILL)
     resumed.communicate(timeout=PATIENCE)
     before = (folder / "settings.json").stat().st_ino
@@ -405,7 +405,7 @@ def test_ctrl_c_on_a_terminal(data, folder):
         (["--threads", "5000"], "--threads"),
         (["--data", "nothing"], "nothing: no such file or folder"),
         (["--resume", "nothing"], "no run to resume"),
-        (["--resume", "run", "--lr", "1"], "--lr: a resumed run keeps what it was started with"),
+        (["--resume", "run", "--lr", "1"], "--lr: a resumed run keeps its settings"),
         (["--weights", "nothing.h5"], "nothing.h5"),
     ],
 )

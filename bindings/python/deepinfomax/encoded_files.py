@@ -219,7 +219,7 @@ def _hdf5(path: str, data: Dataset, weights: str, shapes: Shapes) -> Iterator[Wr
     except ImportError as error:
         raise MissingPackage("h5py", "writing HDF5 files needs") from error
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise OSError(errno.ESPIPE, "is a pipe or a device; HDF5 goes to files alone, .npy, .npz and .csv to others, too")
+        raise OSError(errno.ESPIPE, "is a pipe or a device; HDF5 needs a regular file, .npy, .npz and .csv do not")
     with _Sink(path, "w+") as sink:
         with h5py.File(sink, "w") as file:
             file.attrs["data"], file.attrs["weights"] = valid(data.name), valid(weights)

@@ -213,7 +213,7 @@ def claimed(folder: str | os.PathLike[str]) -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise UsageError(f"{folder}: another run is at work in it; wait for its end, or name another folder") from None
+        raise UsageError(f"{folder}: another run is using it; wait until it ends, or name another folder") from None
     except OSError:
         pass  # The file system has no locks.
     try:

@@ -110,7 +110,7 @@ class Kept:
             about = json.loads(self._about.read_text("utf-8"))
             started, epochs = about["started"], [Epoch(**epoch) for epoch in about["epochs"]]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UsageError(f"{self._about}: does not tell what {self._checkpoint.name} is of: {error}") from error
+            raise UsageError(f"{self._about}: does not describe {self._checkpoint.name}: {error}") from error
         for name, value in self._started().items():
             if started.get(name) != value:
                 raise UsageError(

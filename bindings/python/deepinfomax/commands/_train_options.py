@@ -240,9 +240,9 @@ def check(values: dict[str, Any]) -> None:
         size = values["batch"] // parts
         raise UsageError(f"--negatives {negatives}: a {what} of {size} images has {size - 1} others")
     if values["early_stopping"] and not values["validation_images"]:
-        raise UsageError("--early-stopping: looks at the validation loss, and --validation-images 0 leaves none")
+        raise UsageError("--early-stopping: needs a validation loss; expected --validation-images over 0")
     if values["probe"] and not values["validation_images"]:
-        raise UsageError("--probe: is judged on held-out images, and --validation-images 0 leaves none")
+        raise UsageError("--probe: needs held-out images; expected --validation-images over 0")
     if values["probe"] and not has_sklearn():
         raise UsageError('--probe: needs scikit-learn, which is not installed: pip install "deepinfomax[data]"')
 
@@ -258,7 +258,7 @@ def check_unchanged(arguments: argparse.Namespace) -> None:
     changed = [name for name in (*DEFAULTS, "output", "config") if getattr(arguments, name) is not None and name != "data"]
     if changed:
         raise UsageError(
-            f"--{changed[0].replace('_', '-')}: a resumed run keeps what it was started with; --epochs, --threads, "
+            f"--{changed[0].replace('_', '-')}: a resumed run keeps its settings; --epochs, --threads, "
             "--json, --quiet, --tensorboard, --no-plot and --report may be given, and --data for data that has moved"
         )
 
@@ -273,10 +273,10 @@ def check_data(values: dict[str, Any], settings: Settings) -> None:
     if values["probe"] and not settings.probe:
         raise UsageError("--probe: needs labels of two classes at least, and images that are held out")
     if settings.early_stopping and not settings.validation_images:
-        raise UsageError("--early-stopping: looks at the validation loss; there are too few images to hold some out")
+        raise UsageError("--early-stopping: needs a validation loss, but there are too few images to hold some out")
     if settings.micro_batches > 1 and settings.images < settings.batch:
         images = counted(settings.images, "image")
-        raise UsageError(f"--micro-batches: {images} to train on make no whole batch of {settings.batch}")
+        raise UsageError(f"--micro-batches: {images} to train on are less than one batch of {settings.batch}")
 
 
 def has_sklearn() -> bool:

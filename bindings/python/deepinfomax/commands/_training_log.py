@@ -75,7 +75,7 @@ class TrainingLog:
         self._say(f"{build_info()}")
         self._say(f"{data}: {images}{validation}; {counted(steps_per_epoch, 'step')} an epoch")
         if self._step:
-            self._say(f"{self._folder.path}: going on after step {self._step} of {self._steps}")
+            self._say(f"{self._folder.path}: continuing after step {self._step} of {self._steps}")
         else:
             batch = str(settings.batch) if self._batch == settings.batch else f"{self._batch}, which is all images"
             epochs = counted(settings.epochs, "epoch")

@@ -75,13 +75,13 @@ exit code: 0 all are within the tolerance, 1 one is not
 def run(arguments: argparse.Namespace) -> int:
     apply_general(arguments)
     if arguments.part is not None and not (arguments.architecture is not None and arguments.train):
-        raise UsageError("--part goes with --architecture and --train")
+        raise UsageError("--part: needs --architecture and --train")
     if arguments.architecture is not None:
         return _architecture(arguments)
     if arguments.train:
         return _train(arguments)
     if arguments.steps is not None:
-        raise UsageError("--steps goes with --train or --architecture")
+        raise UsageError("--steps: needs --train or --architecture")
     reference = _reference(arguments)
     model = Model(arguments.seed)
     if arguments.weights is not None:
@@ -119,7 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _architecture(arguments: argparse.Namespace) -> int:
     for option, given in (("--weights", arguments.weights is not None), ("--recorded", arguments.recorded)):
         if given:
-            raise UsageError(f"{option} is of the notebook's check; --architecture compares the seed's weights with PyTorch's")
+            raise UsageError(f"{option}: is for the notebook's check, without --architecture, which compares the seed's weights")
     if arguments.steps is not None and arguments.steps < 1:
         raise UsageError(f"--steps: expected 1 or more, found {arguments.steps}")
     part = _part(arguments.part)
@@ -156,7 +156,7 @@ def _train(arguments: argparse.Namespace) -> int:
     from . import _check_training
 
     if arguments.seed != runs.MODEL_SEED or arguments.weights is not None:
-        raise UsageError(f"--train starts from the weights of seed {runs.MODEL_SEED}")
+        raise UsageError(f"--train: expected the weights of --seed {runs.MODEL_SEED}, without --weights")
     steps = _check_training.STEPS if arguments.steps is None else arguments.steps
     if steps < 1:
         raise UsageError(f"--steps: expected 1 or more, found {steps}")

@@ -117,7 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _stopped(arguments, stopped)
     models = [run for run in runs if run.model is not None]
     if (arguments.predict or arguments.save) and not models:
-        raise UsageError(f"--{'predict' if arguments.predict else 'save'}: no arm that has a classifier")
+        raise UsageError(f"--{'predict' if arguments.predict else 'save'}: needs an arm with a classifier")
     report = _report(arguments, data, names, runs)
     if arguments.picture:
         _draw(arguments.picture, [run for run in models if run.seed == seeds[0]], names)
@@ -188,20 +188,20 @@ def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[int]]:
         raise UsageError(f"--lr: expected a number that is not negative, found {arguments.lr}")
     if arguments.epochs == 0:
         if arguments.weights is None:
-            raise UsageError("--epochs 0: uses the classifier of --weights, and there is none")
+            raise UsageError("--epochs 0: uses the classifier of --weights; name them")
         if arguments.save:
-            raise UsageError("--save: with --epochs 0 nothing is trained that could be saved")
+            raise UsageError("--save: --epochs 0 trains no classifier to save")
         if arguments.predict and arguments.data is None and arguments.picture:
             raise UsageError("--picture: a confusion matrix needs labelled images; name them with --data")
         arms = [arm for arm in arms if arm in ("frozen", "pixels")]
     if arguments.weights is None:
         arms = [arm for arm in arms if arm != "frozen"]
     if (arguments.predict or arguments.save) and arms == ["pixels"]:
-        raise UsageError(f"--{'predict' if arguments.predict else 'save'}: no arm that has a classifier")
+        raise UsageError(f"--{'predict' if arguments.predict else 'save'}: needs an arm with a classifier")
     if not arms:
         raise UsageError("--arms: nothing is left to compare; frozen needs --weights")
     if arguments.predictions and not arguments.predict:
-        raise UsageError("--predictions: there is no --predict")
+        raise UsageError("--predictions: needs --predict")
     if arguments.picture:
         check_ending("--picture", arguments.picture, charts.FORMATS)
         need("matplotlib", "--picture needs", extra="plot")
@@ -223,10 +223,10 @@ def _with_classes(data: Dataset, model: Model, *, kept: bool) -> Dataset:
     if len(known) > most:
         raise UsageError(f"{data.name}: {len(known):,} classes; the classifier has {most:,} at most")
     if len(known) < 2:
-        raise UsageError(f"{data.name}: one class, {names[0]}; two at least are needed to tell apart")
+        raise UsageError(f"{data.name}: one class, {names[0]}; expected at least two")
     if len(data) < 10:
         raise UsageError(
-            f"{data.name}: {counted(len(data), 'image')}; ten at least are needed to train on some and test on others"
+            f"{data.name}: {counted(len(data), 'image')}; ten at least are needed, to train and to test"
         )
     found = data.subset(np.arange(len(data)))
     there = model.class_names if kept else []
@@ -234,7 +234,7 @@ def _with_classes(data: Dataset, model: Model, *, kept: bool) -> Dataset:
         missing = [name for name in names if valid(name) not in there]
         if missing:
             raise UsageError(
-                f"{data.name}: has the class {shown(missing[0])}, which the weights' classifier has not: "
+                f"{data.name}: has the class {shown(missing[0])}, which the classifier of --weights does not have; it has "
                 f"{', '.join(map(shown, there[:20]))}"
             )
         numbers = np.array([there.index(valid(name)) for name in names], np.int64)

@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
         found = whole.state
         twice = state.keys() & found.keys()
         if twice:
-            raise UsageError(f"{path}: {min(twice).split('.')[0]} is in an earlier input, too")
+            raise UsageError(f"{path}: {min(twice).split('.')[0]} is also in an earlier input")
         state |= found
     assert whole is not None
     written = []
@@ -206,7 +206,7 @@ def _write(path: Path, contents: Contents) -> None:
         torch_files.write(path, state)
         again = torch_files.raw(path)
     if not _same(state, again):
-        raise UsageError(f"{path}: what was written is not what was to be written; is the disk in order?")
+        raise UsageError(f"{path}: the file differs from the weights that were written; check the disk")
 
 
 def _write_own(path: Path, contents: Contents) -> None:

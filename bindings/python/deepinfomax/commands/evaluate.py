@@ -154,7 +154,7 @@ def _models(arguments: argparse.Namespace) -> list[Model]:
     if not arguments.weights:
         return [Model(0, arguments.architecture or "notebook")]
     if arguments.architecture is not None:
-        raise UsageError("--architecture: the files of --weights say theirs; it is for untrained networks alone")
+        raise UsageError("--architecture: is only for untrained networks; the files of --weights name theirs")
     models: list[Model] = []
     known: dict[str, str] = {}
     for path in arguments.weights:
@@ -197,9 +197,9 @@ def _data(arguments: argparse.Namespace, model: Model) -> tuple[Dataset, Dataset
         test = test.subset(np.arange(arguments.limit))
     assert train.labels is not None
     if len(train) < 2 or len(test) < 2:
-        raise UsageError(f"{train.name}: {len(train)} images to fit the judges and {len(test)} to ask about; two at least are needed")
+        raise UsageError(f"{train.name}: {len(train)} images to fit the judges and {len(test)} to test; expected at least two of each")
     if len(np.unique(train.labels)) < 2:
-        raise UsageError(f"{train.name}: one class, {train.class_name(0)}; two at least are needed to tell apart")
+        raise UsageError(f"{train.name}: one class, {train.class_name(0)}; expected at least two")
     return train, test, held_out
 
 
@@ -218,7 +218,7 @@ def _labelled(arguments: argparse.Namespace, train: Dataset) -> Dataset:
     part = train.subset(judges.labelled_part(train.labels, count, arguments.seed))
     assert part.labels is not None
     if len(np.unique(part.labels)) < 2:
-        raise UsageError(f"--labels: {text} are of one class; two at least are needed to tell apart")
+        raise UsageError(f"--labels: {text} are of one class; expected at least two")
     return part
 
 

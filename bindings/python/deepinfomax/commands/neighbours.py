@@ -113,7 +113,7 @@ def _evened(panels: list[pictures.Picture]) -> list[pictures.Picture]:
 def _subjects(arguments: argparse.Namespace, data: Dataset, model: Model | None) -> list[tuple[str, int | None, Floats]]:
     """Name, number in the data if it is one of it, and pixels (1,c,h,w), of each image that was asked for."""
     if arguments.images and arguments.grid:
-        raise UsageError("--grid draws images; it does not go with images that are named")
+        raise UsageError("--grid selects images itself; expected no IMAGE")
     names = arguments.images or [str(n) for n in randperm(len(data), arguments.seed)[: arguments.grid or 1]]
     chosen: list[tuple[str, int | None, Floats]] = []
     for name in names:

@@ -531,7 +531,7 @@ def _settings_of(folder: RunFolder, arguments: argparse.Namespace) -> Settings:
         raise UsageError(f"{folder.path}: no run to resume: there is no {folder.settings_file.name}")
     if not folder.checkpoint.is_file():
         raise UsageError(
-            f"{folder.path}: no run to resume: there is no {folder.checkpoint.name}; it stopped before its first"
+            f"{folder.path}: no run to resume: there is no {folder.checkpoint.name}; it stopped before its first checkpoint"
         )
     try:
         settings = checked_run(folder.read_settings(), str(folder.settings_file))
@@ -543,7 +543,7 @@ def _settings_of(folder: RunFolder, arguments: argparse.Namespace) -> Settings:
     if settings.data is not None:
         Places([("--data", settings.data)], folders=[("--resume", arguments.resume, ())]).check()
         if arguments.data is None and not is_sample(settings.data) and not os.path.exists(settings.data):
-            raise UsageError(f"{settings.data}: the run's data is no longer there; where it has moved, name it with --data")
+            raise UsageError(f"{settings.data}: the run's data is no longer there; if it was moved, name it with --data")
     return settings
 
 
@@ -568,12 +568,12 @@ def _data_of(settings: Settings) -> tuple[Dataset, Dataset | None]:
 def _check_unfinished(folder: RunFolder, settings: Settings, step: int, done: float) -> None:
     if done >= settings.epochs:
         raise UsageError(
-            f"{folder.path}: the run is complete, {counted(settings.epochs, 'epoch')}; --epochs takes it further, "
-            f"to {settings.epochs + 1} in all or more"
+            f"{folder.path}: the run is complete, {counted(settings.epochs, 'epoch')}; to continue, set --epochs "
+            f"to {settings.epochs + 1} or more"
         )
     if _has_stalled([row for row in folder.read_metrics() if row.step <= step], settings.early_stopping):
         raise UsageError(
-            f"{folder.path}: the run has stopped early: {counted(settings.early_stopping, 'epoch')} brought no smaller "
+            f"{folder.path}: the run has stopped early: {counted(settings.early_stopping, 'epoch')} had no smaller "
             "validation loss; its weights are in weights.h5"
         )
 

@@ -143,7 +143,7 @@ def _from_archive(path: Path, options: Options) -> Parts:
 def _whole(path: Path, version: _Version, options: Options) -> bytes:
     size = path.stat().st_size
     if size > min(_LARGEST, options.max_bytes):
-        raise DataError(f"{path}: {size:,} bytes; no file of {version.name} is as large")
+        raise DataError(f"{path}: {size:,} bytes; no file of {version.name} has that size")
     return path.read_bytes()
 
 
