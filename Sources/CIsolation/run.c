@@ -20,7 +20,7 @@ int dim_isolation_make_shared(size_t size) {
     int file = memfd_create("libdim", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (file < 0)
         return -1;
-    /* Otherwise the reader could cut it, and whoever reads a page that is gone gets a SIGBUS. */
+    /* Otherwise the reader could truncate it, and reading a missing page raises SIGBUS. */
     if (ftruncate(file, (off_t)size) != 0 || fcntl(file, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
         int failure = errno;
         close(file);
@@ -124,7 +124,8 @@ static void wait_for(pid_t reader, double deadline, dim_isolation_end *end) {
     end->timed_out = is_killed && end->signal == SIGKILL;
 }
 
-/* The reader's parent, for an exec makes SIGCHLD the signal of a child's end whatever clone was told. */
+/* The reader's parent. It is needed because exec makes SIGCHLD the signal of a child's end, whatever clone was given.
+ * */
 static int supervise(void *raw) {
     order *o = raw;
     double deadline = now() + o->seconds;

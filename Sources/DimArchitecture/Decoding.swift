@@ -74,7 +74,7 @@ struct Decoding {
 
     // MARK: Values
 
-    /// What stands there, for a message: at most 40 bytes.
+    /// The text found, for a message: at most 40 bytes.
     private func found(_ json: JSON) -> String {
         switch json.value {
         case .array: return "an array"

@@ -30,7 +30,7 @@ struct ParameterNames {
 
     func find(_ name: String) -> Int? { index[name] }
 
-    /// Whether the name is that of a network which is left out: whatever stands below it is not looked at.
+    /// Whether the name is that of a network which is left out: names below it are not checked.
     func isLeftOut(_ prefix: String) -> Bool { others.contains(prefix) }
 
     func specs(of network: Network) -> [ParameterSpec] { specs.filter { $0.network == network } }

@@ -37,7 +37,7 @@ struct StoredArray {
     var bytes: Int { count * type.size }
 }
 
-/// What can be told of a dataset before it is known to be wanted: type and shape, for matching and for messages.
+/// A dataset before it is matched to a parameter: type and shape, for matching and for messages.
 struct Description {
     let entry: Catalog.Entry
     /// nil for an odd type.

@@ -4,7 +4,7 @@ import DimRuntime
 /// PyTorch's default initialisation, bit for bit: `torch.manual_seed(seed)`, then the constructors of the architecture's
 /// networks in their order. Verified against PyTorch in Tests/golden.
 enum Initialization {
-    /// The generator stands where PyTorch's stands after the constructors.
+    /// The generator has the state of PyTorch's after the constructors.
     static func values(
         _ architecture: Architecture, _ generator: inout MersenneTwister
     ) throws -> [Network: [ParameterValue]] {

@@ -80,7 +80,7 @@ package struct Linear {
     }
 
     /// dW += dy^T x and, if asked, db += the sum of dy over rows. x may be read 31 floats past a row's end where `inputs` is
-    /// no multiple of 32; what stands there does not matter.
+    /// no multiple of 32; the values there are ignored.
     package func weightGradient(
         _ dy: UnsafePointer<Float>, stride dyStride: Int, _ x: UnsafePointer<Float>, rows: Int, stride xStride: Int,
         into weightGradient: UnsafeMutablePointer<Float>, bias biasGradient: UnsafeMutablePointer<Float>?

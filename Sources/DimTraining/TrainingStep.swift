@@ -22,7 +22,7 @@ package final class TrainingStep {
     package var callback: Callback?
     /// Bounds of the moments and of the weights that `installed` holds; nil where they are to be measured.
     private var bounds: AdamBounds?
-    /// What the last update put in place. Where the model holds something else by now, the bounds do not speak of it.
+    /// The states of the last update. If the model holds others now, the bounds do not apply to them.
     private var installed: [Network: WeakState] = [:]
     /// The memory of the weights before the last update: the next update's, where nobody reads them any more.
     private var spare: [Network: [ParameterValue]] = [:]

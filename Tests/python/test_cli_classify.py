@@ -84,7 +84,7 @@ def test_predictions_with_and_without_training(folder):
         (["--arms", "cooked"], "'cooked'"),
         (["--seeds", "1,x"], "--seeds"),
         (["--seeds", "1,1"], "--seeds: expected different ones, found 1,1"),
-        (["--epochs", "0"], "there is none"),
+        (["--epochs", "0"], "uses the classifier of --weights"),
         (["--batch", "1"], "2 at least"),
         (["--picture", "c.gif"], "ends in png, svg, pdf"),
         (["--picture", "nothing/c.png"], "there is no folder"),
@@ -213,7 +213,7 @@ def test_pixels_predict_nothing(folder):
 
 
 @pytest.mark.parametrize("more, message", [
-    (["--save", "out.h5"], "nothing is trained"),
+    (["--save", "out.h5"], "trains no classifier"),
     (["--picture", "c.png"], "name them with --data"),
 ])  # fmt: skip
 def test_predictions_without_data_are_all_there_is(folder, more, message):

@@ -230,7 +230,7 @@ def test_tensors_that_have_no_values_in_numpy(tmp_path):
         (["weights.h5", "out.foo"], "expected a name that ends in"),
         (["encoder.onnx", "out.h5"], "ONNX is written, not read"),
         (["weights.h5", "nothing/out.h5"], "there is no folder"),
-        (["weights.h5", "weights.h5", "out.h5"], "is in an earlier input"),
+        (["weights.h5", "weights.h5", "out.h5"], "is also in an earlier input"),
     ],
 )
 def test_usage(folder, arguments, message):

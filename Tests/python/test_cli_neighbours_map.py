@@ -245,7 +245,7 @@ def test_map_by_tsne(data, tmp_path):
     [
         (["neighbours", "99"], "has images 0 to 13"),
         (["neighbours", "nothing.png"], "no such file"),
-        (["neighbours", "1", "--grid", "2"], "--grid draws images"),
+        (["neighbours", "1", "--grid", "2"], "--grid selects images"),
         (["neighbours", "--output", "nothing/a.png"], "there is no folder nothing"),
         (["neighbours", "--vectors", "images.npz"], "images.npz: not a file by `dim encode`"),
         (["neighbours", "--vectors", "nothing.h5"], "nothing.h5: No such file"),

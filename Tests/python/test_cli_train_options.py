@@ -95,7 +95,7 @@ def test_settings_that_are_none(folder, content, message):
     (["--betas", "1,0.9"], "--betas: expected two numbers"),
     (["--image-size", "0x4"], "expected N or WIDTHxHEIGHT"),
     (["--gradient-clip", "-1"], "--gradient-clip: expected a number that is not negative"),
-    (["--early-stopping", "1", "--validation-images", "0"], "--validation-images 0 leaves none"),
+    (["--early-stopping", "1", "--validation-images", "0"], "expected --validation-images over 0"),
     (["--alpha", "1"], "alpha"),  # There is no global network.
 ])  # fmt: skip
 def test_options_that_do_not_go(folder, arguments, message):

@@ -310,7 +310,7 @@ def test_data_that_is_missing_in_one_process(images, tmp_path):
     ("name", "options", "message"),
     [
         ("plain.npy", ["--probe", "1"], "--probe: needs labels"),
-        ("few.npy", ["--early-stopping", "1"], "--early-stopping: looks at"),
+        ("few.npy", ["--early-stopping", "1"], "--early-stopping: needs"),
         ("few.npy", [], "--micro-batches: 8 images"),
     ],
 )

@@ -4,7 +4,7 @@
  *       supervisor  shares the host's memory, runs nothing but system calls; waits for the reader, kills it when time is up
  *         reader    execs the dynamic loader on libdim.so itself, whose entry point is in start.c; a fresh address space
  *
- * Why each is as it is stands in docs/isolation.md. */
+ * docs/isolation.md has the reasons. */
 #ifndef DIM_CISOLATION_H
 #define DIM_CISOLATION_H
 

@@ -86,7 +86,7 @@ package func sigmoidGradient(_ y: UnsafePointer<Float>, _ gradient: UnsafeMutabl
 /// e^x for x in -86 ... 0: 2^k e^r, |r| <= ln 2 / 2.
 @inline(__always)
 private func exponential(_ x: Vector) -> Vector {
-    // Adding 1.5 * 2^23 rounds to an integer, which then stands in the low bits.
+    // Adding 1.5 * 2^23 rounds to an integer, which is then in the low bits.
     let magic = Vector(repeating: 0x1.8p23)
     let t = multiplyAdd(x, Vector(repeating: 1.442_695_04), magic)
     let k = t - magic

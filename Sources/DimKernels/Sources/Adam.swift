@@ -22,7 +22,7 @@ package func adam(
     let whole = count / lanes &* lanes
     var i = 0
     while i < whole {
-        // The caller goes on where this part ends: the hardware's guesses end with each page of 4 KB.
+        // The caller continues where this part ends: the hardware prefetcher stops at each page of 4 KB.
         dim_prefetch(gradient + (i &+ adamAhead))
         dim_prefetch_for_write(m + (i &+ adamAhead))
         dim_prefetch_for_write(v + (i &+ adamAhead))

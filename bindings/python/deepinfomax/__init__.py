@@ -10,7 +10,7 @@
     trainer.step(batch).total
     trainer.save("checkpoint.h5")
 
-The model is that of the Deep InfoMax notebook (arXiv:1808.06670); libdim.so does the work and needs nothing else.
+Deep InfoMax: arXiv:1808.06670. `Model()` is the original notebook's; libdim.so computes everything.
 """
 
 import logging
@@ -104,7 +104,7 @@ def num_threads() -> int:
 
 
 def set_num_threads(n: int) -> None:
-    """How many threads one call may use from now on, in the whole process; 0 = as many as there are cores.
+    """Sets how many threads one call may use, in the whole process; 0 = all cores.
 
     Results do not depend on it. Raises ValueError unless 0 <= n <= 1024.
     """

@@ -24,9 +24,9 @@ class Run:
 
     @classmethod
     def resume(cls: type[Self], path: Path, untrusted: bool = False, timeout: float | None = None) -> Self:
-        """Continues where the checkpoint of such a trainer stopped, with a model of its own.
+        """Continues the run of a checkpoint, with a model of its own.
 
-        What follows is bit for bit what a run that never stopped would have given. Of any architecture. untrusted and
+        The run continues bit for bit as if it had never stopped. Any architecture is accepted. untrusted and
         timeout: as `Model.open` has them. Raises FileAccessError (an OSError), FileFormatError or FileContentError
         (ValueErrors): no checkpoint, or one of another kind, of other shapes, or by a newer version.
         """
@@ -67,7 +67,7 @@ class Run:
         """Writes a checkpoint, atomically: all networks' weights, the optimisers, random state and options.
 
         It is a weights file as well: `Model.open` opens it. Raises FileAccessError, or InvalidArgument while
-        accumulated gradients wait for `update`.
+        there are accumulated gradients.
         """
         self._call("save", path_bytes(path))
 

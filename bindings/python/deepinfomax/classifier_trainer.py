@@ -73,7 +73,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class ClassifierOptions:
-    """What a ClassifierTrainer was made with, the learning rate as it is now."""
+    """The options of a ClassifierTrainer, with its current learning rate."""
 
     encoder: EncoderUse
     loss: ClassifierLoss
@@ -131,7 +131,7 @@ class ClassifierTrainer(Run):
         return self._step("step", x, labels, single)
 
     def step_encoded(self, y: Any, labels: Any) -> ClassifierResult:
-        """The same from y (n, encoded) that `Model.encode` gave: saves encoding again where the encoder is "frozen"."""
+        """The same from y (n, encoded) that `Model.encode` gave: encodes images only once if the encoder is "frozen"."""
         vectors, single = _arrays.vectors(y, (self.model.sizes.encoded,))
         return self._step("step_encoded", vectors, labels, single)
 

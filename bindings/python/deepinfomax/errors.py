@@ -9,7 +9,7 @@ from typing import Any
 
 
 class DimError(Exception):
-    """A call of libdim that did not end well: the outputs are untouched, the model is as it was before."""
+    """A call of libdim failed: the outputs are untouched, the model is as it was before."""
 
     #: The C status, one of dim_status in dim.h, and its name ("DIM_IO").
     status: int
@@ -149,4 +149,4 @@ SIZE_MISMATCH = 14
 
 
 class LibraryNotFound(ImportError):
-    """No libdim was found, or one of another version; the message says where was looked."""
+    """No libdim was found, or one of another version; the message lists the places that were searched."""

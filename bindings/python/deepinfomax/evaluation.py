@@ -1,4 +1,4 @@
-"""How much of the classes an encoder's vectors hold: the linked implementation's classifier, and simpler judges.
+"""How well classes can be predicted from vectors: the linked implementation's classifier, and simpler judges.
 
 Everything here works on encoded vectors y (n, encoded) or on raw pixels (n, c h w); `train_on_images` alone needs the images.
 """
@@ -68,7 +68,7 @@ def split(n: int, seed: int, share: float = 0.1) -> tuple[Labels, Labels]:
 
 
 def encode(model: Model, data: Dataset, on_images: Callable[[int], object] = lambda n: None) -> Floats:
-    """y (n, encoded) of a whole data set, read piece by piece. `on_images` hears how many have been encoded since."""
+    """y (n, encoded) of a whole data set, read piece by piece. `on_images` is called with the number of images encoded."""
     y = np.empty((len(data), model.sizes.encoded), np.float32)
     for start in range(0, len(data), BATCH):
         part = slice(start, min(start + BATCH, len(data)))
@@ -78,7 +78,7 @@ def encode(model: Model, data: Dataset, on_images: Callable[[int], object] = lam
 
 
 def pixels(data: Dataset) -> Floats:
-    """(n, c h w): what a judge sees that has no encoder."""
+    """(n, c h w): the input of a judge without an encoder."""
     return data.read(slice(None)).reshape(len(data), -1)
 
 
@@ -174,7 +174,7 @@ def nearest_neighbours(train: Floats, train_labels: Labels, test: Floats, test_l
 def calibrate(model: Model, data: Dataset, batch: int = BATCH, on_images: Callable[[int], object] = lambda count: None) -> None:
     """Sets the encoder's running statistics to the data's: their means over batches in training mode. No weight changes.
 
-    A new model's running statistics are those of nothing, and its vectors in evaluation mode worse than they need be: next
+    A new model has initial running statistics, and its vectors in evaluation mode are worse than they need be: next
     to it nearly every training would look good. The means are those of PyTorch's momentum=None, over at most 64 batches from
     all over the data, which may be sorted by class; a last batch of a few images alone, whose statistics say little, is left out.
     """
@@ -206,7 +206,7 @@ def calibrate(model: Model, data: Dataset, batch: int = BATCH, on_images: Callab
 
 
 def calibration_images(count: int, batch: int = BATCH) -> int:
-    """How many of so many images `calibrate` encodes."""
+    """How many of `count` images `calibrate` encodes."""
     return sum(map(len, _calibration(count, batch)))
 
 
@@ -233,7 +233,7 @@ class ProbeResult:
 
 
 class Probe:
-    """How much of the classes the vectors hold, fitted on some training images and judged on held-out ones."""
+    """How well classes can be predicted from vectors, fitted on some training images and tested on held-out ones."""
 
     #: Of the training images at most so many are encoded.
     MOST = 5000

@@ -33,7 +33,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class FittedEpoch(Generic[R]):
-    """What a callback hears after each epoch."""
+    """The result of an epoch, passed to callbacks."""
 
     #: From 0 on; of a resumed run, from where it stopped.
     number: int

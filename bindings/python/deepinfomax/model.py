@@ -86,13 +86,14 @@ class Model:
     Modes. A model is created in evaluation mode. In training mode, which the original notebook shows, batch norm uses
     the batch's statistics and each forward pass moves the running ones; `classify` then needs two vectors at least.
 
-    Threads. One model may be used by several threads at once; libdim runs without the GIL. A call sees all old or all new
-    weights; `encode` of more than 32 images in the main thread is several calls, so that Ctrl-C is answered. After a fork the child may
-    continue using the model. Closing, leaving a `with` block, collection and the interpreter's exit free it.
+    Threads. One model may be used by several threads at once; libdim runs without the GIL. A call sees all old or all
+    new weights; `encode` of more than 32 images in the main thread is several calls, so that Ctrl-C can interrupt it.
+    After a fork the child may continue using the model. Closing, leaving a `with` block, collection and the
+    interpreter's exit free it.
 
     Copies. `copy.copy`, `copy.deepcopy` and pickle give a model of its own with the same architecture, weights and mode.
 
-    Errors of libdim are `DimError`s, each also a ValueError, OSError... (deepinfomax.errors). Nothing changes then.
+    Errors of libdim are `DimError`s, each also a ValueError, OSError... (deepinfomax.errors). A failing call changes nothing.
     """
 
     def __init__(self, seed: int = 0, architecture: Any = "notebook") -> None:
@@ -114,15 +115,15 @@ class Model:
         untrusted: bool = False,
         timeout: float | None = None,
     ) -> Model:
-        """A model of the networks in a file: one by `save`, or a state_dict as people write them with h5py or safetensors.
+        """Opens a file by `save`, or a state_dict written with h5py or safetensors, as a model of its networks.
 
-        A file by libdim names its architecture. Of others names and shapes tell it where they are a preset's; else
-        `architecture` says it: whatever `Model` takes. Where the file says another one than that, it is refused.
+        architecture: required of the file, whatever `Model` takes. Without it, the one that the file names (files by libdim do),
+        else the preset that fits its names and shapes. A file that names another architecture is refused.
 
-        networks: names of those to read, "encoder" for instance; the others are not compared.
+        networks: names of those to read, "encoder" for instance; the others are not checked.
 
-        untrusted: the file may be made to do harm. A child process without rights reads it, and no file can harm this
-        one; costs 20 ms more, or some 140 for all networks. timeout: how long that may take, in seconds; 60 by default.
+        untrusted: a child process without privileges reads the file, so that no file can harm this one; takes 20 ms longer,
+        about 140 for all networks of the notebook. timeout: how long that may take, in seconds; 60 by default.
 
         Raises FileAccessError (an OSError), FileFormatError or FileContentError (ValueErrors).
         """
@@ -286,7 +287,7 @@ class Model:
 
     @property
     def architecture(self) -> Architecture:
-        """What the model is: its description, complete."""
+        """The complete description of the model's networks."""
         return Architecture._of(
             new_handle(
                 "architecture",

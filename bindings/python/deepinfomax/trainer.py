@@ -58,7 +58,7 @@ class Losses(NamedTuple):
 
 @dataclass(frozen=True)
 class TrainerOptions:
-    """What a Trainer was made with, the learning rates as they are now."""
+    """The options of a Trainer, with its current learning rates."""
 
     prior: Prior
     seed: int
@@ -84,7 +84,7 @@ class TrainerOptions:
 
 @dataclass(frozen=True)
 class Report:
-    """What a trainer's last call computed: every term without its weight, and what they say. NaN: it has no such figure."""
+    """What a trainer's last call computed: every term without its weight, estimates and norms. NaN: the figure was not computed."""
 
     #: Updates that the run has made, and images that the figures are of.
     step: int
@@ -152,30 +152,30 @@ class Trainer(Run):
         communicator: Any = None,
         timeout: float = TIMEOUT,
     ) -> None:
-        """What is None is as the preset that the model's architecture comes from has it.
+        """Options that are None have the values of the preset that the model's architecture comes from.
 
-        Of the notebook's model that is the implementation that the notebook links to: measure "gan", negatives
-        "rotation", prior "monolithic", alpha 0.5, beta 1, gamma 0.1, lr 1e-4; of the others "nce", "all", "none", 0, 1, 0,
+        For the notebook's model they are those of the implementation that the notebook links to: measure "gan", negatives
+        "rotation", prior "monolithic", alpha 0.5, beta 1, gamma 0.1, lr 1e-4; for the others "nce", "all", "none", 0, 1, 0,
         3e-4.
 
         measure: how scores become a loss, for the local and the global term. negatives: which images each vector is distinguished
         from: "all" others of the batch, the next one ("rotation"), or a number of others, drawn anew each step.
-        prior: what the encoder does about the prior term: "monolithic" minimises it as the discriminator does (that
-        implementation), "adversarial" works against the discriminator (the paper), "none": there is no such term.
-        gradient_penalty: of the adversarial prior's discriminator (R1). gradient_clip: the most that the Euclidean norm of
-        all gradients may be; 0 for no bound.
-        coordinates: a network, "coordinates" in the architecture, predicts where in its map a location lies ("absolute"), or
-        how far it is from another one ("relative"), at the weight coordinates_weight. occlusion: vectors come from images of
-        which a box is hidden, features from whole ones. locations: how many of each image's the local term uses, drawn anew
-        each step; None for all.
+        prior: how the prior term trains the encoder: "monolithic": it minimises the term, as the discriminator does (that
+        implementation); "adversarial": it opposes the discriminator (the paper); "none": there is no such term.
+        gradient_penalty: weight of the adversarial prior's R1. gradient_clip: the largest Euclidean norm of all gradients
+        together; 0 for no limit.
+        coordinates: a network, "coordinates" in the architecture, predicts the place of a location in its map ("absolute"), or
+        its distance from another one ("relative"), with the weight coordinates_weight. occlusion: vectors are of images with a
+        hidden box, features of whole images. locations: the number of locations of each image that the local term uses,
+        drawn anew each step; None for all.
         seed: of the prior noise and the drawn negatives: `torch.manual_seed(seed)`, one `torch.rand_like(y)` a step.
         lr: of both Adams; or encoder_lr and discriminator_lr. alpha, beta, gamma: weights of the global, local and prior
-        term. betas, eps, weight_decay: as of torch.optim.Adam.
-        micro_batches: parts of a batch, each with batch statistics, negatives and noise of its own, whose gradients are
-        averaged: less memory, and what processes share.
+        term. betas, eps, weight_decay: as in torch.optim.Adam.
+        micro_batches: the number of parts of a batch, each with its own batch statistics, negatives and noise, whose
+        gradients are averaged, to use less memory or several processes.
         communicator: of mpi4py, whose P processes train together: micro_batches is a power of two, P divides it, and each
-        process gives its own part of each batch. The result does not depend on P. timeout: seconds that a process waits for
-        another one. docs/distributed.md tells all.
+        process passes its own part of each batch. The result does not depend on P. timeout: seconds that a process waits for
+        another one. See docs/distributed.md.
         """
         if not isinstance(model, Model):
             raise TypeError(f"model: expected a Model, found {type(model).__name__}")
@@ -255,25 +255,25 @@ class Trainer(Run):
             return self._losses("step", batch)
 
     def accumulate(self, batch: Any) -> Losses:
-        """Forward and backward only: adds the gradients of this micro-batch to those that wait for `update`.
+        """Forward and backward only: adds the gradients of this micro-batch to those accumulated for `update`.
 
         Each micro-batch has batch statistics, negatives and prior noise of its own.
         """
         return self._losses("accumulate", batch)
 
     def skip(self, n: int) -> None:
-        """Another process computes the next micro-batch, of n images: draws its random numbers.
+        """Skips the next micro-batch, of n images, which another process computes: draws its random numbers.
 
         For processes that train together by other means than MPI: dim_trainer_skip in dim.h.
         """
         self._call("skip", n)
 
     def drop(self) -> None:
-        """Drops the micro-batches that wait; the random state is as before the first of them."""
+        """Drops the accumulated gradients; the random state is as before the step's first micro-batch."""
         self._call("drop")
 
     def update(self) -> None:
-        """Ends a step: the mean of the waiting gradients goes to `on_gradients`, then into both Adams."""
+        """Ends a step: the mean of the accumulated gradients is passed to `on_gradients`, then to both Adams."""
         with self._errors_of_the_callback():
             self._call("update")
 
@@ -292,20 +292,20 @@ class Trainer(Run):
         validation: Any = None,
         augment: str | Augmentation | None = None,
     ) -> list[FittedEpoch[Losses]]:
-        """Trains for `epochs` more epochs, and returns what each has come to.
+        """Trains for `epochs` more epochs, and returns the result of each.
 
-        dataset: a path, as `open_dataset` takes it; a data set; images, as `step` takes them; or batches, gone through once
-        an epoch, as a DataLoader gives them (with labels or without). Of the first three the order follows from `seed` and
-        the epoch's number alone, and a run that was stopped, saved and resumed continues at the batch where it stopped; what
-        does not fill a batch is left out. validation: likewise, judged after each epoch. augment: how training images are
-        changed anew each epoch, "crop=4,flip" for instance; what happens to an image follows from `seed`, the epoch and its
-        number (data.Augmentation). Of batches that are given it is refused.
+        dataset: a path, as for `open_dataset`; a data set; images, as for `step`; or batches, iterated once
+        per epoch, for instance a DataLoader (with labels or without). For the first three the order depends only on `seed` and
+        the epoch's number, a run that was stopped, saved and resumed continues at the batch where it stopped, and an
+        incomplete last batch is left out. validation: the same kinds, evaluated after each epoch. augment: changes training
+        images anew each epoch, "crop=4,flip" for instance; the change depends only on `seed`, the epoch and the image's
+        number (data.Augmentation). It is refused if dataset is batches.
 
         With a communicator all processes call this, with the same data: each takes its own part of each batch of `batch` images.
-        Batches that are given are this process's parts. Each judges all of the validation data; one callback ends the fit of all.
+        If dataset is batches, they are this process's parts. Each evaluates all validation data; one callback ends the fit of all.
 
         callbacks: functions, or one, called after each epoch with a FittedEpoch; one that returns True ends the fit. The logger
-        "deepinfomax.fit" gets a line an epoch (`logging.basicConfig(level="INFO")` shows it).
+        "deepinfomax.fit" gets a line per epoch (`logging.basicConfig(level="INFO")` shows it).
         """
         run = Steps(
             self.model,
@@ -338,9 +338,9 @@ class Trainer(Run):
     # ---- Gradients
 
     def gradients(self) -> dict[str, NDArray[np.float32]]:
-        """Copies of the gradients that wait after `accumulate`, by the parameters' names: the sum over micro-batches.
+        """Copies of the accumulated gradients, by the parameters' names: the sum over micro-batches.
 
-        Raises InvalidArgument where none wait.
+        Raises InvalidArgument if there are none.
         """
         found: dict[str, NDArray[np.float32]] = {}
         for info in self.model.parameters_info():
@@ -358,10 +358,10 @@ class Trainer(Run):
     def on_gradients(self) -> OnGradients | None:
         """Called once a step before the update with one float32 array: all gradients, then the running statistics.
 
-        Processes that train together average it over all of them, in place; its order is the same in all of them. The
-        array is libdim's memory, good until the callback returns: copy what is to be kept. What the callback returns
-        does not matter; where it raises, the step is dropped, and `step` or `update` raises the same. It must not call
-        the trainer. A checkpoint does not hold it.
+        Processes that train together replace it by its average over all of them; its order is the same in all. The
+        array is libdim's memory, valid until the callback returns: copy what you keep. The callback's result
+        is ignored; if it raises, the step is dropped, and `step` or `update` raises the same. It must not call
+        the trainer. It is not part of a checkpoint.
         """
         return None if self._callback is None else self._callback.function
 

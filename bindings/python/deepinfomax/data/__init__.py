@@ -1,4 +1,4 @@
-"""Images to train on and to encode: data sets in the formats that people have, read piece by piece.
+"""Data sets of images to train on and to encode, in common formats, read piece by piece.
 
     from deepinfomax.data import Loader, open_dataset
 

@@ -25,7 +25,7 @@ _HALF = np.uint64(32)
 
 @dataclass(frozen=True)
 class Augmentation:
-    """crop: zeros around an image, from which a part of its size is then taken. flip: mirrors every other image."""
+    """crop: zeros added on each side of an image before a crop of its size is taken at random. flip: mirrors with probability 1/2."""
 
     crop: int = 0
     flip: bool = False

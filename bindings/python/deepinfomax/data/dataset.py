@@ -23,7 +23,7 @@ _COMPARED = 32
 
 
 class Dataset(ABC):
-    """Images of one size, numbered from 0, read when they are asked for.
+    """Images of one size, numbered from 0, read on demand.
 
     `dataset[i]` is the pair (image, label), as PyTorch's DataLoader expects it; so is what iteration gives. Reading is
     safe from one thread at a time. Data sets can be pickled; those of files then hold the path, not the values.
@@ -92,7 +92,7 @@ class Dataset(ABC):
         return [bytes.fromhex(digest(pixels)) for index in indices.tolist() for pixels in self.pixels(np.array([index]))]
 
     def class_name(self, index: int) -> str:
-        """Of an image; its label as a number where the classes have no names, "" where there are no labels."""
+        """The class of an image: its label as a number if the classes have no names, "" if there are no labels."""
         if self.labels is None:
             return ""
         label = int(self.labels[index])

@@ -29,7 +29,7 @@ class Loader:
     """A data set in batches, epoch by epoch, in an order that follows from the seed and the epoch's number alone.
 
     shuffle: the order of PyTorch's DataLoader (see `order`); otherwise the data set's own.
-    drop_last: leaves out what does not fill a batch, unless there is no full batch at all.
+    drop_last: leaves out an incomplete last batch, unless it is the only one.
     augment: what is done to each image of an epoch, which follows from the seed, the epoch and the image's number alone.
     part: (i, n) for the i-th of n equal parts of each batch alone, which a process of several reads.
     ahead: how many batches may wait, decoded. A batch of 64 images of 32x32 in RGB takes 0.8 MB.
