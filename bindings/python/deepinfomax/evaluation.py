@@ -107,7 +107,7 @@ def train_on_images(
     on_images: Callable[[int], object] = lambda n: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> list[Epoch]:
-    """Trains on labelled images from where the trainer stands to the end of the last epoch; returns the epochs done.
+    """Trains on labelled images from the trainer's current step to the end of the last epoch; returns the epochs done.
 
     With a trainer of encoder="trained" that is end to end. The trainer was made with its loss and learning rate; of the
     settings epochs, batch and seed count. `on_images` hears of each batch, `stopped` is asked after it.

@@ -157,7 +157,7 @@ def _curves(rows: Sequence[Row], measure: str) -> str:
     seconds = rows[-1].seconds
     note = f"{len(train):,} steps, {seconds / 60:.1f} minutes."
     if measure == "gan":
-        note += " A pair that cannot be told apart costs 1.386 (2 ln 2)."
+        note += " Pairs that cannot be distinguished have a loss of 1.386 (2 ln 2)."
     probes = [row for row in rows if row.phase == "probe"]
     for field, name in PROBES:
         values = [getattr(row, field) for row in probes]

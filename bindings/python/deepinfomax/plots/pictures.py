@@ -150,7 +150,7 @@ def scatter(
     size: int = 1200,
     thumbnail: int = 32,
 ) -> Picture:
-    """A map: each image drawn where it stands, the later ones over the earlier.
+    """A map: each image drawn at its place, later ones over earlier ones.
 
     places: (n,2), any unit, x to the right and y upwards. colours: (n,3), the frames. size: of the longer side.
     """
