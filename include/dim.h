@@ -31,8 +31,8 @@
  *   returns, and while it runs a callback. A calling thread needs a stack of DIM_STACK_SIZE bytes; PTHREAD_STACK_MIN is
  *   too small.
  *
- * fork(). The library may be used in the child. fork() waits for calls of other threads, less than 0.2 s with 32 of
- *   them. If it interrupts such a call, the object in use is invalid in the child: a trainer that was in a step is
+ * Forks. The library may be used in a child after fork(), which waits for calls of other threads, less than 0.2 s with
+ *   32 of them. If it interrupts such a call, the object in use is invalid in the child: a trainer that was in a step is
  *   DIM_INVALID_HANDLE there. If a file was being read or written, opening and saving return DIM_IO in the child,
  *   except for untrusted files (dim_open_options).
  *

@@ -139,7 +139,7 @@ def test_semi_supervised(small, tmp_path):
     done = dim(*bare, "--rows", "fine-tuned-dim")
     assert done.returncode == 2 and "fine-tuned-dim needs an architecture" in done.stderr
     done = dim(*words, "--rows", "weights,fine-tuned")
-    assert done.returncode == 0 and "labels of 81 training images alone" in done.stdout and "network" in done.stdout
+    assert done.returncode == 0 and "labels of only 81 training images" in done.stdout and "network" in done.stdout
     assert "fine-tuned" in done.stdout and "from the seed" not in done.stdout
 
 

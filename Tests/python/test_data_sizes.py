@@ -172,7 +172,7 @@ def test_other_channels(tmp_path):
     assert found.image_size == (5, 12, 16) and np.array_equal(found.read([1])[0] * 255, images[1])
     assert open_dataset(tmp_path / "five.npy", image=(5, 12, 16)).image_size == (5, 12, 16)
     assert open_dataset(tmp_path / "five.npy", layout="nchw", image=(5, 6, 8)).read([0]).shape == (1, 5, 6, 8)
-    with pytest.raises(DataError, match="expected 3 channels, found 5; grey and RGB alone"):
+    with pytest.raises(DataError, match="expected 3 channels, found 5; only grey and RGB are converted"):
         open_dataset(tmp_path / "five.npy", layout="nchw", image=(3, 12, 16))
 
 

@@ -485,5 +485,5 @@ def test_mpirun_of_another_mpi(tmp_path):
     """Each of the processes was a group of one and did all of the work, over the others' files."""
     environment = os.environ | {"OMPI_COMM_WORLD_SIZE": "2"}
     done = subprocess.run([*DIM, "encode", "--output", tmp_path / "y.npy"], capture_output=True, text=True, env=environment)
-    assert done.returncode == 2 and "mpi4py sees this one alone" in done.stderr, done
+    assert done.returncode == 2 and "mpi4py sees only this one" in done.stderr, done
     assert done.stderr.endswith("unset OMPI_COMM_WORLD_SIZE\n") and not (tmp_path / "y.npy").exists()

@@ -193,7 +193,7 @@ def _terminated(number: int, _frame: FrameType | None) -> None:
 
 
 def _on_terminate(handler: Any) -> dict[int, Any]:
-    """The handlers of before. What the parent has told to be ignored, as nohup does, stays so."""
+    """The previous handlers. Signals that the parent ignores, as under nohup, stay ignored."""
     before: dict[int, Any] = {}
     for number in (signal.SIGTERM, signal.SIGHUP):
         try:

@@ -133,7 +133,7 @@ def _npz(path: str, data: Dataset, _weights: str, shapes: Shapes) -> Iterator[Wr
 
 
 def _beside(data: Dataset) -> dict[str, NDArray[Any]]:
-    """What stands beside the vectors: where each came from, its label, the labels' names."""
+    """Data beside the vectors: the source of each, its label, the labels' names."""
     arrays: dict[str, NDArray[Any]] = {"ids": np.array([valid(name) for name in data.ids], np.str_)}
     if data.labels is not None and data.classes is not None:
         arrays["labels"] = data.labels
@@ -186,7 +186,7 @@ class _Datasets:
 
 
 class _Sink(io.FileIO):
-    """A file whose errors HDF5 does not see: a full disk, told to it, ends in a segmentation fault. They wait here."""
+    """A file that keeps its errors from HDF5, which crashes when told of a full disk, and raises them later."""
 
     error: OSError | None = None
 

@@ -176,7 +176,7 @@ class RunFolder:
         write_whole(self.settings_file, (json.dumps(asdict(settings), indent=2) + "\n").encode())
 
     def read_settings(self) -> Settings:
-        """Raises ValueError for a file that is none of ours."""
+        """Raises ValueError for a file that this package did not write."""
         try:
             found = json.loads(self.settings_file.read_text("utf-8"))
             if not isinstance(found, dict):
@@ -194,7 +194,7 @@ class RunFolder:
             raise ValueError(f"{self.settings_file}: not the settings of a run: {error}") from error
 
     def read_metrics(self) -> list[Row]:
-        """All whole rows; none where there is no such file. Raises ValueError for a file that is none of ours."""
+        """All whole rows; none where there is no such file. Raises ValueError for a file that this package did not write."""
         if not self.metrics_file.exists():
             return []
         try:

@@ -69,8 +69,8 @@ def read_with(
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         what = f", found {named[1]}" if named else ""
         raise TorchFileError(
-            f"{path}: not a file of tensors alone{what}. A whole module or other Python objects would have to run code to "
-            "load; load it where you trust it, and save its state_dict()"
+            f"{path}: expected only tensors{what}. Loading a whole module or other Python objects would run code of the file; if "
+            "you trust it, load it in PyTorch and save its state_dict()"
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError) as error:
         raise TorchFileError(f"{path}: torch cannot read it: {_first_line(error)}") from error

@@ -16,7 +16,7 @@ class Interrupts:
     """While it is entered, the first signal only sets `wanted`, and the second ends the command at once. SIGUSR1, which
     Slurm can send some time before the end (--signal=USR1@300), asks for a checkpoint and does not stop.
 
-    What the parent has told to be ignored, as nohup does with SIGHUP, stays ignored.
+    Signals that the parent ignores, as nohup does with SIGHUP, stay ignored.
     """
 
     def __init__(self, message: str, others_end: Callable[[], bool] = lambda: False) -> None:

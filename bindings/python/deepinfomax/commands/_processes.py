@@ -36,9 +36,9 @@ def run(arguments: argparse.Namespace, body: Callable[[Solo], int]) -> int:
     group = Group(timeout=arguments.timeout)
     if group.size == 1:
         raise UsageError(
-            "started as one of several processes, but mpi4py sees this one alone, and each would do all of the work: it was built "
-            "for another MPI than the one whose mpirun or srun this is. Install mpi4py for that one (python -c 'import mpi4py.MPI "
-            "as M; print(M.Get_library_version())' names its own). Where this is meant to run alone, unset "
+            "started as one of several processes, but mpi4py sees only this one, and each would do all of the work: mpi4py was built "
+            "for another MPI than that of mpirun or srun. Install mpi4py for that one (python -c 'import mpi4py.MPI "
+            "as M; print(M.Get_library_version())' names its own). To run a single process, unset "
             + " and ".join(name for name in LAUNCHERS if name in os.environ)
         )
     try:

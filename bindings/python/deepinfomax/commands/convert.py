@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     apply_general(arguments)
     *inputs, output = arguments.files
     if not inputs:
-        raise UsageError(f"expected one input or several, then the output; found {output} alone")
+        raise UsageError(f"expected one input or several, then the output; found only {output}")
     outputs = _outputs(arguments, Path(output))
     state: State = {}
     named = None if arguments.architecture is None else Architecture(arguments.architecture)

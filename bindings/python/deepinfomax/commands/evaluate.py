@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--weights", nargs="+", metavar="FILE", default=[],
         help="weights to evaluate; several files of one architecture, trained with different seeds, give mean and deviation "
-        "(default: none, the rest alone)")  # fmt: skip
+        "(default: none, only the baselines)")  # fmt: skip
     add("--architecture", metavar="NAME|FILE",
         help="without --weights: the architecture of the untrained network, a preset or a JSON file (default: notebook)")  # fmt: skip
     add_untrusted(parser)
@@ -349,7 +349,7 @@ def _text(arguments: argparse.Namespace, found: Comparison, report: dict[str, An
     lines = [f"{counted(report['training_images'], 'training image')} of {shown(report['data'])}, {report['test_images']:,} {kind}; "
              f"accuracy in %", *table(cells, left=2)]  # fmt: skip
     if report["labelled_images"] != report["training_images"]:
-        lines.append(f"labels of {report['labelled_images']:,} training images alone")
+        lines.append(f"labels of only {report['labelled_images']:,} training images")
     fewer = {one.images for one in found.figures} - {report["labelled_images"]}
     if fewer:
         lines.append(f"of more than {_comparison.LONG:,} numbers: judges fitted on {max(fewer):,} images")

@@ -1,4 +1,4 @@
-"""numpy's .npy and .npz files. What stands uncompressed in the file is mapped, not read: it may exceed the memory."""
+"""numpy's .npy and .npz files. Uncompressed arrays are memory-mapped: they may exceed the memory."""
 
 from __future__ import annotations
 

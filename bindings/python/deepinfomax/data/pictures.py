@@ -120,7 +120,7 @@ def _opened(file: IO[bytes], path: Path, options: Options) -> Any:
             finally:
                 image_module.MAX_IMAGE_PIXELS = pillows
     except image_module.UnidentifiedImageError as error:
-        raise Unreadable(f"cannot be read: it is none of {', '.join(FORMATS)}, or its header is damaged") from error
+        raise Unreadable(f"cannot be read: expected one of {', '.join(FORMATS)}, found another format or a damaged header") from error
     except _DAMAGE as error:
         raise Unreadable(f"cannot be read: {_reason(error, path)}") from error
     if most is None:

@@ -40,7 +40,7 @@ class FileRows:
     def __getitem__(self, index: Any) -> NDArray[Any]:
         if self._file is not None and os.fstat(self._file.fileno()).st_size < self._end:
             raise DataError(
-                f"{self._place[0]}: has become shorter since it was opened; leave it alone as long as it is read, and open it again"
+                f"{self._place[0]}: has become shorter since it was opened; open it again, and do not change it while it is read"
             )
         return np.asarray(self._array[index])
 

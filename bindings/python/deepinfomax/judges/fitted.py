@@ -1,4 +1,4 @@
-"""The judges: classifiers that are fitted on training vectors and asked about others. The encoder is frozen.
+"""The judges: classifiers that are fitted on training vectors and tested on others. The encoder is frozen.
 
 All see vectors standardised on the training vectors: mean 0 and variance 1 of each number; a number that does not vary
 there is 0.

@@ -30,7 +30,7 @@ TRAINING, VALIDATION = "#4477aa", "#cc6633"
 
 
 class Smoothed(NamedTuple):
-    """One loss over the epochs: each step's, and its running mean, which stands in the middle of the steps it is of."""
+    """One loss over the epochs: each step's, and its running mean, drawn in the middle of the steps it is of."""
 
     #: What the running mean is called in a legend.
     name: str

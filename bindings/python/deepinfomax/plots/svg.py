@@ -1,4 +1,4 @@
-"""Curves as SVG that stands in a page by itself: no package, no script, no style of elsewhere."""
+"""Curves as SVG that is complete in itself: no package, no script, no external style."""
 
 from __future__ import annotations
 

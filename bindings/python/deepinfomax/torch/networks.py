@@ -166,7 +166,7 @@ class Stack(nn.Module):
 
 
 class Residual(Stack):
-    """layers(x) + shortcut(x). What follows the sum, norm and activation, is the layer's own and stands outside."""
+    """layers(x) + shortcut(x). The norm and activation after the sum belong to the layer, not to this module."""
 
     def __init__(self, layer: Description, shape: Shape, norms_last: bool) -> None:
         super().__init__(layer["layers"], shape, norms_last, layer["shortcut"])
