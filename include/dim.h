@@ -82,8 +82,8 @@ typedef enum dim_status {
     DIM_INVALID_ARGUMENT = 10,  /* NULL, n = 0, a value outside its range, an image that is not finite */
     DIM_INVALID_HANDLE = 11,    /* NULL, freed, or not made by this library */
     DIM_TOO_LARGE = 12,         /* n is over dim_max_images(), or a size overflows */
-    DIM_UNKNOWN_NAME = 13,      /* no parameter of that name */
-    DIM_SIZE_MISMATCH = 14,     /* the byte count is not the parameter's */
+    DIM_UNKNOWN_NAME = 13,      /* no parameter or preset of that name */
+    DIM_SIZE_MISMATCH = 14,     /* a byte count is not the parameter's, or a capacity is too small */
     DIM_MISSING_NETWORK = 20,   /* the model holds no weights for the network that was asked for */
     DIM_IO = 30,                /* the operating system refused: no such file, no permission, disk full */
     DIM_FILE_FORMAT = 31,       /* neither HDF5 nor safetensors, damaged, or it uses a feature that is refused */
@@ -117,8 +117,8 @@ dim_status dim_set_num_threads(int n);
 /* How many threads one call may use. */
 int dim_num_threads(void);
 
-/* The largest n of one call on the notebook's networks; dim_sizes.max_images is that of any model. Evaluation mode
- * processes n images in blocks of bounded size; training mode needs memory for the whole batch (about 3 MB an image for
+/* The largest n of one call; dim_sizes.max_images is the limit of one model. Evaluation mode processes n
+ * images in blocks of bounded size; training mode needs memory for the whole batch (about 3 MB an image for
  * the notebook's networks) and returns DIM_OUT_OF_MEMORY if there is not enough. */
 size_t dim_max_images(void);
 
@@ -234,7 +234,7 @@ typedef struct dim_open_options {
     bool untrusted;             /* a child process without privileges reads the file: see below */
     bool any_architecture;      /* accept any architecture; false: the notebook's only */
     double timeout;             /* wall-clock seconds to read an untrusted file; 0: 60 s; at most 86400 */
-    const dim_architecture *architecture;   /* the architecture required, assumed if the file names none; NULL: see above */
+    const dim_architecture *architecture;   /* required of the file, assumed if it names none; NULL: see below */
     uint32_t networks;          /* the networks to read, a mask of DIM_NETWORK_*; others are not checked; 0: all */
 } dim_open_options;
 
