@@ -241,7 +241,7 @@ def test_metrics_behind_a_damaged_line_are_not_lost(whole, folder):
     lines[2] = lines[2][:20]
     (folder / "metrics.csv").write_text("\n".join(lines) + "\n")
     done = dim("train", "--resume", folder, "--epochs", 3, "--no-plot")
-    assert done.returncode == 2 and "metrics.csv: line 3 is damaged; mend or remove it" in done.stderr, done.stderr
+    assert done.returncode == 2 and "metrics.csv: line 3 is damaged; repair or remove it" in done.stderr, done.stderr
     assert (folder / "metrics.csv").read_text().splitlines() == lines
 
 

@@ -36,7 +36,7 @@ broken "something other than ASCII in the header or a C program" \
 
 # ---- Swift
 if swift format --version >/dev/null 2>&1; then
-    broken "Swift format (make format mends most of it)" \
+    broken "Swift format (make format fixes most of it)" \
         "$(swift format lint --strict --parallel -r Package.swift $(files '*.swift' | grep -v '^Package.swift$') 2>&1)"
 else
     echo "lint: this toolchain has no 'swift format'; Swift sources were not checked" >&2

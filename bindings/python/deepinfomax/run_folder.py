@@ -215,7 +215,7 @@ class RunFolder:
                 damaged = damaged or number
             elif damaged:  # A run that goes on writes the file anew: this would be lost.
                 raise ValueError(
-                    f"{self.metrics_file}: line {damaged} is damaged; mend or remove it, or move the file elsewhere to go on without it"
+                    f"{self.metrics_file}: line {damaged} is damaged; repair or remove it, or move the file elsewhere to go on without it"
                 )
             else:
                 rows.append(row)
