@@ -145,7 +145,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--warmup-epochs", type=float, metavar="X", help="epochs in which the learning rate first rises to --lr (default: 0)")
     add("--step-epochs", type=positive, metavar="N", help="with --schedule step: epochs between changes (default: 10)")
     add("--step-factor", type=float, metavar="X", help="with --schedule step: factor of each change (default: 0.1)")
-    judged = parser.add_argument_group("how it is judged on the way")
+    judged = parser.add_argument_group("evaluation during training")
     add = judged.add_argument
     add("--validation-images", type=natural, metavar="N",
         help="held-out images for validation losses and probes; 0 = no validation, and nothing is held out "
@@ -159,7 +159,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     several = parser.add_argument_group("in several processes: mpirun -n P dim train ... --micro-batches K (docs/distributed.md)")
     several.add_argument("--timeout", type=float, default=TIMEOUT, metavar="SECONDS",
         help=f"how long a process waits for another before all end (default: {TIMEOUT:g})")  # fmt: skip
-    files = parser.add_argument_group("what is written, and how often")
+    files = parser.add_argument_group("output files")
     add = files.add_argument
     add("--checkpoint-every", type=positive, metavar="K", help="epochs between two checkpoints (default: 1)")
     add("--keep-all", action="store_true", default=None, help="also keep the checkpoint of each epoch")

@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--lr", type=float, default=1e-4, metavar="X", help="learning rate of Adam (default: 1e-4)")
     add("--loss", choices=("logits", "softmax-twice"), default="logits",
         help="cross-entropy of the logits or, as in the original, of the softmax output (default: logits)")  # fmt: skip
-    files = parser.add_argument_group("what is written")
+    files = parser.add_argument_group("output files")
     files.add_argument("--picture", metavar="FILE", help="the confusion matrices: .png, .svg or .pdf (needs matplotlib)")
     files.add_argument("--predictions", metavar="FILE", help="write the labels of --predict as CSV instead of printing them")
     files.add_argument("--checkpoint", metavar="FOLDER",
