@@ -37,6 +37,8 @@ NETS = {
     "authors": ("jsd", "gan", "nce", "dv"),
 }
 JUDGED = 1024
+#: Whose e^t may overflow at any step: after it the weights are compared with those before.
+EXPONENTIAL = ("kl", "rkl", "h2")
 
 
 @dataclass(frozen=True)
@@ -84,12 +86,14 @@ def train(run: Run, options: argparse.Namespace) -> dict[str, Any]:
     epoch, began = 0, time.monotonic()
     while trainer.steps < options.steps:
         for batch in loader.epoch(epoch):
-            before = model.state_dict() if trainer.steps == 0 else None
+            before = model.state_dict() if run.measure in EXPONENTIAL else None
             try:
                 trainer.step(batch.images)
             except NotFinite as error:
-                unchanged = before is None or all(np.array_equal(before[k], v) for k, v in model.state_dict().items())
-                return found | _ends(reports) | {"steps_done": trainer.steps, "error": str(error), "unchanged": unchanged}
+                found |= _ends(reports) | {"steps_done": trainer.steps, "error": str(error)}
+                if before is not None:
+                    found["unchanged"] = all(np.array_equal(before[k], v) for k, v in model.state_dict().items())
+                return found
             reports.append(trainer.report())
             if trainer.steps == options.steps:
                 break
