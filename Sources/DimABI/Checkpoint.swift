@@ -28,7 +28,8 @@ enum Checkpoint {
         guard trainer.step.waiting == 0 else {
             throw DimError(
                 .invalidArgument,
-                "\(trainer.step.waiting) micro-batches wait for an update; a checkpoint cannot hold them")
+                "accumulated gradients: expected none, found those of \(trainer.step.waiting); a checkpoint cannot hold them: "
+                    + "call dim_trainer_update first")
         }
         let extra = arrays(objective, Settings(trainer.options), trainer.step, trainer.noise)
         try WeightsFile.write(trainer.model.stateDict(), path: path, extra: extra)

@@ -30,7 +30,9 @@ public func dim_encode_outputs(
         let sizes = model.sizes
         for (name, pointer, size) in [("conv", wanted.conv, sizes.conv?.size ?? 0), ("fc", wanted.fc, sizes.fc)]
         where pointer != nil && size == 0 {
-            throw DimError(.invalidArgument, "outputs->\(name) is wanted, but the model's architecture has no \(name)")
+            throw DimError(
+                .invalidArgument,
+                "outputs->\(name): expected NULL, since the model's architecture has no \(name), found a buffer")
         }
         try model.encode(
             images, count: try imageCount(n),

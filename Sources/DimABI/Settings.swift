@@ -108,7 +108,7 @@ struct Settings {
         /// Throws all that is wrong.
         func finish(_ path: FilePath) throws {
             for name in values.keys.sorted() {
-                fault("\(quoted(name)) is no setting that this version knows; a newer one may have written it")
+                fault("\(quoted(name)) is not a setting of this version; a newer version may have written the file")
             }
             guard faults.isEmpty else { throw Settings.wrong(path, faults.joined(separator: "; ")) }
         }

@@ -131,7 +131,8 @@ public func dim_trainer_get_gradient(
         let name = try string(name, "name")
         guard let out else { throw DimError(.invalidArgument, "out is NULL") }
         guard trainer.step.computed > 0 else {
-            throw DimError(.invalidArgument, "no gradient waits: call dim_trainer_accumulate first")
+            throw DimError(
+                .invalidArgument, "accumulated gradients: expected some, found none; call dim_trainer_accumulate first")
         }
         let trained = trainer.networks.flatMap(trainer.model.architecture.parameters(of:)).filter(\.isTrainable)
         guard let spec = trained.first(where: { $0.name == name }) else {

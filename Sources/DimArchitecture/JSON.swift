@@ -147,7 +147,7 @@ private struct JSONParser {
             let start = at
             let key = try string()
             guard keys.insert(Array(key.utf8)).inserted else {
-                throw JSON.Failure(offset: start, text: "the key \(quoted(key)) is there twice")
+                throw JSON.Failure(offset: start, text: "the key \(quoted(key)) is listed twice")
             }
             skipSpace()
             guard skip(":") else { throw expected("':'") }

@@ -64,7 +64,7 @@ struct Catalog {
             return
         }
         guard !found.isOver else {
-            problems.format("\(place): more than \(Catalog.mostLinks) names; this is no weights file")
+            problems.format("\(place): more than \(Catalog.mostLinks) names; this is not a weights file")
             return
         }
         links += found.links.count

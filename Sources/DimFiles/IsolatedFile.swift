@@ -131,7 +131,7 @@ struct IsolatedFile {
     /// The architecture that the reader reports, parsed and compared anew.
     private static func described(_ report: Report, _ order: Order) throws -> Architecture {
         guard report.message.count <= Limits.bytes, let found = try? Architecture.parse(report.message) else {
-            throw misbehaved(order.path, "gave a description that is none")
+            throw misbehaved(order.path, "returned an invalid description")
         }
         return try order.expected.accepted(found, "its description", order.path)
     }
@@ -171,7 +171,7 @@ struct IsolatedFile {
                 + "or a dollar sign; move it"
         default: why = "\(culprit), which this process has loaded, cannot be read any more"
         }
-        return DimError(.io, "cannot read \(path) in a process of its own: \(why)")
+        return DimError(.io, "cannot read \(path) in a separate process: \(why)")
     }
 
     // MARK: How it ended
@@ -205,19 +205,19 @@ struct IsolatedFile {
         case .otherVersion:
             return DimError(
                 .io,
-                "cannot read \(path) in a process of its own: the file of libdim.so was replaced since this program "
+                "cannot read \(path) in a separate process: the file of libdim.so was replaced since this program "
                     + "loaded it; restart the program")
         default:
             let how = end.signal != 0 ? "signal \(end.signal)" : "exit status \(end.exit_status)"
             return DimError(
                 .io,
-                "cannot read \(path) in a process of its own: the dynamic loader does not start libdim.so there "
+                "cannot read \(path) in a separate process: the dynamic loader does not start libdim.so there "
                     + "(\(how))")
         }
     }
 
     private static func notStarted(_ path: FilePath, _ failure: Int32) -> DimError {
-        let error = ioError("cannot read \(path) in a process of its own", failure)
+        let error = ioError("cannot read \(path) in a separate process", failure)
         return failure == ENOMEM ? DimError(.outOfMemory, error.message) : error
     }
 

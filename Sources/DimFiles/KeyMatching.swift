@@ -80,7 +80,7 @@ struct KeyMatching {
     private mutating func claim(_ spec: Int, _ candidate: Int, problems: inout Problems) {
         if let other = claims[spec] {
             problems.content(
-                "\(names.specs[spec].name): there twice, as \(printable(candidates[other].name)) and as "
+                "\(names.specs[spec].name): listed twice, as \(printable(candidates[other].name)) and as "
                     + "\(printable(candidates[candidate].name)); keep one")
         }
         claims[spec] = candidate

@@ -69,10 +69,10 @@ struct SafetensorsHeader {
         } catch let failure as JSON.Failure {
             throw damaged("its header, \(printable(failure.description, most: 300))")
         }
-        guard case .object(let members) = json.value else { throw damaged("its header is no JSON object") }
+        guard case .object(let members) = json.value else { throw damaged("its header is not a JSON object") }
         guard members.count <= SafetensorsHeader.mostTensors + 1 else {
             throw DimError(
-                .fileFormat, "\(path): more than \(SafetensorsHeader.mostTensors) tensors; this is no weights file")
+                .fileFormat, "\(path): more than \(SafetensorsHeader.mostTensors) tensors; this is not a weights file")
         }
 
         var problems = Problems()

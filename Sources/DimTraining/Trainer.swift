@@ -62,7 +62,10 @@ package final class Trainer: @unchecked Sendable {
     /// images (n,c,h,w): one step, of n / microBatches images a micro-batch, two at least.
     package func step(_ images: UnsafePointer<Float>, count n: Int) throws -> ObjectiveLosses {
         guard step.waiting == 0 else {
-            throw DimError(.invalidArgument, "\(step.waiting) micro-batches wait for an update; a step expects none")
+            throw DimError(
+                .invalidArgument,
+                "accumulated gradients: expected none, found those of \(step.waiting); call dim_trainer_update before a step"
+            )
         }
         let k = options.microBatches
         let size = model.sizes.image.size

@@ -45,7 +45,7 @@ import Testing
         #expect(throws: ArchitectureError.self) { try Architecture.parse(bytes) }
         #expect(
             faults(#"{"preset":"basic32","\u0070reset":"basic32"}"#).first?.contains(
-                #"the key "preset" is there twice"#) == true)
+                #"the key "preset" is listed twice"#) == true)
     }
 
     @Test func overflowingProducts() {

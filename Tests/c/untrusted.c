@@ -408,7 +408,7 @@ static bool limited(int resource, rlim_t value) {
 static bool fails_to_start(dim_status expected) {
     dim_model *model = NULL;
     dim_status status = open_untrusted(weights(), &model);
-    return status == expected && model == NULL && strstr(dim_last_error(), "in a process of its own") != NULL;
+    return status == expected && model == NULL && strstr(dim_last_error(), "in a separate process") != NULL;
 }
 
 static bool without_files_of_size(void) { return limited(RLIMIT_FSIZE, 1000) && fails_to_start(DIM_IO); }

@@ -270,7 +270,7 @@ def test_every_length(tmp_path):
         (lambda s: s.update({WEIGHT: s[WEIGHT].astype(np.float64) + 1e300}), ["960 of 960 values are NaN, infinite or too large"]),
         (lambda s: s["classifier.bn1.running_var"].__setitem__(0, -1), ["a variance cannot be negative"]),
         (lambda s: s.update({"classifier.l9.weight": s[WEIGHT]}), ["classifier has no such parameter"]),
-        (lambda s: s.update({"module." + WEIGHT: s[WEIGHT]}), ["there twice"]),
+        (lambda s: s.update({"module." + WEIGHT: s[WEIGHT]}), ["listed twice"]),
     ],
 )
 def test_contents(tmp_path, change, fragments):

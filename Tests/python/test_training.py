@@ -164,15 +164,15 @@ def test_a_later_loss_that_is_not_finite(trainer, unchanged, model):
 def test_accumulated_gradients_are_averaged(model):
     """Two micro-batches of which the second is the first again, noise apart, have its gradients twice."""
     with Trainer(model, gamma=0.0) as trainer:
-        with pytest.raises(dim.InvalidArgument, match="no gradient waits"):
+        with pytest.raises(dim.InvalidArgument, match="expected some, found none"):
             trainer.gradients()
         with pytest.raises(dim.InvalidArgument, match="nothing to update"):
             trainer.update()
         trainer.accumulate(PHOTOS[:2])
         once = trainer.gradients()
-        with pytest.raises(dim.InvalidArgument, match="micro-batches wait"):
+        with pytest.raises(dim.InvalidArgument, match="accumulated gradients: expected none"):
             trainer.step(PHOTOS[:2])
-        with pytest.raises(dim.InvalidArgument, match="micro-batches wait"):
+        with pytest.raises(dim.InvalidArgument, match="accumulated gradients: expected none"):
             trainer.save("/nowhere/c.h5")
         trainer.accumulate(PHOTOS[:2])
         twice = trainer.gradients()

@@ -197,7 +197,7 @@ DAMAGE = {
     "a setting out of range": (lambda f: settings(f, adam_beta1=5), "settings: adam_beta1 is 5.0"),
     "a setting that is not finite": (lambda f: settings(f, '{"epsilon":1e999}'), "settings: byte 11: expected a number"),
     "a setting of another type": (lambda f: settings(f, epsilon="small"), "settings: epsilon: expected a number"),
-    "a setting that there is not": (lambda f: settings(f, momentum=0.9), '"momentum" is no setting that this version knows'),
+    "a setting that there is not": (lambda f: settings(f, momentum=0.9), '"momentum" is not a setting of this version'),
     "no learning rate": (lambda f: settings(f, learning_rate=None), "settings: learning_rate is missing"),
     "settings that are no object": (lambda f: settings(f, "[1]"), "settings: expected a JSON object"),
     "settings within settings": (lambda f: settings(f, '{"epsilon":{"x":1}}'), "settings: byte 11"),

@@ -102,7 +102,7 @@ def test_the_library_is_no_longer_there(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", OPENS_AFTER_THE_FILE_IS_GONE, path], capture_output=True, text=True,
         env={**CHILD, "DIM_LIBRARY": str(tmp_path / "libdim.so")})
-    assert "FileAccessError" in done.stderr and "in a process of its own" in done.stderr, done
+    assert "FileAccessError" in done.stderr and "in a separate process" in done.stderr, done
 
 
 def test_the_library_is_no_program_that_says_anything():
