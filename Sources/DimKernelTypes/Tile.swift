@@ -1,7 +1,7 @@
 /// Where one call of the product's register tile finds its operands. The two vectors of B and C need not be neighbours.
 ///
 /// It is declared here and not beside the tile: a type of a kernel module would bring helper functions that the linker
-/// may merge with another module's (`tools/check-kernel-symbols.sh`).
+/// may merge with another module's (`tools/check/kernel-symbols.sh`).
 package struct Tile {
     package var depth: Int
     package var a: UnsafePointer<Float>

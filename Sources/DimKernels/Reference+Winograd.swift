@@ -1,5 +1,5 @@
 extension Reference {
-    /// The points of F(m, r) besides infinity; `tools/winograd_transforms.py` has the same.
+    /// The points of F(m, r) besides infinity; `tools/build/winograd_transforms.py` has the same.
     package static func winogradPoints(m: Int, r: Int) -> [Double]? {
         switch (m, r) {
         case (2, 2): [0, 1]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
+import os
 import random
-import struct
+import subprocess
+import tempfile
 from pathlib import Path
 
 import h5py
@@ -14,9 +18,8 @@ Source = tuple[bytes, list["Block"]]
 #: First byte, end, and where the checksum lies.
 Block = tuple[int, int, int]
 
-_SIGNATURES = (b"OHDR", b"OCHK", b"FRHP", b"FHDB", b"FHIB", b"BTHD", b"BTLF", b"BTIN", b"FAHD", b"FADB", b"EAHD", b"EAIB")
-#: Longer blocks keep their checksum; the files here have none.
-_LONGEST = 4096
+#: What is damaged where checksums are made right again: the superblock, object headers, heaps, B-trees, indexes of chunks.
+_KINDS = (b"\x89HDF", b"OHDR", b"OCHK", b"FRHP", b"FHDB", b"FHIB", b"BTHD", b"BTLF", b"BTIN", b"FAHD", b"FADB", b"EAHD", b"EAIB")
 
 
 def sources(folder: Path, checksums: bool = False) -> list[Source]:
@@ -75,86 +78,44 @@ def _damaged(content: bytearray, blocks: list[Block], chooser: random.Random) ->
         else:
             other = place()
             content[at : at + 16] = content[other : other + 16]
-    for start, end, at in blocks:
-        if content[start:end] != original[start:end]:
-            content[at : at + 4] = _checksum(content, start, end, at).to_bytes(4, "little")
+    _mend(content, [block for block in blocks if content[block[0] : block[1]] != original[block[0] : block[1]]])
     return content
 
 
-# ---- Checksums of HDF5's metadata
+# ---- Checksums of HDF5's metadata, by checksums.c
+
+
+class _Block(ctypes.Structure):
+    _fields_ = [("start", ctypes.c_size_t), ("size", ctypes.c_size_t), ("checksum", ctypes.c_size_t)]
+
+
+@functools.cache
+def _checksums() -> ctypes.CDLL:
+    """checksums.c, compiled for this process."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/checksums.so"
+        source = Path(__file__).with_name("checksums.c")
+        subprocess.run([os.environ.get("CC", "cc"), "-std=gnu11", "-O2", "-shared", "-fPIC", str(source), "-o", path], check=True)
+        library = ctypes.CDLL(path)
+    blocks = ctypes.POINTER(_Block)
+    library.find_blocks.restype = ctypes.c_size_t
+    library.find_blocks.argtypes = [ctypes.c_char_p, ctypes.c_size_t, blocks, ctypes.c_size_t]
+    library.mend_blocks.restype = None
+    library.mend_blocks.argtypes = [ctypes.c_void_p, ctypes.c_size_t, blocks, ctypes.c_size_t]
+    return library
 
 
 def _blocks(content: bytes) -> list[Block]:
-    """All blocks whose checksum was found: where it is right for these bytes and no others."""
-    found = []
-    if content[8] >= 2:
-        found.append((0, 48, 44))
-    for signature in _SIGNATURES:
-        at = content.find(signature)
-        while at >= 0:
-            block = _block(content, at, signature)
-            if block is not None:
-                found.append(block)
-            at = content.find(signature, at + 1)
-    return found
+    """Those whose checksum is right, in the order of their kinds, from which the mutants of a seed follow."""
+    found = (_Block * 4096)()
+    count = _checksums().find_blocks(content, len(content), found, len(found))
+    blocks = [(block.start, block.start + block.size, block.checksum) for block in found[:count]]
+    kinds = {block: content[block[0] : block[0] + 4] for block in blocks}
+    return sorted((block for block in blocks if kinds[block] in _KINDS), key=lambda block: (_KINDS.index(kinds[block]), block))
 
 
-def _block(content: bytes, start: int, signature: bytes) -> Block | None:
-    """Where a block ends, by trying: the checksum is its last word, or in a direct block of a heap behind its offset."""
-    if signature == b"FHDB":
-        for size in (256, 512, 1024, 2048, 4096):
-            for at in range(start + 14, start + 22):
-                if _is_right(content, (start, start + size, at)):
-                    return start, start + size, at
-        return None
-    for end in range(start + 12, min(start + _LONGEST, len(content)) + 1):
-        if _is_right(content, (start, end, end - 4)):
-            return start, end, end - 4
-    return None
-
-
-def _is_right(content: bytes, block: Block) -> bool:
-    start, end, at = block
-    return end <= len(content) and _checksum(content, start, end, at) == int.from_bytes(content[at : at + 4], "little")
-
-
-def _checksum(content: bytes | bytearray, start: int, end: int, at: int) -> int:
-    if at == end - 4:
-        return lookup3(bytes(content[start:at]))
-    return lookup3(bytes(content[start:at]) + bytes(4) + bytes(content[at + 4 : end]))
-
-
-def _rotate(x: int, by: int) -> int:
-    return (x << by | x >> 32 - by) & 0xFFFFFFFF
-
-
-def lookup3(data: bytes) -> int:
-    """Bob Jenkins's hash, which is HDF5's checksum of metadata."""
-    mask = 0xFFFFFFFF
-    a = b = c = (0xDEADBEEF + len(data)) & mask
-    if not data:
-        return c
-    words = struct.unpack(f"<{(len(data) + 11) // 12 * 3}I", data + bytes(-len(data) % 12))
-    for i in range(0, len(words) - 3, 3):
-        a, b, c = (a + words[i]) & mask, (b + words[i + 1]) & mask, (c + words[i + 2]) & mask
-        a = (a - c) & mask ^ _rotate(c, 4)
-        c = (c + b) & mask
-        b = (b - a) & mask ^ _rotate(a, 6)
-        a = (a + c) & mask
-        c = (c - b) & mask ^ _rotate(b, 8)
-        b = (b + a) & mask
-        a = (a - c) & mask ^ _rotate(c, 16)
-        c = (c + b) & mask
-        b = (b - a) & mask ^ _rotate(a, 19)
-        a = (a + c) & mask
-        c = (c - b) & mask ^ _rotate(b, 4)
-        b = (b + a) & mask
-    a, b, c = (a + words[-3]) & mask, (b + words[-2]) & mask, (c + words[-1]) & mask
-    c = (c ^ b) - _rotate(b, 14) & mask
-    a = (a ^ c) - _rotate(c, 11) & mask
-    b = (b ^ a) - _rotate(a, 25) & mask
-    c = (c ^ b) - _rotate(b, 16) & mask
-    a = (a ^ c) - _rotate(c, 4) & mask
-    b = (b ^ a) - _rotate(a, 14) & mask
-    c = (c ^ b) - _rotate(b, 24) & mask
-    return c
+def _mend(content: bytearray, blocks: list[Block]) -> None:
+    """Writes the right checksum into each."""
+    mended = (_Block * len(blocks))(*((start, end - start, at) for start, end, at in blocks))
+    bytes_of = (ctypes.c_char * len(content)).from_buffer(content)
+    _checksums().mend_blocks(bytes_of, len(content), mended, len(blocks))

@@ -29,7 +29,7 @@ gate-record: | deps
 .PHONY: test-swift
 test-swift: | deps
 	@tools/check/test-swift.sh
-	@tools/check-kernel-symbols.sh
+	@tools/check/kernel-symbols.sh
 
 .PHONY: test-c
 test-c: $(library) examples | deps

@@ -98,7 +98,7 @@ fi
 broken "a module of the Python package outside the order of its rooms" "$($python tools/check/python_rooms.py 2>&1)"
 bounds=$(grep -oHE 'numpy>=[0-9.]+' $(files '*.toml' '*requirements*.txt'))
 broken "bounds of numpy that differ" "$([ "$(cut -d : -f 2 <<<"$bounds" | sort -u | wc -l)" = 1 ] || echo "$bounds")"
-broken "Swift that its generator would write otherwise" "$($python tools/winograd_transforms.py --check 2>&1)"
+broken "Swift that its generator would write otherwise" "$($python tools/build/winograd_transforms.py --check 2>&1)"
 broken "the Python of README.md does not parse" "$(block python | $python -c 'import ast, sys; ast.parse(sys.stdin.read())' 2>&1)"
 version=$(awk '/define DIM_VERSION_(MAJOR|MINOR|PATCH)/ { printf "%s%s", dot, $3; dot = "." }' include/dim.h)
 broken "CHANGELOG.md has no section for version $version of include/dim.h" \

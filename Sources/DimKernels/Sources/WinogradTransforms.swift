@@ -1,4 +1,4 @@
-// Written by tools/winograd_transforms.py; change that, not this.
+// Written by tools/build/winograd_transforms.py; change that, not this.
 //
 // F(m, r) of Winograd and Cook-Toom: one tile of m x m outputs of an r x r kernel by n x n multiplications, n = m + r - 1.
 

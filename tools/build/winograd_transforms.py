@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Writes the Winograd (Cook-Toom) transforms of the kernels as straight-line Swift, from exact fractions.
 
-    tools/winograd_transforms.py            # rewrites Sources/DimKernels/Sources/WinogradTransforms.swift
-    tools/winograd_transforms.py --check    # fails unless the file is what would be written
-    tools/winograd_transforms.py --errors   # how the points of F(m, r), and of some that were not taken, amplify rounding
+    tools/build/winograd_transforms.py            # rewrites Sources/DimKernels/Sources/WinogradTransforms.swift
+    tools/build/winograd_transforms.py --check    # fails unless the file is what would be written
+    tools/build/winograd_transforms.py --errors   # how the points of F(m, r), and of some that were not taken, amplify rounding
 
 One tile of F(m x m, r x r), n = m + r - 1:   y = A^T [ (G g G^T) * (B^T d B) ] A
 and its transposes for the gradients:         dg = G^T [ (B^T d B) * (A dy A^T) ] G
@@ -14,7 +14,7 @@ import sys
 from fractions import Fraction as F
 from pathlib import Path
 
-TARGET = Path(__file__).resolve().parent.parent / "Sources/DimKernels/Sources/WinogradTransforms.swift"
+TARGET = Path(__file__).resolve().parents[2] / "Sources/DimKernels/Sources/WinogradTransforms.swift"
 
 # Small points and their reciprocals keep float32 accurate; pairs p, -p share half of their arithmetic. Infinity is implied.
 H = F(1, 2)
@@ -140,7 +140,7 @@ def transpose(matrix):
 
 def source():
     out = ["""\
-// Written by tools/winograd_transforms.py; change that, not this.
+// Written by tools/build/winograd_transforms.py; change that, not this.
 //
 // F(m, r) of Winograd and Cook-Toom: one tile of m x m outputs of an r x r kernel by n x n multiplications, n = m + r - 1.
 
