@@ -5,7 +5,8 @@ import DimKernels
 // same in any; docs/kernels.md has the errors and what the model's terms are.
 
 extension PatchConvolution {
-    /// Tiles of F(m, r) that amplify rounding 7 times at most, in a training step twice: tools/build/winograd_transforms.py --errors.
+    /// Tiles of F(m, r) that amplify rounding 7 times at most, in a training step twice
+    /// (tools/build/winograd_transforms.py --errors).
     private static func sizes(_ r: Int, training: Bool) -> [Int] {
         switch r {
         case 2: training ? [2] : [2, 4]
