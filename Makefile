@@ -51,7 +51,7 @@ help:
 	@echo "make soak          swap weights under load for SECONDS (3600), memory curve at the end"
 	@echo "make bench         speed compared with PyTorch, ONNX Runtime, OpenVINO, MNN: half an hour; ARGS=--quick"
 	@echo "make bench-deps    install these four into .venv"
-	@echo "make science       trains and judges what docs/science.md shows; SECONDS (300) a row, ARGS of runner.py: hours"
+	@echo "make science       trains and judges what docs/science.md shows: hours; SECONDS=300 of training for each row"
 	@echo "make examples      the C programs of bindings/c, into build/bin"
 	@echo "make lint          formatting, the header as C and C++, the rules of CONTRIBUTING.md"
 	@echo "make format        format the Swift sources"

@@ -16,15 +16,15 @@ $(bench_tools): Benchmarks/fma_peak.c
 	@mkdir -p $(@D)
 	@$(CC) $(CFLAGS) -O3 -march=native $(warnings) -pthread $< -o $@
 
-# Trains and judges the rows of docs/science.md: hours. SECONDS: of a row; what is done by the same budget stays. TORCH: a
-# Python that has PyTorch, for the rows beside; DATA: the images; JUDGE=validation while settings are being chosen.
+# Trains and judges the rows of docs/science.md: hours. SECONDS: of training steps on an idle machine, for each row; rows that
+# are done stay. DATA: the images; JUDGE=validation while settings are being chosen; TORCH: as of test-long.
 science_seconds = $(if $(filter command line environment,$(origin SECONDS)),$(SECONDS),300)
 DATA ?= /usr/share/datasets/fashion-mnist
-TORCH ?= $(python)
 JUDGE ?= test
 .PHONY: science
-science: $(library) | deps
-	@[ -d "$(DATA)" ] || { echo "make: $(DATA) is missing; apt-get install dataset-fashion-mnist" >&2; exit 1; }
+science: $(library) long-deps | deps
+	@tools/build/deps.sh openclipart-png
+	@[ -d "$(DATA)" ] || { echo "make: expected a folder of images, found no $(DATA)" >&2; exit 1; }
 	@DIM_LIBRARY=$(CURDIR)/$(library) $(python) Benchmarks/science/runner.py --data "$(DATA)" --seconds $(science_seconds) \
-		--torch $(TORCH) --judge-on $(JUDGE) $(ARGS)
+		--torch $(long_python) --judge-on $(JUDGE) $(ARGS)
 	@$(python) Benchmarks/science/document.py

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the build, `dim check` and the tests need and this machine lacks, and only that:
 # Debian packages by apt-get (as root or through sudo), Python packages into .venv. Says nothing when all is there.
+# Arguments: names of further Debian packages.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -40,6 +41,9 @@ else
 fi
 python=${PYTHON:-python3}
 [ -x .venv/bin/python ] || "$python" -c 'import ensurepip, venv' >/dev/null 2>&1 || packages+=(python3 python3-venv)
+for package in "$@"; do
+    [ "$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null)" = "install ok installed" ] || packages+=("$package")
+done
 
 if [ ${#packages[@]} -gt 0 ]; then
     have apt-get || fail "missing: ${packages[*]} (names of Debian's packages; there is no apt-get here to install them)"

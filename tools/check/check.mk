@@ -52,17 +52,21 @@ test-long-distributed: $(library) | deps
 	@DIM_LONG_KILLS=100 DIM_LONG_STEPS=20 DIM_LIBRARY=$(CURDIR)/$(library) PYTHONPATH=bindings/python $(python) -m pytest -q \
 		Tests/python/test_distributed.py
 
-# Every preset and 200 random architectures beside live PyTorch, one process; SEEDS=40-60 takes some. PyTorch comes into a
-# .venv-long of its own, or is that of TORCH=/path/to/python; PIP_INDEX_URL may name an index with smaller builds of it.
+# PyTorch, for comparisons: it comes into a .venv-long of its own, or is that of TORCH=/path/to/python; PIP_INDEX_URL may name
+# an index with smaller builds of it.
 long_python = $(if $(filter command line environment,$(origin TORCH)),$(TORCH),.venv-long/bin/python)
-.PHONY: test-long
-test-long: $(library) test-long-distributed test-long-kernels | deps
+.PHONY: long-deps
+long-deps: | deps
 	@[ "$(long_python)" != .venv-long/bin/python ] || cmp -s tools/build/requirements-long.txt .venv-long/installed.txt || { \
 		echo "installing PyTorch into .venv-long"; \
 		$(python) -m venv --clear .venv-long; \
 		.venv-long/bin/python -m pip install --quiet --disable-pip-version-check -r tools/build/requirements-long.txt; \
 		cp tools/build/requirements-long.txt .venv-long/installed.txt; \
 	}
+
+# Every preset and 200 random architectures beside live PyTorch, one process; SEEDS=40-60 takes some.
+.PHONY: test-long
+test-long: $(library) test-long-distributed test-long-kernels long-deps | deps
 	@DIM_LIBRARY=$(CURDIR)/$(library) PYTHONPATH=bindings/python $(long_python) -m pytest -q -p no:cacheprovider \
 		-c Tests/python/pytest.ini Tests/python/test_torch_check.py Tests/long
 
