@@ -1,0 +1,135 @@
+"""Where `dim train` reads and writes: the images of a run, new or resumed, and its folder."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .._text import counted, shell
+from ..data import Dataset
+from ..data.opening import is_sample
+from ..data.reading import Reading, has_test_set
+from ..model import Model
+from ..run_folder import RunFolder, Settings
+from . import UsageError
+from ._common import check_folder, check_room, claimed, make_folder
+from ._images import digest_of
+from ._places import Places
+from ._train_options import checked_run
+
+
+def open_data(source: str | None, validation_images: int, reading: Reading) -> tuple[Dataset, Dataset | None]:
+    """Training images, and those for validation: that many, spread over the held-out ones.
+
+    Where nothing is validated nothing is held out; images that the data itself calls its test set are never trained on.
+    """
+    train = reading.open(source, split="train")
+    own_test = has_test_set(train)
+    held_out = reading.open(source, split="validation") if validation_images and (own_test or len(train) >= 10) else None
+    count = 0 if held_out is None else min(len(held_out), validation_images)
+    if count < 2 and not own_test:
+        train = reading.open(source)
+    if len(train) < 2:
+        raise UsageError(f"{source}: one image; training needs two at least")
+    if held_out is None or count < 2:
+        return train, None
+    return train, held_out.subset(np.linspace(0, len(held_out) - 1, count).astype(np.int64))
+
+
+def lasting(source: str | None) -> str | None:
+    """As settings keep it: a resumed run may be started from another folder."""
+    return source if source is None or is_sample(source) else os.path.abspath(source)
+
+
+def free_name(name: str) -> str:
+    candidates = (name if number == 1 else f"{name}-{number}" for number in range(1, 10_000))
+    return next(candidate for candidate in candidates if not os.path.lexists(candidate))
+
+
+def check_run_room(folder: RunFolder, model: Model, epochs: int, values: dict[str, Any]) -> None:
+    """Finds out before anything is read what would otherwise be found out after hours. Makes nothing. epochs: still to come."""
+    place = check_folder(folder.path)
+    # Both Adams keep two values beside each weight.
+    weights = sum(info.nbytes for info in model.parameters_info())
+    checkpoints, what = (
+        1 if folder.checkpoint.exists() else 2,
+        "a checkpoint, the next one while it is written, and the weights",
+    )
+    if values["keep_all"]:  # The newest is one of them.
+        kept = -(-epochs // values["checkpoint_every"])
+        checkpoints, what = checkpoints + kept - 1, f"{what}; --keep-all keeps {counted(kept, 'checkpoint')}"
+    best = 2 if values["early_stopping"] else 0  # The one before is there while the next is written.
+    check_room(place, (3 * checkpoints + 1 + best) * weights, what)
+
+
+def check_new(folder: RunFolder) -> None:
+    if folder.in_use:
+        raise UsageError(
+            f"{folder.path}: holds a run already; continue it with --resume {shell(str(folder.path))}, or name another folder"
+        )
+    check_folder(folder.path)
+
+
+def settings_of(folder: RunFolder, arguments: argparse.Namespace) -> Settings:
+    if not folder.settings_file.is_file():
+        raise UsageError(f"{folder.path}: no run to resume: there is no {folder.settings_file.name}")
+    if not folder.checkpoint.is_file():
+        raise UsageError(
+            f"{folder.path}: no run to resume: there is no {folder.checkpoint.name}; it stopped before its first checkpoint"
+        )
+    try:
+        settings = checked_run(folder.read_settings(), str(folder.settings_file))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    settings = replace(settings, epochs=arguments.epochs or settings.epochs)
+    if arguments.data is not None:
+        settings = replace(settings, data=lasting(arguments.data))
+    if settings.data is not None:
+        Places([("--data", settings.data)], folders=[("--resume", arguments.resume, ())]).check()
+        if arguments.data is None and not is_sample(settings.data) and not os.path.exists(settings.data):
+            raise UsageError(f"{settings.data}: the run's data is no longer there; if it was moved, name it with --data")
+    return settings
+
+
+def data_of(settings: Settings) -> tuple[Dataset, Dataset | None]:
+    train, validation = open_data(settings.data, settings.validation_images, settings.reading)
+    for images, before in ((train, settings.images), (validation, settings.validation_images)):
+        found = 0 if images is None else len(images)
+        if found != before:
+            raise UsageError(
+                f"{settings.data}: not the data that the run was started with: {counted(found, 'image')} "
+                f"{'to train on' if images is train else 'for validation'}, expected {before:,}"
+            )
+    found_digest = digest_of(train, validation) if settings.digest else ""
+    if found_digest and found_digest != settings.digest:
+        raise UsageError(
+            f"{settings.data}: not the data that the run was started with: as many images, but others, or in another order; to "
+            "train on these, start a run with --weights checkpoint.h5"
+        )
+    return train, validation
+
+
+def prepare(
+    folder: RunFolder, settings: Settings, held: ExitStack, check: Callable[[RunFolder], None] = lambda folder: None
+) -> None:
+    make_folder(folder.path)
+    held.enter_context(claimed(folder.path))
+    check(folder)  # Again: another run may have come in between.
+    folder.write_settings(settings)
+
+
+def link(existing: Path, new: Path) -> None:
+    """A second name; a copy where the file system has no links."""
+    new.unlink(missing_ok=True)
+    try:
+        os.link(existing, new)
+    except OSError:
+        shutil.copy2(existing, new)
