@@ -54,7 +54,7 @@ help:
 	@echo "make science       trains and judges what docs/science.md shows: hours; SECONDS=300 of training for each row"
 	@echo "make examples      the C programs of bindings/c, into build/bin"
 	@echo "make lint          formatting, the header as C and C++, the rules of CONTRIBUTING.md"
-	@echo "make format        format the Swift sources"
+	@echo "make format        format the Swift and the Python sources"
 	@echo "make wheel         a Python wheel that contains the library and HDF5, into dist"
 	@echo "make check-wheel   the same, then test it without Swift, HDF5 and compilers: 6 minutes"
 	@echo "make deb           Debian packages libdim0 and libdim-dev, into dist"

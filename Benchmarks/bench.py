@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Measures this library beside PyTorch, ONNX Runtime, OpenVINO and MNN, whichever can be imported; see README.md.
 
-    make bench                              everything; writes docs/benchmarks.md and build/bench.json
-    make bench ARGS="--quick"               fewer runs and contenders
-    make bench ARGS="--only encode,train"   parts: peak, encode, between, sizes, presets, avx2, train, objectives,
-                                            classifier, memory, epoch, cold, open, threads
+make bench                              everything; writes docs/benchmarks.md and build/bench.json
+make bench ARGS="--quick"               fewer runs and contenders
+make bench ARGS="--only encode,train"   parts: peak, encode, between, sizes, presets, avx2, train, objectives,
+                                        classifier, memory, epoch, cold, open, threads
 """
 
 from __future__ import annotations
@@ -41,9 +41,17 @@ PAUSE_SECONDS = 0.03
 LONG_SECONDS = 6
 
 ENCODERS = (
-    "dim", "dim-vectors", "torch", "torch-last", "torch-compile", "torch-bf16", "ort", "openvino",
-    "openvino-bf16", "mnn",
-)  # fmt: skip
+    "dim",
+    "dim-vectors",
+    "torch",
+    "torch-last",
+    "torch-compile",
+    "torch-bf16",
+    "ort",
+    "openvino",
+    "openvino-bf16",
+    "mnn",
+)
 #: Of the presets: all give the vectors alone.
 PRESET_ENCODERS = ("dim", "torch", "torch-compile", "ort", "openvino", "mnn")
 #: At the largest batch a run of one peer takes a quarter of a minute.
@@ -71,8 +79,9 @@ class Plan:
 
 
 FULL = Plan(encode=(1, 8, 64, 1024), train=64, memory=(256, 1024, 4096), repeats=7, budget=40, fewest=5)
-QUICK = Plan(encode=(1, 8, 64, 1024), train=64, memory=(256, 1024), repeats=2, budget=6, fewest=1,
-             presets=("basic32",), quick=True)  # fmt: skip
+QUICK = Plan(
+    encode=(1, 8, 64, 1024), train=64, memory=(256, 1024), repeats=2, budget=6, fewest=1, presets=("basic32",), quick=True
+)
 #: Proves that every contender and figure works; its numbers mean nothing.
 SMOKE = Plan(encode=(1, 2), train=4, memory=(1, 2), repeats=1, budget=0, fewest=1, preset_batches=(2,))
 
@@ -103,9 +112,8 @@ class Bench:
                 worker.close()
 
     def compare(
-        self, name: str, figure: Figure, workers: dict[str, Worker], task: str, n: int, long: bool = False,
-        single: bool = False,
-    ) -> None:  # fmt: skip
+        self, name: str, figure: Figure, workers: dict[str, Worker], task: str, n: int, long: bool = False, single: bool = False
+    ) -> None:
         """Prepares and checks every contender, then measures them in turn: A B C A B C.
 
         long: slow contenders run once, after the check's run, which is their warm-up; quick ones take every
@@ -285,9 +293,7 @@ class Bench:
             self._weigh(encode, key, key, f"{CONTENDERS[key].title}, batch {batch}", "encode", batch)
         encode.note = "The whole process: Python and numpy, the weights and the caller's images included."
 
-    def _weigh(
-        self, figure: Figure, row: str, key: str, title: str, task: str, n: int, runs: int = 1
-    ) -> None:
+    def _weigh(self, figure: Figure, row: str, key: str, title: str, task: str, n: int, runs: int = 1) -> None:
         self._say(f"{figure.title}: {title}")
         with self.workers((key,)) as workers:
             for worker in workers.values():
@@ -310,11 +316,8 @@ class Bench:
             "c": ("libdim, C (bindings/c/encode)", "dim", [ROOT / "build/bin/encode", weights, image]),
             "dim": ("libdim, Python", "dim", [sys.executable, script, "dim", weights, image]),
             "torch": ("PyTorch, Python", "torch", [sys.executable, script, "torch", weights, image]),
-            "ort": (
-                "ONNX Runtime, Python", "ort",
-                [sys.executable, script, "onnxruntime", SCRATCH / "encoder.onnx", image],
-            ),
-        }  # fmt: skip
+            "ort": ("ONNX Runtime, Python", "ort", [sys.executable, script, "onnxruntime", SCRATCH / "encoder.onnx", image]),
+        }
         figure.rows = {key: Row(p[0]) for key, p in programs.items() if not CONTENDERS[p[1]].missing()}
         self._say(f"{figure.title}: {', '.join(row.title for row in figure.rows.values())}")
         reference: list[float] = []
@@ -420,9 +423,8 @@ def _trains(task: str) -> bool:
 def _first_line(command: list[object], threads: int) -> tuple[float, list[float]]:
     start = time.perf_counter()
     with subprocess.Popen(
-        [str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=environment(threads),
-    ) as process:  # fmt: skip
+        [str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(threads)
+    ) as process:
         assert process.stdout and process.stderr
         line = process.stdout.readline()
         seconds = time.perf_counter() - start
@@ -471,9 +473,7 @@ PARTS = {
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="bench.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = argparse.ArgumentParser(prog="bench.py", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer runs: about 3 minutes")
     parser.add_argument("--smoke", action="store_true", help="one run of tiny batches: proves that all works")
     parser.add_argument(

@@ -79,9 +79,15 @@ class _Losses(Structure):
 
 class _ClassifierOptions(Structure):
     _fields_ = [
-        ("struct_size", c_size_t), ("encoder", c_int), ("loss", c_int), ("learning_rate", c_double),
-        ("adam_beta1", c_double), ("adam_beta2", c_double), ("epsilon", c_double), ("weight_decay", c_double),
-    ]  # fmt: skip
+        ("struct_size", c_size_t),
+        ("encoder", c_int),
+        ("loss", c_int),
+        ("learning_rate", c_double),
+        ("adam_beta1", c_double),
+        ("adam_beta2", c_double),
+        ("epsilon", c_double),
+        ("weight_decay", c_double),
+    ]
 
 
 class _ClassifierResult(Structure):
@@ -140,12 +146,8 @@ class Dim:
 
     def classifier(self, n: int, frozen: bool) -> Task:
         init = self._function("dim_classifier_options_init", POINTER(_ClassifierOptions), c_size_t)
-        create = self._function(
-            "dim_classifier_trainer_create", c_void_p, POINTER(_ClassifierOptions), POINTER(c_void_p)
-        )
-        step = self._function(
-            "dim_classifier_trainer_step", c_void_p, c_void_p, c_void_p, c_size_t, POINTER(_ClassifierResult)
-        )
+        create = self._function("dim_classifier_trainer_create", c_void_p, POINTER(_ClassifierOptions), POINTER(c_void_p))
+        step = self._function("dim_classifier_trainer_step", c_void_p, c_void_p, c_void_p, c_size_t, POINTER(_ClassifierResult))
         options, trainer = _ClassifierOptions(), c_void_p()
         init(options, ctypes.sizeof(options))
         options.encoder = 0 if frozen else 2  # DIM_ENCODER_FROZEN, DIM_ENCODER_TRAINED
@@ -171,9 +173,7 @@ class Dim:
 
 
 class Torch:
-    def __init__(
-        self, scratch: Path, threads: int, compile: bool = False, bf16: bool = False, last: bool = False
-    ) -> None:
+    def __init__(self, scratch: Path, threads: int, compile: bool = False, bf16: bool = False, last: bool = False) -> None:
         import networks
         import torch
 

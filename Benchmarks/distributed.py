@@ -1,8 +1,8 @@
 """What docs/distributed.md shows: bytes and seconds of a step in several processes, measured and modelled.
 
-    .venv/bin/python Benchmarks/distributed.py bytes                        what a step exchanges, for each preset
-    .venv/bin/python Benchmarks/distributed.py measure basic32 [ROUNDS]     1 process x 2 threads beside 2 x 1, in turn
-    .venv/bin/python Benchmarks/distributed.py model COMPUTE UPDATE BYTES   seconds of a step on 1 to 256 machines
+.venv/bin/python Benchmarks/distributed.py bytes                        what a step exchanges, for each preset
+.venv/bin/python Benchmarks/distributed.py measure basic32 [ROUNDS]     1 process x 2 threads beside 2 x 1, in turn
+.venv/bin/python Benchmarks/distributed.py model COMPUTE UPDATE BYTES   seconds of a step on 1 to 256 machines
 """
 
 from __future__ import annotations
@@ -78,21 +78,26 @@ def child(name: str, threads: int) -> None:
 def measure(name: str, rounds: int) -> None:
     """In turn, so that what else the machine does falls on both."""
     here = [sys.executable, __file__, "child", name]
-    environment = os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OPENBLAS_NUM_THREADS": "1"}
+    environment = os.environ | {
+        "OMPI_ALLOW_RUN_AS_ROOT": "1",
+        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
     found: dict[str, list[list[float]]] = {"1x2": [], "2x1": []}
     for _ in range(rounds):
-        for label, command in (
-            ("1x2", [*here, "2"]),
-            ("2x1", ["mpirun", "--oversubscribe", "-n", "2", *here, "1"]),
-        ):
+        for label, command in (("1x2", [*here, "2"]), ("2x1", ["mpirun", "--oversubscribe", "-n", "2", *here, "1"])):
             out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
             found[label].append([float(word) for word in out.split()])
     one, two = ([statistics.median(column) for column in zip(*found[label], strict=True)] for label in ("1x2", "2x1"))
     ratios = [a[0] / b[0] for a, b in zip(found["1x2"], found["2x1"], strict=True)]
     print(f"{name}: 1 x 2 threads {one[0]:.4f} s a step ({BATCH / one[0]:.1f} images a second), update {one[1]:.4f}")
-    print(f"{name}: 2 x 1 thread  {two[0]:.4f} s a step ({BATCH / two[0]:.1f} images a second), update {two[1]:.4f}, adding {two[2]:.4f}")
-    print(f"{name}: speed of 2 x 1 over 1 x 2: median of {rounds} pairs {statistics.median(ratios):.3f}, "
-          f"from {min(ratios):.3f} to {max(ratios):.3f}")  # fmt: skip
+    print(
+        f"{name}: 2 x 1 thread  {two[0]:.4f} s a step ({BATCH / two[0]:.1f} images a second), update {two[1]:.4f}, adding {two[2]:.4f}"
+    )
+    print(
+        f"{name}: speed of 2 x 1 over 1 x 2: median of {rounds} pairs {statistics.median(ratios):.3f}, "
+        f"from {min(ratios):.3f} to {max(ratios):.3f}"
+    )
 
 
 def step_seconds(machines: int, compute: float, update: float, size: float, bandwidth: float, latency: float = 5e-5) -> float:

@@ -150,9 +150,11 @@ def least_gain_of_threads(batch: int = 8) -> Callable[[Figures], float | None]:
         found = [
             one / two
             for name, figure in figures.items()
-            if name.startswith("threads.") and figure.images >= batch
-            and (one := figure.median("1")) is not None and (two := figure.median("2")) is not None
-        ]  # fmt: skip
+            if name.startswith("threads.")
+            and figure.images >= batch
+            and (one := figure.median("1")) is not None
+            and (two := figure.median("2")) is not None
+        ]
         return min(found) if found else None
 
     return measured
@@ -161,32 +163,34 @@ def least_gain_of_threads(batch: int = 8) -> Callable[[Figures], float | None]:
 REQUIREMENTS = (
     *(
         Requirement(
-            f"notebook, encode, batch {n}, vectors, against the best float32 peer", needed,
+            f"notebook, encode, batch {n}, vectors, against the best float32 peer",
+            needed,
             times(f"encode.{n}", *FLOAT32_PEERS, ours="dim-vectors"),
         )
         for n, needed in ((64, 1.5), (8, 1.45), (1, 1.6))
     ),
     *(
         Requirement(
-            f"notebook, encode, batch {n}, with features, one call in turn with PyTorch eager", needed,
+            f"notebook, encode, batch {n}, with features, one call in turn with PyTorch eager",
+            needed,
             times(f"between.{n}", "torch"),
         )
         for n, needed in ((64, 5.5), (8, 4), (1, 2.5))
     ),
     Requirement("notebook, encode, batch 64, against OpenVINO bf16", 2, times("encode.64", "openvino-bf16")),
     Requirement(
-        "notebook, encode, images a second: batch 1024 over batch 64, vectors only", 1,
+        "notebook, encode, images a second: batch 1024 over batch 64, vectors only",
+        1,
         quotient(("sizes", "dim-vectors.many"), ("sizes", "dim-vectors.one")),
     ),
-    Requirement(
-        "the same, with features", 1, quotient(("sizes", "dim.many"), ("sizes", "dim.one"))
-    ),
+    Requirement("the same, with features", 1, quotient(("sizes", "dim.many"), ("sizes", "dim.one"))),
     *(
         Requirement(f"basic32, encode, batch {n}, against the best peer", needed, times(f"basic32.{n}", *PRESET_PEERS))
         for n, needed in ((64, 1.9), (8, 1.8), (1, 1.1))
     ),
     Requirement(
-        "basic32, encode, images a second: batch 1024 over batch 64", 1,
+        "basic32, encode, images a second: batch 1024 over batch 64",
+        1,
         quotient(("basic32.64", "dim"), ("basic32.1024", "dim")),
     ),
     Requirement("alex64, encode, batch 64, against the best peer", 1.2, times("alex64.64", *PRESET_PEERS)),
@@ -202,36 +206,37 @@ REQUIREMENTS = (
     Requirement("notebook, training step, batch 64, against PyTorch eager", 3.7, times("train.64", "torch")),
     Requirement("notebook, training step, batch 64, against torch.compile", 2.9, times("train.64", "torch-compile")),
     Requirement("notebook, training step, batch 64, against bf16 autocast", 1.8, times("train.64", "torch-bf16")),
-    Requirement(
-        "notebook, encode 64, AVX2, against PyTorch held to AVX2", 4, times("avx2", "torch-avx2", ours="dim-avx2")
-    ),
+    Requirement("notebook, encode 64, AVX2, against PyTorch held to AVX2", 4, times("avx2", "torch-avx2", ours="dim-avx2")),
     Requirement("basic32, encode 64, AVX2, likewise", 1.5, times("avx2.basic32", "torch-avx2", ours="dim-avx2")),
     Requirement("basic32, nce step, AVX2, likewise", 1.6, times("avx2.step", "torch-avx2", ours="dim-avx2")),
     Requirement(
-        "peak memory of training, batch 64, over PyTorch's: notebook", 0.45,
-        quotient(("memory.train", "dim"), ("memory.train", "torch")), at_least=False,
+        "peak memory of training, batch 64, over PyTorch's: notebook",
+        0.45,
+        quotient(("memory.train", "dim"), ("memory.train", "torch")),
+        at_least=False,
     ),
     *(
-        Requirement(
-            f"the same: {name}", 0.5,
-            quotient((f"memory.{name}", "dim"), (f"memory.{name}", "torch")), at_least=False,
-        )
+        Requirement(f"the same: {name}", 0.5, quotient((f"memory.{name}", "dim"), (f"memory.{name}", "torch")), at_least=False)
         for name in ("nce-512", "nce-2048", "gan-concat")
     ),
     Requirement(
-        "peak memory of encoding 1,024 images, vectors only, over PyTorch's at batch 64", 0.5,
-        quotient(("memory.encode", "dim-1024"), ("memory.encode", "torch")), at_least=False,
+        "peak memory of encoding 1,024 images, vectors only, over PyTorch's at batch 64",
+        0.5,
+        quotient(("memory.encode", "dim-1024"), ("memory.encode", "torch")),
+        at_least=False,
     ),
-    Requirement(
-        "the same, most images over fewest (the caller's arrays apart)", 1.05, flatness, at_least=False
-    ),
+    Requirement("the same, most images over fewest (the caller's arrays apart)", 1.05, flatness, at_least=False),
     Requirement("2 threads over 1, the least of all figures of batch 8 and more", 1.85, least_gain_of_threads()),
     Requirement(
-        "an epoch of Fashion-MNIST, basic28, nce, from files, over PyTorch's", 0.5,
-        quotient(("epoch", "dim"), ("epoch", "torch")), at_least=False,
+        "an epoch of Fashion-MNIST, basic28, nce, from files, over PyTorch's",
+        0.5,
+        quotient(("epoch", "dim"), ("epoch", "torch")),
+        at_least=False,
     ),
     Requirement(
-        "opening a weights file, first vector included, over h5py reading the bytes", 1.5,
-        quotient(("open", "dim"), ("open", "h5py")), at_least=False,
+        "opening a weights file, first vector included, over h5py reading the bytes",
+        1.5,
+        quotient(("open", "dim"), ("open", "h5py")),
+        at_least=False,
     ),
-)  # fmt: skip
+)

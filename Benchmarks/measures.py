@@ -32,10 +32,7 @@ from deepinfomax.data import Loader, open_dataset
 DATA = "/usr/share/datasets/fashion-mnist"
 OBJECTIVES = {"DIM(L)": (0.0, 1.0, 0.1), "DIM(G)": (1.0, 0.0, 1.0), "DIM(L+G)": (0.5, 1.0, 0.1)}
 #: e^t of the authors' net, whose scores nothing divides, is no number at the first step.
-NETS = {
-    "light": ("jsd", "gan", "nce", "dv", "kl", "rkl", "h2"),
-    "authors": ("jsd", "gan", "nce", "dv"),
-}
+NETS = {"light": ("jsd", "gan", "nce", "dv", "kl", "rkl", "h2"), "authors": ("jsd", "gan", "nce", "dv")}
 JUDGED = 1024
 #: Whose e^t may overflow at any step: after it the weights are compared with those before.
 EXPONENTIAL = ("kl", "rkl", "h2")
@@ -73,15 +70,29 @@ def train(run: Run, options: argparse.Namespace) -> dict[str, Any]:
     alpha, beta, gamma = OBJECTIVES[run.objective]
     model = Model(options.seed, architecture=architecture(run, options.units))
     trainer = Trainer(
-        model, "adversarial", options.seed, 1e-4, measure=run.measure, negatives="all", alpha=alpha, beta=beta, gamma=gamma,
-        gradient_penalty=1.0, betas=(0.5, 0.999),
-    )  # fmt: skip
+        model,
+        "adversarial",
+        options.seed,
+        1e-4,
+        measure=run.measure,
+        negatives="all",
+        alpha=alpha,
+        beta=beta,
+        gamma=gamma,
+        gradient_penalty=1.0,
+        betas=(0.5, 0.999),
+    )
     judged = open_dataset(DATA, split="test", image=(1, 28, 28)).subset(np.arange(JUDGED))
     loader = Loader(open_dataset(DATA, split="train", image=(1, 28, 28)), options.batch, options.seed)
     found: dict[str, Any] = {
-        "run": run.key, "batch": options.batch, "steps": options.steps, "units": options.units, "seed": options.seed,
-        "distance_before": distance(model, judged), "libdim": build_info(),
-    }  # fmt: skip
+        "run": run.key,
+        "batch": options.batch,
+        "steps": options.steps,
+        "units": options.units,
+        "seed": options.seed,
+        "distance_before": distance(model, judged),
+        "libdim": build_info(),
+    }
     reports = []
     epoch, began = 0, time.monotonic()
     while trainer.steps < options.steps:
@@ -99,9 +110,11 @@ def train(run: Run, options: argparse.Namespace) -> dict[str, Any]:
                 break
         epoch += 1
     seconds = time.monotonic() - began
-    return found | _ends(reports) | {
-        "steps_done": trainer.steps, "seconds": round(seconds, 1), "distance_after": distance(model, judged)
-    }  # fmt: skip
+    return (
+        found
+        | _ends(reports)
+        | {"steps_done": trainer.steps, "seconds": round(seconds, 1), "distance_after": distance(model, judged)}
+    )
 
 
 def distance(model: Model, data: Any) -> float:
@@ -151,7 +164,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="runs whose name holds this text, 'DIM(L) nce' for instance")
     parser.add_argument("--output", type=Path, default=Path("build/measures"))
-    parser.add_argument("--memory", type=int, metavar="BATCH", help="two steps of basic32, light dot 512, nce, and the peak memory")
+    parser.add_argument(
+        "--memory", type=int, metavar="BATCH", help="two steps of basic32, light dot 512, nce, and the peak memory"
+    )
     parser.add_argument("--table", action="store_true", help="print the table of what is done and end")
     options = parser.parse_args()
     if options.memory:

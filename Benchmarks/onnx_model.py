@@ -1,6 +1,6 @@
 """The encoder as an ONNX model, from a weights file, without PyTorch: for ONNX Runtime and OpenVINO.
 
-    onnx_model.py WEIGHTS.h5 ENCODER.onnx
+onnx_model.py WEIGHTS.h5 ENCODER.onnx
 """
 
 from __future__ import annotations
@@ -44,9 +44,7 @@ def build(weights: dict[str, np.ndarray]) -> onnx.ModelProto:
     return model
 
 
-def _node(
-    nodes: list[onnx.NodeProto], operator: str, inputs: list[str], output: str, **attributes: int
-) -> str:
+def _node(nodes: list[onnx.NodeProto], operator: str, inputs: list[str], output: str, **attributes: int) -> str:
     """Appends a node; returns its output's name."""
     nodes.append(helper.make_node(operator, inputs, [output], **attributes))
     return output

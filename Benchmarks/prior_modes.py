@@ -40,9 +40,7 @@ def train_here(
 ) -> tuple[np.ndarray, list[tuple[float, float]]]:
     with (
         deepinfomax.Model(seed) as model,
-        deepinfomax.Trainer(
-            model, prior=prior, seed=seed, encoder_lr=rates[0], discriminator_lr=rates[1]
-        ) as trainer,
+        deepinfomax.Trainer(model, prior=prior, seed=seed, encoder_lr=rates[0], discriminator_lr=rates[1]) as trainer,
     ):
         found = [distance(spread(model, images))]
         losses = [[r.total, r.local, r.global_, r.prior] for r in (trainer.step(x) for x in steps)]

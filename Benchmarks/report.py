@@ -80,9 +80,7 @@ def _number(value: float) -> str:
     return f"{value:.0f}" if value >= 1000 else f"{value:.1f}" if value >= 100 else f"{value:#.3g}"
 
 
-def write_json(
-    path: Path, facts: Mapping[str, str], figures: Figures, checked: Sequence[Requirement]
-) -> None:
+def write_json(path: Path, facts: Mapping[str, str], figures: Figures, checked: Sequence[Requirement]) -> None:
     requirements: list[dict[str, Any]] = []
     for requirement in checked:
         value = requirement.measured(figures)

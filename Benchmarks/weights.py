@@ -107,7 +107,12 @@ def damage(folder, options):
         while paths:
             child = subprocess.run(
                 [sys.executable, "-c", CHILD_PROGRAM, "untrusted" if options.untrusted else "open"],
-                input="\n".join(paths), capture_output=True, text=True, timeout=300, env=CHILD)
+                input="\n".join(paths),
+                capture_output=True,
+                text=True,
+                timeout=300,
+                env=CHILD,
+            )
             lines = [line.split() for line in child.stdout.splitlines()]
             outcomes.update(line[0] for line in lines)
             if lines:
@@ -117,7 +122,10 @@ def damage(folder, options):
                 outcomes[f"HOST ENDED BY SIGNAL {-child.returncode}"] += 1
                 paths = paths[1:]
     kind = "mutants under right checksums" if options.checksums else "mutants"
-    print(f"{options.count} {kind}, seed {options.seed}, {'untrusted' if options.untrusted else 'open'}: {dict(outcomes)}; ", end="")
+    print(
+        f"{options.count} {kind}, seed {options.seed}, {'untrusted' if options.untrusted else 'open'}: {dict(outcomes)}; ",
+        end="",
+    )
     print(f"the slowest took {slowest:.2f} s, the largest host {peak / 1024:.0f} MB")
 
 

@@ -17,8 +17,18 @@ import numpy as np
 from PIL import Image
 
 SOURCE = Path("/usr/share/openclipart/png")
-CLASSES = ("animals", "computer", "food", "geography", "office", "people", "recreation", "signs_and_symbols", "tools",
-           "transportation")  # fmt: skip
+CLASSES = (
+    "animals",
+    "computer",
+    "food",
+    "geography",
+    "office",
+    "people",
+    "recreation",
+    "signs_and_symbols",
+    "tools",
+    "transportation",
+)
 SIDE = 32
 #: Larger ones, some twenty, are left out: up to 231 million pixels each.
 PIXELS = 8_000_000

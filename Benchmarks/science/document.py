@@ -137,8 +137,12 @@ def draw(results: list[dict[str, Any]], folder: Path, pictures: Path) -> list[st
         chosen = [one for one in these if one["row"] == name]
         for kind, title in STILL.items() if row.kind == "none" else [("weights", row.title)]:
             for judge, key in JUDGES.items():
-                values = [100 * one["accuracy"] for result in chosen for one in result["figures"]
-                          if (one["row"], one["judge"]) == (kind, key) and one["column"] in ("Y", "")]  # fmt: skip
+                values = [
+                    100 * one["accuracy"]
+                    for result in chosen
+                    for one in result["figures"]
+                    if (one["row"], one["judge"]) == (kind, key) and one["column"] in ("Y", "")
+                ]
                 if values:
                     rows.setdefault(title, {})[judge] = values
     found = []
@@ -168,7 +172,9 @@ def draw(results: list[dict[str, Any]], folder: Path, pictures: Path) -> list[st
 def text(results: list[dict[str, Any]], judged_on: str) -> str:
     if not results:
         raise SystemExit(f"no results of {judged_on} images; run runner.py --judge-on {judged_on} first")
-    machines = sorted({f"{one['machine']['processor']}, {one['machine']['cores']} cores, {one['machine']['library']}" for one in results})
+    machines = sorted(
+        {f"{one['machine']['processor']}, {one['machine']['cores']} cores, {one['machine']['library']}" for one in results}
+    )
     load = max(one["machine"]["load"] for one in results)
     budgets = {json.dumps(one["budget"], sort_keys=True) for one in results}
     asked = "the test images" if judged_on == "test" else "every tenth training image; the test images have not been read"

@@ -50,16 +50,12 @@ ROWS = {  # By make science, in this order.
         options={"measure": "jsd", "negatives": "rotation"},
     ),
     "global": Row(
-        "DIM(G), jsd",
-        description={"local": None, "global": GLOBAL},
-        options={"measure": "jsd", "alpha": 1.0, "beta": 0.0},
+        "DIM(G), jsd", description={"local": None, "global": GLOBAL}, options={"measure": "jsd", "alpha": 1.0, "beta": 0.0}
     ),
     "both": Row("DIM(L+G), jsd", description={"global": GLOBAL}, options={"measure": "jsd", "alpha": 0.5, "beta": 0.1}),
     "nce-both": Row("DIM(L+G), nce, light dot heads", description={"global": LIGHT_GLOBAL}, options={"alpha": 0.5}, curve=True),
     "coordinates": Row(
-        "DIM(L), nce, absolute coordinates",
-        description={"coordinates": {"hidden": [512]}},
-        options={"coordinates": "absolute"},
+        "DIM(L), nce, absolute coordinates", description={"coordinates": {"hidden": [512]}}, options={"coordinates": "absolute"}
     ),
     "occlusion": Row("DIM(L), nce, occlusion", options={"occlusion": True}),
     "prior": Row("DIM(L), nce, adversarial prior", options={"prior": "adversarial", "gamma": 0.1}),

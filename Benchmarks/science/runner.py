@@ -119,8 +119,13 @@ def timed(
             if on_mark and count in marks(total):
                 curve.append([count, round(on_mark(), 4)])
             if count == total:
-                found = {"step_seconds": round(sum(times), 1), "quick_step": float(np.quantile(times, 0.25)),
-                         "steps": count, "epochs": count / len(loader), "losses": losses}  # fmt: skip
+                found = {
+                    "step_seconds": round(sum(times), 1),
+                    "quick_step": float(np.quantile(times, 0.25)),
+                    "steps": count,
+                    "epochs": count / len(loader),
+                    "losses": losses,
+                }
                 return found | ({"curve": curve} if on_mark else {})
     raise AssertionError
 
@@ -202,7 +207,11 @@ def train(model: dim.Model, row: Row, seed: int, total: int, data: Data, options
         # It sees labels: those of the images that it is asked about never.
         with dim.ClassifierTrainer(model, "trained", lr=3e-4) as classifier:
             return timed(
-                lambda batch, _: classifier.step(batch.images, batch.labels).loss, data.train.subset(data.labelled), row, seed, total
+                lambda batch, _: classifier.step(batch.images, batch.labels).loss,
+                data.train.subset(data.labelled),
+                row,
+                seed,
+                total,
             )
     few = data.train.subset(np.arange(min(CURVE_IMAGES, len(data.train))))
     assert few.labels is not None
@@ -230,8 +239,11 @@ def command(model: dim.Model, seed: int, total: int, folder: Path, data: Data, o
         words += ["--validation-images", 0]
     subprocess.run([sys.executable, "-m", "deepinfomax", *map(str, words)], check=True, env=os.environ | PACKAGE)
     model.load(folder / "weights.h5", networks=["encoder"])  # The classifier is made for the data's classes.
-    return {"command": f"dim train --data {Path(options.data).name} --epochs {epochs} --seed {seed}", "epochs": epochs,
-            "steps": epochs * (len(data.train) // 64)}  # fmt: skip
+    return {
+        "command": f"dim train --data {Path(options.data).name} --epochs {epochs} --seed {seed}",
+        "epochs": epochs,
+        "steps": epochs * (len(data.train) // 64),
+    }
 
 
 def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -273,8 +285,13 @@ def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
 def training(name: str, seed: int, total: int, options: argparse.Namespace) -> dict[str, Any]:
     """What has to be the same for trained weights to be this run's."""
     row = {key: value for key, value in asdict(ALL[name]).items() if key not in ("title", "times")}
-    return {"row": row, "seed": seed, "steps": total, "images": options.images,
-            "data": ALL[name].data or Path(options.data).name}  # fmt: skip
+    return {
+        "row": row,
+        "seed": seed,
+        "steps": total,
+        "images": options.images,
+        "data": ALL[name].data or Path(options.data).name,
+    }
 
 
 def intrinsic(
@@ -349,15 +366,25 @@ def peer(name: str, seed: int, total: int, options: argparse.Namespace) -> dict[
 
 def machine() -> dict[str, Any]:
     model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "")
-    return {"processor": model, "cores": os.cpu_count(), "load": os.getloadavg()[0], "system": platform.platform(),
-            "library": dim.build_info()}  # fmt: skip
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "system": platform.platform(),
+        "library": dim.build_info(),
+    }
 
 
 def budget(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """What has to be the same for a result to count as this run's."""
-    return {"seconds": 0 if options.steps else options.seconds * ALL[name].times, "steps": total_steps(name, options),
-            "images": options.images, "fit_images": options.fit_images, "judged_on": options.judge_on,
-            "data": ALL[name].data or Path(options.data).name}  # fmt: skip
+    return {
+        "seconds": 0 if options.steps else options.seconds * ALL[name].times,
+        "steps": total_steps(name, options),
+        "images": options.images,
+        "fit_images": options.fit_images,
+        "judged_on": options.judge_on,
+        "data": ALL[name].data or Path(options.data).name,
+    }
 
 
 def write(path: Path, value: Any) -> None:
@@ -372,7 +399,9 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--data", default=DATA, help=f"labelled images with a part train and a part test (default: {DATA})")
     parser.add_argument("--rows", default=",".join(ROWS), help=f"default: {','.join(ROWS)}; candidates: {','.join(SEARCH)}")
     parser.add_argument("--seeds", default="0,1,2", help="default: 0,1,2")
-    parser.add_argument("--seconds", type=float, default=300, help="of training steps on an idle machine; the row default: 4 times as long")
+    parser.add_argument(
+        "--seconds", type=float, default=300, help="of training steps on an idle machine; the row default: 4 times as long"
+    )
     parser.add_argument("--steps", type=int, default=0, help="so many steps instead of --seconds")
     parser.add_argument("--images", type=int, default=0, help="the first so many training images (default: all)")
     parser.add_argument("--fit-images", type=int, default=0, help="fit judges on so many training images (default: all)")
@@ -380,10 +409,14 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--ndm-steps", type=int, default=200, help="of NDM's network; 0 leaves it out (default: 200)")
     parser.add_argument("--ndm-images", type=int, default=12_500, help="whose vectors NDM is of (default: 12500)")
     parser.add_argument("--mine-steps", type=int, default=300, help="of MINE's network; 0 leaves it out (default: 300)")
-    parser.add_argument("--decoder-steps", type=int, default=1000, help="of the rows' that have a decoder; 0: none (default: 1000)")
+    parser.add_argument(
+        "--decoder-steps", type=int, default=1000, help="of the rows' that have a decoder; 0: none (default: 1000)"
+    )
     parser.add_argument("--torch", default=sys.executable, help="a Python that has PyTorch (default: this one)")
     parser.add_argument("--results", type=Path, default=HERE / "results")
-    parser.add_argument("--pace", type=Path, default=HERE / "pace.json", help="milliseconds a step; what is missing is measured")
+    parser.add_argument(
+        "--pace", type=Path, default=HERE / "pace.json", help="milliseconds a step; what is missing is measured"
+    )
     parser.add_argument("--measure-pace", action="store_true", help="measure the rows' milliseconds a step, and stop")
     parser.add_argument("--work", type=Path, default=HERE.parents[1] / "build" / "science", help="trained weights")
     options = parser.parse_args(words)
@@ -410,8 +443,14 @@ def main(words: list[str] | None = None) -> int:
                 print(f"{name} {seed}: failed: {error}", file=sys.stderr, flush=True)
                 failed += 1
                 continue
-            about = {"row": name, "title": ALL[name].title, "seed": seed, "budget": wanted, "machine": machine(),
-                     "wall_seconds": round(time.monotonic() - start, 1)}  # fmt: skip
+            about = {
+                "row": name,
+                "title": ALL[name].title,
+                "seed": seed,
+                "budget": wanted,
+                "machine": machine(),
+                "wall_seconds": round(time.monotonic() - start, 1),
+            }
             write(path, about | found)
             shown = " ".join(f"{one['column']} {one['judge']} {100 * one['accuracy']:.1f}" for one in found["figures"][:4])
             print(f"{name} {seed}: {shown}", flush=True)

@@ -71,12 +71,18 @@ class Check(Comparison):
     # ---- What breaks programs
 
     def test_function_removed(self) -> None:
-        self.breaks("function dim_num_threads is gone", ("int dim_num_threads(void);", ""),
-                    version_script=changed(MAP, ("dim_num_threads;", "")))
+        self.breaks(
+            "function dim_num_threads is gone",
+            ("int dim_num_threads(void);", ""),
+            version_script=changed(MAP, ("dim_num_threads;", "")),
+        )
 
     def test_function_renamed(self) -> None:
-        self.breaks("function dim_num_threads is gone", ("int dim_num_threads(void);", "int dim_count_threads(void);"),
-                    version_script=changed(MAP, ("dim_num_threads;", "dim_count_threads;")))
+        self.breaks(
+            "function dim_num_threads is gone",
+            ("int dim_num_threads(void);", "int dim_count_threads(void);"),
+            version_script=changed(MAP, ("dim_num_threads;", "dim_count_threads;")),
+        )
 
     def test_argument_added(self) -> None:
         self.breaks("function dim_set_num_threads: was", ("dim_set_num_threads(int n);", "dim_set_num_threads(int n, int m);"))
@@ -88,19 +94,22 @@ class Check(Comparison):
         self.breaks("function dim_num_threads: was", ("int dim_num_threads(void);", "size_t dim_num_threads(void);"))
 
     def test_callback_of_another_type(self) -> None:
-        self.breaks("type dim_gradient_callback: was",
-                    ("(*dim_gradient_callback)(float *values", "(*dim_gradient_callback)(double *values"))
+        self.breaks(
+            "type dim_gradient_callback: was",
+            ("(*dim_gradient_callback)(float *values", "(*dim_gradient_callback)(double *values"),
+        )
 
     def test_fields_exchanged(self) -> None:
         self.breaks("field dim_losses.local: was double, offset 8", EXCHANGED_LOSSES)
 
     def test_field_inserted(self) -> None:
-        self.breaks("field dim_trainer_options.seed: was",
-                    ("    uint64_t seed; ", "    uint64_t before;\n    uint64_t seed; "))
+        self.breaks("field dim_trainer_options.seed: was", ("    uint64_t seed; ", "    uint64_t before;\n    uint64_t seed; "))
 
     def test_field_inserted_into_padding(self) -> None:
-        self.breaks("field dim_trainer_options.between is new: it begins within the 152 bytes",
-                    ("    uint64_t seed; ", "    int between;\n    uint64_t seed; "))
+        self.breaks(
+            "field dim_trainer_options.between is new: it begins within the 152 bytes",
+            ("    uint64_t seed; ", "    int between;\n    uint64_t seed; "),
+        )
 
     def test_field_added_in_trailing_padding(self) -> None:
         self.breaks("struct_size cannot tell", ("    bool trainable; ", "    bool trainable;\n    bool quantized; "))
@@ -115,7 +124,9 @@ class Check(Comparison):
         self.breaks("does not begin with struct_size", ("    double prior;\n", "    double prior;\n    double entropy;\n"))
 
     def test_enumerators_exchanged(self) -> None:
-        self.breaks("constant DIM_FLOAT32: was 0; is 1", ("DIM_FLOAT32 = 0", "DIM_FLOAT32 = 1"), ("DIM_INT64 = 1", "DIM_INT64 = 0"))
+        self.breaks(
+            "constant DIM_FLOAT32: was 0; is 1", ("DIM_FLOAT32 = 0", "DIM_FLOAT32 = 1"), ("DIM_INT64 = 1", "DIM_INT64 = 0")
+        )
 
     def test_enumerator_inserted(self) -> None:
         self.breaks("constant DIM_INT64: was 1; is 2", ("DIM_INT64 = 1", "DIM_FLOAT16, DIM_INT64"))
@@ -130,7 +141,9 @@ class Check(Comparison):
         self.breaks("enum dim_dtype: was 4 bytes; is 8 bytes", ("DIM_INT64 = 1 ", "DIM_WIDE = 1LL << 40, DIM_INT64 = 1 "))
 
     def test_macro_of_another_value(self) -> None:
-        self.breaks("macro DIM_NOTEBOOK_ENCODED_SIZE: was 64; is 128", ("DIM_NOTEBOOK_ENCODED_SIZE 64", "DIM_NOTEBOOK_ENCODED_SIZE 128"))
+        self.breaks(
+            "macro DIM_NOTEBOOK_ENCODED_SIZE: was 64; is 128", ("DIM_NOTEBOOK_ENCODED_SIZE 64", "DIM_NOTEBOOK_ENCODED_SIZE 128")
+        )
 
     def test_another_soname(self) -> None:
         self.breaks("soname libdim: was libdim.so.0; is libdim.so.1", version("1.0.0"))
@@ -139,18 +152,25 @@ class Check(Comparison):
         self.breaks("function dim_encode: was LIBDIM_0.1", version_script=changed(MAP, ("LIBDIM_0.1 {", "LIBDIM_0.2 {")))
 
     def test_new_function_in_the_node_of_a_released_version(self) -> None:
-        self.breaks("it stands in the node LIBDIM_0.1; of this version is LIBDIM_0.2", ADDED, version("0.2.0"),
-                    version_script=changed(MAP, ("dim_encode;", "dim_encode;\n dim_rotate;")))
+        self.breaks(
+            "it stands in the node LIBDIM_0.1; of this version is LIBDIM_0.2",
+            ADDED,
+            version("0.2.0"),
+            version_script=changed(MAP, ("dim_encode;", "dim_encode;\n dim_rotate;")),
+        )
 
     def test_new_function_in_a_patch_release(self) -> None:
-        self.breaks("patch release", ADDED, version("0.1.1"),
-                    version_script=changed(MAP, ("dim_encode;", "dim_encode;\n dim_rotate;")))
+        self.breaks(
+            "patch release", ADDED, version("0.1.1"), version_script=changed(MAP, ("dim_encode;", "dim_encode;\n dim_rotate;"))
+        )
 
     def test_version_script_forgotten(self) -> None:
         self.breaks("dim_rotate is declared in dim.h and stands in no node", ADDED)
 
     def test_declaration_forgotten(self) -> None:
-        self.breaks("not declared in dim.h: dim_rotate", version_script=changed(MAP, ("dim_encode;", "dim_encode;\n dim_rotate;")))
+        self.breaks(
+            "not declared in dim.h: dim_rotate", version_script=changed(MAP, ("dim_encode;", "dim_encode;\n dim_rotate;"))
+        )
 
     def test_header_that_does_not_compile(self) -> None:
         self.breaks("error:", ("int dim_num_threads(void);", "int dim_num_threads(void;"))
@@ -189,21 +209,31 @@ class SecondOpinion(Comparison):
     tool = abigail
 
     def test_function_removed(self) -> None:
-        self.breaks("'function int dim_num_threads()'", ("int dim_num_threads(void);", ""),
-                    version_script=changed(MAP, ("dim_num_threads;", "")))
+        self.breaks(
+            "'function int dim_num_threads()'",
+            ("int dim_num_threads(void);", ""),
+            version_script=changed(MAP, ("dim_num_threads;", "")),
+        )
 
     def test_function_of_another_version_node(self) -> None:
         self.breaks("{dim_encode@@LIBDIM_0.1}", version_script=changed(MAP, ("LIBDIM_0.1 {", "LIBDIM_0.2 {")))
 
     def test_argument_of_another_type(self) -> None:
-        self.breaks("type name changed from 'int' to 'long int'", ("dim_set_num_threads(int n);", "dim_set_num_threads(long n);"))
+        self.breaks(
+            "type name changed from 'int' to 'long int'", ("dim_set_num_threads(int n);", "dim_set_num_threads(long n);")
+        )
 
     def test_fields_exchanged(self) -> None:
         self.breaks("'double global' offset changed from 128 to 64", EXCHANGED_LOSSES)
 
     def test_fields_exchanged_in_a_struct_that_has_grown(self) -> None:
-        self.breaks("offset changed", GROWN, ("    double alpha; ", "    double other; "), ("    double beta; ", "    double alpha; "),
-                    ("    double other; ", "    double beta; "))
+        self.breaks(
+            "offset changed",
+            GROWN,
+            ("    double alpha; ", "    double other; "),
+            ("    double beta; ", "    double alpha; "),
+            ("    double other; ", "    double beta; "),
+        )
 
     def test_field_added_in_trailing_padding(self) -> None:
         self.breaks("'bool quantized'", ("    bool trainable; ", "    bool trainable;\n    bool quantized; "))
@@ -212,8 +242,11 @@ class SecondOpinion(Comparison):
         self.breaks("'double entropy'", ("    double prior;\n", "    double prior;\n    double entropy;\n"))
 
     def test_enumerators_exchanged(self) -> None:
-        self.breaks("'dim_dtype::DIM_FLOAT32' from value '0' to '1'",
-                    ("DIM_FLOAT32 = 0", "DIM_FLOAT32 = 1"), ("DIM_INT64 = 1", "DIM_INT64 = 0"))
+        self.breaks(
+            "'dim_dtype::DIM_FLOAT32' from value '0' to '1'",
+            ("DIM_FLOAT32 = 0", "DIM_FLOAT32 = 1"),
+            ("DIM_INT64 = 1", "DIM_INT64 = 0"),
+        )
 
     def test_function_added(self) -> None:
         functions = len(re.findall(r"\bdim_\w+;", MAP)) + 1

@@ -16,7 +16,6 @@ import random
 import resource
 import struct
 import sys
-import tarfile
 import tempfile
 import traceback
 import warnings

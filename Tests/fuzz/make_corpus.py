@@ -66,23 +66,38 @@ def classifiers():
 
 ADAM = {"adam_beta1": 0.9, "adam_beta2": 0.999, "epsilon": 1e-8, "weight_decay": 0}
 SETTINGS = {
-    "objective": {"measure": "gan", "negatives": "rotation", "prior": "monolithic", "alpha": 0.5, "beta": 1, "gamma": 0.1,
-                  "encoder_learning_rate": 1e-4, "discriminator_learning_rate": 1e-4, "seed": "7", **ADAM},
+    "objective": {
+        "measure": "gan",
+        "negatives": "rotation",
+        "prior": "monolithic",
+        "alpha": 0.5,
+        "beta": 1,
+        "gamma": 0.1,
+        "encoder_learning_rate": 1e-4,
+        "discriminator_learning_rate": 1e-4,
+        "seed": "7",
+        **ADAM,
+    },
     "classifier": {"encoder": "frozen", "loss": "logits", "learning_rate": 1e-4, **ADAM},
-}  # fmt: skip
+}
 
 
 def checkpoints():
     """Of both trainers. Opening inflates 55 MB and 300 MB: the drivers take them less often."""
-    trained = {"checkpoint-classifier.h5": (["encoder", "classifier"], ["classifier"], "classifier"),
-               "checkpoint-objective.h5": (list(SHAPES)[:4], list(SHAPES)[:4], "objective")}
+    trained = {
+        "checkpoint-classifier.h5": (["encoder", "classifier"], ["classifier"], "classifier"),
+        "checkpoint-objective.h5": (list(SHAPES)[:4], list(SHAPES)[:4], "objective"),
+    }
     for name, (networks, moving, kind) in trained.items():
         with h5py.File(CORPUS / name, "w", libver="v110") as file:
             for key, array in flat(*networks).items():
                 file.create_dataset(key, data=array, **(large_chunks(array) if array.ndim else {}))
             moments = sum(
-                int(np.prod(shape)) for network in moving for key, shape in SHAPES[network].items()
-                if not key.endswith(("running_mean", "running_var", "num_batches_tracked")))
+                int(np.prod(shape))
+                for network in moving
+                for key, shape in SHAPES[network].items()
+                if not key.endswith(("running_mean", "running_var", "num_batches_tracked"))
+            )
             group = file.create_group("checkpoint")
             compact_text(group, "kind", kind)
             compact_text(group, "settings", json.dumps(SETTINGS[kind]))
@@ -108,7 +123,7 @@ def safetensors():
     write_safetensors(folder / "classifier-bf16.safetensors", brain)
     bare = {"epoch": np.array(3, np.uint8), "nothing": np.zeros((0, 3), np.int16)}
     bare.update({"module." + key.split(".", 1)[1]: array for key, array in reversed(state.items())})
-    write_safetensors(folder / "classifier-bare.safetensors", bare, metadata={"note": "\u00e9 \"quoted\""})
+    write_safetensors(folder / "classifier-bare.safetensors", bare, metadata={"note": '\u00e9 "quoted"'})
     Model.open(str(folder / "classifier-f32.safetensors")).save(str(folder / "classifier-libdim.safetensors"))
 
 
@@ -118,16 +133,24 @@ TINY = {
     "encoder": {
         "layers": [
             {"op": "conv", "name": "c0", "out": 4, "kernel": 3, "norm": "batch", "activation": "relu"},
-            {"op": "residual", "name": "r0", "shortcut": None, "activation": "relu", "layers": [
-                {"op": "conv", "name": "c0", "out": 4, "kernel": 3, "padding": 1, "bias": False, "norm": "layer"}]},
-            {"op": "flatten"}, {"op": "linear", "name": "l0", "out": 6}],
-        "features": "r0"},
+            {
+                "op": "residual",
+                "name": "r0",
+                "shortcut": None,
+                "activation": "relu",
+                "layers": [{"op": "conv", "name": "c0", "out": 4, "kernel": 3, "padding": 1, "bias": False, "norm": "layer"}],
+            },
+            {"op": "flatten"},
+            {"op": "linear", "name": "l0", "out": 6},
+        ],
+        "features": "r0",
+    },
     "local": {"score": "dot", "net": "authors", "units": 5},
     "global": {"score": "concat", "layers": [], "hidden": [4]},
     "prior": {"hidden": [5], "squash": "sigmoid"},
     "classifier": {"hidden": [4], "dropout": 0.5, "classes": 3},
     "coordinates": None,
-}  # fmt: skip
+}
 
 
 def architectures():

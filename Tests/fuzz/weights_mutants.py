@@ -19,7 +19,21 @@ Source = tuple[bytes, list["Block"]]
 Block = tuple[int, int, int]
 
 #: What is damaged where checksums are made right again: the superblock, object headers, heaps, B-trees, indexes of chunks.
-_KINDS = (b"\x89HDF", b"OHDR", b"OCHK", b"FRHP", b"FHDB", b"FHIB", b"BTHD", b"BTLF", b"BTIN", b"FAHD", b"FADB", b"EAHD", b"EAIB")
+_KINDS = (
+    b"\x89HDF",
+    b"OHDR",
+    b"OCHK",
+    b"FRHP",
+    b"FHDB",
+    b"FHIB",
+    b"BTHD",
+    b"BTLF",
+    b"BTIN",
+    b"FAHD",
+    b"FADB",
+    b"EAHD",
+    b"EAIB",
+)
 
 
 def sources(folder: Path, checksums: bool = False) -> list[Source]:
@@ -95,7 +109,9 @@ def _checksums() -> ctypes.CDLL:
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/checksums.so"
         source = Path(__file__).with_name("checksums.c")
-        subprocess.run([os.environ.get("CC", "cc"), "-std=gnu11", "-O2", "-shared", "-fPIC", str(source), "-o", path], check=True)
+        subprocess.run(
+            [os.environ.get("CC", "cc"), "-std=gnu11", "-O2", "-shared", "-fPIC", str(source), "-o", path], check=True
+        )
         library = ctypes.CDLL(path)
     blocks = ctypes.POINTER(_Block)
     library.find_blocks.restype = ctypes.c_size_t

@@ -37,6 +37,7 @@ SAMPLES = 4
 
 # ---- Inputs: splitmix64 of the position, exact in float32 and the same on every machine
 
+
 def uniform(count: int, stream: int) -> np.ndarray:
     """`count` float32 in [0,1), multiples of 2^-24."""
     x = (np.arange(1, count + 1, dtype=np.uint64) + np.uint64(stream << 32)) * np.uint64(0x9E3779B97F4A7C15)
@@ -56,9 +57,17 @@ def labels_of(n: int) -> np.ndarray:
 
 # ---- The library
 
+
 class ParameterInfo(c.Structure):
-    _fields_ = [("struct_size", c.c_size_t), ("name", c.c_char_p), ("dtype", c.c_int), ("ndim", c.c_int),
-                ("shape", c.c_size_t * 4), ("bytes", c.c_size_t), ("trainable", c.c_bool)]
+    _fields_ = [
+        ("struct_size", c.c_size_t),
+        ("name", c.c_char_p),
+        ("dtype", c.c_int),
+        ("ndim", c.c_int),
+        ("shape", c.c_size_t * 4),
+        ("bytes", c.c_size_t),
+        ("trainable", c.c_bool),
+    ]
 
 
 class ClassifierResult(c.Structure):
@@ -119,6 +128,7 @@ class Library:
 
 # ---- What is computed
 
+
 class Results:
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -129,7 +139,9 @@ class Results:
         values = np.ascontiguousarray(values).reshape(-1)
         digest = hashlib.sha256(values.tobytes()).hexdigest()[:32]
         places = [values.size * k // SAMPLES for k in range(SAMPLES)] if values.size > SAMPLES else range(values.size)
-        samples = " ".join(f"{values[place]:.9g}" if values.dtype == np.float32 else repr(values[place].item()) for place in places)
+        samples = " ".join(
+            f"{values[place]:.9g}" if values.dtype == np.float32 else repr(values[place].item()) for place in places
+        )
         self.lines.append(f"{name} {digest} {values.size} {samples}")
 
     def add_parameters(self, where: str, library: Library, model: c.c_void_p) -> None:
@@ -146,8 +158,11 @@ def forward(library: Library, model: c.c_void_p, results: Results, where: str, n
     results.add(f"{where}/encode.features", features)
     encoded, features = uniform(n * ENCODED, 2) - np.float32(0.5), uniform(n * FEATURES, 3)
     for function, inputs, size in (
-            ("dim_score_global", (encoded, features), 1), ("dim_score_local", (encoded, features), LOCAL),
-            ("dim_score_prior", (encoded,), 1), ("dim_classify", (encoded,), CLASSES)):
+        ("dim_score_global", (encoded, features), 1),
+        ("dim_score_local", (encoded, features), LOCAL),
+        ("dim_score_prior", (encoded,), 1),
+        ("dim_classify", (encoded,), CLASSES),
+    ):
         if function == "dim_classify" and training and n == 1:
             continue  # refused: one sample has no batch statistics
         output = np.empty(n * size, np.float32)
@@ -175,10 +190,12 @@ def forward_passes(library: Library, results: Results) -> None:
         import h5py
 
         with h5py.File(path) as file:
+
             def visit(name: str, item: object) -> None:
                 if isinstance(item, h5py.Dataset):
                     shape = "x".join(map(str, item.shape)) or "scalar"
                     results.add(f"saved/{name}:{item.dtype}:{shape}", item[()])
+
             file.visititems(visit)
     library.free("dim_model_free", model)
 
@@ -256,6 +273,7 @@ def compute(path: str) -> list[str]:
 
 # ---- Recording and comparing
 
+
 def run_setting(path: str, setting: str, command: str) -> str | None:
     """The output of this program in a process with the setting's environment; None where the processor has other kernels."""
     changes, kernels = SETTINGS[setting]
@@ -286,8 +304,10 @@ def differences(setting: str, recorded: list[str], found: list[str]) -> list[str
         elif name not in after:
             messages.append(f"gate: {setting}: {name} is missing: {setting}.txt has it")
         elif before[name] != after[name]:
-            messages.append(f"gate: {setting}: {name} differs\n    recorded  {described(before[name])}\n"
-                            f"    found     {described(after[name])}")
+            messages.append(
+                f"gate: {setting}: {name} differs\n    recorded  {described(before[name])}\n"
+                f"    found     {described(after[name])}"
+            )
     return messages
 
 

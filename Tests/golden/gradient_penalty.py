@@ -12,9 +12,7 @@ def pattern(count: int, step: int) -> torch.Tensor:
 
 
 x = pattern(ROWS * SIZES[0], 29).reshape(ROWS, SIZES[0]).requires_grad_()
-weights = [
-    pattern(o * i, 37 + k).reshape(o, i).requires_grad_() for k, (i, o) in enumerate(zip(SIZES, SIZES[1:]))
-]
+weights = [pattern(o * i, 37 + k).reshape(o, i).requires_grad_() for k, (i, o) in enumerate(zip(SIZES, SIZES[1:]))]
 biases = [pattern(o, 53 + k).requires_grad_() for k, o in enumerate(SIZES[1:])]
 h = x
 for k, (w, b) in enumerate(zip(weights, biases)):

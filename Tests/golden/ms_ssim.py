@@ -1,7 +1,7 @@
 """Records torchmetrics' MS-SSIM and SSIM of the images that `pair` makes: Tests/golden/ms_ssim.json.
 
-    pip install torchmetrics
-    Tests/golden/ms_ssim.py
+pip install torchmetrics
+Tests/golden/ms_ssim.py
 """
 
 import json

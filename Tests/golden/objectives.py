@@ -37,7 +37,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any] | None, dict[str, Any]]] =
     "relative": (LIGHT, None, {"coordinates": "relative", "coordinates_weight": 0.2, "negatives": 2}),
     "occlusion": (AUTHORS, COPY, {"measure": "jsd", "occlusion": True, **ADVERSARIAL}),
     "everything": (LIGHT, COPY, {"occlusion": True, "coordinates": "relative", "locations": 7, **ADVERSARIAL}),
-}  # fmt: skip
+}
 
 
 def description(name: str) -> dict[str, Any]:

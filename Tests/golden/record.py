@@ -101,9 +101,7 @@ def record_forward() -> None:
         inputs = dict(file)
     outputs: dict[str, recordings.Summary] = {}
     for case in cases.forward_cases():
-        for step, single in zip(
-            case_steps(case, inputs, torch.float64), case_steps(case, inputs, torch.float32), strict=True
-        ):
+        for step, single in zip(case_steps(case, inputs, torch.float64), case_steps(case, inputs, torch.float32), strict=True):
             if step.array is not None:
                 outputs[f"{case.key}/{step.output}"] = recordings.summarise(step.array, single.array)
     recordings.save(FOLDER / "forward.npz", outputs, version=np.array(VERSION))
@@ -127,9 +125,7 @@ def record_check() -> None:
         model, single = notebook.TorchModel(seed), notebook.TorchModel(seed, torch.float32)
         arrays[f"notebook/{seed}"] = image
         arrays[f"crc32/{seed}"] = check.checksums(single.state_dict())
-        for (name, mode, step), (_, _, float32) in zip(
-            walk.walk(model, inputs), walk.walk(single, inputs), strict=True
-        ):
+        for (name, mode, step), (_, _, float32) in zip(walk.walk(model, inputs), walk.walk(single, inputs), strict=True):
             if step.array is not None:
                 outputs[f"{seed}/{name}/{mode}/{step.output}"] = recordings.summarise(step.array, float32.array)
     check.RECORDING.parent.mkdir(exist_ok=True)
@@ -162,9 +158,7 @@ def training_subjects(photos: np.ndarray) -> dict[str, objective.Compute]:
             subjects[f"gradients/{prior}/batch{n}"] = partial(objective.gradients_of, photos, prior, n)
         subjects[f"run/{prior}"] = partial(objective.objective_run, photos, prior, steps, kept)
     for encoder, loss in runs.CLASSIFIER_RUNS:
-        subjects[f"classifier/{encoder}/{loss}"] = partial(
-            objective.classifier_run, photos, encoder, loss, steps, kept
-        )
+        subjects[f"classifier/{encoder}/{loss}"] = partial(objective.classifier_run, photos, encoder, loss, steps, kept)
     return subjects
 
 
@@ -274,9 +268,7 @@ def objective_start(name: str, arithmetic: objective.Arithmetic) -> tuple[torch.
 
 
 def main(subjects: list[str]) -> None:
-    recorders = {
-        name.removeprefix("record_"): recorder for name, recorder in globals().items() if name.startswith("record_")
-    }
+    recorders = {name.removeprefix("record_"): recorder for name, recorder in globals().items() if name.startswith("record_")}
     chosen: dict[str, list[str]] = {}
     for word in subjects or recorders:
         subject, _, name = word.partition("/")

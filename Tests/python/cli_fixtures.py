@@ -46,9 +46,11 @@ def dim(*arguments, cwd=None, environment=None, **options):
     """The finished process, with stdout and stderr as text. `environment` is added to the usual one."""
     options["preexec_fn"] = _in_child(options.get("preexec_fn"))
     return subprocess.run(
-        [*COMMAND, *(os.fspath(word) if isinstance(word, bytes) else str(word) for word in arguments)], cwd=cwd,
-        env=ENVIRONMENT | (environment or {}), **{"capture_output": True, "text": True, "timeout": PATIENCE} | options,
-    )  # fmt: skip
+        [*COMMAND, *(os.fspath(word) if isinstance(word, bytes) else str(word) for word in arguments)],
+        cwd=cwd,
+        env=ENVIRONMENT | (environment or {}),
+        **{"capture_output": True, "text": True, "timeout": PATIENCE} | options,
+    )
 
 
 def start(*arguments, **options):
@@ -86,9 +88,15 @@ class Terminal:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, b"\x18\0\x64\0\0\0\0\0")
         self._process = subprocess.Popen(
-            [*COMMAND, *map(str, arguments)], cwd=cwd, env=ENVIRONMENT | {"TERM": "xterm"}, stdin=slave, stdout=slave,
-            stderr=slave, start_new_session=True, preexec_fn=_in_child(lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)),
-        )  # fmt: skip
+            [*COMMAND, *map(str, arguments)],
+            cwd=cwd,
+            env=ENVIRONMENT | {"TERM": "xterm"},
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+            preexec_fn=_in_child(lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)),
+        )
         os.close(slave)
         self.text = ""
 

@@ -18,9 +18,7 @@ def random_images(n, seed=0):
 
 def cifar_records(images, labels):
     """The bytes of a CIFAR-10 binary file."""
-    return b"".join(
-        bytes([label]) + np.moveaxis(image, -1, 0).tobytes() for image, label in zip(images, labels, strict=True)
-    )
+    return b"".join(bytes([label]) + np.moveaxis(image, -1, 0).tobytes() for image, label in zip(images, labels, strict=True))
 
 
 def write_cifar(folder, batches=5, records=4):

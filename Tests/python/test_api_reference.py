@@ -13,7 +13,9 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="an older Python writes some signatures otherwise")
 def test_it_is_up_to_date():
-    done = subprocess.run([sys.executable, ROOT / "tools" / "build" / "api_reference.py", "--check"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "build" / "api_reference.py", "--check"], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
 
 

@@ -23,18 +23,25 @@ SMALL = {
     "encoder": {
         "layers": [
             {"op": "conv", "name": "c0", "out": 8, "kernel": 4, "stride": 2, "norm": "batch", "activation": "relu"},
-            {"op": "residual", "name": "r0", "shortcut": None, "activation": "relu", "layers": [
-                {"op": "conv", "name": "c0", "out": 8, "kernel": 3, "padding": 1, "bias": False, "norm": "batch"}]},
+            {
+                "op": "residual",
+                "name": "r0",
+                "shortcut": None,
+                "activation": "relu",
+                "layers": [{"op": "conv", "name": "c0", "out": 8, "kernel": 3, "padding": 1, "bias": False, "norm": "batch"}],
+            },
             {"op": "flatten"},
             {"op": "linear", "name": "l0", "out": 12, "norm": "batch", "activation": "relu"},
             {"op": "dropout", "name": "d0", "dropout": 0.25},
-            {"op": "linear", "name": "l1", "out": 6}],
-        "features": "r0"},
+            {"op": "linear", "name": "l1", "out": 6},
+        ],
+        "features": "r0",
+    },
     "local": {"score": "dot", "net": "authors", "units": 8},
     "global": {"score": "concat", "layers": [], "hidden": [7]},
     "prior": {"hidden": [9], "squash": "sigmoid"},
     "classifier": {"hidden": [5], "dropout": 0.5, "classes": 3},
-}  # fmt: skip
+}
 OTHER_CLASSES = {**SMALL, "classifier": {"hidden": [5], "dropout": 0.5, "classes": 4}}
 #: basic32 on images that take no time.
 BASIC = {"preset": "basic32", "image": {"channels": 1, "height": 12, "width": 16}}
@@ -121,7 +128,7 @@ def test_many_classes_with_long_names(tmp_path, untrusted):
     """Attributes of more than 64 KB, which default-format files cannot hold."""
     many = {**SMALL, "classifier": {"hidden": [], "classes": 1000}}
     model = Model(0, many)
-    model.class_names = [f"{i} " + "\\\"é" * 60 for i in range(1000)]
+    model.class_names = [f"{i} " + '\\"é' * 60 for i in range(1000)]
     model.save(tmp_path / "w.h5")
     assert Model.open(tmp_path / "w.h5", untrusted=untrusted).class_names == model.class_names
 
@@ -265,10 +272,20 @@ def test_wrong_arguments(saved):
 
 def test_a_small_file_that_promises_much(tmp_path):
     """The isolated reader gets no memory for weights that the file cannot hold."""
-    large = {"preset": "basic32", "encoder": {
-        "layers": [{"op": "conv", "name": "c0", "out": 8, "kernel": 3}, {"op": "flatten"},
-                   {"op": "linear", "name": "l0", "out": 30000}, {"op": "linear", "name": "l1", "out": 64}],
-        "features": "c0", "conv": None, "fc": None}}  # fmt: skip
+    large = {
+        "preset": "basic32",
+        "encoder": {
+            "layers": [
+                {"op": "conv", "name": "c0", "out": 8, "kernel": 3},
+                {"op": "flatten"},
+                {"op": "linear", "name": "l0", "out": 30000},
+                {"op": "linear", "name": "l1", "out": 64},
+            ],
+            "features": "c0",
+            "conv": None,
+            "fc": None,
+        },
+    }
     path = written(tmp_path / "w.h5", {}, {"architecture": json.dumps(large)})
     with h5py.File(path, "a") as file:
         file.create_dataset("encoder.c0.weight", (8, 3, 3, 3), "f4")

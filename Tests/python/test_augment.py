@@ -116,7 +116,11 @@ def test_fit(tmp_path, kind):
         found = model.state_dict()
     assert all(np.array_equal(found[name], expected[name]) for name in expected)
     assert fitted[1].result.total == pytest.approx(np.mean([losses.total for losses in by_hand[4:]]))
-    with Model(0, architecture=TINY) as model, Trainer(model) as trainer, pytest.raises(ValueError, match="augment: dataset gives"):
+    with (
+        Model(0, architecture=TINY) as model,
+        Trainer(model) as trainer,
+        pytest.raises(ValueError, match="augment: dataset gives"),
+    ):
         trainer.fit(_Batches(), 1, augment="flip")
 
 
@@ -131,8 +135,20 @@ def test_the_command(tmp_path):
     (tmp_path / "tiny.json").write_text(json.dumps(TINY))
 
     def train(name, *arguments):
-        done = dim("train", "--data", "x.npz", "--architecture", "tiny.json", "--no-plot", "--batch", 8, "--output", name,
-                   *arguments, cwd=tmp_path)  # fmt: skip
+        done = dim(
+            "train",
+            "--data",
+            "x.npz",
+            "--architecture",
+            "tiny.json",
+            "--no-plot",
+            "--batch",
+            8,
+            "--output",
+            name,
+            *arguments,
+            cwd=tmp_path,
+        )
         assert done.returncode == 0, done.stderr
 
     options = ("--augment", "crop=1,flip", "--coordinates", "absolute", "--occlusion", "--prior", "adversarial")
@@ -148,8 +164,15 @@ def test_the_command(tmp_path):
     assert rows[0][1].total != rows[1][1].total
     steps = [row for row in rows[0] if row.phase == "train"]
     for row in steps:
-        names = ("coordinates", "local_information", "local_score", "gradient_norm", "encoder_norm", "coordinates_d_norm",
-                 "prior_distance")  # fmt: skip
+        names = (
+            "coordinates",
+            "local_information",
+            "local_score",
+            "gradient_norm",
+            "encoder_norm",
+            "coordinates_d_norm",
+            "prior_distance",
+        )
         assert all(math.isfinite(getattr(row, name)) for name in names)
     validation = [row for row in rows[0] if row.phase == "validation"]
     assert all(math.isfinite(row.coordinates) and math.isnan(row.gradient_norm) for row in validation)

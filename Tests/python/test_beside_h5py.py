@@ -40,6 +40,11 @@ def test_orders(tmp_path, order):
         "torch first": _TORCH + _H5PY + _OURS,
         "torch last": _OURS + _H5PY + _TORCH,
     }[order]
-    done = subprocess.run([sys.executable, "-c", f"folder = {str(tmp_path)!r}\n" + code + _BOTH], env=ENVIRONMENT,
-                          capture_output=True, text=True, timeout=120)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", f"folder = {str(tmp_path)!r}\n" + code + _BOTH],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert (done.returncode, done.stderr) == (0, "")

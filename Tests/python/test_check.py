@@ -73,7 +73,10 @@ def test_a_perturbed_weight_fails(model, tmp_path):
         ("--unknown",),
         ("--part", "1/2"),
         ("--part", "1/2", "--architecture", "basic32"),
-        *(("--part", part, "--architecture", "basic32", "--train") for part in ("0/2", "3/2", "1", "1/2/3", "a/2", "1/99999999")),
+        *(
+            ("--part", part, "--architecture", "basic32", "--train")
+            for part in ("0/2", "3/2", "1", "1/2/3", "a/2", "1/99999999")
+        ),
     ],
 )
 def test_usage_errors(arguments):

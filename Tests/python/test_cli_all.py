@@ -127,9 +127,12 @@ def test_ctrl_c_is_tested_under_nohup_too():
     """Many CI runners and `nohup make test &` ignore SIGINT and SIGHUP, which children inherit."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"{__file__}::test_ctrl_c[encode]", "--shuffle", "1"],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=2 * PATIENCE,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE,
         preexec_fn=lambda: [signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)],
-    )  # fmt: skip
+    )
     assert done.returncode == 0 and ("1 passed" in done.stdout or "1 skipped" in done.stdout), done.stdout
 
 
@@ -143,11 +146,10 @@ OUTPUTS = {
     "map coordinates": "map --data few.npz --size 200 --output map.png --coordinates {}.csv",
     "classify picture": "classify --data few.npz --arms untrained --epochs 1 --picture {}.png",
     "classify save": "classify --data few.npz --arms untrained --epochs 1 --save {}.h5",
-    "classify predictions":
-        "classify --data few.npz --arms untrained --epochs 1 --predict few.npz --predictions {}.csv",
+    "classify predictions": "classify --data few.npz --arms untrained --epochs 1 --predict few.npz --predictions {}.csv",
     "convert to HDF5": "convert weights.h5 {}.h5",
     "convert to PyTorch": "convert weights.h5 {}.pt",
-}  # fmt: skip
+}
 outputs = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[needs_torch] if "PyTorch" in name else []) for name in OUTPUTS]
 )

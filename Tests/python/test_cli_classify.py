@@ -39,8 +39,22 @@ def classify(folder, *arguments):
 
 def test_the_comparison(folder):
     pytest.importorskip("matplotlib")
-    out = classify(folder, "--weights", "weights.h5", "--epochs", 40, "--lr", 1e-2, "--end-to-end-epochs", 1, "--batch", 18,
-                   "--picture", "c.png", "--json")  # fmt: skip
+    out = classify(
+        folder,
+        "--weights",
+        "weights.h5",
+        "--epochs",
+        40,
+        "--lr",
+        1e-2,
+        "--end-to-end-epochs",
+        1,
+        "--batch",
+        18,
+        "--picture",
+        "c.png",
+        "--json",
+    )
     report = json.loads(out)
     assert report["images"] == {"train": 36, "test": 4} and report["classes"] == ["dark", "grey", "bright"]
     assert [run["arm"] for run in report["runs"]] == ["frozen", "untrained", "end-to-end", "pixels"]
@@ -108,7 +122,18 @@ def test_too_many_classes(tmp_path):
 
 def test_as_many_classes_as_labels(tmp_path):
     np.savez(tmp_path / "a.npz", images=random_images(36), labels=np.arange(36) % 12)
-    done = dim("classify", "--data", tmp_path / "a.npz", "--arms", "untrained", "--epochs", 1, "--save", tmp_path / "twelve.h5", "--json")
+    done = dim(
+        "classify",
+        "--data",
+        tmp_path / "a.npz",
+        "--arms",
+        "untrained",
+        "--epochs",
+        1,
+        "--save",
+        tmp_path / "twelve.h5",
+        "--json",
+    )
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["runs"][0]["confusion"]) == 12
     with deepinfomax.Model.open(tmp_path / "twelve.h5") as model:
@@ -192,7 +217,9 @@ def test_predictions_without_data(folder):
     with Image.open(folder / "photos" / "0.png") as image:
         expected = model.classify(model.encode(np.asarray(image), features=False))
     assert name == "0.png" and label == str(expected.argmax()) and float(probability) == pytest.approx(expected.max(), abs=1e-3)
-    report = json.loads(dim("classify", "--weights", "any.h5", "--epochs", 0, "--predict", "photos", "--json", cwd=folder).stdout)
+    report = json.loads(
+        dim("classify", "--weights", "any.h5", "--epochs", 0, "--predict", "photos", "--json", cwd=folder).stdout
+    )
     assert [one["image"] for one in report["predictions"]] == ["0.png", "1.png", "2.png"]
 
 
@@ -200,7 +227,19 @@ def test_a_classifier_that_was_never_trained(folder):
     """As dim train leaves it: --epochs 0 answered by chance, without a word."""
     before = sorted(os.listdir(folder))
     for more in [], ["--data", "data.npz"]:
-        done = dim("classify", "--weights", "weights.h5", "--epochs", 0, "--predict", "photos", "--predictions", "p.csv", *more, cwd=folder)
+        done = dim(
+            "classify",
+            "--weights",
+            "weights.h5",
+            "--epochs",
+            0,
+            "--predict",
+            "photos",
+            "--predictions",
+            "p.csv",
+            *more,
+            cwd=folder,
+        )
         assert done.returncode == 2 and "weights.h5: its classifier was never trained; train it" in done.stderr, done.stderr
     assert sorted(os.listdir(folder)) == before
 
@@ -212,10 +251,9 @@ def test_pixels_predict_nothing(folder):
         assert done.returncode == 2 and f"{more[0]}: needs an arm with a classifier" in done.stderr, done.stderr
 
 
-@pytest.mark.parametrize("more, message", [
-    (["--save", "out.h5"], "trains no classifier"),
-    (["--picture", "c.png"], "name them with --data"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "more, message", [(["--save", "out.h5"], "trains no classifier"), (["--picture", "c.png"], "name them with --data")]
+)
 def test_predictions_without_data_are_all_there_is(folder, more, message):
     done = dim("classify", "--weights", "weights.h5", "--epochs", 0, "--predict", "photos", *more, cwd=folder)
     assert done.returncode == 2 and message in done.stderr, done.stderr
@@ -224,7 +262,9 @@ def test_predictions_without_data_are_all_there_is(folder, more, message):
 @pytest.mark.parametrize("numbers, classes", [(range(1, 11), [str(n) for n in range(1, 11)]), ((3, 60), ["3", "60"])])
 def test_labels_need_not_begin_at_0(tmp_path, numbers, classes):
     labels = np.resize(np.array(numbers), 40)
-    np.savez(tmp_path / "a.npz", images=np.random.default_rng(0).integers(0, 255, (40, 32, 32, 3)).astype(np.uint8), labels=labels)
+    np.savez(
+        tmp_path / "a.npz", images=np.random.default_rng(0).integers(0, 255, (40, 32, 32, 3)).astype(np.uint8), labels=labels
+    )
     done = dim("classify", "--data", tmp_path / "a.npz", "--arms", "untrained", "--epochs", 1, "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
@@ -251,7 +291,12 @@ def test_a_split_that_leaves_one_class(tmp_path):
 def test_tables_with_long_names(tmp_path):
     names = np.array(["a class with a very long name indeed", "\u732b\u3068\u72ac", "c"])
     random = np.random.default_rng(0)
-    np.savez(tmp_path / "a.npz", images=random.integers(0, 255, (40, 32, 32, 3)).astype(np.uint8), labels=np.arange(40) % 3, classes=names)
+    np.savez(
+        tmp_path / "a.npz",
+        images=random.integers(0, 255, (40, 32, 32, 3)).astype(np.uint8),
+        labels=np.arange(40) % 3,
+        classes=names,
+    )
     done = dim("classify", "--data", tmp_path / "a.npz", "--arms", "untrained", "--epochs", 3, environment={"PYTHONUTF8": "1"})
     lines = done.stdout.splitlines()
     table = lines[next(n for n, line in enumerate(lines) if line.startswith("precision")) :][:4]
@@ -278,4 +323,6 @@ def test_too_little_room_is_found_out_first(folder, small_disk):
     assert os.listdir(small_disk / "kept") == []
     os.rmdir(small_disk / "kept")
     done = dim(*END_TO_END, "--save", small_disk / "w.h5", cwd=folder)
-    assert done.returncode == 2 and f"MB are needed: the weights, {small_disk / 'w.h5'}" in done.stderr and not done.stdout, done.stderr
+    assert done.returncode == 2 and f"MB are needed: the weights, {small_disk / 'w.h5'}" in done.stderr and not done.stdout, (
+        done.stderr
+    )

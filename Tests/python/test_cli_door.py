@@ -29,18 +29,21 @@ def test_alone_it_shows_what_to_do_first():
             assert dim(command, "--help").stdout.count(options[0]), line
 
 
-@pytest.mark.parametrize("arguments, usage, message", [
-    ("trian --epochs 2", "usage: dim [-h]", "there is no command 'trian'; did you mean train?"),
-    ("neighbors", "usage: dim [-h]", "did you mean neighbours?"),
-    ("encode --ouptut a.npy", "usage: dim encode ", "unrecognized arguments: --ouptut; did you mean --output?"),
-    ("encode --output a.npy b.npy", "usage: dim encode ", "unrecognized arguments: b.npy"),
-    ("train --epochs", "usage: dim train ", "expected one argument"),
-    ("train --prior adverserial", "usage: dim train ", "did you mean adversarial?"),
-    ("train --epochs many", "usage: dim train ", "argument --epochs: expected a whole number, found 'many'"),
-    ("map --limit 0", "usage: dim map ", "argument --limit: expected at least 1, found 0"),
-    ("map --limit 99999999999999999999", "usage: dim map ", "99999999999999999999 is too large"),
-    ("--versoin", "usage: dim [-h]", "required: COMMAND"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, usage, message",
+    [
+        ("trian --epochs 2", "usage: dim [-h]", "there is no command 'trian'; did you mean train?"),
+        ("neighbors", "usage: dim [-h]", "did you mean neighbours?"),
+        ("encode --ouptut a.npy", "usage: dim encode ", "unrecognized arguments: --ouptut; did you mean --output?"),
+        ("encode --output a.npy b.npy", "usage: dim encode ", "unrecognized arguments: b.npy"),
+        ("train --epochs", "usage: dim train ", "expected one argument"),
+        ("train --prior adverserial", "usage: dim train ", "did you mean adversarial?"),
+        ("train --epochs many", "usage: dim train ", "argument --epochs: expected a whole number, found 'many'"),
+        ("map --limit 0", "usage: dim map ", "argument --limit: expected at least 1, found 0"),
+        ("map --limit 99999999999999999999", "usage: dim map ", "99999999999999999999 is too large"),
+        ("--versoin", "usage: dim [-h]", "required: COMMAND"),
+    ],
+)
 def test_mistyped(arguments, usage, message):
     done = dim(*arguments.split())
     assert done.returncode == 2 and done.stdout == "", done
@@ -50,28 +53,32 @@ def test_mistyped(arguments, usage, message):
 # ---- Errors by kind
 
 
-@pytest.mark.parametrize("error, message", [
-    (UsageError("no"), "no"),
-    (DataError("a.npz: damaged"), "a.npz: damaged"),
-    (MissingPackage("Pillow", "it needs"), "it needs Pillow"),
-    (deepinfomax.LibraryNotFound("not found"), "not found"),
-    (errors.OutOfMemory("no memory", 40, "DIM_OUT_OF_MEMORY"), "no memory"),
-    (MemoryError(), "there is not enough memory"),
-    (FileNotFoundError(2, "No such file or directory", "a"), "a: No such file or directory"),
-    (FileNotFoundError(2, "No such file or directory", b"caf\xe9"), r"caf\xe9: No such file or directory"),
-    (OSError("odd"), "odd"),
-    (UnicodeEncodeError("ascii", "\u00fc", 0, 1, "ordinal not in range"), "ascii"),
-    (ValueError("x: expected 1"), "x: expected 1"),
-    (ImportError("no module"), "no module"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "error, message",
+    [
+        (UsageError("no"), "no"),
+        (DataError("a.npz: damaged"), "a.npz: damaged"),
+        (MissingPackage("Pillow", "it needs"), "it needs Pillow"),
+        (deepinfomax.LibraryNotFound("not found"), "not found"),
+        (errors.OutOfMemory("no memory", 40, "DIM_OUT_OF_MEMORY"), "no memory"),
+        (MemoryError(), "there is not enough memory"),
+        (FileNotFoundError(2, "No such file or directory", "a"), "a: No such file or directory"),
+        (FileNotFoundError(2, "No such file or directory", b"caf\xe9"), r"caf\xe9: No such file or directory"),
+        (OSError("odd"), "odd"),
+        (UnicodeEncodeError("ascii", "\u00fc", 0, 1, "ordinal not in range"), "ascii"),
+        (ValueError("x: expected 1"), "x: expected 1"),
+        (ImportError("no module"), "no module"),
+    ],
+)
 def test_a_users_mistake_is_one_line(monkeypatch, capsys, error, message):
     code = raising(monkeypatch, error)
     err = capsys.readouterr().err
     assert code == 2 and err.startswith("dim info: ") and message in err and err.count("\n") == 1
 
 
-@pytest.mark.parametrize("error", [KeyError("x"), TypeError("y"), AssertionError(),
-                                   errors.InternalError("broken", 90, "DIM_INTERNAL")])  # fmt: skip
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), TypeError("y"), AssertionError(), errors.InternalError("broken", 90, "DIM_INTERNAL")]
+)
 def test_a_defect_says_so(monkeypatch, capsys, error):
     code = raising(monkeypatch, error)
     err = capsys.readouterr().err
@@ -96,10 +103,7 @@ def test_the_traceback_can_be_had(monkeypatch, capsys):
 # ---- Exceptions
 
 
-@pytest.mark.parametrize("path, kind, number", [
-    ("nothing.h5", FileNotFoundError, 2),
-    ("file/a.h5", NotADirectoryError, 20),
-])  # fmt: skip
+@pytest.mark.parametrize("path, kind, number", [("nothing.h5", FileNotFoundError, 2), ("file/a.h5", NotADirectoryError, 20)])
 def test_a_file_access_error_is_what_it_seems(tmp_path, path, kind, number):
     (tmp_path / "file").write_text("")
     path = tmp_path / path
@@ -134,11 +138,20 @@ def test_every_error_goes_through_a_pool():
 # ---- --quiet
 
 
-@pytest.mark.parametrize("arguments", [
-    "info", "encode --data few.npz --output a.npy", "map --data few.npz --size 200", "neighbours --data few.npz",
-    "classify --data few.npz --arms untrained --epochs 1", "convert w.h5 v.h5",
-    "train --data few.npz --batch 4 --epochs 1 --no-plot", "check --recorded",
-], ids=lambda arguments: arguments.split()[0])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "info",
+        "encode --data few.npz --output a.npy",
+        "map --data few.npz --size 200",
+        "neighbours --data few.npz",
+        "classify --data few.npz --arms untrained --epochs 1",
+        "convert w.h5 v.h5",
+        "train --data few.npz --batch 4 --epochs 1 --no-plot",
+        "check --recorded",
+    ],
+    ids=lambda arguments: arguments.split()[0],
+)
 def test_quiet(tmp_path, arguments):
     write_images(tmp_path / "few.npz", 12, labels=True)
     with deepinfomax.Model(5) as model:
@@ -153,7 +166,9 @@ def test_a_picture_without_a_home(tmp_path):
     write_images(tmp_path / "few.npz", 12, labels=True)
     (tmp_path / "no-folder").write_text("")
     home = {"HOME": str(tmp_path / "no-folder" / "home"), "XDG_CONFIG_HOME": "", "XDG_CACHE_HOME": "", "MPLCONFIGDIR": ""}
-    done = dim("train", "--data", "few.npz", "--batch", 4, "--epochs", 1, "--output", "run", "--quiet", cwd=tmp_path, environment=home)
+    done = dim(
+        "train", "--data", "few.npz", "--batch", 4, "--epochs", 1, "--output", "run", "--quiet", cwd=tmp_path, environment=home
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "") and (tmp_path / "run" / "curves.png").exists()
 
 
@@ -173,7 +188,9 @@ def test_a_signal_leaves_no_half_of_a_file(tmp_path, number):
     """In the middle of one batch of all images."""
     write_images(tmp_path / "many.npy", 3000)
     (tmp_path / "out").mkdir()
-    running = start("encode", "--data", tmp_path / "many.npy", "--output", tmp_path / "out" / "a.npy", "--batch", 3000, "--threads", 1)
+    running = start(
+        "encode", "--data", tmp_path / "many.npy", "--output", tmp_path / "out" / "a.npy", "--batch", 3000, "--threads", 1
+    )
     wait_for(lambda: os.listdir(tmp_path / "out"))
     time.sleep(0.5)  # By then it encodes.
     began = time.monotonic()
@@ -205,9 +222,12 @@ def completions(line, folder):
     """What a shell would offer after `line`: argcomplete's protocol."""
     answer = folder / "answer"
     environment = ENVIRONMENT | {
-        "_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_IFS": "\n",
+        "_ARGCOMPLETE": "1",
+        "COMP_LINE": line,
+        "COMP_POINT": str(len(line)),
+        "_ARGCOMPLETE_IFS": "\n",
         "_ARGCOMPLETE_STDOUT_FILENAME": str(answer),
-    }  # fmt: skip
+    }
     subprocess.run(COMMAND, env=environment, capture_output=True, timeout=PATIENCE, preexec_fn=usual_signals)
     return {word.strip() for word in answer.read_text().split("\n")}
 

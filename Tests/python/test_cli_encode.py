@@ -135,8 +135,17 @@ def test_the_disk_fills_meanwhile(data, tmp_path, name, more):
     """A limit on the size of files stands for the disk."""
     (tmp_path / name).write_text("from before")
     limit = 1 << 20 if more else 2000
-    done = dim("encode", "--data", data, "--output", tmp_path / name, "--batch", "2", *more,
-               preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))  # fmt: skip
+    done = dim(
+        "encode",
+        "--data",
+        data,
+        "--output",
+        tmp_path / name,
+        "--batch",
+        "2",
+        *more,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
     assert str(tmp_path / name) in done.stderr and "too large" in done.stderr.lower(), done.stderr
     assert (tmp_path / name).read_text() == "from before"

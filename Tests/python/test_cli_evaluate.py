@@ -15,7 +15,16 @@ SMALL = {
     "image": {"channels": 1, "height": 16, "width": 16},
     "encoder": {
         "layers": [
-            {"op": "conv", "name": "c0", "out": 8, "kernel": 4, "stride": 2, "padding": 1, "norm": "batch", "activation": "relu"},
+            {
+                "op": "conv",
+                "name": "c0",
+                "out": 8,
+                "kernel": 4,
+                "stride": 2,
+                "padding": 1,
+                "norm": "batch",
+                "activation": "relu",
+            },
             {"op": "flatten"},
             {"op": "linear", "name": "l0", "out": 32, "norm": "batch", "activation": "relu"},
             {"op": "linear", "name": "l1", "out": 12},
@@ -34,8 +43,21 @@ def small(tmp_path_factory):
 
 def test_rows_without_weights(small, tmp_path):
     pytest.importorskip("matplotlib")
-    done = dim("evaluate", "--architecture", small, "--columns", "Y,fc,conv", "--seeds", "0,1", "--json", "--train-limit", 600,
-               "--picture", "bars.png", cwd=tmp_path)  # fmt: skip
+    done = dim(
+        "evaluate",
+        "--architecture",
+        small,
+        "--columns",
+        "Y,fc,conv",
+        "--seeds",
+        "0,1",
+        "--json",
+        "--train-limit",
+        600,
+        "--picture",
+        "bars.png",
+        cwd=tmp_path,
+    )
     assert (done.returncode, done.stderr) == (0, "")
     report = json.loads(done.stdout)
     assert (report["training_images"], report["test_images"], report["held_out"]) == (600, 179, True)

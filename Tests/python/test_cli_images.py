@@ -69,8 +69,22 @@ def test_resize_and_size(folder, tmp_path):
 
 
 def test_a_run_keeps_how_it_reads(folder, tmp_path):
-    done = dim("train", "--data", folder / "images" / "a", "--resize", "stretch", "--batch", 3, "--epochs", 1, "--no-plot",
-               "--output", "run", "--json", cwd=tmp_path)  # fmt: skip
+    done = dim(
+        "train",
+        "--data",
+        folder / "images" / "a",
+        "--resize",
+        "stretch",
+        "--batch",
+        3,
+        "--epochs",
+        1,
+        "--no-plot",
+        "--output",
+        "run",
+        "--json",
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     settings = events(done.stdout)[0]["settings"]
     assert settings == json.loads((tmp_path / "run" / "settings.json").read_text())

@@ -124,11 +124,16 @@ def _module(state):
         (lambda n: _module(n.encoder.state_dict()), ["encoder"]),
         (lambda n: {"encoder": n.encoder.state_dict(), "prior_d": n.prior_d.state_dict()}, ["encoder", "prior_d"]),
         (lambda n: {"epoch": 3, "state_dict": n.state_dict()}, list(deepinfomax.NETWORKS)),
-        (lambda n: {"0." + k: v for k, v in n.encoder.state_dict().items()}
-         | {"1." + k: v for k, v in n.classifier.state_dict().items()}, ["encoder", "classifier"]),
+        (
+            lambda n: (
+                {"0." + k: v for k, v in n.encoder.state_dict().items()}
+                | {"1." + k: v for k, v in n.classifier.state_dict().items()}
+            ),
+            ["encoder", "classifier"],
+        ),
     ],
     ids=["module", "nested", "checkpoint", "sequential"],
-)  # fmt: skip
+)
 def test_how_people_save(tmp_path, make, networks):
     import torch
     from deepinfomax.compare import notebook
@@ -162,7 +167,8 @@ def test_what_is_refused(tmp_path):
         ("part.pt", "part.pt"),
         ("empty.pt", "its keys are epoch"),
         ("numbers.pt", "numbers.pt: no state_dict in it: its tensors have no names: 1 is of type int"),
-        ("large.pt", "tensors of 17,179,869,184 values; a state_dict has 536,870,912 at most"), ("cut.pt", "cut.pt: "),
+        ("large.pt", "tensors of 17,179,869,184 values; a state_dict has 536,870,912 at most"),
+        ("cut.pt", "cut.pt: "),
         ("text.pt", "text.pt"),
         ("nothing.pt", "No such file"),
     ]:
@@ -193,8 +199,10 @@ def test_entries_of_a_checkpoint(tmp_path):
 
 def same_network(path, module):
     found = deepinfomax.Model.open(path).state_dict()
-    assert same({name.split(".", 1)[1]: value for name, value in found.items()},
-                {name: value.numpy() for name, value in module.state_dict().items()})  # fmt: skip
+    assert same(
+        {name.split(".", 1)[1]: value for name, value in found.items()},
+        {name: value.numpy() for name, value in module.state_dict().items()},
+    )
 
 
 @needs_torch

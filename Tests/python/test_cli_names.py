@@ -111,7 +111,9 @@ def test_neighbours(folder, flat):
     assert r"caf\xe9.png" in done.stdout and r"line\x0aend.png" in done.stdout
 
 
-@pytest.mark.parametrize("name, shown", [(LATIN, r"$'caf\xe9'"), ("b\u00fccher".encode(), "'b\u00fccher'"), (b"$a$b", "'$a$b'")])
+@pytest.mark.parametrize(
+    "name, shown", [(LATIN, r"$'caf\xe9'"), ("b\u00fccher".encode(), "'b\u00fccher'"), (b"$a$b", "'$a$b'")]
+)
 def test_a_run_in_a_folder_of_any_name(folder, tmp_path, name, shown):
     """It lost an epoch at the end: the name could not be printed."""
     data = write_images(tmp_path / "images.npy", 8)
@@ -138,7 +140,9 @@ def test_a_terminal_in_ascii(tmp_path):
     images = np.random.default_rng(0).integers(0, 255, (8, 32, 32, 3)).astype(np.uint8)
     np.savez(tmp_path / "b\u00fccher.npz", images=images, labels=np.arange(8) % 2, classes=np.array(["gr\u00fcn", "\u732b"]))
     ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
-    done = dim("neighbours", "0", "--data", tmp_path / "b\u00fccher.npz", cwd=tmp_path, environment=ascii_only, encoding="ascii")
+    done = dim(
+        "neighbours", "0", "--data", tmp_path / "b\u00fccher.npz", cwd=tmp_path, environment=ascii_only, encoding="ascii"
+    )
     assert done.returncode == 0, done
     # In this locale the file's name is bytes that are no text; the classes are text that cannot be shown.
     assert r"b\xc3\xbccher.npz" in done.stdout and r"gr\xfcn" in done.stdout and r"\u732b" in done.stdout, done.stdout
@@ -151,8 +155,14 @@ def test_text():
     assert _text.valid("a\udce9\ud800b\n") == "a\\xe9\\ud800b\n"
     assert _text.shown("a\udce9\x1b\u202e\u00e9\u3000\n\U000e0001") == "a\\xe9\\x1b\\u202e\u00e9\u3000\\x0a\\U000e0001"
     assert [_text.cell(name) for name in ("=1", "+1", "-1", "@a", " =1", "a=1", "1")] == [
-        "'=1", "'+1", "'-1", "'@a", "' =1", "a=1", "1",
-    ]  # fmt: skip
+        "'=1",
+        "'+1",
+        "'-1",
+        "'@a",
+        "' =1",
+        "a=1",
+        "1",
+    ]
     assert [_text.counted(n, "epoch") for n in (0, 1, 2000)] == ["0 epochs", "1 epoch", "2,000 epochs"]
     assert list(csv.reader(io.StringIO(_text.csv_text(("a", "b"), [("=x", -1.5)])))) == [["a", "b"], ["'=x", "-1.5"]]
 

@@ -43,8 +43,8 @@ def read_png(path):
         parts[kind] = body
         at += 12 + length
     width, height = struct.unpack(">II", parts[b"IHDR"][:8])
-    return np.frombuffer(zlib.decompress(parts[b"IDAT"]), np.uint8).reshape(height, 1 + 3 * width)[:, 1:].reshape(
-        height, width, 3
+    return (
+        np.frombuffer(zlib.decompress(parts[b"IDAT"]), np.uint8).reshape(height, 1 + 3 * width)[:, 1:].reshape(height, width, 3)
     )
 
 
@@ -70,8 +70,23 @@ def test_a_grid_from_vectors(data, tmp_path, name):
     if name == "y.h5":
         pytest.importorskip("h5py")
     assert dim("encode", "--data", data, "--output", tmp_path / name).returncode == 0
-    done = dim("neighbours", "--data", data, "--vectors", name, "--grid", 3, "--count", 2, "--others", "--seed", 4,
-               "--output", "grid.png", cwd=tmp_path)  # fmt: skip
+    done = dim(
+        "neighbours",
+        "--data",
+        data,
+        "--vectors",
+        name,
+        "--grid",
+        3,
+        "--count",
+        2,
+        "--others",
+        "--seed",
+        4,
+        "--output",
+        "grid.png",
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("nearest") == 3 and "  0\n" not in done.stdout, "no distance of 0: --others"
     assert read_png(tmp_path / "grid.png").shape == (2 * 192 + 8, 2 * 128 + 8, 3)
@@ -212,7 +227,9 @@ def test_charts_of_any_names():
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        charts.confusion([("$a", np.eye(3, dtype=np.int64)), ("b", np.eye(3, dtype=np.int64))], ["$a$b\\frac", "\u732b", "caf\udce9"])
+        charts.confusion(
+            [("$a", np.eye(3, dtype=np.int64)), ("b", np.eye(3, dtype=np.int64))], ["$a$b\\frac", "\u732b", "caf\udce9"]
+        )
         charts.confusion([("many", np.eye(300, dtype=np.int64))], [str(n) for n in range(300)])
         curves.draw([], "$a$b \u732b caf\udce9")
 
@@ -253,7 +270,10 @@ def test_map_by_tsne(data, tmp_path):
         (["map", "--vectors", "notes.csv"], "notes.csv: not a file by `dim encode`"),
         (["map", "--vectors", "notes.h5"], "notes.h5: not a file by `dim encode`"),
         (["map", "--vectors", "few.npy"], "few.npy: holds 3 vectors; the data has 14 images"),
-        (["map", "--vectors", "narrow.npy", "--architecture", "notebook"], "expected floats of shape (n,64), found float32 (14, 8)"),
+        (
+            ["map", "--vectors", "narrow.npy", "--architecture", "notebook"],
+            "expected floats of shape (n,64), found float32 (14, 8)",
+        ),
         (["map", "--vectors", "nan.npy"], "nan.npy: holds values that are NaN"),
         (["neighbours", "--weights", "images.npz"], "not an HDF5 file"),
         (["map", "--limit", "1"], "two images at least"),

@@ -25,7 +25,11 @@ def write_pictures(folder, each=16):
         (folder / name).mkdir(parents=True)
         for number in range(each):
             shift = chance.integers(0, 8)
-            pattern = {"chess": ((x + shift) // 4 + (y + shift) // 4) % 2, "columns": (x + shift) // 4 % 2, "rows": (y + shift) // 4 % 2}
+            pattern = {
+                "chess": ((x + shift) // 4 + (y + shift) // 4) % 2,
+                "columns": (x + shift) // 4 % 2,
+                "rows": (y + shift) // 4 % 2,
+            }
             grey = pattern[name] * 160 + chance.normal(40, 10, y.shape)
             Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8)).save(folder / name / f"{number:02}.png")
 
@@ -77,10 +81,31 @@ def test_vectors_map_and_neighbours(run):
 
 def test_a_classifier_gives_names(run):
     folder, _ = run
-    report = json.loads(ran(folder, "classify", "--weights", "run/weights.h5", "--data", "pictures", "--arms", "frozen", "--lr", 1e-3,
-                            "--batch", 8, "--epochs", 60, "--save", "classifier.h5", "--json"))  # fmt: skip
+    report = json.loads(
+        ran(
+            folder,
+            "classify",
+            "--weights",
+            "run/weights.h5",
+            "--data",
+            "pictures",
+            "--arms",
+            "frozen",
+            "--lr",
+            1e-3,
+            "--batch",
+            8,
+            "--epochs",
+            60,
+            "--save",
+            "classifier.h5",
+            "--json",
+        )
+    )
     assert report["classes"] == list(CLASSES) and len(report["runs"][0]["confusion"]) == 3
-    text = ran(folder, "classify", "--weights", "classifier.h5", "--epochs", 0, "--predict", "pictures", "--predictions", "found.csv")
+    text = ran(
+        folder, "classify", "--weights", "classifier.h5", "--epochs", 0, "--predict", "pictures", "--predictions", "found.csv"
+    )
     assert "by number" not in text
     rows = list(csv.DictReader((folder / "found.csv").open()))
     assert len(rows) == 48 and {row["label"] for row in rows} <= set(CLASSES)
@@ -122,6 +147,16 @@ def test_pictures_of_other_sizes(run, tmp_path):
         assert model.sizes.image == (1, 16, 24) and model.architecture.as_dict()["image"]["resize"] == "stretch"
     ran(tmp_path, "encode", "--weights", folder / "run" / "weights.h5", "--data", "pictures", "--output", "v.npy")
     assert np.load(tmp_path / "v.npy").shape == (13, 64)
-    refused = dim("encode", "--weights", folder / "run" / "weights.h5", "--data", "pictures", "--output", "w.npy", "--resize", "none",
-                  cwd=tmp_path)  # fmt: skip
+    refused = dim(
+        "encode",
+        "--weights",
+        folder / "run" / "weights.h5",
+        "--data",
+        "pictures",
+        "--output",
+        "w.npy",
+        "--resize",
+        "none",
+        cwd=tmp_path,
+    )
     assert refused.returncode == 2 and "fit, crop or stretch" in refused.stderr

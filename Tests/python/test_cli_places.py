@@ -42,27 +42,30 @@ def contents(folder):
     return found
 
 
-@pytest.mark.parametrize("command", [
-    "encode --data few.npz --output few.npz",
-    "encode --data few.npz --output ./few.npz",
-    "encode --data few.npz --output hard.npz",
-    "encode --data soft.npz --output few.npz",
-    "encode --data few.npy --output few_labels.npy",
-    "encode --data few.npz --weights w.h5 --output w.h5",
-    "neighbours --data images --output images/a/0.png 0",
-    "neighbours --data few.npz images/a/0.png --output images/a/0.png",
-    "map --data images --output images/map.png",
-    "map --data few.npz --vectors y.npy --coordinates y.npy",
-    "map --data few.npz --output m.png --coordinates m.png",
-    "classify --data few.npz --weights w.h5 --save w.h5 --epochs 1",
-    "classify --data few.npz --arms untrained --epochs 1 --predict images --picture images/a/1.png",
-    "classify --data few.npz --arms untrained --epochs 1 --predict few.npz --predictions few.npz",
-    "classify --data images --arms end-to-end --checkpoint images/kept",
-    "convert w.h5 w.h5",
-    "convert w.h5 ./w.h5 --network encoder",
-    "train --data images --output images/run --no-plot",
-    "train --data images --output images --no-plot",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "command",
+    [
+        "encode --data few.npz --output few.npz",
+        "encode --data few.npz --output ./few.npz",
+        "encode --data few.npz --output hard.npz",
+        "encode --data soft.npz --output few.npz",
+        "encode --data few.npy --output few_labels.npy",
+        "encode --data few.npz --weights w.h5 --output w.h5",
+        "neighbours --data images --output images/a/0.png 0",
+        "neighbours --data few.npz images/a/0.png --output images/a/0.png",
+        "map --data images --output images/map.png",
+        "map --data few.npz --vectors y.npy --coordinates y.npy",
+        "map --data few.npz --output m.png --coordinates m.png",
+        "classify --data few.npz --weights w.h5 --save w.h5 --epochs 1",
+        "classify --data few.npz --arms untrained --epochs 1 --predict images --picture images/a/1.png",
+        "classify --data few.npz --arms untrained --epochs 1 --predict few.npz --predictions few.npz",
+        "classify --data images --arms end-to-end --checkpoint images/kept",
+        "convert w.h5 w.h5",
+        "convert w.h5 ./w.h5 --network encoder",
+        "train --data images --output images/run --no-plot",
+        "train --data images --output images --no-plot",
+    ],
+)
 def test_inputs_stay(folder, command):
     before = contents(folder)
     done = dim(*command.split(), cwd=folder)
@@ -112,11 +115,19 @@ def test_every_option_is_known():
                 assert known, (command, action.dest)
 
 
-@pytest.mark.parametrize("command, option", [
-    ("encode --data EMPTY --output a.npy", "--data"), ("encode --output EMPTY", "--output"), ("train --output EMPTY", "--output"),
-    ("train --resume EMPTY", "--resume"), ("train --data EMPTY", "--data"), ("map --weights EMPTY", "--weights"),
-    ("classify --checkpoint EMPTY", "--checkpoint"), ("convert EMPTY a.h5", "the command"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "command, option",
+    [
+        ("encode --data EMPTY --output a.npy", "--data"),
+        ("encode --output EMPTY", "--output"),
+        ("train --output EMPTY", "--output"),
+        ("train --resume EMPTY", "--resume"),
+        ("train --data EMPTY", "--data"),
+        ("map --weights EMPTY", "--weights"),
+        ("classify --checkpoint EMPTY", "--checkpoint"),
+        ("convert EMPTY a.h5", "the command"),
+    ],
+)
 def test_an_empty_name(tmp_path, command, option):
     """--data "$UNSET" read the folder that one stood in."""
     done = dim(*("" if word == "EMPTY" else word for word in command.split()), cwd=tmp_path)

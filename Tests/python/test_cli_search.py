@@ -44,7 +44,9 @@ def test_weights_of_another_file_with_the_same_encoder_are_the_same(folder):
     """An index knows its encoder, not a file's name."""
     with Model.open(folder / "w.h5") as model:
         model.save(folder / "encoder.safetensors")
-    done = dim("search", "one.npy", "--index", "trained.npz", "--weights", "encoder.safetensors", "--count", "1", "--json", cwd=folder)
+    done = dim(
+        "search", "one.npy", "--index", "trained.npz", "--weights", "encoder.safetensors", "--count", "1", "--json", cwd=folder
+    )
     assert done.returncode == 0 and json.loads(done.stdout)["subjects"][0]["nearest"][0]["number"] == 7, done.stderr
 
 
@@ -55,7 +57,9 @@ def test_vectors_of_a_file_know_their_weights_where_these_are_given(folder):
     assert dim(*index, cwd=folder).returncode == 0 and Index.open(folder / "v.index.npz").made_by == ""
     assert dim(*index, "--weights", "w.h5", cwd=folder).returncode == 0
     assert Index.open(folder / "v.index.npz").made_by == Index.open(folder / "trained.npz").made_by != ""
-    done = dim("index", "--data", "data.npz", "--vectors", "v.npz", "--architecture", "notebook", "--output", "x.npz", cwd=folder)
+    done = dim(
+        "index", "--data", "data.npz", "--vectors", "v.npz", "--architecture", "notebook", "--output", "x.npz", cwd=folder
+    )
     assert done.returncode == 2 and "not made by seed 0, untrained" in done.stderr and not (folder / "x.npz").exists()
 
 
@@ -73,8 +77,20 @@ def test_contact_sheets(folder):
 
 
 def test_contact_sheets_of_near_duplicates(folder):
-    done = dim("search", "--duplicates", "0.0001", "--index", "i.npz", "--data", "data.npz", "--picture", "d.png", "--html", "d.html",
-               cwd=folder)  # fmt: skip
+    done = dim(
+        "search",
+        "--duplicates",
+        "0.0001",
+        "--index",
+        "i.npz",
+        "--data",
+        "data.npz",
+        "--picture",
+        "d.png",
+        "--html",
+        "d.html",
+        cwd=folder,
+    )
     assert done.returncode == 0 and "1 pair " in done.stdout, done.stderr
     page = (folder / "d.html").read_text()
     assert page.count("<figure>") == 2 and "39\n0<" in page
@@ -91,16 +107,21 @@ def test_hnswlib_is_asked_and_says_its_recall(folder):
         assert "approximate, by hnswlib: 100.0% of the nearest found" in done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["--index", "i.npz"], "IMAGE"), (["99", "--index", "i.npz"], "0 to 39"), (["1", "--index", "data.npz"], "index"),
-    (["1", "--index", "i.npz", "--html", "a.html"], "--data"),
-    (["one.npy", "--index", "seven.npz"], "which weights made its vectors"),
-    (["one.npy", "--index", "seven.npz", "--weights", "w.h5"], "give 7 numbers, found 64"),
-    (["one.npy", "--index", "i.npz", "--seed", "1"], "give the weights that made them (found: seed 1"),
-    (["one.npy", "--index", "trained.npz"], "another encoder"),
-    (["one.npy", "--index", "batch.npz"], "in training mode"),
-    (["1", "--index", "i.npz", "--html", "a.txt"], "--html"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--index", "i.npz"], "IMAGE"),
+        (["99", "--index", "i.npz"], "0 to 39"),
+        (["1", "--index", "data.npz"], "index"),
+        (["1", "--index", "i.npz", "--html", "a.html"], "--data"),
+        (["one.npy", "--index", "seven.npz"], "which weights made its vectors"),
+        (["one.npy", "--index", "seven.npz", "--weights", "w.h5"], "give 7 numbers, found 64"),
+        (["one.npy", "--index", "i.npz", "--seed", "1"], "give the weights that made them (found: seed 1"),
+        (["one.npy", "--index", "trained.npz"], "another encoder"),
+        (["one.npy", "--index", "batch.npz"], "in training mode"),
+        (["1", "--index", "i.npz", "--html", "a.txt"], "--html"),
+    ],
+)
 def test_what_is_wrong_is_said(folder, arguments, message):
     done = dim("search", *arguments, cwd=folder)
     assert done.returncode == 2 and message in done.stderr, done
@@ -126,5 +147,7 @@ def test_sheets_are_of_the_images_that_were_indexed(folder):
         (folder / "sheet.html").unlink()
     done = dim(*sheet, "--data", "data.npz", "--weights", "w.h5", cwd=folder)
     assert done.returncode == 0 and (folder / "sheet.html").exists(), done.stderr
-    done = dim("search", "5", "--index", "batch.npz", "--data", "data.npz", "--weights", "w.h5", "--html", "batch.html", cwd=folder)
+    done = dim(
+        "search", "5", "--index", "batch.npz", "--data", "data.npz", "--weights", "w.h5", "--html", "batch.html", cwd=folder
+    )
     assert done.returncode == 0, done.stderr

@@ -149,7 +149,9 @@ def test_sigusr1_saves_and_goes_on(data, whole, folder):
 
 
 def test_what_nohup_ignores_stays_ignored(data, whole, folder):
-    running = start("train", "--data", data, "--output", folder, *RUN, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    running = start(
+        "train", "--data", data, "--output", folder, *RUN, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    )
     wait_for_rows(folder, 1)
     running.send_signal(signal.SIGHUP)
     _, err = running.communicate(timeout=PATIENCE)
@@ -179,7 +181,11 @@ def test_as_many_other_images_are_not_the_data(tmp_path, folder):
     assert done.returncode == 0, done.stderr
     with np.load(path) as file:
         images, labels = file["images"], file["labels"]
-    others = {"reversed": (images[::-1], labels[::-1]), "labels": (images, labels[::-1]), "brighter": (images // 2 + 128, labels)}
+    others = {
+        "reversed": (images[::-1], labels[::-1]),
+        "labels": (images, labels[::-1]),
+        "brighter": (images // 2 + 128, labels),
+    }
     for name, (some, theirs) in others.items():
         np.savez(tmp_path / f"{name}.npz", images=some, labels=theirs)
         done = dim("train", "--resume", folder, "--epochs", 2, "--no-plot", "--data", tmp_path / f"{name}.npz")
@@ -192,16 +198,28 @@ def test_as_many_other_images_are_not_the_data(tmp_path, folder):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("setting, value, message", [
-    ("seed", "x", "seed: expected a whole number from 0 on, found"), ("seed", 4, "seed is 4, checkpoint.h5 has 3: they are of different"),
-    ("batch", 2.5, "batch: expected"), ("batch", 1, "--batch: expected 2"), ("checkpoint_every", 0, "checkpoint_every: expected"),
-    ("step_epochs", 0, "step_epochs: expected"), ("lr", "1", "lr: expected a number"),
-    ("lr", -5, "--lr: expected"), ("lr", math.nan, "--lr"),
-    ("architecture", None, "architecture: expected"), ("architecture", {"preset": "basic28"}, "they are of different runs"),
-    ("architecture", {"image": 5}, "settings.json: "), ("measure", "kl", "measure is kl, checkpoint.h5 has"),
-    ("images", "36", "images: expected"),
-    ("epochs", 10**400, "epochs: expected"), ("data", 5, "data: expected a text"), ("nosuch", 1, "not the settings of a run"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "setting, value, message",
+    [
+        ("seed", "x", "seed: expected a whole number from 0 on, found"),
+        ("seed", 4, "seed is 4, checkpoint.h5 has 3: they are of different"),
+        ("batch", 2.5, "batch: expected"),
+        ("batch", 1, "--batch: expected 2"),
+        ("checkpoint_every", 0, "checkpoint_every: expected"),
+        ("step_epochs", 0, "step_epochs: expected"),
+        ("lr", "1", "lr: expected a number"),
+        ("lr", -5, "--lr: expected"),
+        ("lr", math.nan, "--lr"),
+        ("architecture", None, "architecture: expected"),
+        ("architecture", {"preset": "basic28"}, "they are of different runs"),
+        ("architecture", {"image": 5}, "settings.json: "),
+        ("measure", "kl", "measure is kl, checkpoint.h5 has"),
+        ("images", "36", "images: expected"),
+        ("epochs", 10**400, "epochs: expected"),
+        ("data", 5, "data: expected a text"),
+        ("nosuch", 1, "not the settings of a run"),
+    ],
+)
 def test_settings_that_were_changed(whole, folder, setting, value, message):
     """Tracebacks, or another run without a word."""
     copy_of(whole, folder)
@@ -212,10 +230,16 @@ def test_settings_that_were_changed(whole, folder, setting, value, message):
     assert done.stdout == "" and done.stderr.count("\n") < 4
 
 
-@pytest.mark.parametrize("name, content", [
-    ("settings.json", b"[1]"), ("settings.json", 100_000 * b"["), ("settings.json", b"\xff"),
-    ("metrics.csv", b"\xff\xfe"), ("metrics.csv", b"step," + 200_000 * b"x"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("settings.json", b"[1]"),
+        ("settings.json", 100_000 * b"["),
+        ("settings.json", b"\xff"),
+        ("metrics.csv", b"\xff\xfe"),
+        ("metrics.csv", b"step," + 200_000 * b"x"),
+    ],
+)
 def test_damaged_files_of_a_run(whole, folder, name, content):
     copy_of(whole, folder)
     (folder / name).write_bytes(content)
@@ -300,8 +324,21 @@ def test_a_batch_over_the_data_reports_the_images_that_are_there(tmp_path, folde
 
 def test_without_validation_nothing_is_held_out(tmp_path, folder):
     data = write_images(tmp_path / "images.npy", 40)
-    done = dim("train", "--data", data, "--epochs", 1, "--batch", 20, "--output", folder, "--no-plot", "--json",
-               "--validation-images", 0)  # fmt: skip
+    done = dim(
+        "train",
+        "--data",
+        data,
+        "--epochs",
+        1,
+        "--batch",
+        20,
+        "--output",
+        folder,
+        "--no-plot",
+        "--json",
+        "--validation-images",
+        0,
+    )
     assert events(done.stdout)[0]["settings"]["images"] == 40
     again = dim("train", "--resume", folder, "--epochs", 2, "--no-plot")
     assert again.returncode == 0, again.stderr
@@ -310,8 +347,21 @@ def test_without_validation_nothing_is_held_out(tmp_path, folder):
 def test_a_test_set_of_the_data_is_never_trained_on(tmp_path, folder):
     images = np.random.default_rng(0).integers(0, 255, (9, 32, 32, 3)).astype(np.uint8)
     np.savez(tmp_path / "a.npz", x_train=images[:6], y_train=np.arange(6) % 2, x_test=images[6:], y_test=np.arange(3) % 2)
-    done = dim("train", "--data", tmp_path / "a.npz", "--epochs", 1, "--batch", 2, "--output", folder, "--no-plot", "--json",
-               "--validation-images", 0)  # fmt: skip
+    done = dim(
+        "train",
+        "--data",
+        tmp_path / "a.npz",
+        "--epochs",
+        1,
+        "--batch",
+        2,
+        "--output",
+        folder,
+        "--no-plot",
+        "--json",
+        "--validation-images",
+        0,
+    )
     assert events(done.stdout)[0]["settings"]["images"] == 6, done.stderr
 
 
@@ -322,9 +372,15 @@ def test_the_output_is_looked_at_before_the_data(tmp_path):
     assert done.returncode == 2 and "file/run: cannot be written" in done.stderr, done.stderr
 
 
-@pytest.mark.parametrize("arguments", [
-    ["train", "--epochs", 1, "--batch", 2], ["classify", "--picture", "c.png", "--data"], ["map", "--method", "tsne", "--data"],
-], ids=lambda arguments: arguments[0])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "--epochs", 1, "--batch", 2],
+        ["classify", "--picture", "c.png", "--data"],
+        ["map", "--method", "tsne", "--data"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
 def test_missing_packages_are_told_of_first(tmp_path, data, arguments):
     """A finder that finds neither matplotlib nor scikit-learn."""
     (tmp_path / "sitecustomize.py").write_text(
@@ -362,13 +418,40 @@ def wait_for(true):
 def test_json_validation_checkpoints_curves(tmp_path, folder):
     pytest.importorskip("matplotlib")
     data = write_images(tmp_path / "images.npz", 24)
-    done = dim("train", "--data", data, "--epochs", "2", "--batch", "11", "--output", folder, "--json", "--keep-all",
-               "--schedule", "step", "--step-epochs", "1", "--step-factor", "0.5")  # fmt: skip
+    done = dim(
+        "train",
+        "--data",
+        data,
+        "--epochs",
+        "2",
+        "--batch",
+        "11",
+        "--output",
+        folder,
+        "--json",
+        "--keep-all",
+        "--schedule",
+        "step",
+        "--step-epochs",
+        "1",
+        "--step-factor",
+        "0.5",
+    )
     assert (done.returncode, done.stderr) == (0, "")
     found = events(done.stdout)
     assert [event["event"] for event in found] == [
-        "start", "validation", "step", "step", "validation", "checkpoint", "step", "step", "validation", "checkpoint", "end",
-    ]  # fmt: skip
+        "start",
+        "validation",
+        "step",
+        "step",
+        "validation",
+        "checkpoint",
+        "step",
+        "step",
+        "validation",
+        "checkpoint",
+        "end",
+    ]
     assert found[0]["settings"]["validation_images"] == 2 and found[-1]["status"] == "finished"
     rates = [event["learning_rate"] for event in found if event["event"] == "step"]
     assert rates == [3e-4, 3e-4, 1.5e-4, 1.5e-4]
@@ -449,8 +532,15 @@ def test_a_full_disk_keeps_the_checkpoint_of_before(whole, folder):
     copy_of(whole, folder)
     before = (folder / "checkpoint.h5").stat()
     limit = 50 << 20
-    done = dim("train", "--resume", folder, "--epochs", "3", "--no-plot",
-               preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))  # fmt: skip
+    done = dim(
+        "train",
+        "--resume",
+        folder,
+        "--epochs",
+        "3",
+        "--no-plot",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "checkpoint.h5" in done.stderr and "The checkpoint of step 10 is kept" in done.stderr, done.stderr
     after = (folder / "checkpoint.h5").stat()
@@ -482,6 +572,8 @@ def test_too_little_room_is_found_out_first(data, small_disk):
 
 def test_room_for_all_checkpoints_is_asked_for_first(data, tmp_path):
     """A run that keeps each checkpoint filled the disk after days."""
-    done = dim("train", "--data", data, "--output", tmp_path / "run", *SMALL, "--epochs", 10**9, "--keep-all", "--checkpoint-every", 10)
+    done = dim(
+        "train", "--data", data, "--output", tmp_path / "run", *SMALL, "--epochs", 10**9, "--keep-all", "--checkpoint-every", 10
+    )
     assert done.returncode == 2 and "--keep-all keeps 100,000,000 checkpoints" in done.stderr, done.stderr
     assert not (tmp_path / "run").exists()

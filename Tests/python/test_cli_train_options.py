@@ -34,8 +34,20 @@ def digits(path, count=300):
 
 
 def train(folder, *arguments, output="run"):
-    return dim("train", "--data", "digits.npz", "--architecture", "tiny.json", "--output", output, "--no-plot", "--batch", 32, *arguments,
-               cwd=folder)  # fmt: skip
+    return dim(
+        "train",
+        "--data",
+        "digits.npz",
+        "--architecture",
+        "tiny.json",
+        "--output",
+        output,
+        "--no-plot",
+        "--batch",
+        32,
+        *arguments,
+        cwd=folder,
+    )
 
 
 def settings_of(folder):
@@ -47,9 +59,32 @@ def settings_of(folder):
 
 def test_every_option_reaches_the_trainer(folder):
     done = train(
-        folder, "--epochs", 1, "--measure", "jsd", "--negatives", 3, "--prior", "adversarial", "--beta", 2, "--gamma", 0.25,
-        "--gradient-penalty", 0.5, "--gradient-clip", 4, "--lr", 1e-3, "--betas", "0.5,0.99", "--weight-decay", 1e-4, "--seed", 5,
-    )  # fmt: skip
+        folder,
+        "--epochs",
+        1,
+        "--measure",
+        "jsd",
+        "--negatives",
+        3,
+        "--prior",
+        "adversarial",
+        "--beta",
+        2,
+        "--gamma",
+        0.25,
+        "--gradient-penalty",
+        0.5,
+        "--gradient-clip",
+        4,
+        "--lr",
+        1e-3,
+        "--betas",
+        "0.5,0.99",
+        "--weight-decay",
+        1e-4,
+        "--seed",
+        5,
+    )
     assert done.returncode == 0, done.stderr
     with deepinfomax.Trainer.resume(folder / "run" / "checkpoint.h5") as trainer:
         found = trainer.options
@@ -67,7 +102,9 @@ def test_a_settings_file_makes_the_same_run(folder):
     again = dim("train", "--config", "run/settings.json", "--output", "again", "--no-plot", cwd=folder)
     assert again.returncode == 0, again.stderr
     assert losses(folder / "again") == losses(folder / "run")
-    other = dim("train", "--config", "run/settings.json", "--lr", 5e-3, "--epochs", 1, "--output", "other", "--no-plot", cwd=folder)
+    other = dim(
+        "train", "--config", "run/settings.json", "--lr", 5e-3, "--epochs", 1, "--output", "other", "--no-plot", cwd=folder
+    )
     assert other.returncode == 0, other.stderr
     before, after = settings_of(folder / "run"), settings_of(folder / "other")
     assert {name for name in before if before[name] != after[name]} - {"command", "started"} == {"lr", "epochs", "probe"} - (
@@ -75,29 +112,35 @@ def test_a_settings_file_makes_the_same_run(folder):
     )
 
 
-@pytest.mark.parametrize("content, message", [
-    ("[]", "expected an object of settings, found list"),
-    ("{", "expected JSON"),
-    ('{"lrr": 1}', "lrr: there is no such setting"),
-    ('{"lr": "fast", "batch": 0}', "batch: expected a whole number from 1 on, found 0"),
-    ('{"measure": "mse"}', "measure: expected one of jsd"),
-    ('{"batch": 1}', "--batch: expected 2 at least"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("[]", "expected an object of settings, found list"),
+        ("{", "expected JSON"),
+        ('{"lrr": 1}', "lrr: there is no such setting"),
+        ('{"lr": "fast", "batch": 0}', "batch: expected a whole number from 1 on, found 0"),
+        ('{"measure": "mse"}', "measure: expected one of jsd"),
+        ('{"batch": 1}', "--batch: expected 2 at least"),
+    ],
+)
 def test_settings_that_are_none(folder, content, message):
     (folder / "bad.json").write_text(content)
     done = dim("train", "--data", "digits.npz", "--config", "bad.json", "--output", "run", cwd=folder)
     assert done.returncode == 2 and message in done.stderr and not (folder / "run").exists(), done.stderr
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["--negatives", "32"], "a batch of 32 images has 31 others"),
-    (["--negatives", "few"], "expected all, rotation or a number"),
-    (["--betas", "1,0.9"], "--betas: expected two numbers"),
-    (["--image-size", "0x4"], "expected N or WIDTHxHEIGHT"),
-    (["--gradient-clip", "-1"], "--gradient-clip: expected a number that is not negative"),
-    (["--early-stopping", "1", "--validation-images", "0"], "expected --validation-images over 0"),
-    (["--alpha", "1"], "alpha"),  # There is no global network.
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--negatives", "32"], "a batch of 32 images has 31 others"),
+        (["--negatives", "few"], "expected all, rotation or a number"),
+        (["--betas", "1,0.9"], "--betas: expected two numbers"),
+        (["--image-size", "0x4"], "expected N or WIDTHxHEIGHT"),
+        (["--gradient-clip", "-1"], "--gradient-clip: expected a number that is not negative"),
+        (["--early-stopping", "1", "--validation-images", "0"], "expected --validation-images over 0"),
+        (["--alpha", "1"], "alpha"),  # There is no global network.
+    ],
+)
 def test_options_that_do_not_go(folder, arguments, message):
     done = train(folder, *arguments)
     assert done.returncode == 2 and message in done.stderr and not (folder / "run").exists(), done.stderr
@@ -110,7 +153,9 @@ def test_an_architecture_that_is_none(folder):
     assert "--architecture: tiny.json: " in done.stderr, done.stderr
     for command in "info", "encode --output a.npy", "check":
         done = dim(*command.split(), "--architecture", "tiny.json", cwd=folder)
-        assert done.returncode == 2 and ("tiny.json: 2 faults" in done.stderr or "PyTorch is not installed" in done.stderr), done.stderr
+        assert done.returncode == 2 and ("tiny.json: 2 faults" in done.stderr or "PyTorch is not installed" in done.stderr), (
+            done.stderr
+        )
     done = dim("train", "--data", "digits.npz", "--architecture", "basic33", "--output", "run", cwd=folder)
     assert done.returncode == 2 and "expected one of notebook" in done.stderr, done.stderr
 
@@ -118,11 +163,26 @@ def test_an_architecture_that_is_none(folder):
 def test_the_notebooks_run_is_what_it_was(tmp_path):
     """32x32x3 images, ten classes without names, the notebook's objective in its order."""
     data = write_images(tmp_path / "images.npy", 7)
-    done = dim("train", "--data", data, "--architecture", "notebook", "--seed", 3, "--batch", 3, "--epochs", 1, "--no-plot", "--output",
-               tmp_path / "run")  # fmt: skip
+    done = dim(
+        "train",
+        "--data",
+        data,
+        "--architecture",
+        "notebook",
+        "--seed",
+        3,
+        "--batch",
+        3,
+        "--epochs",
+        1,
+        "--no-plot",
+        "--output",
+        tmp_path / "run",
+    )
     assert done.returncode == 0, done.stderr
-    trainer = deepinfomax.Trainer(deepinfomax.Model(3), "monolithic", 3, 1e-4, measure="gan", negatives="rotation", alpha=0.5, beta=1,
-                                  gamma=0.1)  # fmt: skip
+    trainer = deepinfomax.Trainer(
+        deepinfomax.Model(3), "monolithic", 3, 1e-4, measure="gan", negatives="rotation", alpha=0.5, beta=1, gamma=0.1
+    )
     for number, batch in enumerate(Loader(open_dataset(data, image=(3, 32, 32)), 3, 3).epoch(0)):
         assert list(map(repr, trainer.step(batch.images))) == losses(tmp_path / "run")[1 + number][3:7]
     trainer.model.save(tmp_path / "expected.h5")
@@ -132,8 +192,25 @@ def test_the_notebooks_run_is_what_it_was(tmp_path):
 
 
 def test_a_preset_at_another_size(folder):
-    done = dim("train", "--data", "digits.npz", "--architecture", "basic28", "--image-size", 16, "--channels", 1, "--epochs", 1, "--batch",
-               64, "--output", "run", "--no-plot", cwd=folder)  # fmt: skip
+    done = dim(
+        "train",
+        "--data",
+        "digits.npz",
+        "--architecture",
+        "basic28",
+        "--image-size",
+        16,
+        "--channels",
+        1,
+        "--epochs",
+        1,
+        "--batch",
+        64,
+        "--output",
+        "run",
+        "--no-plot",
+        cwd=folder,
+    )
     assert done.returncode == 0, done.stderr
     with deepinfomax.Model.open(folder / "run" / "weights.h5") as model:
         assert model.sizes.image == (1, 16, 16) and model.sizes.classes == 10 and model.class_names == list("0123456789")
@@ -196,7 +273,9 @@ def test_a_run_that_gets_worse_says_so_once(folder):
     digits(folder / "digits.npz", 1797)
     done = train(folder, "--epochs", 3, "--probe", 1, "--lr", 1, "--report")
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("does worse on the vectors") == 1 and "Try a smaller --lr than 1," in done.stderr, done.stdout + done.stderr
+    assert done.stderr.count("does worse on the vectors") == 1 and "Try a smaller --lr than 1," in done.stderr, (
+        done.stdout + done.stderr
+    )
     assert "Training has made the vectors worse" in (folder / "run" / "report.html").read_text()
 
 
@@ -208,10 +287,22 @@ def test_worse_is_more_than_chance():
 def test_no_probe_without_labels_or_when_not_wanted(folder):
     np.save(folder / "unlabelled.npy", np.load(folder / "digits.npz")["images"])
     for arguments in (("--data", "unlabelled.npy"), ("--data", "digits.npz", "--probe", 0)):
-        done = dim("train", *arguments, "--architecture", "tiny.json", "--epochs", 1, "--output", "run" + arguments[1], "--no-plot",
-                   cwd=folder)  # fmt: skip
+        done = dim(
+            "train",
+            *arguments,
+            "--architecture",
+            "tiny.json",
+            "--epochs",
+            1,
+            "--output",
+            "run" + arguments[1],
+            "--no-plot",
+            cwd=folder,
+        )
         assert done.returncode == 0 and "untrained" not in done.stdout, done
-    done = dim("train", "--data", "unlabelled.npy", "--architecture", "tiny.json", "--probe", 1, "--output", "other", cwd=folder)
+    done = dim(
+        "train", "--data", "unlabelled.npy", "--architecture", "tiny.json", "--probe", 1, "--output", "other", cwd=folder
+    )
     assert done.returncode == 2 and "--probe: needs labels" in done.stderr and not (folder / "other").exists()
 
 
@@ -266,8 +357,25 @@ def test_a_resumed_run_is_the_run(folder):
 
 def test_training_makes_vectors_better(folder):
     """docs/training.md has the measurement: over five seeds the linear probe gains 9 points or more; 4 are asked for."""
-    done = dim("train", "--data", "digits", "--architecture", "tiny.json", "--epochs", 8, "--probe", 8, "--lr", 1e-3, "--batch", 32,
-               "--output", "run", "--no-plot", cwd=folder)  # fmt: skip
+    done = dim(
+        "train",
+        "--data",
+        "digits",
+        "--architecture",
+        "tiny.json",
+        "--epochs",
+        8,
+        "--probe",
+        8,
+        "--lr",
+        1e-3,
+        "--batch",
+        32,
+        "--output",
+        "run",
+        "--no-plot",
+        cwd=folder,
+    )
     assert done.returncode == 0, done.stderr
     before, after = [row for row in RunFolder(folder / "run").read_metrics() if row.phase == "probe"]
     assert after.linear_probe >= before.linear_probe + 0.04, (before.linear_probe, after.linear_probe)

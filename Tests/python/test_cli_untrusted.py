@@ -34,15 +34,19 @@ def test_without_it_the_process_ends(deadly):
     assert dim("info", deadly).returncode == -8
 
 
-@pytest.mark.parametrize("command", [
-    ["info", "FILE"],
-    ["encode", "--weights", "FILE", "--data", "DATA", "--output", "y.npy"],
-    ["classify", "--weights", "FILE", "--data", "DATA"],
-    ["neighbours", "--weights", "FILE", "--data", "DATA"],
-    ["map", "--weights", "FILE", "--data", "DATA"],
-    ["convert", "FILE", "out.h5"],
-    ["train", "--weights", "FILE", "--data", "DATA", "--epochs", "1"],
-], ids=lambda command: command[0])  # fmt: skip
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["info", "FILE"],
+        ["encode", "--weights", "FILE", "--data", "DATA", "--output", "y.npy"],
+        ["classify", "--weights", "FILE", "--data", "DATA"],
+        ["neighbours", "--weights", "FILE", "--data", "DATA"],
+        ["map", "--weights", "FILE", "--data", "DATA"],
+        ["convert", "FILE", "out.h5"],
+        ["train", "--weights", "FILE", "--data", "DATA", "--epochs", "1"],
+    ],
+    ids=lambda command: command[0],
+)
 def test_commands(tmp_path, deadly, command):
     names = {"FILE": deadly, "DATA": write_images(tmp_path / "images.npz", 30, labels=True)}
     assert_survived(dim(*(names.get(word, word) for word in command), "--untrusted", cwd=tmp_path))
@@ -50,8 +54,23 @@ def test_commands(tmp_path, deadly, command):
 
 def test_resume(tmp_path, deadly):
     data = write_images(tmp_path / "images.npz", 4)
-    assert dim("train", "--data", data, "--epochs", 1, "--batch", 2, "--output", tmp_path / "run", "--no-plot",
-               "--validation-images", 0).returncode == 0  # fmt: skip
+    assert (
+        dim(
+            "train",
+            "--data",
+            data,
+            "--epochs",
+            1,
+            "--batch",
+            2,
+            "--output",
+            tmp_path / "run",
+            "--no-plot",
+            "--validation-images",
+            0,
+        ).returncode
+        == 0
+    )
     resumed = ["train", "--resume", tmp_path / "run", "--epochs", 2, "--no-plot", "--untrusted"]
     assert dim(*resumed).returncode == 0
     shutil.copy(deadly, tmp_path / "run" / "checkpoint.h5")

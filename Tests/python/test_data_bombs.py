@@ -100,8 +100,14 @@ def test_a_tar_gz_over_4_gb(tmp_path):
 def test_a_sparse_file_in_an_archive(tmp_path):
     """Its zeros are not in the stream."""
     sparse = tarfile.TarInfo("data_batch_1.bin")
-    sparse.pax_headers = {"GNU.sparse.major": "0", "GNU.sparse.minor": "1", "GNU.sparse.name": "data_batch_1.bin",
-                          "GNU.sparse.size": str(1 << 40), "GNU.sparse.numblocks": "1", "GNU.sparse.map": f"{(1 << 40) - 1},1"}  # fmt: skip
+    sparse.pax_headers = {
+        "GNU.sparse.major": "0",
+        "GNU.sparse.minor": "1",
+        "GNU.sparse.name": "data_batch_1.bin",
+        "GNU.sparse.size": str(1 << 40),
+        "GNU.sparse.numblocks": "1",
+        "GNU.sparse.map": f"{(1 << 40) - 1},1",
+    }
     sparse.size = 1
     with tarfile.open(tmp_path / "x.tar", "w", format=tarfile.PAX_FORMAT) as archive:
         archive.addfile(sparse, io.BytesIO(b"x"))
@@ -182,8 +188,11 @@ def test_hdf5_with_2_33_images_and_labels(tmp_path):
     path = tmp_path / "x.h5"
     many = 1 << 33
     packed = {"compression": "gzip"}
-    hdf5(path, images=((many, 8, 8), "u1", {"chunks": (1 << 14, 8, 8), **packed}),
-         labels=((many,), "u1", {"chunks": (1 << 20,), **packed}))  # fmt: skip
+    hdf5(
+        path,
+        images=((many, 8, 8), "u1", {"chunks": (1 << 14, 8, 8), **packed}),
+        labels=((many,), "u1", {"chunks": (1 << 20,), **packed}),
+    )
     assert path.stat().st_size < 30_000
     assert "images: 1 of 524,288 chunks were ever written" in refused(path)
 

@@ -76,9 +76,17 @@ def write_tiff(path, values, bits, sample_format=1, white_is_zero=False, content
     content = values.tobytes() if content is None else content
     height, width = values.shape
     tags = [
-        (256, 4, width), (257, 4, height), (258, 3, bits), (259, 3, 1), (262, 3, 0 if white_is_zero else 1),
-        (273, 4, 8), (277, 3, 1), (278, 4, height), (279, 4, len(content)), (339, 3, sample_format),
-    ]  # fmt: skip
+        (256, 4, width),
+        (257, 4, height),
+        (258, 3, bits),
+        (259, 3, 1),
+        (262, 3, 0 if white_is_zero else 1),
+        (273, 4, 8),
+        (277, 3, 1),
+        (278, 4, height),
+        (279, 4, len(content)),
+        (339, 3, sample_format),
+    ]
     start = 8 + len(content) + len(content) % 2
     directory = struct.pack(order + "H", len(tags))
     for tag, kind, value in tags:

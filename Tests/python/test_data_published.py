@@ -48,13 +48,37 @@ class OldPickler:
         assert value.dtype == np.uint8
         shape = b"".join(b"M" + length.to_bytes(2, "little") for length in value.shape)
         return (
-            b"cnumpy.core.multiarray\n_reconstruct\n" + self._put() + b"cnumpy\nndarray\n" + self._put() + b"K\x00\x85"
-            + self._put() + b"U\x01b" + self._put() + b"\x87" + self._put() + b"R" + self._put()
-            + b"(K\x01" + shape + b"\x86" + self._put()
-            + b"cnumpy\ndtype\n" + self._put() + b"U\x02u1K\x00K\x01\x87" + self._put() + b"R" + self._put()
-            + b"(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00t" + self._put() + b"b"
-            + b"\x89" + self._of(value.tobytes()) + b"t" + self._put() + b"b"
-        )  # fmt: skip
+            b"cnumpy.core.multiarray\n_reconstruct\n"
+            + self._put()
+            + b"cnumpy\nndarray\n"
+            + self._put()
+            + b"K\x00\x85"
+            + self._put()
+            + b"U\x01b"
+            + self._put()
+            + b"\x87"
+            + self._put()
+            + b"R"
+            + self._put()
+            + b"(K\x01"
+            + shape
+            + b"\x86"
+            + self._put()
+            + b"cnumpy\ndtype\n"
+            + self._put()
+            + b"U\x02u1K\x00K\x01\x87"
+            + self._put()
+            + b"R"
+            + self._put()
+            + b"(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00t"
+            + self._put()
+            + b"b"
+            + b"\x89"
+            + self._of(value.tobytes())
+            + b"t"
+            + self._put()
+            + b"b"
+        )
 
 
 def rows(images):
@@ -88,8 +112,13 @@ def hundred(folder, dump=None, n=8):
             records = np.concatenate([np.array([coarse[part], fine[part]], np.uint8).T, rows(images[part])], axis=1)
             (folder / f"{name}.bin").write_bytes(records.tobytes())
         else:
-            value = {"filenames": ["x"] * len(fine[part]), "batch_label": name, "fine_labels": fine[part],
-                     "coarse_labels": coarse[part], "data": rows(images[part])}  # fmt: skip
+            value = {
+                "filenames": ["x"] * len(fine[part]),
+                "batch_label": name,
+                "fine_labels": fine[part],
+                "coarse_labels": coarse[part],
+                "data": rows(images[part]),
+            }
             (folder / name).write_bytes(dump(value))
     if dump is None:
         (folder / "fine_label_names.txt").write_text("\n".join(FINE) + "\n")
@@ -169,7 +198,10 @@ def test_a_single_bin_of_any_name(tmp_path):
     "damage, message",
     [
         (lambda f: (f / "train.bin").write_bytes((f / "train.bin").read_bytes()[:-9]), "train.bin: record 7 is cut short"),
-        (lambda f: (f / "train.bin").write_bytes(b"\0\x64" + (f / "train.bin").read_bytes()[2:]), "record 0 is damaged: label 100"),
+        (
+            lambda f: (f / "train.bin").write_bytes(b"\0\x64" + (f / "train.bin").read_bytes()[2:]),
+            "record 0 is damaged: label 100",
+        ),
         (lambda f: (f / "fine_label_names.txt").write_text("a\nb\n"), "expected 100 names of classes, found 2"),
     ],
 )
@@ -247,8 +279,12 @@ def test_pickles_run_nothing(tmp_path, attack, protocol):
 
 def test_what_a_plain_pickle_may_hold():
     array = np.arange(12, dtype=np.int32).reshape(3, 4)
-    value = {"a": [1, -5, 1 << 70, True, None, b"x", "é", "\u20ac" * 300, b"y" * 70_000], "b": (1, (2, [3])), 4: {},
-             "arrays": [array, np.asfortranarray(array), array.astype(">u2"), np.zeros((0, 3), np.uint8)]}  # fmt: skip
+    value = {
+        "a": [1, -5, 1 << 70, True, None, b"x", "é", "\u20ac" * 300, b"y" * 70_000],
+        "b": (1, (2, [3])),
+        4: {},
+        "arrays": [array, np.asfortranarray(array), array.astype(">u2"), np.zeros((0, 3), np.uint8)],
+    }
     for protocol in range(6):
         found = load(pickle.dumps(value, protocol))
         assert found["a"] == value["a"] and found["b"] == [1, [2, [3]]] and found[4] == {}
@@ -266,8 +302,14 @@ def build(shape, dtype, content):
 
 def test_arrays_that_promise_more_than_is_there():
     assert np.array_equal(load(build((2, 2), "u1", b"abcd")), [[97, 98], [99, 100]])
-    for content in (build((1 << 40,), "u1", b"abcd"), build((2, -2), "u1", b""), build((2,), "O", b"abcd"),
-                    build((4,), "V1", b"abcd"), build(("x",), "u1", b"abcd"), build((2, 2), "u1", b"abc")):  # fmt: skip
+    for content in (
+        build((1 << 40,), "u1", b"abcd"),
+        build((2, -2), "u1", b""),
+        build((2,), "O", b"abcd"),
+        build((4,), "V1", b"abcd"),
+        build(("x",), "u1", b"abcd"),
+        build((2, 2), "u1", b"abc"),
+    ):
         with pytest.raises(NotPlain):
             load(content)
 
@@ -379,7 +421,10 @@ def test_stl_10(tmp_path, names):
 @pytest.mark.parametrize(
     "damage, message",
     [
-        (lambda f: (f / "train_X.bin").write_bytes(bytes(27648 * 12 - 1)), "train_X.bin: record 11 is cut short: 27,647 of 27,648"),
+        (
+            lambda f: (f / "train_X.bin").write_bytes(bytes(27648 * 12 - 1)),
+            "train_X.bin: record 11 is cut short: 27,647 of 27,648",
+        ),
         (lambda f: (f / "train_y.bin").write_bytes(bytes([1] * 11)), "train_y.bin: expected 12 labels, one an image, found 11"),
         (lambda f: (f / "train_y.bin").write_bytes(bytes([1] * 11 + [0])), "record 11 is damaged: label 0, expected 1 to 10"),
         (lambda f: (f / "class_names.txt").write_text("a\n"), "expected 10 names of classes, found 1"),

@@ -69,9 +69,30 @@ def digits(folder, *more, resume=False):
     if resume:
         return [*DIM, "train", "--resume", str(folder), "--quiet", "--no-plot", *more]
     return [
-        *DIM, "train", "--data", "digits", "--architecture", DIGITS8, "--batch", "32", "--micro-batches", "4", "--epochs", "3",
-        "--prior", "adversarial", "--augment", "crop=1,flip", "--seed", "5", "--output", str(folder), "--no-plot", "--quiet", *more,
-    ]  # fmt: skip
+        *DIM,
+        "train",
+        "--data",
+        "digits",
+        "--architecture",
+        DIGITS8,
+        "--batch",
+        "32",
+        "--micro-batches",
+        "4",
+        "--epochs",
+        "3",
+        "--prior",
+        "adversarial",
+        "--augment",
+        "crop=1,flip",
+        "--seed",
+        "5",
+        "--output",
+        str(folder),
+        "--no-plot",
+        "--quiet",
+        *more,
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +104,19 @@ def digits_alone(tmp_path_factory):
 
 def losses(folder):
     """What metrics.csv has of all images of a step: not speed and time, nor a report's figures, which are rank 0's."""
-    names = ("step", "epoch", "phase", "total", "local", "global", "prior", "learning_rate", "linear_probe", "nearest_neighbours",
-             "prior_distance")  # fmt: skip
+    names = (
+        "step",
+        "epoch",
+        "phase",
+        "total",
+        "local",
+        "global",
+        "prior",
+        "learning_rate",
+        "linear_probe",
+        "nearest_neighbours",
+        "prior_distance",
+    )
     with open(folder / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     return [[row[name] for name in names[: -1 if row["phase"] == "train" else None]] for row in rows]
@@ -192,8 +224,19 @@ def test_a_program_in_c(tmp_path):
     program = tmp_path / "train_mpi"
     warnings = ["-std=c99", "-O2", "-Wall", "-Wextra", "-Werror"]
     subprocess.run(
-        ["mpicc", *warnings, f"-I{top}/include", str(top / "bindings/c/train_mpi.c"), "-o", str(program), f"-L{library}", "-ldim",
-         f"-Wl,-rpath,{library}"], check=True)  # fmt: skip
+        [
+            "mpicc",
+            *warnings,
+            f"-I{top}/include",
+            str(top / "bindings/c/train_mpi.c"),
+            "-o",
+            str(program),
+            f"-L{library}",
+            "-ldim",
+            f"-Wl,-rpath,{library}",
+        ],
+        check=True,
+    )
     images = np.random.default_rng(4).random((64, 3, 32, 32), dtype=np.float32)
     images.tofile(tmp_path / "images.f32")
     for processes in (1, 2, 4):
@@ -377,7 +420,9 @@ def test_a_disk_of_rank_0_that_fills_between_checkpoints(images, small_disk):
     """Rank 0 ended without the others, which waited for --timeout and then said that it did not answer."""
     folder = small_disk / "filled"
     process = start(mpirun(2, *on(images / "good.npy", folder, "--epochs", "5000", "--checkpoint-every", "5000")))
-    while process.poll() is None and not ((folder / "metrics.csv").exists() and len((folder / "metrics.csv").read_bytes()) > 1000):
+    while process.poll() is None and not (
+        (folder / "metrics.csv").exists() and len((folder / "metrics.csv").read_bytes()) > 1000
+    ):
         time.sleep(0.05)
     with contextlib.suppress(OSError), open(small_disk / "filler", "wb", buffering=0) as file:
         while True:
@@ -438,7 +483,10 @@ def test_who_stands_still_is_named(images, tmp_path):
     """Of those that wait for each other none is: rank 0 waits for 2, which waits for 3. One tells, and it is no Ctrl-C."""
     command = on(images / "good.npy", tmp_path / "r", "--timeout", "2", "--validation-images", "0")
     _, errors = run(mpirun(4, sys.executable, "-c", STOPS, *command[len(DIM) :]), 1)
-    told_once(errors, "rank [012] of 4 on [^ ]*: rank 3 of 4 on [^ ]*: no answer to rank [012] of 4 .* for 2 seconds; all processes end")
+    told_once(
+        errors,
+        "rank [012] of 4 on [^ ]*: rank 3 of 4 on [^ ]*: no answer to rank [012] of 4 .* for 2 seconds; all processes end",
+    )
     assert "Ctrl-C" not in errors
 
 

@@ -12,8 +12,10 @@ def loaded(code="", **variables):
     inherited = {name: value for name, value in os.environ.items() if name not in ("DIM_ISA", "DIM_CONV", "DIM_NUM_THREADS")}
     done = subprocess.run(
         [sys.executable, *code.split(), "-c", "import deepinfomax as dim; print(dim.build_info())"],
-        env=inherited | variables, capture_output=True, text=True,
-    )  # fmt: skip
+        env=inherited | variables,
+        capture_output=True,
+        text=True,
+    )
     return done.stdout, done.stderr, done.returncode
 
 

@@ -17,6 +17,7 @@ FORWARD = recordings.Recording(cases.FOLDER / "forward.npz")
 DIRECT = os.environ.get("DIM_CONV") == "direct"
 BOUND, MULTIPLE = (1e-5, 8) if DIRECT else (1e-4, 10)
 
+
 def initial_weights():
     by_seed = {}
     with open(cases.FOLDER / "init.txt") as file:
@@ -67,9 +68,7 @@ def test_outputs_are_pytorchs(case, inputs):
             error = recordings.error_over_rms(step.array, expected)
             bound = max(BOUND, MULTIPLE * expected.float32)
         if not error <= bound:
-            wrong.append(
-                f"{step.output}: error/rms {error:.2e}, bound {bound:.2e}, PyTorch's float32 {expected.float32:.2e}"
-            )
+            wrong.append(f"{step.output}: error/rms {error:.2e}, bound {bound:.2e}, PyTorch's float32 {expected.float32:.2e}")
     assert not wrong, "\n" + "\n".join(wrong)
 
 

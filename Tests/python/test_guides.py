@@ -124,7 +124,9 @@ def test_it_runs(page, folder, tmp_path):
         own = ["--epochs", "2"] if "--resume" in words else shlex.split(SHORT.get(words[0], ""))
         if words[0] == "train" and "--resume" not in words:
             own += [] if "--output" in words else ["--output", f"run-{number}"]
-            shutil.rmtree(tmp_path / (words + own)[(words + own).index("--output") + 1], ignore_errors=True)  # Of an example before.
+            shutil.rmtree(
+                tmp_path / (words + own)[(words + own).index("--output") + 1], ignore_errors=True
+            )  # Of an example before.
             if "--data" not in words or "digits" in words:  # Thousands of images.
                 own += ["--data", "photos"]
         done = dim(*expanded, *own, cwd=tmp_path)

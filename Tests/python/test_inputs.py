@@ -114,7 +114,9 @@ class LikeASeries:
         return np.asarray(self.values, dtype)
 
 
-@pytest.mark.parametrize("labels", [*labels_of_all_kinds(), LikeASeries([1, 0, 2, 1, 0]), LikeASeries(np.array([1, 0, 2, 1, 0], object))])
+@pytest.mark.parametrize(
+    "labels", [*labels_of_all_kinds(), LikeASeries([1, 0, 2, 1, 0]), LikeASeries(np.array([1, 0, 2, 1, 0], object))]
+)
 def test_labels(model, labels):
     expected = np.array(list(labels) if not isinstance(labels, LikeASeries) else labels.values, np.int64)
     with dim.ClassifierTrainer(model, lr=1e-9) as trainer:
@@ -191,7 +193,9 @@ def test_floats_up_to_255_are_warned_of():
     """They were encoded without a word."""
     with dim.Model(0) as model:
         images = np.full((2, 3, 32, 32), 255, np.float32)
-        with pytest.warns(UserWarning, match=r"images: values up to 255; .* should be in \[0,1\]: divide by 255, or give uint8") as caught:
+        with pytest.warns(
+            UserWarning, match=r"images: values up to 255; .* should be in \[0,1\]: divide by 255, or give uint8"
+        ) as caught:
             model.encode(images)
         assert caught[0].filename == __file__
         with pytest.warns(UserWarning, match="values up to 255"):
@@ -210,10 +214,15 @@ def test_masks_are_no_values():
         np.testing.assert_array_equal(model.encode(images.filled(0))[0], model.encode(np.ma.array(images.filled(0)))[0])
 
 
-@pytest.mark.parametrize("call, name", [
-    (lambda value: dim.Model(value), "seed"), (lambda value: dim.Trainer(dim.Model(0), seed=value), "seed"),
-    (lambda value: dim.Trainer(dim.Model(0), micro_batches=value), "micro_batches"), (dim.set_num_threads, "n"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "call, name",
+    [
+        (lambda value: dim.Model(value), "seed"),
+        (lambda value: dim.Trainer(dim.Model(0), seed=value), "seed"),
+        (lambda value: dim.Trainer(dim.Model(0), micro_batches=value), "micro_batches"),
+        (dim.set_num_threads, "n"),
+    ],
+)
 def test_whole_numbers(call, name):
     for value in "a", 1.5, None:
         with pytest.raises(TypeError, match=f"{name}: expected an integer, .*, found {type(value).__name__}"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from deepinfomax import evaluation, judges
 from deepinfomax.data.dataset import InMemory
-from deepinfomax.judges import comparison, fitted, vectors
+from deepinfomax.judges import comparison, fitted
 from deepinfomax.judges.dependence import Network
 
 SETTINGS = judges.Settings(mlp_steps=400, mlp_lr=3e-3)
@@ -143,7 +143,9 @@ def test_calibration_is_the_mean_of_batches_in_training_mode(architecture):
         for name in (name for name in changed if "running" in name):
             # momentum 0.1: the batch's own is what remains of the old, taken away, times 10.
             expected = np.mean([10 * batch[name].astype(float) - 9 * before[name].astype(float) for batch in batches], 0)
-            np.testing.assert_allclose(found[name], expected, rtol=0, atol=64 * np.finfo(np.float32).eps * np.abs(expected).max())
+            np.testing.assert_allclose(
+                found[name], expected, rtol=0, atol=64 * np.finfo(np.float32).eps * np.abs(expected).max()
+            )
         assert not model.training
 
 
@@ -228,13 +230,22 @@ def test_semi_supervised_rows(architecture):
     settings = judges.FineTuning(steps=5)
     with dim.Model(0, architecture) as model:
         found = judges.evaluate(
-            [model], few, test, columns=("Y",), judges=("knn",), rows=("weights", "fine-tuned", "fine-tuned-dim", "supervised"),
-            seeds=(0, 1), unlabelled=train, fine_tuning=settings,
-        )  # fmt: skip
+            [model],
+            few,
+            test,
+            columns=("Y",),
+            judges=("knn",),
+            rows=("weights", "fine-tuned", "fine-tuned-dim", "supervised"),
+            seeds=(0, 1),
+            unlabelled=train,
+            fine_tuning=settings,
+        )
     assert [(one.row, one.judge, len(one.accuracies), one.images) for one in found.figures] == [
-        ("weights", "knn", 1, 30), ("fine-tuned", "network", 2, 30), ("fine-tuned-dim", "network", 2, 30),
+        ("weights", "knn", 1, 30),
+        ("fine-tuned", "network", 2, 30),
+        ("fine-tuned-dim", "network", 2, 30),
         ("supervised", "network", 2, 30),
-    ]  # fmt: skip
+    ]
 
 
 def test_what_fine_tuning_refuses(architecture):
@@ -249,7 +260,6 @@ def test_what_fine_tuning_refuses(architecture):
         judges.FineTuning(steps=0)
     with pytest.raises(ValueError, match="batch: expected 2 or more, found 1"):
         judges.FineTuning(batch=1)
-
 
 
 def test_the_gradients_are_the_losses():

@@ -91,6 +91,10 @@ def test_found_by_its_soname_it_works(tmp_path):
     environment = {k: v for k, v in os.environ.items() if k != "DIM_LIBRARY"}
     environment |= {"PYTHONPATH": str(tmp_path), "LD_LIBRARY_PATH": f"{tmp_path}/lib"}
     done = subprocess.run(
-        [sys.executable, "-c", "import deepinfomax; print(deepinfomax._library.library()._name)"], cwd="/",
-        env=environment, capture_output=True, text=True)
+        [sys.executable, "-c", "import deepinfomax; print(deepinfomax._library.library()._name)"],
+        cwd="/",
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.stdout.strip() == f"{tmp_path}/lib/libdim.so.0", done.stderr

@@ -30,7 +30,14 @@ DESCRIPTION = {
 SETTINGS = {
     "own": dict(measure="jsd", negatives=1, prior="adversarial", gradient_penalty=1.0, alpha=0.5, gamma=0.1, gradient_clip=1.0),
     "structure": dict(
-        measure="nce", negatives="all", prior="monolithic", alpha=0.5, gamma=0.1, occlusion=True, locations=3, coordinates="absolute"
+        measure="nce",
+        negatives="all",
+        prior="monolithic",
+        alpha=0.5,
+        gamma=0.1,
+        occlusion=True,
+        locations=3,
+        coordinates="absolute",
     ),
     "notebook": dict(prior="adversarial"),
 }
@@ -45,9 +52,7 @@ def part(trainer, batch, rank, processes):
     """Accumulates what rank has of the batch, skips the rest."""
     n = len(batch) // K
     own = K // processes
-    return [
-        trainer.accumulate(batch[m * n : (m + 1) * n]) if m // own == rank else trainer.skip(n) for m in range(K)
-    ]  # fmt: skip
+    return [trainer.accumulate(batch[m * n : (m + 1) * n]) if m // own == rank else trainer.skip(n) for m in range(K)]
 
 
 def tree(arrays):
@@ -247,7 +252,11 @@ def test_refusals():
 
 def test_a_callback_that_does_not_add_is_reported():
     """Before the weights move: an average instead of a sum, one process's array twice, noise in the statistics."""
-    for spoil in (lambda v: v * np.float32(0.5), lambda v: v * 2, lambda v: np.where(np.arange(len(v)) == len(v) - 1, np.float32(0.5), v)):
+    for spoil in (
+        lambda v: v * np.float32(0.5),
+        lambda v: v * 2,
+        lambda v: np.where(np.arange(len(v)) == len(v) - 1, np.float32(0.5), v),
+    ):
         with new("own") as trainer:
             before = trainer.model.state_dict()
             trainer.on_gradients = lambda values, spoil=spoil: np.copyto(values, spoil(values))

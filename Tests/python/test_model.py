@@ -104,11 +104,7 @@ def test_inputs_are_only_read(model):
 @pytest.mark.parametrize(
     ("images", "error", "says"),
     [
-        (
-            np.zeros((3, 32, 31), np.float32),
-            ValueError,
-            r"expected shape \(n,3,32,32\) or \(3,32,32\), found \(3,32,31\)",
-        ),
+        (np.zeros((3, 32, 31), np.float32), ValueError, r"expected shape \(n,3,32,32\) or \(3,32,32\), found \(3,32,31\)"),
         (np.zeros((32, 32), np.float32), ValueError, r"found \(32,32\)"),
         (np.zeros((1, 1, 3, 32, 32), np.float32), ValueError, r"found \(1,1,3,32,32\)"),
         (np.zeros((), np.float32), ValueError, r"found \(\)"),
@@ -279,8 +275,7 @@ def test_load_state_dict_lists_all_that_is_wrong_and_changes_nothing(model):
 
 
 @pytest.mark.parametrize(
-    ("name", "bad"),
-    [("encoder.c3.weight", np.nan), ("classifier.l3.bias", np.inf), ("encoder.b2.running_var", -1.0)],
+    ("name", "bad"), [("encoder.c3.weight", np.nan), ("classifier.l3.bias", np.inf), ("encoder.b2.running_var", -1.0)]
 )
 def test_load_state_dict_refuses_values(model, name, bad):
     before = model.state_dict()
@@ -300,10 +295,7 @@ def test_load_state_dict_refuses_nothing_and_unknown_networks(model):
 
 
 def test_other_floats_as_weights(model):
-    state = {
-        name: value.astype(">f8" if value.dtype == np.float32 else np.int32)
-        for name, value in model.state_dict().items()
-    }
+    state = {name: value.astype(">f8" if value.dtype == np.float32 else np.int32) for name, value in model.state_dict().items()}
     with dim.Model(seed=1) as other:
         other.load_state_dict(state)
         assert equal(other.state_dict(), model.state_dict())
@@ -426,6 +418,5 @@ def test_errors_survive_pickling():
 def equal(found, expected):
     """The same entries in the same order with the same bytes."""
     return list(found) == list(expected) and all(
-        found[name].dtype == value.dtype and found[name].tobytes() == value.tobytes()
-        for name, value in expected.items()
+        found[name].dtype == value.dtype and found[name].tobytes() == value.tobytes() for name, value in expected.items()
     )

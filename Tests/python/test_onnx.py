@@ -16,26 +16,56 @@ ALL = {
     "image": {"channels": 2, "height": 17, "width": 14, "mean": [0.4, 0.6], "std": [0.3, 0.2]},
     "encoder": {
         "layers": [
-            {"op": "conv", "name": "c0", "out": 8, "kernel": [3, 2], "stride": [1, 2], "padding": [1, 0], "norm": "layer",
-             "activation": "sigmoid"},
+            {
+                "op": "conv",
+                "name": "c0",
+                "out": 8,
+                "kernel": [3, 2],
+                "stride": [1, 2],
+                "padding": [1, 0],
+                "norm": "layer",
+                "activation": "sigmoid",
+            },
             {"op": "maxpool", "name": "p0", "kernel": 3, "stride": 1, "padding": 1},
-            {"op": "residual", "name": "r0", "activation": "relu", "norm": "batch", "layers": [
-                {"op": "conv", "name": "c0", "out": 12, "kernel": 3, "stride": 2, "padding": 1, "norm": "batch",
-                 "activation": "relu"},
-                {"op": "dropout", "dropout": 0.5},
-                {"op": "conv", "name": "c1", "out": 12, "kernel": 1, "bias": False}],
-             "shortcut": {"op": "conv", "out": 12, "kernel": 1, "stride": 2}},
-            {"op": "residual", "name": "r1", "layers": [
-                {"op": "conv", "name": "c0", "out": 12, "kernel": 3, "padding": 1, "activation": "relu"}]},
+            {
+                "op": "residual",
+                "name": "r0",
+                "activation": "relu",
+                "norm": "batch",
+                "layers": [
+                    {
+                        "op": "conv",
+                        "name": "c0",
+                        "out": 12,
+                        "kernel": 3,
+                        "stride": 2,
+                        "padding": 1,
+                        "norm": "batch",
+                        "activation": "relu",
+                    },
+                    {"op": "dropout", "dropout": 0.5},
+                    {"op": "conv", "name": "c1", "out": 12, "kernel": 1, "bias": False},
+                ],
+                "shortcut": {"op": "conv", "out": 12, "kernel": 1, "stride": 2},
+            },
+            {
+                "op": "residual",
+                "name": "r1",
+                "layers": [{"op": "conv", "name": "c0", "out": 12, "kernel": 3, "padding": 1, "activation": "relu"}],
+            },
             {"op": "avgpool", "kernel": [2, 3], "stride": 2, "padding": 1},
             {"op": "flatten"},
             {"op": "linear", "name": "l0", "out": 20, "norm": "layer", "activation": "relu"},
             {"op": "dropout", "dropout": 0.2},
             {"op": "linear", "name": "l1", "out": 9, "norm": "batch", "bias": False},
-            {"op": "linear", "name": "l2", "out": 5}],
-        "features": "r0", "conv": "r1", "fc": "l1"},
+            {"op": "linear", "name": "l2", "out": 5},
+        ],
+        "features": "r0",
+        "conv": "r1",
+        "fc": "l1",
+    },
     "local": {"score": "dot", "net": "light", "units": 8},
-}  # fmt: skip
+}
 
 
 def trained(architecture):

@@ -17,9 +17,11 @@ NOTHING, CANCELLED = LONGEST * np.finfo(np.float64).eps, LONGEST * np.finfo(np.f
 
 def started(name):
     return Trainer(
-        Model(objectives.SEED, architecture=objectives.description(name)), seed=TRAINING_SEED, lr=3e-4,
+        Model(objectives.SEED, architecture=objectives.description(name)),
+        seed=TRAINING_SEED,
+        lr=3e-4,
         **objectives.settings(name),
-    )  # fmt: skip
+    )
 
 
 def gradients(name):
@@ -35,7 +37,9 @@ def expected_gradients(name):
     for key, one in arrays.items():
         network = key.split(".")[0]
         largest[network] = max(largest.get(network, 0.0), one.rms)
-    nothing = {key: largest[key.split(".")[0]] for key, one in arrays.items() if one.rms <= NOTHING * largest[key.split(".")[0]]}
+    nothing = {
+        key: largest[key.split(".")[0]] for key, one in arrays.items() if one.rms <= NOTHING * largest[key.split(".")[0]]
+    }
     kept = {key: one for key, one in arrays.items() if key not in nothing}
     return Expected(kept, RECORDED.arrays[f"{name}/losses"], RECORDED.arrays[f"{name}/losses32"]), nothing
 

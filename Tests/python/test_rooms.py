@@ -15,9 +15,11 @@ CHECK = ROOT / "tools" / "check" / "python_rooms.py"
 def package(tmp_path):
     """A copy of the package's sources, and what the check says of it."""
     source = ROOT / "bindings" / "python"
-    shutil.copytree(source / "deepinfomax", tmp_path / "deepinfomax", ignore=lambda _, names: [
-        name for name in names if "." in name and not name.endswith(".py")
-    ])
+    shutil.copytree(
+        source / "deepinfomax",
+        tmp_path / "deepinfomax",
+        ignore=lambda _, names: [name for name in names if "." in name and not name.endswith(".py")],
+    )
     shutil.copy(source / "pyproject.toml", tmp_path)
     return tmp_path / "deepinfomax"
 
@@ -32,15 +34,18 @@ def test_the_package_keeps_the_order(package):
     assert said(package) == ""
 
 
-@pytest.mark.parametrize(("module", "line", "rooms"), [
-    ("_text.py", "from .data import errors", "foundation imports data"),
-    ("data/options.py", "from ..model import Model", "data imports model"),
-    ("data/options.py", "def f(): from .. import Model", "data imports model"),
-    ("model.py", "from . import report", "model imports report"),
-    ("model.py", "import deepinfomax.plots.maps", "model imports plots"),
-    ("plots/maps.py", "from deepinfomax.commands import UsageError", "plots imports commands"),
-    ("compare/walk.py", "if TYPE_CHECKING: from .. import torch", "compare imports torch"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("module", "line", "rooms"),
+    [
+        ("_text.py", "from .data import errors", "foundation imports data"),
+        ("data/options.py", "from ..model import Model", "data imports model"),
+        ("data/options.py", "def f(): from .. import Model", "data imports model"),
+        ("model.py", "from . import report", "model imports report"),
+        ("model.py", "import deepinfomax.plots.maps", "model imports plots"),
+        ("plots/maps.py", "from deepinfomax.commands import UsageError", "plots imports commands"),
+        ("compare/walk.py", "if TYPE_CHECKING: from .. import torch", "compare imports torch"),
+    ],
+)
 def test_an_import_upwards(package, module, line, rooms):
     with open(package / module, "a") as file:
         file.write(f"\n{line}\n")

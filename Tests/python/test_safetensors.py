@@ -71,9 +71,10 @@ def test_every_finite_bfloat16(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "rename", [lambda k: k.split(".", 1)[1], lambda k: "module." + k, lambda k: "model._orig_mod." + k, lambda k: k.replace(".", "/")],
+    "rename",
+    [lambda k: k.split(".", 1)[1], lambda k: "module." + k, lambda k: "model._orig_mod." + k, lambda k: k.replace(".", "/")],
     ids=["one network alone", "DataParallel", "compiled", "paths"],
-)  # fmt: skip
+)
 def test_names_are_matched_as_in_hdf5_files(tmp_path, rename):
     state = state_of(*SMALL)
     opens_as(write_safetensors(tmp_path / "w.safetensors", {rename(key): array for key, array in state.items()}), state)
@@ -83,7 +84,7 @@ def test_order_and_what_is_no_weight(tmp_path):
     state = state_of(*SMALL)
     others = {"epoch": np.array(3, np.uint8), "loss/train": np.zeros(7, np.float16), "nothing": np.zeros((0, 1 << 40), "<i4")}
     backwards = dict(reversed([*state.items(), *others.items()]))
-    opens_as(write_safetensors(tmp_path / "w.safetensors", backwards, {"a": "\u00e9\\\"", "": ""}), state)
+    opens_as(write_safetensors(tmp_path / "w.safetensors", backwards, {"a": '\u00e9\\"', "": ""}), state)
 
 
 def test_counters(tmp_path):
@@ -142,9 +143,12 @@ def test_round_trip(tmp_path, networks):
 def test_format_and_name(tmp_path):
     model = Model.open(write_safetensors(tmp_path / "a.safetensors", state_of(*SMALL)))
     for name, format, is_hdf5 in [
-        ("w.safetensors", None, False), ("w.h5", None, True), ("w.safetensors", "hdf5", True), ("w.h5", "safetensors", False),
+        ("w.safetensors", None, False),
+        ("w.h5", None, True),
+        ("w.safetensors", "hdf5", True),
+        ("w.h5", "safetensors", False),
         (b"w\xff.safetensors", None, False),
-    ]:  # fmt: skip
+    ]:
         path = os.fsencode(tmp_path) + b"/" + os.fsencode(name)
         model.save(path, format=format)
         assert (open(path, "rb").read(4) == b"\x89HDF") == is_hdf5
@@ -160,9 +164,11 @@ def test_options_in_c(tmp_path):
     assert call(handle, path, None) == 0 and Path(os.fsdecode(path)).read_bytes()[:4] == b"\x89HDF"
     os.unlink(path)
     for wrong, message in [
-        (SaveOptions(0, 1), b"struct_size is 0"), (SaveOptions(size + 1, 1), b"struct_size"), (SaveOptions(size, 2), b"format is 2"),
+        (SaveOptions(0, 1), b"struct_size is 0"),
+        (SaveOptions(size + 1, 1), b"struct_size"),
+        (SaveOptions(size, 2), b"format is 2"),
         (SaveOptions(size, -1), b"format"),
-    ]:  # fmt: skip
+    ]:
         assert call(handle, path, wrong) == 10 and message in library().dim_last_error()
     assert call(None, path, SaveOptions(size, 1)) == 11
     assert call(handle, None, SaveOptions(size, 1)) == 10 and call(handle, b"", SaveOptions(size, 1)) == 10
@@ -190,7 +196,10 @@ WEIGHT = "classifier.l1.weight"
         (b'{"\xff":{}}', ["UTF-8"]),
         (b'{"a":{"dtype":"F32"}}', ["expected an object of dtype, shape and data_offsets"]),
         (json.dumps({"a": {**entry(), "more": 1}}).encode(), ["expected an object of dtype, shape and data_offsets"]),
-        (b'{"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[],"data_offsets":[4,8]}}', ["twice"]),
+        (
+            b'{"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[],"data_offsets":[4,8]}}',
+            ["twice"],
+        ),
         (b'{"a":{"dtype":"F32","dtype":"F32","shape":[],"data_offsets":[0,4]}}', ["twice"]),
         ({WEIGHT: entry(dtype=1)}, ["expected a string as dtype"]),
         ({WEIGHT: entry(shape=(15, -64))}, ["whole numbers"]),
@@ -262,12 +271,21 @@ def test_every_length(tmp_path):
     "change, fragments",
     [
         (lambda s: s.pop(WEIGHT), [WEIGHT + ": missing"]),
-        (lambda s: s.update({WEIGHT: s[WEIGHT].T.copy()}), ["found float32 (64, 15), expected float32 (15, 64)", "transposed?"]),
-        (lambda s: s.update({WEIGHT: s[WEIGHT].astype(np.int32)}), ["found int32 (15, 64), expected float32 (15, 64)", ".float()"]),
+        (
+            lambda s: s.update({WEIGHT: s[WEIGHT].T.copy()}),
+            ["found float32 (64, 15), expected float32 (15, 64)", "transposed?"],
+        ),
+        (
+            lambda s: s.update({WEIGHT: s[WEIGHT].astype(np.int32)}),
+            ["found int32 (15, 64), expected float32 (15, 64)", ".float()"],
+        ),
         (lambda s: s.update({"classifier.bn1.num_batches_tracked": np.array(1.0)}), ["found float64 (), expected int64 ()"]),
         (lambda s: s.update({"classifier.bn1.num_batches_tracked": np.array(-1)}), ["-1; a count cannot be negative"]),
         (lambda s: s[WEIGHT].__setitem__((3, 4), np.nan), [WEIGHT + ": 1 of 960 values are NaN"]),
-        (lambda s: s.update({WEIGHT: s[WEIGHT].astype(np.float64) + 1e300}), ["960 of 960 values are NaN, infinite or too large"]),
+        (
+            lambda s: s.update({WEIGHT: s[WEIGHT].astype(np.float64) + 1e300}),
+            ["960 of 960 values are NaN, infinite or too large"],
+        ),
         (lambda s: s["classifier.bn1.running_var"].__setitem__(0, -1), ["a variance cannot be negative"]),
         (lambda s: s.update({"classifier.l9.weight": s[WEIGHT]}), ["classifier has no such parameter"]),
         (lambda s: s.update({"module." + WEIGHT: s[WEIGHT]}), ["listed twice"]),
@@ -396,8 +414,10 @@ def test_a_torch_programs_state_dict_and_back(preset, tmp_path):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [python, "-c", PRESETS_SCRIPT, preset, tmp_path / "theirs.safetensors", tmp_path / "ours.safetensors"],
-        env=environment, capture_output=True, text=True,
-    )  # fmt: skip
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
 
 

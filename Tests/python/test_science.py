@@ -27,12 +27,25 @@ def data(tmp_path_factory):
         images[labels == 1, :14] += 100
         header = b"\0\0\x08\x03" + np.array([count, 28, 28], ">u4").tobytes()
         (folder / f"{name}-images-idx3-ubyte").write_bytes(header + images.tobytes())
-        (folder / f"{name}-labels-idx1-ubyte").write_bytes(b"\0\0\x08\x01" + np.array([count], ">u4").tobytes() + labels.tobytes())
+        (folder / f"{name}-labels-idx1-ubyte").write_bytes(
+            b"\0\0\x08\x01" + np.array([count], ">u4").tobytes() + labels.tobytes()
+        )
     return folder
 
 
 def test_a_run_continues_and_is_told(data, tmp_path, capsys):
-    words = ["--data", data, "--results", tmp_path, "--work", tmp_path / "work", "--pace", tmp_path / "pace.json", "--ndm-steps", "0"]
+    words = [
+        "--data",
+        data,
+        "--results",
+        tmp_path,
+        "--work",
+        tmp_path / "work",
+        "--pace",
+        tmp_path / "pace.json",
+        "--ndm-steps",
+        "0",
+    ]
     words += ["--mine-steps", "0", "--rows", "nce,still", "--seeds", "0", "--steps", "2"]
     words = list(map(str, words))
     assert runner.main(words) == 0
@@ -82,7 +95,18 @@ def test_every_row_is_a_network():
 
 
 def test_the_first_run_is_the_command(data, tmp_path):
-    words = ["--data", data, "--results", tmp_path, "--work", tmp_path / "work", "--pace", tmp_path / "pace.json", "--ndm-steps", "0"]
+    words = [
+        "--data",
+        data,
+        "--results",
+        tmp_path,
+        "--work",
+        tmp_path / "work",
+        "--pace",
+        tmp_path / "pace.json",
+        "--ndm-steps",
+        "0",
+    ]
     words += ["--mine-steps", "0", "--rows", "first-run", "--seeds", "3", "--steps", "6"]
     assert runner.main(list(map(str, words))) == 0
     found = json.loads((tmp_path / "validation" / "first-run-3.json").read_text())

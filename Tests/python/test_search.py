@@ -140,7 +140,10 @@ def test_queries_and_files_that_are_wrong(tmp_path):
 def test_a_small_file_that_promises_much_is_no_index(tmp_path):
     """By its headers, before anything is unpacked; a pipe is not waited for."""
     Index(vectors(5, 4)).save(tmp_path / "whole.npz")
-    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as bomb, zipfile.ZipFile(tmp_path / "whole.npz") as whole:
+    with (
+        zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as bomb,
+        zipfile.ZipFile(tmp_path / "whole.npz") as whole,
+    ):
         for name in "ids.npy", "metric.npy", "made_by.npy", "version.npy":
             bomb.writestr(name, whole.read(name))
         with bomb.open("vectors.npy", "w", force_zip64=True) as member:

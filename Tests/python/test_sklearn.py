@@ -61,9 +61,7 @@ def test_one_cell_fits_two_thousand_images_without_a_warning():
     pictures = (127 + wave * chance.uniform(40, 120, (2000, 1, 1))).astype(np.uint8)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        probe = Pipeline([
-            ("encode", DeepInfoMax(epochs=2, random_state=0)), ("classify", LogisticRegression(max_iter=5000))
-        ])
+        probe = Pipeline([("encode", DeepInfoMax(epochs=2, random_state=0)), ("classify", LogisticRegression(max_iter=5000))])
         probe.fit(pictures[:1800], labels[:1800])
         again = pickle.loads(pickle.dumps(probe))
         assert probe.score(pictures[1800:], labels[1800:]) > 0.6  # A tenth by chance.
@@ -121,10 +119,15 @@ def test_all_layouts_are_the_same_images(channels):
     last = np.ascontiguousarray(np.moveaxis(first, 1, 3))
     expected = small().fit_transform(first)
     for array, shape in (
-        (last, None), (first.reshape(12, -1), (channels, 8, 10)), (last.reshape(12, -1), (8, 10, channels)),
-        (last, (8, 10, channels)), (first, (channels, 8, 10)), (first, (8, 10, channels)), (last, (channels, 8, 10)),
+        (last, None),
+        (first.reshape(12, -1), (channels, 8, 10)),
+        (last.reshape(12, -1), (8, 10, channels)),
+        (last, (8, 10, channels)),
+        (first, (channels, 8, 10)),
+        (first, (8, 10, channels)),
+        (last, (channels, 8, 10)),
         *([(first[:, 0], None), (first[:, 0], (8, 10))] if channels == 1 else []),
-    ):  # fmt: skip
+    ):
         encoder = small(image_shape=shape)
         np.testing.assert_array_equal(encoder.fit_transform(array), expected)
         assert encoder.image_shape_ == (channels, 8, 10)

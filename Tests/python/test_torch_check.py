@@ -349,7 +349,9 @@ def test_parts_of_the_table(monkeypatch):
     seen = []
     monkeypatch.setattr(check, "_weights", lambda *_: ())
     monkeypatch.setattr(check, "_outputs", lambda *_: ())
-    monkeypatch.setattr(check, "_training_rows", lambda _, head, seed, settings, *more: seen.append((str(head), settings)) or ())
+    monkeypatch.setattr(
+        check, "_training_rows", lambda _, head, seed, settings, *more: seen.append((str(head), settings)) or ()
+    )
     everything = [(str(head), settings) for head, settings in check.combinations(expanded("basic32"))]
     for k in 1, 2, 3:
         list(check.compare(None, expanded("basic32"), 0, objectives_table=True, part=(k, 3)))

@@ -23,7 +23,7 @@ NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
 def names(prefix, text):
-    """"c0+ l1": c0 has a weight and a batch norm, l1 weight and bias."""
+    """ "c0+ l1": c0 has a weight and a batch norm, l1 weight and bias."""
     found = []
     for name in text.split():
         layer = f"{prefix}.{name.rstrip('+')}"
@@ -250,9 +250,7 @@ def test_the_general_classes_compute_the_notebook(mode):
         close(ours.local_d(y, M), theirs.local_d(notebook.expand_and_join(y, M)))
         rotated = torch.cat((M[1:], M[:1]))
         close(ours.global_d.pairs(y, M)[[1, 2, 0], [0, 1, 2]], theirs.global_d(y, rotated)[:, 0])
-        close(
-            ours.local_d.pairs(y, M)[[1, 2, 0], [0, 1, 2]], theirs.local_d(notebook.expand_and_join(y, rotated))[:, 0]
-        )
+        close(ours.local_d.pairs(y, M)[[1, 2, 0], [0, 1, 2]], theirs.local_d(notebook.expand_and_join(y, rotated))[:, 0])
         close(torch.sigmoid(ours.prior_d(y)), theirs.prior_d(y))
         close(torch.softmax(ours.classifier(y), 1), theirs.classifier((y, M)))
 

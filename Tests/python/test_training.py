@@ -68,7 +68,13 @@ def test_options(model):
     given = {"alpha": 0.25, "beta": 2.0, "gamma": 0.5, "betas": (0.5, 0.75), "eps": 1e-6, "weight_decay": 0.125}
     with Trainer(model, "adversarial", seed=2**64 - 1, encoder_lr=1e-3, **given) as trainer:
         expected = {"prior": "adversarial", "seed": 2**64 - 1, "encoder_lr": 1e-3, "discriminator_lr": 1e-4} | given
-        expected |= {"measure": "gan", "negatives": "rotation", "gradient_penalty": 0.0, "gradient_clip": 0.0, "micro_batches": 1}
+        expected |= {
+            "measure": "gan",
+            "negatives": "rotation",
+            "gradient_penalty": 0.0,
+            "gradient_clip": 0.0,
+            "micro_batches": 1,
+        }
         expected |= {"coordinates": "none", "coordinates_weight": 1.0, "occlusion": False, "locations": None}
         assert dataclasses.asdict(trainer.options) == expected
         trainer.discriminator_lr = 0.5
@@ -308,8 +314,13 @@ def test_a_step_from_encoded_vectors():
 def test_classifier_options(model):
     with ClassifierTrainer(model, "trained", "softmax_twice", 1e-3, betas=(0.5, 0.75), eps=1e-6, weight_decay=0.5) as t:
         expected = {
-            "encoder": "trained", "loss": "softmax_twice", "lr": 1e-3, "betas": (0.5, 0.75), "eps": 1e-6, "weight_decay": 0.5,
-        }  # fmt: skip
+            "encoder": "trained",
+            "loss": "softmax_twice",
+            "lr": 1e-3,
+            "betas": (0.5, 0.75),
+            "eps": 1e-6,
+            "weight_decay": 0.5,
+        }
         assert dataclasses.asdict(t.options) == expected
         t.lr = 0.25
         assert t.lr == 0.25

@@ -181,17 +181,19 @@ DAMAGE = {
     "a newer version": (lambda f: replaced(f, "checkpoint/version", np.int64(3)), "newer libdim"),
     "an older version": (lambda f: replaced(f, "checkpoint/version", np.int64(1)), "before libdim's first release"),
     "version 0": (lambda f: replaced(f, "checkpoint/version", np.int64(0)), "version 0"),
-    "moments of another model": (
-        lambda f: replaced(f, "checkpoint/first_moment", np.zeros(10, np.float32)), "first_moment"),
+    "moments of another model": (lambda f: replaced(f, "checkpoint/first_moment", np.zeros(10, np.float32)), "first_moment"),
     "moments of another type": (
         lambda f: replaced(f, "checkpoint/second_moment", np.zeros(f["checkpoint/second_moment"].shape, np.int64)),
-        "second_moment"),
+        "second_moment",
+    ),
     "a negative mean square": (
         lambda f: replaced(f, "checkpoint/second_moment", np.full(f["checkpoint/second_moment"].shape, -1, np.float32)),
-        "a mean square is not negative"),
+        "a mean square is not negative",
+    ),
     "moments that are not finite": (
         lambda f: replaced(f, "checkpoint/first_moment", np.full(f["checkpoint/first_moment"].shape, np.nan, np.float32)),
-        "first_moment"),
+        "first_moment",
+    ),
     "no step": (lambda f: f.__delitem__("checkpoint/step"), "step"),
     "a step below 0": (lambda f: replaced(f, "checkpoint/step", np.int64(-1)), "step is -1"),
     "a setting out of range": (lambda f: settings(f, adam_beta1=5), "settings: adam_beta1 is 5.0"),
@@ -205,10 +207,14 @@ DAMAGE = {
     "another use of the encoder than the kind's": (lambda f: settings(f, encoder="trained"), "the encoder is trained"),
     "no settings": (lambda f: f.__delitem__("checkpoint/settings"), "checkpoint/settings: missing"),
     "weights of another shape": (
-        lambda f: replaced(f, "classifier.l1.weight", np.zeros((15, 63), np.float32)), "classifier.l1.weight"),
+        lambda f: replaced(f, "classifier.l1.weight", np.zeros((15, 63), np.float32)),
+        "classifier.l1.weight",
+    ),
     "no weights of the encoder": (
-        lambda f: [f.__delitem__(name) for name in list(f) if name.startswith("encoder.")], "encoder"),
-}  # fmt: skip
+        lambda f: [f.__delitem__(name) for name in list(f) if name.startswith("encoder.")],
+        "encoder",
+    ),
+}
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
@@ -294,8 +300,11 @@ def test_kill_leaves_the_old_or_the_new_file(saved, tmp_path):
     before = 1
     for _ in range(6):
         child = subprocess.Popen(
-            [sys.executable, "-c", SAVES_AND_STEPS, path], stdout=subprocess.PIPE, text=True,
-            env={"PYTHONPATH": ":".join(sys.path)})  # fmt: skip
+            [sys.executable, "-c", SAVES_AND_STEPS, path],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={"PYTHONPATH": ":".join(sys.path)},
+        )
         for _ in range(chooser.randrange(1, 3)):
             started = int(child.stdout.readline())
         time.sleep(0.4 * chooser.random())

@@ -9,9 +9,7 @@ from deepinfomax.data import photographs
 RECORDED = runs.Recorded()
 PHOTOS = photographs.pixels(RECORDED.photographs)
 GRADIENTS = {
-    (prior, n): RECORDED.expected(f"gradients/{prior}/batch{n}")
-    for prior in runs.PRIORS
-    for n in runs.GRADIENT_BATCHES
+    (prior, n): RECORDED.expected(f"gradients/{prior}/batch{n}") for prior in runs.PRIORS for n in runs.GRADIENT_BATCHES
 }
 
 
@@ -59,11 +57,24 @@ def test_the_criterion_notices():
 
 # One or more of each network and each kind of layer, or a whole network.
 DIRECTIONS = [
-    "encoder.", "encoder.c0.weight", "encoder.c2.weight", "encoder.l1.weight", "encoder.b1.bias", "encoder.b3.weight",
-    "global_d.", "global_d.c0.weight", "global_d.l0.weight", "global_d.l1.bias",
-    "local_d.", "local_d.c0.weight", "local_d.c1.weight", "local_d.c2.bias",
-    "prior_d.", "prior_d.l0.weight", "prior_d.l1.bias",
-]  # fmt: skip
+    "encoder.",
+    "encoder.c0.weight",
+    "encoder.c2.weight",
+    "encoder.l1.weight",
+    "encoder.b1.bias",
+    "encoder.b3.weight",
+    "global_d.",
+    "global_d.c0.weight",
+    "global_d.l0.weight",
+    "global_d.l1.bias",
+    "local_d.",
+    "local_d.c0.weight",
+    "local_d.c1.weight",
+    "local_d.c2.bias",
+    "prior_d.",
+    "prior_d.l0.weight",
+    "prior_d.l1.bias",
+]
 BATCH = PHOTOS[:3]
 
 

@@ -115,8 +115,7 @@ def test_a_kill_during_a_save_leaves_a_whole_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, value, words",
-    [("version", 99, "newer"), ("noise_position", 9999, "noise_position"), ("step", -3, "step")],
+    "name, value, words", [("version", 99, "newer"), ("noise_position", 9999, "noise_position"), ("step", -3, "step")]
 )
 def test_checkpoints_that_do_not_fit_are_refused(tmp_path, name, value, words):
     path = tmp_path / "run.h5"

@@ -119,8 +119,9 @@ def test_many_names(tmp_path):
 
 
 def test_external_storage(hostile):
-    path = hostile(lambda file, array: file.create_dataset(
-        TARGET, array.shape, array.dtype, external=[("/etc/passwd", 0, array.nbytes)]))
+    path = hostile(
+        lambda file, array: file.create_dataset(TARGET, array.shape, array.dtype, external=[("/etc/passwd", 0, array.nbytes)])
+    )
     refused(path, "DIM_FILE_FORMAT", TARGET, "other files")
 
 
@@ -150,8 +151,9 @@ def test_huge_shape_with_fitting_name(hostile):
 
 
 def test_huge_chunk(hostile):
-    path = hostile(lambda file, array: file.create_dataset(
-        TARGET, array.shape, "f4", maxshape=(None, None), chunks=(1 << 14, 1 << 14)))
+    path = hostile(
+        lambda file, array: file.create_dataset(TARGET, array.shape, "f4", maxshape=(None, None), chunks=(1 << 14, 1 << 14))
+    )
     refused(path, "DIM_FILE_FORMAT", TARGET, "chunks larger than the array")
 
 
@@ -210,8 +212,9 @@ def test_filter_plugin_is_not_loaded(hostile, tmp_path):
     """A plugin is a shared library: opening it runs its constructor."""
     source = tmp_path / "plugin.c"
     source.write_text(
-        '#include <stdio.h>\n__attribute__((constructor)) static void run(void)'
-        f' {{ FILE *f = fopen("{tmp_path}/ran", "w"); if (f) fclose(f); }}\n')
+        "#include <stdio.h>\n__attribute__((constructor)) static void run(void)"
+        f' {{ FILE *f = fopen("{tmp_path}/ran", "w"); if (f) fclose(f); }}\n'
+    )
     folder = tmp_path / "plugins"
     folder.mkdir()
     built = subprocess.run(["cc", "-shared", "-fPIC", "-o", folder / "libplugin.so", source])
@@ -224,8 +227,12 @@ def test_filter_plugin_is_not_loaded(hostile, tmp_path):
     path.write_bytes(content[: at + 8] + (4711).to_bytes(2, "little") + content[at + 10 :])
     script = f"import deepinfomax as d\ntry: d.Model.open({str(path)!r})\nexcept d.DimError as e: print(e)"
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=50,
-        env={**CHILD, "HDF5_PLUGIN_PATH": str(folder)})
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        env={**CHILD, "HDF5_PLUGIN_PATH": str(folder)},
+    )
     assert "filter 4711" in done.stdout, done
     assert not (tmp_path / "ran").exists()
 
@@ -260,7 +267,8 @@ def test_damaged_list_of_names(tmp_path, block):
         paths.append(tmp_path / f"{i}.h5")
         paths[-1].write_bytes(damaged)
     done = subprocess.run(
-        [sys.executable, "-c", OPENS_ALL], input="\n".join(map(str, paths)), capture_output=True, text=True, env=CHILD)
+        [sys.executable, "-c", OPENS_ALL], input="\n".join(map(str, paths)), capture_output=True, text=True, env=CHILD
+    )
     assert done.returncode == 0, done
     assert done.stdout.count("DIM_FILE_FORMAT") == len(paths), done.stdout
 
@@ -278,8 +286,14 @@ def test_mutants_are_opened_or_refused(tmp_path):
     while len(outcomes) + crashes < len(paths):
         left = paths[len(outcomes) + crashes :]
         done = subprocess.run(
-            [sys.executable, "-c", OPENS_ALL], input="\n".join(left), capture_output=True, text=True,
-            timeout=120, preexec_fn=limits, env=CHILD)
+            [sys.executable, "-c", OPENS_ALL],
+            input="\n".join(left),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            preexec_fn=limits,
+            env=CHILD,
+        )
         outcomes += [line.split()[0] for line in done.stdout.splitlines() if not line.startswith("start")]
         crashes += done.returncode != 0
         # A division by zero in H5Dopen, before any check can run: 1 of 18,000 such mutants meets it (docs/hdf5.md).

@@ -29,12 +29,21 @@ def changed(tmp_path, change, networks=("prior_d", "classifier"), **options):
 # Names
 
 
-@pytest.mark.parametrize("sign, shown", [
-    ("\u202e", r"\u202e"), ("\u200b", r"\u200b"), ("\u2028", r"\u2028"), ("\x1b", r"\x1b"), ("\x9b", r"\x9b"),
-    ("\U000e0041", r"\U000e0041"), ("\ue000", r"\ue000"),
-])
+@pytest.mark.parametrize(
+    "sign, shown",
+    [
+        ("\u202e", r"\u202e"),
+        ("\u200b", r"\u200b"),
+        ("\u2028", r"\u2028"),
+        ("\x1b", r"\x1b"),
+        ("\x9b", r"\x9b"),
+        ("\U000e0041", r"\U000e0041"),
+        ("\ue000", r"\ue000"),
+    ],
+)
 def test_names_that_deceive_a_terminal_are_shown_escaped(tmp_path, sign, shown):
     """Characters that turn the direction of writing, cannot be seen, or move the cursor."""
+
     def add(state):
         state[f"encoder.c9{sign}.weight"] = np.zeros(1, np.float32)
 
@@ -47,8 +56,14 @@ def test_missing_keys_are_all_listed(tmp_path):
             del state[key]
 
     refused(
-        changed(tmp_path, drop), "DIM_FILE_CONTENT", "3 problems", "prior_d.l0.weight: missing", "(1000, 64)",
-        "prior_d.l2.bias: missing", "classifier.bn2.running_var: missing")
+        changed(tmp_path, drop),
+        "DIM_FILE_CONTENT",
+        "3 problems",
+        "prior_d.l0.weight: missing",
+        "(1000, 64)",
+        "prior_d.l2.bias: missing",
+        "classifier.bn2.running_var: missing",
+    )
 
 
 def test_similar_extra_key(tmp_path):
@@ -64,8 +79,8 @@ def test_misspelt_key(tmp_path, typo):
         state[typo] = state.pop("prior_d.l0.weight")
 
     refused(
-        changed(tmp_path, rename), "DIM_FILE_CONTENT", typo, "prior_d.l0.weight: missing",
-        "did you mean prior_d.l0.weight?")
+        changed(tmp_path, rename), "DIM_FILE_CONTENT", typo, "prior_d.l0.weight: missing", "did you mean prior_d.l0.weight?"
+    )
 
 
 def test_misspelt_network_is_not_lost(tmp_path):
@@ -131,8 +146,14 @@ def test_transposed_kernel(tmp_path):
         state["prior_d.l0.weight"] = state["prior_d.l0.weight"].T.copy()
 
     refused(
-        changed(tmp_path, transpose), "DIM_FILE_CONTENT", "prior_d.l0.weight", "found float32 (64, 1000)",
-        "expected float32 (1000, 64)", "transposed?", "never guessed")
+        changed(tmp_path, transpose),
+        "DIM_FILE_CONTENT",
+        "prior_d.l0.weight",
+        "found float32 (64, 1000)",
+        "expected float32 (1000, 64)",
+        "transposed?",
+        "never guessed",
+    )
 
 
 @pytest.mark.parametrize("shape", [(1001,), (1000, 1), (), (1, 1000)], ids=str)
@@ -146,8 +167,11 @@ def test_wrong_shapes(tmp_path, shape):
 
 @pytest.mark.parametrize("dtype", [np.int16, np.uint16])
 def test_bfloat16_as_integers(tmp_path, dtype):
-    path = changed(tmp_path, lambda s: None, convert=lambda a: (a.view(np.uint32) >> 16).astype(dtype)
-                   if a.dtype == np.float32 and a.ndim else a)
+    path = changed(
+        tmp_path,
+        lambda s: None,
+        convert=lambda a: (a.view(np.uint32) >> 16).astype(dtype) if a.dtype == np.float32 and a.ndim else a,
+    )
     message = refused(path, "DIM_FILE_CONTENT", "prior_d.l0.weight", "bfloat16?", ".float().numpy()")
     assert "classifier.bn3.running_var" in message
 
@@ -206,8 +230,12 @@ def test_negative_variance_and_counter(tmp_path):
         state["classifier.bn2.num_batches_tracked"] = np.array(-1)
 
     refused(
-        changed(tmp_path, spoil), "DIM_FILE_CONTENT", "classifier.bn1.running_var: -0.25", "cannot be negative",
-        "classifier.bn2.num_batches_tracked: -1")
+        changed(tmp_path, spoil),
+        "DIM_FILE_CONTENT",
+        "classifier.bn1.running_var: -0.25",
+        "cannot be negative",
+        "classifier.bn2.num_batches_tracked: -1",
+    )
 
 
 # Files

@@ -168,7 +168,8 @@ def test_killed_while_saving(tmp_path):
     seen = set()
     for _ in range(12):
         child = subprocess.Popen(
-            [sys.executable, "-c", SAVES_IN_TURN, str(target), *sources], stdout=subprocess.PIPE, env=CHILD)
+            [sys.executable, "-c", SAVES_IN_TURN, str(target), *sources], stdout=subprocess.PIPE, env=CHILD
+        )
         child.stdout.readline()
         time.sleep(0.05 + 0.1 * chooser.random())
         child.send_signal(signal.SIGKILL)
@@ -209,8 +210,11 @@ def test_writers_in_one_folder_do_not_remove_each_others_files(tmp_path):
     source = write(tmp_path / "s.h5", state_of("prior_d"))
     children = [
         subprocess.Popen(
-            [sys.executable, "-c", SAVES_IN_TURN, str(tmp_path / f"{i}.h5"), source], stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, env=CHILD)
+            [sys.executable, "-c", SAVES_IN_TURN, str(tmp_path / f"{i}.h5"), source],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=CHILD,
+        )
         for i in range(4)
     ]
     for child in children:
@@ -241,8 +245,8 @@ def test_file_size_limit(model, tmp_path, limit):
     model.save(str(out / "w.h5"))
     before = (out / "w.h5").read_bytes()
     done = subprocess.run(
-        [sys.executable, "-c", SAVES_UNDER_A_LIMIT, source, out / "w.h5", str(limit)], capture_output=True, text=True,
-        env=CHILD)
+        [sys.executable, "-c", SAVES_UNDER_A_LIMIT, source, out / "w.h5", str(limit)], capture_output=True, text=True, env=CHILD
+    )
     assert done.returncode == 0, done
     assert done.stdout.startswith("DIM_IO") and "File too large" in done.stdout, done
     assert (out / "w.h5").read_bytes() == before and names(out) == ["w.h5"]
@@ -252,8 +256,10 @@ def test_file_size_limit(model, tmp_path, limit):
 def small_disk(tmp_path):
     folder = tmp_path / "disk"
     folder.mkdir()
-    if os.geteuid() != 0 or subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", folder], capture_output=True).returncode != 0:
+    if (
+        os.geteuid() != 0
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", folder], capture_output=True).returncode != 0
+    ):
         pytest.skip("cannot mount a small disk")
     yield folder
     subprocess.run(["umount", folder], check=True)
@@ -282,10 +288,18 @@ def test_folder_that_cannot_be_written(model, tmp_path):
     assert caught.value.status_name == "DIM_IO" and "Permission denied" in str(caught.value)
 
 
-@pytest.mark.parametrize("path, words", [
-    ("absent/w.h5", "No such file"), ("in/", "a folder"), ("in", "a directory"), ("fifo", "a FIFO"),
-    ("in/w.h5/x", "Not a directory"), ("loop", "symbolic links"), ("n" * 300, "File name too long"),
-])
+@pytest.mark.parametrize(
+    "path, words",
+    [
+        ("absent/w.h5", "No such file"),
+        ("in/", "a folder"),
+        ("in", "a directory"),
+        ("fifo", "a FIFO"),
+        ("in/w.h5/x", "Not a directory"),
+        ("loop", "symbolic links"),
+        ("n" * 300, "File name too long"),
+    ],
+)
 def test_paths_that_cannot_be_saved_to(model, tmp_path, monkeypatch, path, words):
     monkeypatch.chdir(tmp_path)
     os.mkfifo("fifo")

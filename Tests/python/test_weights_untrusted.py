@@ -45,8 +45,14 @@ def test_one_chunk_of_float64(tmp_path):
     with h5py.File(path, "a") as file:
         del file["encoder.l1.weight"]
         file.create_dataset(
-            "encoder.l1.weight", data=state["encoder.l1.weight"].astype("f8"), chunks=shape, compression="gzip",
-            compression_opts=1, shuffle=True, fletcher32=True)
+            "encoder.l1.weight",
+            data=state["encoder.l1.weight"].astype("f8"),
+            chunks=shape,
+            compression="gzip",
+            compression_opts=1,
+            shuffle=True,
+            fletcher32=True,
+        )
     assert_same(Model.open(path, untrusted=True).state_dict(), state)
 
 
@@ -100,8 +106,11 @@ def test_the_library_is_no_longer_there(tmp_path):
     path = write(tmp_path / "w.h5", state_of("prior_d"))
     shutil.copy(os.path.realpath(deepinfomax._library.library()._name), tmp_path / "libdim.so")
     done = subprocess.run(
-        [sys.executable, "-c", OPENS_AFTER_THE_FILE_IS_GONE, path], capture_output=True, text=True,
-        env={**CHILD, "DIM_LIBRARY": str(tmp_path / "libdim.so")})
+        [sys.executable, "-c", OPENS_AFTER_THE_FILE_IS_GONE, path],
+        capture_output=True,
+        text=True,
+        env={**CHILD, "DIM_LIBRARY": str(tmp_path / "libdim.so")},
+    )
     assert "FileAccessError" in done.stderr and "in a separate process" in done.stderr, done
 
 
@@ -112,7 +121,8 @@ def test_the_library_is_no_program_that_says_anything():
         pytest.skip("another loader")
     for arguments in ([], ["a"], ["libdim isolated reader 0", "weights", "60", "w.h5"]):
         done = subprocess.run(
-            [loader, deepinfomax._library.library()._name, *arguments], capture_output=True, stdin=subprocess.DEVNULL)
+            [loader, deepinfomax._library.library()._name, *arguments], capture_output=True, stdin=subprocess.DEVNULL
+        )
         assert done.returncode in (1, 2) and done.stdout == done.stderr == b"", done
 
 
@@ -136,8 +146,14 @@ def test_no_mutant_harms_the_host(tmp_path, checksums):
     """Benchmarks/weights.py has a hundred times as many. The second kind takes some readers down: that has to be seen."""
     paths = mutants(tmp_path, random.Random(SEED), 200, sources(tmp_path, checksums))
     done = subprocess.run(
-        [sys.executable, "-c", OPENS_ALL], input="\n".join(paths), capture_output=True, text=True, timeout=100, env=CHILD,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)))
+        [sys.executable, "-c", OPENS_ALL],
+        input="\n".join(paths),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env=CHILD,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)),
+    )
     assert done.returncode == 0, f"seed {SEED}: {done}"
     *outcomes, peak = done.stdout.splitlines()
     assert len(outcomes) == len(paths)

@@ -23,8 +23,10 @@ def wheel(tmp_path_factory):
     source = shutil.copytree(PACKAGE.parent, folder / "source", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     done = subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-w", folder / "dist", source],
-        env=os.environ | {"DIM_LIBRARY": str(Path(_library._find()).resolve())}, capture_output=True, text=True,
-    )  # fmt: skip
+        env=os.environ | {"DIM_LIBRARY": str(Path(_library._find()).resolve())},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     (found,) = (folder / "dist").iterdir()
     return found
@@ -55,9 +57,12 @@ def test_its_own_library_is_the_one_that_is_used(wheel, tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "DIM_LIBRARY"}
     code = "import deepinfomax as dim; from deepinfomax import _library; print(dim.Model(0).networks, _library._find())"
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment | {"PYTHONPATH": str(tmp_path)}, cwd=tmp_path, capture_output=True,
+        [sys.executable, "-c", code],
+        env=environment | {"PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
         text=True,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("('encoder'") and done.stdout.rstrip().endswith(f"{tmp_path}/deepinfomax/libdim.so")
 
@@ -74,10 +79,22 @@ def built_by_pip(tmp_path, makefile, **environment):
     (tools / "swift").chmod(0o755)
     usual = {name: value for name, value in os.environ.items() if name != "DIM_LIBRARY"}
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "-v", "--no-deps", "--no-build-isolation", "-w", tmp_path / "dist",
-         tree / "bindings" / "python"],
-        env=usual | {"PATH": f"{tools}:{os.environ['PATH']}"} | environment, capture_output=True, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "-v",
+            "--no-deps",
+            "--no-build-isolation",
+            "-w",
+            tmp_path / "dist",
+            tree / "bindings" / "python",
+        ],
+        env=usual | {"PATH": f"{tools}:{os.environ['PATH']}"} | environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     (found,) = (tmp_path / "dist").iterdir()
     return found, done.stdout + done.stderr

@@ -28,18 +28,31 @@ def _norm(name, channels):
 # The notebook's networks, written down a second time: the library's own table is what is tested.
 SHAPES = {
     "encoder": {
-        **_conv("c0", 64, 3, 4), **_conv("c1", 128, 64, 4), **_conv("c2", 256, 128, 4), **_conv("c3", 512, 256, 4),
-        **_linear("l1", 64, 512 * 20 * 20), **_norm("b1", 128), **_norm("b2", 256), **_norm("b3", 512),
+        **_conv("c0", 64, 3, 4),
+        **_conv("c1", 128, 64, 4),
+        **_conv("c2", 256, 128, 4),
+        **_conv("c3", 512, 256, 4),
+        **_linear("l1", 64, 512 * 20 * 20),
+        **_norm("b1", 128),
+        **_norm("b2", 256),
+        **_norm("b3", 512),
     },
     "global_d": {
-        **_conv("c0", 64, 128, 3), **_conv("c1", 32, 64, 3),
-        **_linear("l0", 512, 32 * 22 * 22 + 64), **_linear("l1", 512, 512), **_linear("l2", 1, 512),
+        **_conv("c0", 64, 128, 3),
+        **_conv("c1", 32, 64, 3),
+        **_linear("l0", 512, 32 * 22 * 22 + 64),
+        **_linear("l1", 512, 512),
+        **_linear("l2", 1, 512),
     },
     "local_d": {**_conv("c0", 512, 192, 1), **_conv("c1", 512, 512, 1), **_conv("c2", 1, 512, 1)},
     "prior_d": {**_linear("l0", 1000, 64), **_linear("l1", 200, 1000), **_linear("l2", 1, 200)},
     "classifier": {
-        **_linear("l1", 15, 64), **_norm("bn1", 15), **_linear("l2", 10, 15), **_norm("bn2", 10),
-        **_linear("l3", 10, 10), **_norm("bn3", 10),
+        **_linear("l1", 15, 64),
+        **_norm("bn1", 15),
+        **_linear("l2", 10, 15),
+        **_norm("bn2", 10),
+        **_linear("l3", 10, 10),
+        **_norm("bn3", 10),
     },
 }
 

@@ -23,7 +23,16 @@ ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / "docs" / "api.md"
 #: What is public and needs no package but numpy to be imported.
 MODULES = (
-    "", ".data", ".evaluation", ".neighbours", ".search", ".judges", ".plots.maps", ".plots.pictures", ".plots.charts", ".report",
+    "",
+    ".data",
+    ".evaluation",
+    ".neighbours",
+    ".search",
+    ".judges",
+    ".plots.maps",
+    ".plots.pictures",
+    ".plots.charts",
+    ".report",
     ".torch_files",
 )
 HEAD = """# Python API

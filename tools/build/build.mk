@@ -49,8 +49,9 @@ $(library): FORCE | $(after_deps)
 	@ln -sfn $(soname) $(library)
 
 .PHONY: format
-format:
+format: | deps
 	@swift format -i --parallel $$(git ls-files '*.swift')
+	@$(python) -m ruff format --quiet --config bindings/python/pyproject.toml $$(git ls-files '*.py')
 
 # ---- C programs
 

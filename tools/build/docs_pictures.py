@@ -91,17 +91,47 @@ def main() -> None:
         page(folder)
         terminal("info.png", session(folder, "info checkpoint.h5"))
         terminal("check.png", session(folder, "check --recorded"))
-        terminal("convert.png", session(
-            folder, "convert weights.h5 run5 --original --epoch 860",
-            "convert run5/encoder860.wgt run5/loss860.wgt both.h5"))  # fmt: skip
+        terminal(
+            "convert.png",
+            session(
+                folder, "convert weights.h5 run5 --original --epoch 860", "convert run5/encoder860.wgt run5/loss860.wgt both.h5"
+            ),
+        )
         encoded = session(folder, "encode --weights weights.h5 --data digits --output vectors.csv")
         with open(os.path.join(folder, "vectors.csv")) as file:
             encoded += ["$ head -4 vectors.csv | cut -c 1-100", *(next(file)[:100].rstrip() for _ in range(4))]
         terminal("encode.png", encoded)
-        print(dim(folder, "neighbours", "--grid", "4", "--scale", "1", "--gap", "3", *weights,
-                  "--output", str(PICTURES / "neighbours.png")))  # fmt: skip
-        print(dim(folder, "map", "--labelled", "--method", "tsne", "--images", "500", "--size", "900", *weights,
-                  "--output", str(PICTURES / "map.png")))  # fmt: skip
+        print(
+            dim(
+                folder,
+                "neighbours",
+                "--grid",
+                "4",
+                "--scale",
+                "1",
+                "--gap",
+                "3",
+                *weights,
+                "--output",
+                str(PICTURES / "neighbours.png"),
+            )
+        )
+        print(
+            dim(
+                folder,
+                "map",
+                "--labelled",
+                "--method",
+                "tsne",
+                "--images",
+                "500",
+                "--size",
+                "900",
+                *weights,
+                "--output",
+                str(PICTURES / "map.png"),
+            )
+        )
         print(dim(folder, "classify", "--weights", "weights.h5", "--picture", str(PICTURES / "classify.png")))
     for name in ("train.png", "data.png", "report.png", "neighbours.png", "map.png", "classify.png"):
         Image.open(PICTURES / name).convert("RGB").quantize(255).save(PICTURES / name, optimize=True)

@@ -9,6 +9,7 @@ One tile of F(m x m, r x r), n = m + r - 1:   y = A^T [ (G g G^T) * (B^T d B) ] 
 and its transposes for the gradients:         dg = G^T [ (B^T d B) * (A dy A^T) ] G
 Only the points of evaluation below are chosen; everything else follows from them.
 """
+
 import math
 import sys
 from fractions import Fraction as F
@@ -44,7 +45,7 @@ def matrices(m, r, points=None):
     AT = [[p**i for p in points] + [F(int(i == m - 1))] for i in range(m)]
     G, BT = [], []
     for j, p in enumerate(points):
-        others = points[:j] + points[j + 1:]
+        others = points[:j] + points[j + 1 :]
         scale = math.prod(p - q for q in others)
         G.append([p**i / scale for i in range(r)])
         BT.append(product(others) + [F(0)])
@@ -139,7 +140,8 @@ def transpose(matrix):
 
 
 def source():
-    out = ["""\
+    out = [
+        """\
 // Written by tools/build/winograd_transforms.py; change that, not this.
 //
 // F(m, r) of Winograd and Cook-Toom: one tile of m x m outputs of an r x r kernel by n x n multiplications, n = m + r - 1.
@@ -148,7 +150,8 @@ import DimKernelTypes
 
 /// The transforms of F(m x m, r x r), nil where there are none.
 package func winogradKernels(m: Int, r: Int) -> WinogradKernels? {
-    switch (m, r) {"""]
+    switch (m, r) {"""
+    ]
     for m, r in POINTS:
         out.append(f"""\
     case ({m}, {r}):

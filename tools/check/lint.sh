@@ -95,6 +95,12 @@ if $python -c 'import mypy' 2>/dev/null; then
 else
     echo "lint: mypy is missing, which make deps installs; the Python package's types were not checked" >&2
 fi
+if $python -c 'import ruff' 2>/dev/null; then
+    broken "Python that is not formatted (make format)" \
+        "$($python -m ruff format --check --quiet --config bindings/python/pyproject.toml --no-cache $(files '*.py') 2>&1)"
+else
+    echo "lint: ruff is missing, which make deps installs; the format of Python was not checked" >&2
+fi
 broken "a module of the Python package outside the order of its rooms" "$($python tools/check/python_rooms.py 2>&1)"
 bounds=$(grep -oHE 'numpy>=[0-9.]+' $(files '*.toml' '*requirements*.txt'))
 broken "bounds of numpy that differ" "$([ "$(cut -d : -f 2 <<<"$bounds" | sort -u | wc -l)" = 1 ] || echo "$bounds")"

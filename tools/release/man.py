@@ -62,7 +62,7 @@ def function_name(declaration: str) -> str | None:
 def read(header: str) -> tuple[str, list[Part]]:
     """The opening comment, and the parts; the first part, without a title, holds the constants."""
     comment, rest = re.match(r"/\*(.*?)\*/(.*)", header, re.S).groups()
-    rest = rest[rest.index("#define DIM_VERSION_MAJOR"):rest.rindex("#ifdef __cplusplus")]
+    rest = rest[rest.index("#define DIM_VERSION_MAJOR") : rest.rindex("#ifdef __cplusplus")]
     parts = [Part("")]
     item = None
     # Comments that begin a line, macros, and declarations up to the semicolon that ends them.
@@ -132,7 +132,7 @@ def prose(text: str) -> list[str]:
         if fresh:
             lines.append(".PP")
         if lead and not line.startswith("  ") and len(lead[1]) < 16:
-            lines += [f".B {escaped(lead[1])}.", escaped(line[lead.end():])]
+            lines += [f".B {escaped(lead[1])}.", escaped(line[lead.end() :])]
         else:
             lines.append(escaped(line.strip()))
         fresh = False

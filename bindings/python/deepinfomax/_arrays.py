@@ -27,7 +27,9 @@ def as_numpy(value: Any, what: str) -> NDArray[Any]:
             tensor = tensor.float()
         return tensor.resolve_conj().resolve_neg().numpy()  # type: ignore[no-any-return]
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
-        raise ValueError(f"{what}: has masked values, which would be taken as if they were none; say what they are with filled()")
+        raise ValueError(
+            f"{what}: has masked values, which would be taken as if they were none; say what they are with filled()"
+        )
     if isinstance(value, (np.ndarray, np.generic)) or hasattr(value, "__array_interface__"):
         return np.asarray(value)
     raise TypeError(f"{what}: expected a numpy array or a torch tensor, found {type(value).__name__}")
@@ -77,8 +79,9 @@ def images(value: Any, item: Shape, what: str = "images") -> tuple[NDArray[np.fl
     elif array.dtype.kind == "f" and array.size and LARGEST < (largest := max(array.max(), -array.min())) < np.inf:
         warnings.warn(
             f"{what}: values up to {largest:g}; floating-point images are taken as they are and should be in [0,1]: divide by 255, "
-            "or give uint8", stacklevel=5,
-        )  # fmt: skip
+            "or give uint8",
+            stacklevel=5,
+        )
     return _floats(array, item, what, "float32 or uint8")
 
 

@@ -14,19 +14,7 @@ import platform
 import re
 import sys
 import warnings
-from ctypes import (
-    POINTER,
-    byref,
-    c_bool,
-    c_char_p,
-    c_double,
-    c_int,
-    c_int64,
-    c_size_t,
-    c_uint32,
-    c_uint64,
-    c_void_p,
-)
+from ctypes import POINTER, byref, c_bool, c_char_p, c_double, c_int, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +49,7 @@ def library() -> ctypes.CDLL:
     version = lib.dim_version().decode()
     if version.split(".")[:2] != __version__.split(".")[:2]:
         raise errors.LibraryNotFound(
-            f"{path} is libdim {version}; this package, {__version__}, needs a libdim of the "
-            f"same major and minor version"
+            f"{path} is libdim {version}; this package, {__version__}, needs a libdim of the same major and minor version"
         )
     _, _, complaints = lib.dim_build_info().decode("ascii", "replace").partition("; not understood: ")
     if complaints:
@@ -282,9 +269,7 @@ def _declare(lib: ctypes.CDLL) -> None:
 
     # dim_status dim_model_set_parameters(dim_model *model, size_t count, const char *const *names,
     #                                     const void *const *data, const size_t *bytes);
-    lib.dim_model_set_parameters.argtypes = [
-        c_void_p, c_size_t, POINTER(c_char_p), POINTER(c_void_p), POINTER(c_size_t),
-    ]  # fmt: skip
+    lib.dim_model_set_parameters.argtypes = [c_void_p, c_size_t, POINTER(c_char_p), POINTER(c_void_p), POINTER(c_size_t)]
     lib.dim_model_set_parameters.restype = c_int
 
     # ---- Forward passes
@@ -425,25 +410,26 @@ def _declare(lib: ctypes.CDLL) -> None:
     # dim_status dim_classifier_trainer_step(dim_classifier_trainer *trainer, const float *images,
     #                                        const int64_t *labels, size_t n,
     #                                        dim_classifier_result *result);
-    lib.dim_classifier_trainer_step.argtypes = [
-        c_void_p, Floats, POINTER(c_int64), c_size_t, POINTER(ClassifierResult),
-    ]  # fmt: skip
+    lib.dim_classifier_trainer_step.argtypes = [c_void_p, Floats, POINTER(c_int64), c_size_t, POINTER(ClassifierResult)]
     lib.dim_classifier_trainer_step.restype = c_int
 
     # dim_status dim_classifier_trainer_step_encoded(dim_classifier_trainer *trainer, const float *encoded,
     #                                                const int64_t *labels, size_t n,
     #                                                dim_classifier_result *result);
-    lib.dim_classifier_trainer_step_encoded.argtypes = [
-        c_void_p, Floats, POINTER(c_int64), c_size_t, POINTER(ClassifierResult),
-    ]  # fmt: skip
+    lib.dim_classifier_trainer_step_encoded.argtypes = [c_void_p, Floats, POINTER(c_int64), c_size_t, POINTER(ClassifierResult)]
     lib.dim_classifier_trainer_step_encoded.restype = c_int
 
     # dim_status dim_classifier_trainer_evaluate(dim_classifier_trainer *trainer, const float *images,
     #                                            const int64_t *labels, size_t n,
     #                                            dim_classifier_result *result, uint64_t *confusion);
     lib.dim_classifier_trainer_evaluate.argtypes = [
-        c_void_p, Floats, POINTER(c_int64), c_size_t, POINTER(ClassifierResult), POINTER(c_uint64),
-    ]  # fmt: skip
+        c_void_p,
+        Floats,
+        POINTER(c_int64),
+        c_size_t,
+        POINTER(ClassifierResult),
+        POINTER(c_uint64),
+    ]
     lib.dim_classifier_trainer_evaluate.restype = c_int
 
     # dim_status dim_classifier_trainer_set_learning_rate(dim_classifier_trainer *trainer,

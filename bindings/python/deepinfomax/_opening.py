@@ -30,10 +30,7 @@ def mask(networks: str | Iterable[str] | None) -> int:
 
 
 def options(
-    architecture: Any = None,
-    networks: str | Iterable[str] | None = None,
-    untrusted: bool = False,
-    timeout: float | None = None,
+    architecture: Any = None, networks: str | Iterable[str] | None = None, untrusted: bool = False, timeout: float | None = None
 ) -> OpenOptions:
     """The struct: any architecture, unless one is given. It keeps alive what it points to."""
     if timeout is not None and not 0 < timeout <= 86400:

@@ -142,13 +142,7 @@ class OpenOptions(Structure):
 class Outputs(Structure):
     """dim_outputs."""
 
-    _fields_ = [
-        ("struct_size", c_size_t),
-        ("encoded", Floats),
-        ("features", Floats),
-        ("conv", Floats),
-        ("fc", Floats),
-    ]
+    _fields_ = [("struct_size", c_size_t), ("encoded", Floats), ("features", Floats), ("conv", Floats), ("fc", Floats)]
 
 
 class Losses(Structure):

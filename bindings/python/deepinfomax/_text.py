@@ -38,9 +38,7 @@ def shell(path: str) -> str:
     r"""As bash and zsh take it, in characters that a terminal shows: caf\xe9 becomes $'caf\xe9'."""
     if path == shown(path):
         return shlex.quote(path)
-    quoted = "".join(
-        character if _is_plain(character) and character not in "'\\" else _bytes(character) for character in path
-    )
+    quoted = "".join(character if _is_plain(character) and character not in "'\\" else _bytes(character) for character in path)
     return f"$'{quoted}'"
 
 

@@ -45,7 +45,7 @@ First steps, on photographs that scikit-learn ships:
   dim classify --weights first/weights.h5                          how well a classifier does on the vectors
 
 With --data FOLDER they work on your own images; subfolders are classes.
-The commands are {', '.join(COMMANDS)}; dim COMMAND --help lists the options of each.
+The commands are {", ".join(COMMANDS)}; dim COMMAND --help lists the options of each.
 """
 _EPILOG = "exit code: 0 success, 1 a check or a run failed, 2 the command cannot be run as asked (docs/commands.md)"
 

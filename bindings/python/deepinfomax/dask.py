@@ -102,7 +102,12 @@ def _paths(images: Any) -> Sequence[str]:
 
 def _shape(model: Model, output: str) -> tuple[int, ...]:
     sizes = model.sizes
-    shapes = {"encoded": (sizes.encoded,), "features": sizes.features, "conv": sizes.conv, "fc": (sizes.fc,) if sizes.fc else None}
+    shapes = {
+        "encoded": (sizes.encoded,),
+        "features": sizes.features,
+        "conv": sizes.conv,
+        "fc": (sizes.fc,) if sizes.fc else None,
+    }
     shape = shapes.get(output)
     if shape is None:
         there = ", ".join(name for name, found in shapes.items() if found)

@@ -127,7 +127,9 @@ class Group(Solo):
         if given == MPI.COMM_NULL:
             raise ValueError("communicator: expected one that this process belongs to, found MPI.COMM_NULL")
         if given.Is_inter():
-            raise ValueError("communicator: expected the processes of one group, found an intercommunicator; its Merge() makes one")
+            raise ValueError(
+                "communicator: expected the processes of one group, found an intercommunicator; its Merge() makes one"
+            )
         self.timeout = timeout
         self.rank, self.size = given.Get_rank(), given.Get_size()
         self.names = [f"rank {rank} of {self.size}" for rank in range(self.size)]
@@ -222,7 +224,11 @@ class Group(Solo):
         """What `root` gave."""
         size = np.array([len(content) if content is not None else 0], np.int64)
         self._wait([(self._communicator.Ibcast(size, root), root)])
-        data = np.frombuffer(content, np.uint8).copy() if self.rank == root and content is not None else np.empty(int(size[0]), np.uint8)
+        data = (
+            np.frombuffer(content, np.uint8).copy()
+            if self.rank == root and content is not None
+            else np.empty(int(size[0]), np.uint8)
+        )
         self._wait([(self._communicator.Ibcast(data, root), root)], data.nbytes)
         return data.tobytes()
 
@@ -324,8 +330,9 @@ class Group(Solo):
                 expected, found = _parting(rows[0][different[0]], row.get(different[0]))
                 raise PeerError(
                     f"{self.names[rank]}: its {names} differ from those of rank 0: expected {expected}, found {found}",
-                    rank, "ValueError",
-                )  # fmt: skip
+                    rank,
+                    "ValueError",
+                )
 
     # ---- Work
 
@@ -442,9 +449,12 @@ class SharedSteps:
         count = trainer.options.micro_batches
         group.call(lambda: check_parts(count, group.size))
         group.require_same(
-            library=kernels(), options=asdict(trainer.options), steps=trainer.steps,
-            architecture=trainer.model.architecture.json(), weights=weights_digest(trainer.model),
-        )  # fmt: skip
+            library=kernels(),
+            options=asdict(trainer.options),
+            steps=trainer.steps,
+            architecture=trainer.model.architecture.json(),
+            weights=weights_digest(trainer.model),
+        )
         return cls(group, count)
 
     def batches(self, source: Iterator[T]) -> Iterator[T]:
@@ -497,8 +507,10 @@ class SharedSteps:
                 other = int(np.flatnonzero(sizes != sizes[0])[0])
                 raise PeerError(
                     f"{self.group.names[other]}: {int(sizes[other])} images a micro-batch, rank 0 has {int(sizes[0])}; expected equal "
-                    "parts", other, "ValueError",
-                )  # fmt: skip
+                    "parts",
+                    other,
+                    "ValueError",
+                )
         except BaseException:
             trainer.drop()
             raise

@@ -53,9 +53,7 @@ class Writer(Protocol):
 
 
 @contextmanager
-def writer(
-    path: Path, file_format: str, data: Dataset, weights: str, shapes: Shapes
-) -> Iterator[Writer]:
+def writer(path: Path, file_format: str, data: Dataset, weights: str, shapes: Shapes) -> Iterator[Writer]:
     """A file for all images of `data`, one of FORMATS. It takes its name when the block ends well. Files of .npy and .csv
     hold one output, those of .csv a vector.
 
@@ -225,8 +223,9 @@ def _hdf5(path: str, data: Dataset, weights: str, shapes: Shapes) -> Iterator[Wr
             file.attrs["data"], file.attrs["weights"] = valid(data.name), valid(weights)
             for name, values in _beside(data).items():
                 text = values.dtype.kind == "U"
-                file.create_dataset(name, data=values.astype(object) if text else values,
-                                    dtype=h5py.string_dtype() if text else None)  # fmt: skip
+                file.create_dataset(
+                    name, data=values.astype(object) if text else values, dtype=h5py.string_dtype() if text else None
+                )
             datasets = [file.create_dataset(name, (len(data), *shape), np.float32) for name, shape in shapes.items()]
             yield _Datasets(datasets, sink)
         sink.check()
@@ -260,8 +259,18 @@ def read_encoded(
         found = reader(name, lambda shape, dtype: _check(name, shape, dtype, count, numbers), _Images(name, data))
     except NotVectors:
         raise
-    except (ValueError, KeyError, IndexError, EOFError, csv.Error, zlib.error, struct.error, NotImplementedError, RuntimeError,
-            zipfile.BadZipFile) as error:  # fmt: skip
+    except (
+        ValueError,
+        KeyError,
+        IndexError,
+        EOFError,
+        csv.Error,
+        zlib.error,
+        struct.error,
+        NotImplementedError,
+        RuntimeError,
+        zipfile.BadZipFile,
+    ) as error:
         raise ValueError(f"{name}: not a file by `dim encode`, or damaged") from error
     if not np.isfinite(found).all():
         raise NotVectors(f"{name}: holds values that are NaN or infinite")
@@ -305,7 +314,9 @@ class _Images:
             self._same("class", classes, (names[label] for label in data.labels.tolist()))
         # Names may be numbers alone, the same for any data.
         if made_of is not None and (own := fingerprint(data)) and list(islice(made_of, 1)) != [own]:
-            raise NotVectors(f"{self._name}: of other images than the data, with the same names; name the data that was encoded")
+            raise NotVectors(
+                f"{self._name}: of other images than the data, with the same names; name the data that was encoded"
+            )
 
     def _same(self, what: str, found: Iterable[str], expected: Iterable[str]) -> None:
         for number, (one, other) in enumerate(zip_longest(found, expected)):

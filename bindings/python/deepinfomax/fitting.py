@@ -1,7 +1,7 @@
 """The loop of `Trainer.fit` and `ClassifierTrainer.fit`: epochs, orders, callbacks, a line in the log for each.
 
-    with dim.Trainer(model) as trainer:
-        epochs = trainer.fit("photographs", epochs=20, callbacks=[lambda epoch: epoch.result.total < 0.1])
+with dim.Trainer(model) as trainer:
+    epochs = trainer.fit("photographs", epochs=20, callbacks=[lambda epoch: epoch.result.total < 0.1])
 """
 
 from __future__ import annotations
@@ -148,9 +148,13 @@ def _source(
         return _of_arrays(run, images, labels, batch, seed, what, augment)
     torch = sys.modules.get("torch.utils.data")
     if torch is not None and isinstance(data, torch.Dataset):
-        raise TypeError(f"{what}: a torch Dataset gives single images: give DataLoader(dataset, batch_size={batch}, shuffle=True)")
+        raise TypeError(
+            f"{what}: a torch Dataset gives single images: give DataLoader(dataset, batch_size={batch}, shuffle=True)"
+        )
     if isinstance(data, Iterator):
-        raise TypeError(f"{what}: {type(data).__name__} can be gone through once only; expected a data set, an array, a DataLoader")
+        raise TypeError(
+            f"{what}: {type(data).__name__} can be gone through once only; expected a data set, an array, a DataLoader"
+        )
     if isinstance(data, Iterable):
         if augment:
             raise ValueError(f"augment: {what} gives whole batches, whose images have no numbers: let it change them itself")
@@ -161,9 +165,7 @@ def _source(
     )
 
 
-def _of_dataset(
-    run: Steps[Any], data: Dataset, batch: int, seed: int | None, what: str, augment: Augmentation
-) -> _Source:
+def _of_dataset(run: Steps[Any], data: Dataset, batch: int, seed: int | None, what: str, augment: Augmentation) -> _Source:
     if data.image_size != run.model.sizes.image:
         raise ValueError(
             f"{what}: {data.name} has images of {data.image_size}, the model takes {run.model.sizes.image}; "

@@ -139,11 +139,7 @@ class Model:
         return model
 
     def load(
-        self,
-        path: Path,
-        networks: str | Sequence[str] | None = None,
-        untrusted: bool = False,
-        timeout: float | None = None,
+        self, path: Path, networks: str | Sequence[str] | None = None, untrusted: bool = False, timeout: float | None = None
     ) -> None:
         """Replaces the networks that the file holds, all or nothing; names of classes too, where it has some.
 
@@ -197,9 +193,7 @@ class Model:
         """
         names = outputs if outputs is not None else ("encoded", "features") if features else ("encoded",)
         sizes = self.sizes
-        shapes = {
-            "encoded": (sizes.encoded,), "features": sizes.features, "conv": sizes.conv or (0,), "fc": (sizes.fc,)
-        }  # fmt: skip
+        shapes = {"encoded": (sizes.encoded,), "features": sizes.features, "conv": sizes.conv or (0,), "fc": (sizes.fc,)}
         for name in names:
             if name not in shapes:
                 raise ValueError(f"outputs: expected some of {', '.join(OUTPUTS)}, found {name!r}")
@@ -241,9 +235,7 @@ class Model:
     def score_global(self, y: Any, M: Any) -> Floats:
         """The global score: y (n, encoded), M (n, *sizes.global_map) -> logits (n,1), high where both are of one image."""
         sizes = self.sizes
-        vectors, features, single = _arrays.vectors_and_maps(
-            y, M, (sizes.encoded,), sizes.global_map or sizes.features
-        )
+        vectors, features, single = _arrays.vectors_and_maps(y, M, (sizes.encoded,), sizes.global_map or sizes.features)
         return self._score(library().dim_score_global, (vectors, features), (1,), single)
 
     def score_local(self, y: Any, M: Any) -> Floats:
@@ -289,12 +281,7 @@ class Model:
     def architecture(self) -> Architecture:
         """The complete description of the model's networks."""
         return Architecture._of(
-            new_handle(
-                "architecture",
-                library().dim_architecture_free,
-                library().dim_model_architecture,
-                self._handle.pointer,
-            )
+            new_handle("architecture", library().dim_architecture_free, library().dim_model_architecture, self._handle.pointer)
         )
 
     @property

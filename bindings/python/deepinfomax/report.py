@@ -252,12 +252,7 @@ def _some(data: Dataset, count: int) -> Dataset:
 
 
 def _judgements(
-    name: str,
-    found: Evaluation | None,
-    x: Floats,
-    labels: NDArray[np.int64],
-    train: NDArray[np.int64],
-    test: NDArray[np.int64],
+    name: str, found: Evaluation | None, x: Floats, labels: NDArray[np.int64], train: NDArray[np.int64], test: NDArray[np.int64]
 ) -> str:
     sides = (x[train], labels[train], x[test], labels[test])
     try:

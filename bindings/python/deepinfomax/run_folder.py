@@ -1,12 +1,12 @@
 """The folder of a training run: settings, metrics, checkpoint, and in the end weights and curves.
 
-    settings.json     what the run was started with: all that `dim train --resume` needs beside the checkpoint, and what
-                      `dim train --config` takes
-    metrics.csv       a row a step, a row a validation and a row a probe; what a row does not have is empty
-    checkpoint.h5     the newest checkpoint; replaced in one go
-    best.h5           with early stopping: the weights of the smallest validation loss so far
-    weights.h5        the weights at the end, or with early stopping the best ones
-    curves.png        the losses and the probes, drawn
+settings.json     what the run was started with: all that `dim train --resume` needs beside the checkpoint, and what
+                  `dim train --config` takes
+metrics.csv       a row a step, a row a validation and a row a probe; what a row does not have is empty
+checkpoint.h5     the newest checkpoint; replaced in one go
+best.h5           with early stopping: the weights of the smallest validation loss so far
+weights.h5        the weights at the end, or with early stopping the best ones
+curves.png        the losses and the probes, drawn
 """
 
 from __future__ import annotations
@@ -135,9 +135,7 @@ class Row:
 
 
 #: Of a Report, in a Row.
-FIGURES = (
-    "coordinates", "gradient_penalty", "local_information", "global_information", "local_score", "global_score",
-)  # fmt: skip
+FIGURES = ("coordinates", "gradient_penalty", "local_information", "global_information", "local_score", "global_score")
 
 
 def figures(report: Report) -> dict[str, float]:
@@ -243,7 +241,9 @@ def advice(settings: Settings) -> str:
     """What to try where training makes the vectors worse."""
     tries = []
     if settings.measure != "nce" or settings.prior == "monolithic":
-        tries.append("train without --architecture notebook, --measure and --prior: nce over all pairs and no prior are the defaults")
+        tries.append(
+            "train without --architecture notebook, --measure and --prior: nce over all pairs and no prior are the defaults"
+        )
     tries.append(f"a smaller --lr than {settings.lr:g}, a larger --batch than {settings.batch}, or more epochs")
     return f"Try {'; or '.join(tries)}."
 

@@ -110,9 +110,14 @@ class Index:
         """An .npz of vectors, ids, metric, made_by, made_of and version; it appears whole or not at all."""
         with whole(Path(path)) as temporary, open(temporary, "wb") as file:
             np.savez(
-                file, vectors=self.vectors, ids=np.array(self.ids, np.str_), metric=np.array(self.metric),
-                made_by=np.array(self.made_by), made_of=np.array(self.made_of), version=np.array(_VERSION),
-            )  # fmt: skip
+                file,
+                vectors=self.vectors,
+                ids=np.array(self.ids, np.str_),
+                metric=np.array(self.metric),
+                made_by=np.array(self.made_by),
+                made_of=np.array(self.made_of),
+                version=np.array(_VERSION),
+            )
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Index:
@@ -128,7 +133,9 @@ class Index:
         metric: Any = str(parts["metric"])
         try:
             made_of = str(parts.get("made_of", ""))
-            return cls(parts["vectors"], parts["ids"].reshape(-1).tolist(), metric, made_by=str(parts["made_by"]), made_of=made_of)
+            return cls(
+                parts["vectors"], parts["ids"].reshape(-1).tolist(), metric, made_by=str(parts["made_by"]), made_of=made_of
+            )
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from error
 
@@ -235,8 +242,10 @@ class Index:
         numbers = np.empty((len(queries), 0), np.int64)
         for at in range(0, len(self), _VECTORS):
             found = self._block(queries, at)
-            near = np.argpartition(found, k - 1, axis=1)[:, :k] if found.shape[1] > k else np.tile(
-                np.arange(found.shape[1]), (len(found), 1)
+            near = (
+                np.argpartition(found, k - 1, axis=1)[:, :k]
+                if found.shape[1] > k
+                else np.tile(np.arange(found.shape[1]), (len(found), 1))
             )
             best = np.concatenate((best, np.take_along_axis(found, near, axis=1)), axis=1)
             numbers = np.concatenate((numbers, near + at), axis=1)
@@ -245,9 +254,7 @@ class Index:
                 best, numbers = np.take_along_axis(best, near, axis=1), np.take_along_axis(numbers, near, axis=1)
         return numbers
 
-    def _refined(
-        self, queries: Floats, candidates: NDArray[np.int64], k: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def _refined(self, queries: Floats, candidates: NDArray[np.int64], k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         candidates = np.sort(candidates, axis=1)  # So that equal distances keep the index's order.
         distances = self._distances(queries, candidates)
         order = np.argsort(distances, axis=1, kind="stable")[:, :k]

@@ -219,7 +219,9 @@ class DeepInfoMax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """(n, c, h, w) in [0,1], of fit's range."""
         low, high = self.data_range_
         if (low, high) == (0.0, 255.0) and rows.dtype.kind == "f" and rows.max() <= 1 and (rows % 1).any():
-            warnings.warn("X: values up to 1, where fit had bytes up to 255: transform takes what fit took, 255 * X here", stacklevel=3)
+            warnings.warn(
+                "X: values up to 1, where fit had bytes up to 255: transform takes what fit took, 255 * X here", stacklevel=3
+            )
         if (low, high) != (0.0, 1.0):
             rows = (rows.astype(np.float64) - low) / (high - low)
         c, h, w = self.image_shape_
@@ -352,9 +354,7 @@ def _architecture(given: Any, image: tuple[int, int, int], components: int | Non
     description = made.as_dict()
     found = tuple(description["image"][key] for key in sides)
     if found != image:
-        raise ValueError(
-            f"architecture: is of images {'x'.join(map(str, found))}, the data's are {'x'.join(map(str, image))}"
-        )
+        raise ValueError(f"architecture: is of images {'x'.join(map(str, found))}, the data's are {'x'.join(map(str, image))}")
     if components is None or description["encoder"]["layers"][-1]["out"] == components:
         return made
     description["encoder"]["layers"][-1]["out"] = components

@@ -40,9 +40,7 @@ def read(path: str | os.PathLike[str], entry: str | None = None, architecture: A
     return read_with(path, entry, architecture)[0]
 
 
-def read_with(
-    path: str | os.PathLike[str], entry: str | None = None, architecture: Any = None
-) -> tuple[State, Architecture]:
+def read_with(path: str | os.PathLike[str], entry: str | None = None, architecture: Any = None) -> tuple[State, Architecture]:
     """The networks in a file by torch.save: entries by their canonical names ("encoder.c0.weight").
 
     The file may hold the state_dict of one network or of several, or dictionaries of them (a checkpoint with its
@@ -187,7 +185,9 @@ def _array(tensor: Any, where: str) -> NDArray[Any]:
     if tensor.layout != torch.strided:
         raise TorchFileError(f"{where}: a sparse tensor ({str(tensor.layout).removeprefix('torch.')}); save its to_dense()")
     if kind.startswith("float8") or tensor.is_quantized:
-        raise TorchFileError(f"{where}: a tensor of {kind}; save it as float32 ({'dequantize()' if tensor.is_quantized else 'float()'})")
+        raise TorchFileError(
+            f"{where}: a tensor of {kind}; save it as float32 ({'dequantize()' if tensor.is_quantized else 'float()'})"
+        )
     try:
         return _arrays.as_numpy(tensor, where)
     except (TypeError, RuntimeError, ValueError, NotImplementedError) as error:
@@ -208,7 +208,11 @@ def _contents(content: Mapping[Any, Any], tensor: type) -> str:
         key, value = others[0]
         return f"{key!r} is a {type(value).__name__} and not a tensor"
     for key, value in content.items():
-        if isinstance(value, Mapping) and any(isinstance(item, tensor) for item in value.values()) and "param_groups" not in value:
+        if (
+            isinstance(value, Mapping)
+            and any(isinstance(item, tensor) for item in value.values())
+            and "param_groups" not in value
+        ):
             return f"in {key!r}, {_contents(value, tensor)}"
     names = [str(key) for key in content]
     return "it is empty" if not names else f"its keys are {', '.join(names[:8])}" + ("..." if len(names) > 8 else "")

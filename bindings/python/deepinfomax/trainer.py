@@ -238,7 +238,9 @@ class Trainer(Run):
         from .distributed import SharedSteps
 
         if self.on_gradients is not None and self._shared is None:
-            raise ValueError("on_gradients: expected none on a trainer that is to share its steps, whose gradients that takes itself")
+            raise ValueError(
+                "on_gradients: expected none on a trainer that is to share its steps, whose gradients that takes itself"
+            )
         self._shared = SharedSteps.of(self, communicator, timeout)
         self._set_callback(self._shared.group.add if self._shared.group.size > 1 else None)
 
@@ -330,10 +332,22 @@ class Trainer(Run):
         self._call("report", byref(r))
         norms = {name: getattr(r, f"{name}_norm") for name in _NETWORKS}
         return Report(
-            r.step, r.images, r.total, r.local, r.global_, r.prior, r.coordinates, r.gradient_penalty,
-            r.local_information, r.global_information, r.local_score, r.global_score, r.prior_distance,
-            r.gradient_norm, {name: norm for name, norm in norms.items() if not math.isnan(norm)},
-        )  # fmt: skip
+            r.step,
+            r.images,
+            r.total,
+            r.local,
+            r.global_,
+            r.prior,
+            r.coordinates,
+            r.gradient_penalty,
+            r.local_information,
+            r.global_information,
+            r.local_score,
+            r.global_score,
+            r.prior_distance,
+            r.gradient_norm,
+            {name: norm for name, norm in norms.items() if not math.isnan(norm)},
+        )
 
     # ---- Gradients
 

@@ -7,6 +7,7 @@
 Each network works on what the encoder here gave, once in training mode, which the notebook shows, and once in evaluation
 mode. It is compared with PyTorch where that can be imported, else with numbers recorded from it. Exit code 1: one differs.
 """
+
 import ctypes
 import json
 import os

@@ -104,13 +104,13 @@ def _measure(header: Path, declared: list[tuple[str, str, str]]) -> dict[str, st
         elif kind == "enum":
             lines.append(f'    printf("{key}\\t%zu bytes\\n", sizeof(enum {name}));')
         elif kind == "struct":
-            lines.append(
-                f'    printf("{key}\\tsize %zu, alignment %zu\\n", sizeof(struct {name}), _Alignof(struct {name}));')
+            lines.append(f'    printf("{key}\\tsize %zu, alignment %zu\\n", sizeof(struct {name}), _Alignof(struct {name}));')
         elif kind == "field":
             struct, field = name.split(".")
             lines.append(
                 f'    printf("{key}\\toffset %zu, size %zu\\n", offsetof(struct {struct}, {field}), '
-                f'sizeof(((struct {struct} *)0)->{field}));')
+                f"sizeof(((struct {struct} *)0)->{field}));"
+            )
     source = f'#include "{header.resolve()}"\n#include <stdio.h>\nint main(void) {{\n' + "\n".join(lines) + "\n}\n"
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "measure.c").write_text(source)
@@ -238,8 +238,11 @@ def version(header: Path) -> tuple[int, ...]:
 def _check_library(library: Path, current: dict[str, str]) -> list[str]:
     expected = {key.split(" ")[1]: value.split(":")[0] for key, value in current.items() if key.startswith("function ")}
     found = exported(library)
-    return [f"{library.name}: {name} has the version {found.get(name) or 'none'}; expected {expected.get(name) or 'none'}"
-            for name in sorted(expected.keys() | found.keys()) if expected.get(name) != found.get(name)]
+    return [
+        f"{library.name}: {name} has the version {found.get(name) or 'none'}; expected {expected.get(name) or 'none'}"
+        for name in sorted(expected.keys() | found.keys())
+        if expected.get(name) != found.get(name)
+    ]
 
 
 def _parse(arguments: list[str]) -> Any:

@@ -28,8 +28,16 @@ RECORDED = ROOT / "tools" / "check" / "abi" / "libdim.abixml"
 
 # What is the same on every machine: no folder, no line of the header, no instruction set. Types are named by what they are
 # and not by their place, so one that is new changes no other line.
-DUMP = ("--no-corpus-path", "--no-comp-dir-path", "--no-show-locs", "--no-elf-needed", "--no-architecture",
-        "--no-parameter-names", "--type-id-style", "hash")
+DUMP = (
+    "--no-corpus-path",
+    "--no-comp-dir-path",
+    "--no-show-locs",
+    "--no-elf-needed",
+    "--no-architecture",
+    "--no-parameter-names",
+    "--type-id-style",
+    "hash",
+)
 # Functions may be added. Nobody's ~/.abignore shall have a say.
 DIFF = ("--no-added-syms", "--no-default-suppression", "--no-architecture", "--no-show-locs")
 
@@ -43,9 +51,24 @@ def dump(header: Path, version_script: Path) -> str:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "libdim.c").write_text(_source(header))
         library = f"{folder}/libdim.so"
-        run([os.environ.get("CC", "cc"), "-std=c11", "-w", "-g", "-O0", "-shared", "-fPIC", f"-fdebug-prefix-map={folder}=.",
-             f"-fdebug-prefix-map={header.resolve().parent}=.", f"{folder}/libdim.c", "-o", library,
-             f"-Wl,-soname,libdim.so.{version(header)[0]}", f"-Wl,--version-script={version_script}"])
+        run(
+            [
+                os.environ.get("CC", "cc"),
+                "-std=c11",
+                "-w",
+                "-g",
+                "-O0",
+                "-shared",
+                "-fPIC",
+                f"-fdebug-prefix-map={folder}=.",
+                f"-fdebug-prefix-map={header.resolve().parent}=.",
+                f"{folder}/libdim.c",
+                "-o",
+                library,
+                f"-Wl,-soname,libdim.so.{version(header)[0]}",
+                f"-Wl,--version-script={version_script}",
+            ]
+        )
         return run(["abidw", *DUMP, library])
 
 
@@ -92,8 +115,7 @@ def without_growth(recorded: str, current: str) -> str:
     tree = ElementTree.fromstring(current)
     for struct in tree.iter("class-decl"):
         size = sizes.get(struct.get("name"))
-        new = [field for field in struct.findall("data-member")
-               if size and int(field.get("layout-offset-in-bits", 0)) >= size]
+        new = [field for field in struct.findall("data-member") if size and int(field.get("layout-offset-in-bits", 0)) >= size]
         for field in new:
             struct.remove(field)
         if new:

@@ -32,15 +32,14 @@ DATA = (
     "photographs or digits"
 )
 
+
 def add_examples(parser: argparse.ArgumentParser, examples: str) -> None:
     """Shown at the end of --help as they stand."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = "examples:\n" + examples.strip("\n")
 
 
-def add_general(
-    parser: argparse.ArgumentParser, seed: str | None, json: str = "print one JSON object instead of text"
-) -> None:
+def add_general(parser: argparse.ArgumentParser, seed: str | None, json: str = "print one JSON object instead of text") -> None:
     """--seed, --threads, --json, --quiet. `seed` says what it seeds; None: there is nothing to seed, and no option."""
     if seed is None:
         parser.set_defaults(seed=0)
@@ -48,13 +47,13 @@ def add_general(
         parser.add_argument("--seed", type=int, default=0, help=f"{seed} (default: 0)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads; 0 = all cores (default: DIM_NUM_THREADS, or 0)")
     parser.add_argument("--json", action="store_true", help=json)
-    parser.add_argument("-q", "--quiet", action="store_true", help="print errors only, no progress and no text; --json still prints")
+    parser.add_argument(
+        "-q", "--quiet", action="store_true", help="print errors only, no progress and no text; --json still prints"
+    )
 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--weights", metavar="FILE", help="weights file or checkpoint (default: the seed's weights, untrained)"
-    )
+    parser.add_argument("--weights", metavar="FILE", help="weights file or checkpoint (default: the seed's weights, untrained)")
     add_architecture(parser)
     add_untrusted(parser)
 
@@ -74,11 +73,7 @@ def add_untrusted(parser: argparse.ArgumentParser) -> None:
 
 def add_data(parser: argparse.ArgumentParser, default: str) -> None:
     """--data, --split, --limit, --resize, --max-pixels, --skip-damaged. `default` says what is used when no data is named."""
-    parser.add_argument(
-        "--data",
-        metavar="PATH",
-        help=f"{DATA} (default: {default})",
-    )
+    parser.add_argument("--data", metavar="PATH", help=f"{DATA} (default: {default})")
     parser.add_argument(
         "--split",
         default="all",
@@ -108,7 +103,9 @@ def _at_least(least: int, text: str) -> int:
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected a whole number, found {text!r}") from None
     if not least <= value < 2**63:
-        raise argparse.ArgumentTypeError(f"expected at least {least}, found {value}" if value < least else f"{value} is too large")
+        raise argparse.ArgumentTypeError(
+            f"expected at least {least}, found {value}" if value < least else f"{value} is too large"
+        )
     return value
 
 
@@ -166,9 +163,7 @@ def weights_name(arguments: argparse.Namespace) -> str:
     return f"seed {arguments.seed}, untrained" if arguments.weights is None else str(arguments.weights)
 
 
-def open_data(
-    arguments: argparse.Namespace, model: Model | None, labelled: bool = False, quietly: bool = False
-) -> Dataset:
+def open_data(arguments: argparse.Namespace, model: Model | None, labelled: bool = False, quietly: bool = False) -> Dataset:
     """The images of --data, --split and --limit, as the model takes them; None: as the notebook's does.
 
     quietly: without notes.

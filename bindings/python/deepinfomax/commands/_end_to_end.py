@@ -128,6 +128,10 @@ class Kept:
         """What must not change; the number of epochs may."""
         settings = asdict(self.settings)
         del settings["epochs"]
-        about = {"data": self.images.name, "images": len(self.images), "architecture": self.architecture.as_dict(),
-                 "digest of the data": digest_of(self.images)}  # fmt: skip
+        about = {
+            "data": self.images.name,
+            "images": len(self.images),
+            "architecture": self.architecture.as_dict(),
+            "digest of the data": digest_of(self.images),
+        }
         return {**about, **settings}

@@ -32,7 +32,10 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         "--max-pixels", type=positive, metavar="N", help="refuse larger images before they are decoded (default: 67,108,864)"
     )
     parser.add_argument(
-        "--skip-damaged", action="store_true", default=None, help="read all images once, leave out those that cannot be read, and list them"
+        "--skip-damaged",
+        action="store_true",
+        default=None,
+        help="read all images once, leave out those that cannot be read, and list them",
     )
 
 

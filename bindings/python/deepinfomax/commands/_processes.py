@@ -107,7 +107,11 @@ def _digest(data: Dataset) -> str:
     count = min(len(data), max(256, _COMPARED // int(np.prod(data.image_size))))
     chosen = np.unique(np.linspace(0, len(data) - 1, count).astype(np.int64))
     labels = b"" if data.labels is None else data.labels.tobytes()
-    parts = [digest(repr((len(data), data.image_size, data.classes)).encode(), labels, "\0".join(data.ids).encode("utf-8", "replace"))]
+    parts = [
+        digest(
+            repr((len(data), data.image_size, data.classes)).encode(), labels, "\0".join(data.ids).encode("utf-8", "replace")
+        )
+    ]
     for start in range(0, len(chosen), 256):
         try:
             parts.append(digest(data.pixels(chosen[start : start + 256])))

@@ -35,16 +35,11 @@ class EventFile:
             "learning_rate": row.learning_rate,
             f"{row.phase}/images_per_second": row.images_per_second,
         }
-        scalars |= {
-            f"{row.phase}/linear_probe": row.linear_probe,
-            f"{row.phase}/nearest_neighbours": row.nearest_neighbours,
-        }
+        scalars |= {f"{row.phase}/linear_probe": row.linear_probe, f"{row.phase}/nearest_neighbours": row.nearest_neighbours}
         scalars |= {f"{row.phase}/{field.name}": getattr(row, field.name) for field in fields(row)[_FIGURES:]}
         scalars = {tag: value for tag, value in scalars.items() if not math.isnan(value)}
         values = [self._summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
-        self._writer.add_event(
-            self._event(step=row.step, wall_time=time.time(), summary=self._summary(value=values))
-        )
+        self._writer.add_event(self._event(step=row.step, wall_time=time.time(), summary=self._summary(value=values)))
 
     def close(self) -> None:
         self._writer.close()

@@ -67,9 +67,17 @@ DEFAULTS: dict[str, Any] = {
 }
 #: Numbers that are not negative.
 _WEIGHTS = (
-    "alpha", "beta", "gamma", "lr", "step_factor", "warmup_epochs", "gradient_penalty", "gradient_clip", "weight_decay",
+    "alpha",
+    "beta",
+    "gamma",
+    "lr",
+    "step_factor",
+    "warmup_epochs",
+    "gradient_penalty",
+    "gradient_clip",
+    "weight_decay",
     "coordinates_weight",
-)  # fmt: skip
+)
 
 _EXAMPLES = """
   dim train --epochs 20                            the sample photographs that scikit-learn ships
@@ -91,20 +99,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--data", metavar="PATH", help=f"{DATA} (default: scikit-learn's sample photographs)")
     add_reading(parser)
-    add("--image-size", type=_size, metavar="N|WxH", help="resize all images to this size (default: their own, or that of --architecture)")
+    add(
+        "--image-size",
+        type=_size,
+        metavar="N|WxH",
+        help="resize all images to this size (default: their own, or that of --architecture)",
+    )
     add("--channels", type=positive, metavar="N", help="1 for grey, 3 for RGB (default: as in the data, or in --architecture)")
     add("--output", metavar="FOLDER", help="the run's folder (default: dim-run, or dim-run-2 and so on)")
     add("--resume", metavar="FOLDER", help="continue the run in this folder, with its settings")
     add("--config", metavar="FILE", help="settings.json of another run, for all settings that the command line does not give")
     add("--epochs", type=positive, metavar="N", help=f"passes over the data, in total (default: {EPOCHS})")
-    add("--batch", type=positive, metavar="N", help="images per step, at least 2; an incomplete last batch is left out (default: 64)")
-    add("--micro-batches", type=positive, metavar="K",
+    add(
+        "--batch",
+        type=positive,
+        metavar="N",
+        help="images per step, at least 2; an incomplete last batch is left out (default: 64)",
+    )
+    add(
+        "--micro-batches",
+        type=positive,
+        metavar="K",
         help="split a batch into K parts with statistics and negatives of their own, to use less memory or several processes "
-        "(default: 1)")  # fmt: skip
+        "(default: 1)",
+    )
     add("--weights", metavar="FILE", help="weights to start from (default: initial weights by --seed)")
-    add("--architecture", metavar="NAME|FILE",
+    add(
+        "--architecture",
+        metavar="NAME|FILE",
         help=f"the networks: a preset ({', '.join(PRESETS)}) or a JSON file (docs/architecture.md) (default: basic32's layers at "
-        "the data's own size)")  # fmt: skip
+        "the data's own size)",
+    )
     add_untrusted(parser)
     objective = parser.add_argument_group(
         "objective: beta local + alpha global + gamma prior (+ coordinates)",
@@ -112,12 +137,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add = objective.add_argument
     add("--measure", choices=MEASURES, help="how scores become a loss (default: nce; notebook: gan)")
-    add("--negatives", type=_negatives, metavar="all|rotation|K",
+    add(
+        "--negatives",
+        type=_negatives,
+        metavar="all|rotation|K",
         help="what each image is distinguished from: all others of the batch, the next one, or K drawn ones (default: all; notebook: "
-        "rotation)")  # fmt: skip
-    add("--prior", choices=PRIORS,
+        "rotation)",
+    )
+    add(
+        "--prior",
+        choices=PRIORS,
         help="none; monolithic: the encoder minimises the prior term (as the original); adversarial: it opposes the discriminator (the "
-        "paper) (default: none; notebook: monolithic)")  # fmt: skip
+        "paper) (default: none; notebook: monolithic)",
+    )
     for name, term, default in (
         ("alpha", "global", "0; notebook: 0.5"),
         ("beta", "local", "1"),
@@ -125,16 +157,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         add(f"--{name}", type=float, metavar="X", help=f"weight of the {term} term (default: {default})")
     add("--gradient-penalty", type=float, metavar="X", help="weight of the adversarial prior's gradient penalty (default: 0)")
-    add("--coordinates", choices=COORDINATES,
-        help="also predict the place of a location in its map: row and column, or the distance to another (default: none)")
+    add(
+        "--coordinates",
+        choices=COORDINATES,
+        help="also predict the place of a location in its map: row and column, or the distance to another (default: none)",
+    )
     add("--coordinates-weight", type=float, metavar="X", help="weight of the coordinates term (default: 1)")
-    add("--occlusion", action="store_true", default=None,
-        help="compute vectors from images with a hidden box, features from whole images")
-    add("--locations", type=positive, metavar="N", help="locations of each image that the local term uses, drawn anew each step "
-        "(default: all)")
+    add(
+        "--occlusion",
+        action="store_true",
+        default=None,
+        help="compute vectors from images with a hidden box, features from whole images",
+    )
+    add(
+        "--locations",
+        type=positive,
+        metavar="N",
+        help="locations of each image that the local term uses, drawn anew each step (default: all)",
+    )
     data = parser.add_argument_group("images")
-    data.add_argument("--augment", type=_augment, metavar="crop=N,flip",
-        help="each epoch, pad images with N zeros and crop them at random; mirror them with probability 1/2 (default: unchanged)")
+    data.add_argument(
+        "--augment",
+        type=_augment,
+        metavar="crop=N,flip",
+        help="each epoch, pad images with N zeros and crop them at random; mirror them with probability 1/2 (default: unchanged)",
+    )
     rate = parser.add_argument_group("Adam")
     add = rate.add_argument
     add("--lr", type=float, metavar="X", help="learning rate, at the start (default: 3e-4; notebook: 1e-4)")
@@ -147,18 +194,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--step-factor", type=float, metavar="X", help="with --schedule step: factor of each change (default: 0.1)")
     judged = parser.add_argument_group("evaluation during training")
     add = judged.add_argument
-    add("--validation-images", type=natural, metavar="N",
-        help="held-out images for validation losses and probes; 0 = no validation, and nothing is held out "
-        "(default: 1024)")  # fmt: skip
-    add("--probe", type=natural, metavar="K",
+    add(
+        "--validation-images",
+        type=natural,
+        metavar="N",
+        help="held-out images for validation losses and probes; 0 = no validation, and nothing is held out (default: 1024)",
+    )
+    add(
+        "--probe",
+        type=natural,
+        metavar="K",
         help="every K epochs, test a linear classifier and 5-NN on the vectors, to compare with the untrained encoder; "
-        "0: never (default: ten per run if the data has labels and scikit-learn is installed)")  # fmt: skip
-    add("--early-stopping", type=natural, metavar="N",
+        "0: never (default: ten per run if the data has labels and scikit-learn is installed)",
+    )
+    add(
+        "--early-stopping",
+        type=natural,
+        metavar="N",
         help="stop after N epochs without a smaller validation loss, and keep the weights of the smallest; 0: never stop "
-        "(default: 0)")  # fmt: skip
-    several = parser.add_argument_group("in several processes: mpirun -n P dim train ... --micro-batches K (docs/distributed.md)")
-    several.add_argument("--timeout", type=float, default=TIMEOUT, metavar="SECONDS",
-        help=f"how long a process waits for another before all end (default: {TIMEOUT:g})")  # fmt: skip
+        "(default: 0)",
+    )
+    several = parser.add_argument_group(
+        "in several processes: mpirun -n P dim train ... --micro-batches K (docs/distributed.md)"
+    )
+    several.add_argument(
+        "--timeout",
+        type=float,
+        default=TIMEOUT,
+        metavar="SECONDS",
+        help=f"how long a process waits for another before all end (default: {TIMEOUT:g})",
+    )
     files = parser.add_argument_group("output files")
     add = files.add_argument
     add("--checkpoint-every", type=positive, metavar="K", help="epochs between two checkpoints (default: 1)")
@@ -166,7 +231,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--tensorboard", action="store_true", help="also write TensorBoard's event files (needs tensorboard)")
     add("--no-plot", action="store_true", help="do not draw the curves")
     add("--report", action="store_true", help="write report.html at the end: the run on one page")
-    add_general(parser, "weights, order of the images, prior noise and drawn negatives", "print a JSON object a line instead of text")
+    add_general(
+        parser, "weights, order of the images, prior noise and drawn negatives", "print a JSON object a line instead of text"
+    )
     parser.set_defaults(seed=None)
     add_examples(parser, _EXAMPLES)
 
@@ -198,7 +265,9 @@ def _pair(text: str) -> tuple[float, float]:
     try:
         first, second = map(float, text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected two numbers with a comma between, 0.9,0.999 for instance, found {text!r}") from None
+        raise argparse.ArgumentTypeError(
+            f"expected two numbers with a comma between, 0.9,0.999 for instance, found {text!r}"
+        ) from None
     return first, second
 
 
@@ -319,7 +388,9 @@ _KINDS = {
     "data": _TEXT,
     "weights": _TEXT,
     "architecture": _Kind("a preset's name, a file or a description", lambda value: isinstance(value, (str, dict))),
-    "image_size": _Kind("[height, width]", lambda value: isinstance(value, list) and len(value) == 2 and all(map(_is_positive, value))),
+    "image_size": _Kind(
+        "[height, width]", lambda value: isinstance(value, list) and len(value) == 2 and all(map(_is_positive, value))
+    ),
     "channels": _POSITIVE,
     "resize": _Kind(f"one of {', '.join(RESIZES)}", lambda value: value in RESIZES),
     "seed": _NATURAL,
@@ -327,9 +398,13 @@ _KINDS = {
     "batch": _POSITIVE,
     "micro_batches": _POSITIVE,
     "measure": _Kind(f"one of {', '.join(MEASURES)}", lambda value: value in MEASURES),
-    "negatives": _Kind("all, rotation or a number from 1 on", lambda value: value in ("all", "rotation") or _is_positive(value)),
+    "negatives": _Kind(
+        "all, rotation or a number from 1 on", lambda value: value in ("all", "rotation") or _is_positive(value)
+    ),
     "prior": _Kind(f"one of {', '.join(PRIORS)}", lambda value: value in PRIORS),
-    "betas": _Kind("[number, number]", lambda value: isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))),
+    "betas": _Kind(
+        "[number, number]", lambda value: isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+    ),
     "schedule": _Kind(f"one of {', '.join(KINDS)}", lambda value: value in KINDS),
     "step_epochs": _POSITIVE,
     "checkpoint_every": _POSITIVE,
@@ -370,9 +445,23 @@ def checked_run(settings: Settings, where: str) -> Settings:
 
 #: What settings and checkpoint both say.
 _IN_BOTH = (
-    "seed", "measure", "negatives", "prior", "alpha", "beta", "gamma", "gradient_penalty", "gradient_clip", "betas", "weight_decay",
-    "coordinates", "coordinates_weight", "occlusion", "locations", "micro_batches",
-)  # fmt: skip
+    "seed",
+    "measure",
+    "negatives",
+    "prior",
+    "alpha",
+    "beta",
+    "gamma",
+    "gradient_penalty",
+    "gradient_clip",
+    "betas",
+    "weight_decay",
+    "coordinates",
+    "coordinates_weight",
+    "occlusion",
+    "locations",
+    "micro_batches",
+)
 
 
 def check_same_run(folder: RunFolder, settings: Settings, trainer: Trainer) -> None:

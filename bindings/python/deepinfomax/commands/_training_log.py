@@ -68,8 +68,16 @@ class TrainingLog:
 
     def begin(self, data: str, steps_per_epoch: int) -> None:
         settings = self._settings
-        self._event("start", step=self._step, steps=self._steps, output=str(self._folder.path), data_name=data,
-                    steps_per_epoch=steps_per_epoch, settings=asdict(settings), libdim=build_info())  # fmt: skip
+        self._event(
+            "start",
+            step=self._step,
+            steps=self._steps,
+            output=str(self._folder.path),
+            data_name=data,
+            steps_per_epoch=steps_per_epoch,
+            settings=asdict(settings),
+            libdim=build_info(),
+        )
         validation = f", {settings.validation_images:,} for validation" if settings.validation_images else ""
         images = counted(settings.images, "image")
         self._say(f"{build_info()}")
@@ -84,9 +92,7 @@ class TrainingLog:
         if not (self._arguments.no_plot or _has_matplotlib()):
             self._say('no curves will be drawn: matplotlib is not installed (pip install "deepinfomax[plot]")')
 
-    def step(
-        self, step: int, per_epoch: int, losses: Losses, report: Report, rate: float, images: int, seconds: float
-    ) -> None:
+    def step(self, step: int, per_epoch: int, losses: Losses, report: Report, rate: float, images: int, seconds: float) -> None:
         row = self._row(
             "train", step, per_epoch, losses, rate, images, seconds, prior_distance=report.prior_distance, **figures(report)
         )
@@ -104,9 +110,7 @@ class TrainingLog:
         others: Mapping[str, float],
     ) -> Row:
         """prior_distance: NaN where there is no prior. others: what `figures` gives."""
-        row = self._row(
-            "validation", step, per_epoch, losses, rate, images, seconds, prior_distance=prior_distance, **others
-        )
+        row = self._row("validation", step, per_epoch, losses, rate, images, seconds, prior_distance=prior_distance, **others)
         distance = "" if math.isnan(prior_distance) else f", {prior_distance:.3f} from uniform"
         self._say(
             f"epoch {row.epoch:<4g} validation: total {row.total:.4f}, local {row.local:.4f}, global {row.global_:.4f}, "
@@ -125,9 +129,16 @@ class TrainingLog:
         """At step 0 that of the untrained encoder; of a later one, whether it is worse than that."""
         nothing = [math.nan] * 4
         row = self._row(
-            "probe", step, per_epoch, nothing, math.nan, images, seconds,
-            linear_probe=found.linear, nearest_neighbours=found.nearest_neighbours,
-        )  # fmt: skip
+            "probe",
+            step,
+            per_epoch,
+            nothing,
+            math.nan,
+            images,
+            seconds,
+            linear_probe=found.linear,
+            nearest_neighbours=found.nearest_neighbours,
+        )
         untrained = next((row for row in self.rows if row.phase == "probe" and row.step == 0), None)
         first = "untrained" if self._settings.weights is None else "at the start"
         who = first if step == 0 else "probe"
@@ -161,9 +172,15 @@ class TrainingLog:
     def finished(self, report: Path | None) -> None:
         """`report`: its page, where one was written."""
         curves = self._draw()
-        self._event("end", status="finished", step=self._steps, weights=str(self._folder.weights),
-                    checkpoint=str(self._folder.checkpoint), curves=curves,
-                    report=None if report is None else str(report))  # fmt: skip
+        self._event(
+            "end",
+            status="finished",
+            step=self._steps,
+            weights=str(self._folder.weights),
+            checkpoint=str(self._folder.checkpoint),
+            curves=curves,
+            report=None if report is None else str(report),
+        )
         also = [f"{what} in {path}" for what, path in (("curves", curves), ("report", report)) if path is not None]
         self._say(", ".join([f"done: weights in {self._folder.weights}", *also]))
 
@@ -201,8 +218,7 @@ class TrainingLog:
     ) -> Row:
         self._seconds += seconds
         total, local, global_, prior = map(float, losses)
-        row = Row(step, step / per_epoch, phase, total, local, global_, prior, rate, images / seconds, self._seconds,
-                  **others)  # fmt: skip
+        row = Row(step, step / per_epoch, phase, total, local, global_, prior, rate, images / seconds, self._seconds, **others)
         try:
             append(self._metrics, row)
         except OSError as error:

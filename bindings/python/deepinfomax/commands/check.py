@@ -119,7 +119,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _architecture(arguments: argparse.Namespace) -> int:
     for option, given in (("--weights", arguments.weights is not None), ("--recorded", arguments.recorded)):
         if given:
-            raise UsageError(f"{option}: is for the notebook's check, without --architecture, which compares the seed's weights")
+            raise UsageError(
+                f"{option}: is for the notebook's check, without --architecture, which compares the seed's weights"
+            )
     if arguments.steps is not None and arguments.steps < 1:
         raise UsageError(f"--steps: expected 1 or more, found {arguments.steps}")
     part = _part(arguments.part)
@@ -382,8 +384,7 @@ class Recorded:
         seeds: list[int] = recording.arrays["seeds"].tolist()
         if seed not in seeds:
             raise UsageError(
-                f"numbers are recorded for the seeds {', '.join(map(str, seeds))}; "
-                f"to check seed {seed}, install PyTorch"
+                f"numbers are recorded for the seeds {', '.join(map(str, seeds))}; to check seed {seed}, install PyTorch"
             )
         self._outputs, self._seed = recording.outputs, seed
         self._checksums = recording.arrays[f"crc32/{seed}"]

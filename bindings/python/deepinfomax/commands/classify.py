@@ -24,9 +24,24 @@ from ..model import Model
 from ..plots import charts
 from . import UsageError, _end_to_end, _output, _vectors
 from ._common import (
-    add_architecture, add_data, add_examples, add_general, add_untrusted, apply_general, check_ending, check_room,
-    check_writable, claimed, make_folder, natural, need, open_data, open_model, positive, seeds_of,
-)  # fmt: skip
+    add_architecture,
+    add_data,
+    add_examples,
+    add_general,
+    add_untrusted,
+    apply_general,
+    check_ending,
+    check_room,
+    check_writable,
+    claimed,
+    make_folder,
+    natural,
+    need,
+    open_data,
+    open_model,
+    positive,
+    seeds_of,
+)
 from ._images import reading, tell
 from ._places import Places
 from ._progress import Progress
@@ -39,7 +54,11 @@ ARMS = ("frozen", "untrained", "end-to-end", "pixels")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add_data(parser, "scikit-learn's digits")
-    add("--weights", metavar="FILE", help="weights file or checkpoint of the encoder to evaluate (default: none, only untrained)")
+    add(
+        "--weights",
+        metavar="FILE",
+        help="weights file or checkpoint of the encoder to evaluate (default: none, only untrained)",
+    )
     add_architecture(parser)
     add_untrusted(parser)
     add("--arms", default=",".join(ARMS), metavar="LIST", help=f"what to compare (default: {','.join(ARMS)})")
@@ -47,21 +66,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--predict", metavar="PATH", help="images to label with the trained classifier; with --epochs 0 no --data is needed")
     training = parser.add_argument_group("training of the classifier; defaults are the original's")
     add = training.add_argument
-    add("--epochs", type=natural, default=100, metavar="N",
-        help="passes over the vectors; 0 = use the classifier of --weights unchanged (default: 100)")  # fmt: skip
-    add("--end-to-end-epochs", type=positive, default=3, metavar="N",
-        help="passes over the images, which take as long as training the encoder (default: 3)")  # fmt: skip
+    add(
+        "--epochs",
+        type=natural,
+        default=100,
+        metavar="N",
+        help="passes over the vectors; 0 = use the classifier of --weights unchanged (default: 100)",
+    )
+    add(
+        "--end-to-end-epochs",
+        type=positive,
+        default=3,
+        metavar="N",
+        help="passes over the images, which take as long as training the encoder (default: 3)",
+    )
     add("--batch", type=positive, default=128, metavar="N", help="images per step, at least 2 (default: 128)")
     add("--lr", type=float, default=1e-4, metavar="X", help="learning rate of Adam (default: 1e-4)")
-    add("--loss", choices=("logits", "softmax-twice"), default="logits",
-        help="cross-entropy of the logits or, as in the original, of the softmax output (default: logits)")  # fmt: skip
+    add(
+        "--loss",
+        choices=("logits", "softmax-twice"),
+        default="logits",
+        help="cross-entropy of the logits or, as in the original, of the softmax output (default: logits)",
+    )
     files = parser.add_argument_group("output files")
     files.add_argument("--picture", metavar="FILE", help="the confusion matrices: .png, .svg or .pdf (needs matplotlib)")
     files.add_argument("--predictions", metavar="FILE", help="write the labels of --predict as CSV instead of printing them")
-    files.add_argument("--checkpoint", metavar="FOLDER",
-                       help="save the end-to-end training there, also on Ctrl-C; the same command then continues it")  # fmt: skip
-    files.add_argument("--checkpoint-every", type=positive, default=1, metavar="K",
-                       help="epochs between two checkpoints (default: 1)")  # fmt: skip
+    files.add_argument(
+        "--checkpoint",
+        metavar="FOLDER",
+        help="save the end-to-end training there, also on Ctrl-C; the same command then continues it",
+    )
+    files.add_argument(
+        "--checkpoint-every", type=positive, default=1, metavar="K", help="epochs between two checkpoints (default: 1)"
+    )
     files.add_argument("--save", metavar="FILE", help="weights file with the trained classifier")
     add_general(parser, "the split in 90 and 10 percent, untrained weights, order of the batches")
     add_examples(
@@ -100,9 +137,7 @@ def run(arguments: argparse.Namespace) -> int:
     architecture = _architecture(base, len(names), kept=arguments.epochs == 0)
     if arguments.checkpoint is not None:
         make_folder(arguments.checkpoint)
-        check_room(
-            arguments.checkpoint, _end_to_end.needed(architecture), "a checkpoint, and the next one while it is written"
-        )
+        check_room(arguments.checkpoint, _end_to_end.needed(architecture), "a checkpoint, and the next one while it is written")
 
     if arguments.save is not None:
         with Model(0, architecture=architecture) as model:
@@ -138,11 +173,17 @@ def _predict_alone(arguments: argparse.Namespace, model: Model, images: Dataset)
     _needs(arguments, model, ("classifier",))
     _check_trained(arguments, model)
     names = tuple(model.class_names or map(str, range(model.sizes.classes)))
-    report = {"data": None, "classes": names, "weights": arguments.weights,
-              "predictions": _predict(model, images, names, _output.speaks(arguments))}  # fmt: skip
+    report = {
+        "data": None,
+        "classes": names,
+        "weights": arguments.weights,
+        "predictions": _predict(model, images, names, _output.speaks(arguments)),
+    }
     unnamed = "" if model.class_names else "; classes by number: --data names them"
-    text = [f"{counted(len(images), 'image')} of {shown(images.name)}, weights {shown(arguments.weights)}{unnamed}",
-            *_prediction_lines(report)]  # fmt: skip
+    text = [
+        f"{counted(len(images), 'image')} of {shown(images.name)}, weights {shown(arguments.weights)}{unnamed}",
+        *_prediction_lines(report),
+    ]
     _write_predictions(arguments, report)
     _output.result(arguments, report, "\n".join(text))
     return 0
@@ -152,8 +193,11 @@ def _check_trained(arguments: argparse.Namespace, model: Model) -> None:
     """dim train leaves the classifier as the seed made it: its answers are chance. Training moves its running statistics."""
     state = model.state_dict()
     first = {"running_mean": 0, "running_var": 1}
-    found = [(state[name], first[name.rpartition(".")[2]]) for name in state
-             if name.startswith("classifier.") and name.rpartition(".")[2] in first]  # fmt: skip
+    found = [
+        (state[name], first[name.rpartition(".")[2]])
+        for name in state
+        if name.startswith("classifier.") and name.rpartition(".")[2] in first
+    ]
     if found and all((np.asarray(values) == start).all() for values, start in found):
         raise UsageError(
             f"{arguments.weights}: its classifier was never trained; train it on labelled images first: dim classify --data "
@@ -225,9 +269,7 @@ def _with_classes(data: Dataset, model: Model, *, kept: bool) -> Dataset:
     if len(known) < 2:
         raise UsageError(f"{data.name}: one class, {names[0]}; expected at least two")
     if len(data) < 10:
-        raise UsageError(
-            f"{data.name}: {counted(len(data), 'image')}; ten at least are needed, to train and to test"
-        )
+        raise UsageError(f"{data.name}: {counted(len(data), 'image')}; ten at least are needed, to train and to test")
     found = data.subset(np.arange(len(data)))
     there = model.class_names if kept else []
     if there and data.classes is not None and there[: len(data.classes)] != list(map(valid, data.classes)):
@@ -428,7 +470,9 @@ def _text(report: dict[str, Any]) -> str:
     rows = [["", "classifier", "linear probe", f"{evaluation.K}-NN"]]
     for arm in arms:
         mine = [run for run in runs if run["arm"] == arm]
-        rows.append([arm, *(_mean([run.get(key) for run in mine]) for key in ("accuracy", "linear_probe", "nearest_neighbours"))])
+        rows.append(
+            [arm, *(_mean([run.get(key) for run in mine]) for key in ("accuracy", "linear_probe", "nearest_neighbours"))]
+        )
     lines += table(rows)
     with_precision = [arm for arm in arms if arm != "pixels"]
     if with_precision:

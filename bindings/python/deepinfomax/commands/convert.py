@@ -23,9 +23,7 @@ from ..data.errors import MissingPackage
 from ..model import Model
 from ..torch_files import State, TorchFileError
 from . import UsageError, _output
-from ._common import (
-    add_architecture, add_examples, add_general, add_untrusted, apply_general, check_writable, natural, opened,
-)  # fmt: skip
+from ._common import add_architecture, add_examples, add_general, add_untrusted, apply_general, check_writable, natural, opened
 from ._places import Places
 
 HDF5_NAMES = (".h5", ".hdf5", ".hdf")
@@ -38,13 +36,17 @@ HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="one or several inputs, then the output")
     parser.add_argument("--network", choices=NETWORKS, help="write only this network, its names without prefix (PyTorch)")
-    parser.add_argument("--entry", metavar="NAME", help="the state_dict to use of a PyTorch file with several, ema for instance")
+    parser.add_argument(
+        "--entry", metavar="NAME", help="the state_dict to use of a PyTorch file with several, ema for instance"
+    )
     parser.add_argument(
         "--original",
         action="store_true",
         help="the output is a folder: write encoder<N>.wgt and loss<N>.wgt, N of --epoch, as the original's train.py does",
     )
-    parser.add_argument("--epoch", type=natural, default=0, metavar="N", help="with --original, the number in the names (default: 0)")
+    parser.add_argument(
+        "--epoch", type=natural, default=0, metavar="N", help="with --original, the number in the names (default: 0)"
+    )
     add_architecture(parser)
     add_untrusted(parser)
     add_general(parser, None)
@@ -157,7 +159,9 @@ def _outputs(arguments: argparse.Namespace, output: Path) -> list[tuple[Path, tu
         files = [(output, (arguments.network,), False) if arguments.network else (output, NETWORKS, True)]
     elif output.suffix.lower() in ONNX_NAMES:
         if arguments.network not in (None, "encoder"):
-            raise UsageError(f"{output}: the encoder alone goes to ONNX; expected --network encoder or none, found {arguments.network}")
+            raise UsageError(
+                f"{output}: the encoder alone goes to ONNX; expected --network encoder or none, found {arguments.network}"
+            )
         if importlib.util.find_spec("onnx") is None:
             raise MissingPackage("onnx", f"{output} needs", extra="onnx")
         files = [(output, ("encoder",), True)]
@@ -186,9 +190,7 @@ def _of(state: State, networks: tuple[str, ...], prefixed: bool, inputs: list[st
         if missing:
             raise UsageError(f"{', '.join(inputs)}: no {', '.join(missing)} in it")
     return {
-        name if prefixed else name.split(".", 1)[1]: value
-        for name, value in state.items()
-        if name.split(".")[0] in networks
+        name if prefixed else name.split(".", 1)[1]: value for name, value in state.items() if name.split(".")[0] in networks
     }
 
 

@@ -19,8 +19,16 @@ from ..model import OUTPUTS, Model
 from ..trainer import TIMEOUT
 from . import UsageError, _output, _processes
 from ._common import (
-    add_data, add_examples, add_general, add_weights, check_writable, open_data, open_model, positive, weights_name,
-)  # fmt: skip
+    add_data,
+    add_examples,
+    add_general,
+    add_weights,
+    check_writable,
+    open_data,
+    open_model,
+    positive,
+    weights_name,
+)
 from ._progress import Progress
 
 _EXAMPLES = """
@@ -81,9 +89,10 @@ def _run(arguments: argparse.Namespace, group: Solo) -> int:
                     group.send(array, 0)
         group.check(None)
         return 0
-    with writer(output, file_format, data, weights, shapes) as file, Progress(
-        len(data), shown=_output.speaks(arguments)
-    ) as progress:
+    with (
+        writer(output, file_format, data, weights, shapes) as file,
+        Progress(len(data), shown=_output.speaks(arguments)) as progress,
+    ):
         for start in range(0, len(data), arguments.batch):
             source = start // arguments.batch % group.size
             sizes = [len(piece) for piece in _pieces(range(min(arguments.batch, len(data) - start)))]
@@ -102,8 +111,14 @@ def _run(arguments: argparse.Namespace, group: Solo) -> int:
     group.check(None)
     seconds = time.monotonic() - began
     rate = len(data) / seconds
-    values = {"images": len(data), "output": str(output), "data": data.name, "weights": weights,
-              "seconds": seconds, "images_per_second": rate}  # fmt: skip
+    values = {
+        "images": len(data),
+        "output": str(output),
+        "data": data.name,
+        "weights": weights,
+        "seconds": seconds,
+        "images_per_second": rate,
+    }
     text = (
         f"{counted(len(data), 'image')} of {shown(data.name)}, weights {shown(weights)}: {shown(str(output))} "
         f"({rate:.0f} images a second)"

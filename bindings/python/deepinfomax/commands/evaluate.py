@@ -21,14 +21,29 @@ from ..plots import charts
 from ..search import encoder_digest
 from . import UsageError, _output
 from ._common import (
-    DATA, add_examples, add_general, add_untrusted, apply_general, check_ending, check_writable, need, opened, positive,
+    DATA,
+    add_examples,
+    add_general,
+    add_untrusted,
+    apply_general,
+    check_ending,
+    check_writable,
+    need,
+    opened,
+    positive,
     seeds_of,
-)  # fmt: skip
+)
 from ._images import add_reading, reading, tell
 from ._places import Places
 from ._progress import Progress
 
-JUDGES = {"logistic": "logistic regression", "knn": "{k}-NN", "knn-cosine": "{k}-NN cosine", "svm": "linear SVM", "mlp": "MLP 200"}
+JUDGES = {
+    "logistic": "logistic regression",
+    "knn": "{k}-NN",
+    "knn-cosine": "{k}-NN cosine",
+    "svm": "linear SVM",
+    "mlp": "MLP 200",
+}
 ROWS = {
     "weights": "these weights",
     "fine-tuned": "fine-tuned",
@@ -44,32 +59,72 @@ ROWS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--weights", nargs="+", metavar="FILE", default=[],
+    add(
+        "--weights",
+        nargs="+",
+        metavar="FILE",
+        default=[],
         help="weights to evaluate; several files of one architecture, trained with different seeds, give mean and deviation "
-        "(default: none, only the baselines)")  # fmt: skip
-    add("--architecture", metavar="NAME|FILE",
-        help="without --weights: the architecture of the untrained network, a preset or a JSON file (default: notebook)")  # fmt: skip
+        "(default: none, only the baselines)",
+    )
+    add(
+        "--architecture",
+        metavar="NAME|FILE",
+        help="without --weights: the architecture of the untrained network, a preset or a JSON file (default: notebook)",
+    )
     add_untrusted(parser)
     add("--data", metavar="PATH", help=f"labelled images: {DATA} (default: scikit-learn's digits)")
-    add("--validation", action="store_true",
-        help="test on every tenth training image instead of the data's test images, for choosing settings")  # fmt: skip
+    add(
+        "--validation",
+        action="store_true",
+        help="test on every tenth training image instead of the data's test images, for choosing settings",
+    )
     add("--train-limit", type=positive, metavar="N", help="fit the judges on only N images, drawn at random")
-    add("--labels", metavar="N|SHARE",
+    add(
+        "--labels",
+        metavar="N|SHARE",
         help="semi-supervised: use the labels of only N training images, or of a share of them (0.01), as many of each class; "
-        "also fine-tunes the network on these, with and without Deep InfoMax's loss on all training images")  # fmt: skip
-    add("--fine-tune-steps", type=positive, metavar="N", help="fine-tuning steps per network and seed, 64 images each (default: 1000)")
+        "also fine-tunes the network on these, with and without Deep InfoMax's loss on all training images",
+    )
+    add(
+        "--fine-tune-steps",
+        type=positive,
+        metavar="N",
+        help="fine-tuning steps per network and seed, 64 images each (default: 1000)",
+    )
     add("--limit", type=positive, metavar="N", help="test on only the first N images")
     add_reading(parser)
-    add("--columns", default="Y,fc", metavar="LIST", help="of Y (the vectors), fc (last hidden layer), conv (last map) (default: Y,fc)")
-    add("--judges", default="logistic,knn", metavar="LIST",
-        help=f"classifiers to fit, of {', '.join(JUDGES)} (default: logistic,knn)")  # fmt: skip
-    add("--rows", metavar="LIST",
+    add(
+        "--columns",
+        default="Y,fc",
+        metavar="LIST",
+        help="of Y (the vectors), fc (last hidden layer), conv (last map) (default: Y,fc)",
+    )
+    add(
+        "--judges",
+        default="logistic,knn",
+        metavar="LIST",
+        help=f"classifiers to fit, of {', '.join(JUDGES)} (default: logistic,knn)",
+    )
+    add(
+        "--rows",
+        metavar="LIST",
         help=f"what to compare, of {','.join(ROWS)} (default: all; without --labels all but "
-        f"{', '.join(_comparison.FINE_TUNED)})")  # fmt: skip
-    add("--seeds", metavar="LIST",
-        help="of untrained networks, projections, SVM, MLP; 0,1,2 gives mean and deviation (default: --seed)")  # fmt: skip
+        f"{', '.join(_comparison.FINE_TUNED)})",
+    )
+    add(
+        "--seeds",
+        metavar="LIST",
+        help="of untrained networks, projections, SVM, MLP; 0,1,2 gives mean and deviation (default: --seed)",
+    )
     add("--neighbours", type=positive, default=5, metavar="K", help="neighbours that vote in knn (default: 5)")
-    add("--mlp-steps", type=positive, default=10_000, metavar="N", help="training steps of the MLP, 128 images each (default: 10000)")
+    add(
+        "--mlp-steps",
+        type=positive,
+        default=10_000,
+        metavar="N",
+        help="training steps of the MLP, 128 images each (default: 10000)",
+    )
     add("--picture", metavar="FILE", help="bars and a confusion matrix: .png, .svg or .pdf (needs matplotlib)")
     add_general(parser, "the one seed, where --seeds names none")
     add_examples(
@@ -113,7 +168,9 @@ def run(arguments: argparse.Namespace) -> int:
             raise UsageError("--rows: nothing is left to compare; weights needs --weights")
     if not has_objective(models[0]) and "fine-tuned-dim" in rows:
         if chosen_rows:
-            raise UsageError("--rows: fine-tuned-dim needs an architecture with a local or a global discriminator; this has neither")
+            raise UsageError(
+                "--rows: fine-tuned-dim needs an architecture with a local or a global discriminator; this has neither"
+            )
         rows.remove("fine-tuned-dim")
     train, test, held_out = _data(arguments, models[0])
     everything = train
@@ -124,9 +181,19 @@ def run(arguments: argparse.Namespace) -> int:
     passes = _passes(rows, len(models), len(seeds), len(train), len(test))
     passes += _fine_tuning_passes(rows, len(models), len(seeds), len(train), len(everything), len(test), fine_tuning)
     with Progress(passes, shown=_output.speaks(arguments)) as bar:
-        found = judges.evaluate(models, train, test, columns=columns, judges=chosen, rows=rows, seeds=seeds,
-                                settings=settings, unlabelled=everything, fine_tuning=fine_tuning,
-                                progress=_Told(bar))  # fmt: skip
+        found = judges.evaluate(
+            models,
+            train,
+            test,
+            columns=columns,
+            judges=chosen,
+            rows=rows,
+            seeds=seeds,
+            settings=settings,
+            unlabelled=everything,
+            fine_tuning=fine_tuning,
+            progress=_Told(bar),
+        )
     report = _report(arguments, found, train, test, held_out, seeds, settings)
     report |= {"labelled_images": len(train), "training_images": len(everything)}
     if set(rows).intersection(_comparison.FINE_TUNED):
@@ -197,7 +264,9 @@ def _data(arguments: argparse.Namespace, model: Model) -> tuple[Dataset, Dataset
         test = test.subset(np.arange(arguments.limit))
     assert train.labels is not None
     if len(train) < 2 or len(test) < 2:
-        raise UsageError(f"{train.name}: {len(train)} images to fit the judges and {len(test)} to test; expected at least two of each")
+        raise UsageError(
+            f"{train.name}: {len(train)} images to fit the judges and {len(test)} to test; expected at least two of each"
+        )
     if len(np.unique(train.labels)) < 2:
         raise UsageError(f"{train.name}: one class, {train.class_name(0)}; expected at least two")
     return train, test, held_out
@@ -346,8 +415,11 @@ def _text(arguments: argparse.Namespace, found: Comparison, report: dict[str, An
         numbers = next(f"{figure.numbers:,}" for figure in figures if figure is not None)
         cells.append([shown(rows[row]), column, numbers, *("" if figure is None else _accuracy(figure) for figure in figures)])
     kind = "held out of them" if report["held_out"] else "of the test set"
-    lines = [f"{counted(report['training_images'], 'training image')} of {shown(report['data'])}, {report['test_images']:,} {kind}; "
-             f"accuracy in %", *table(cells, left=2)]  # fmt: skip
+    lines = [
+        f"{counted(report['training_images'], 'training image')} of {shown(report['data'])}, {report['test_images']:,} {kind}; "
+        f"accuracy in %",
+        *table(cells, left=2),
+    ]
     if report["labelled_images"] != report["training_images"]:
         lines.append(f"labels of only {report['labelled_images']:,} training images")
     fewer = {one.images for one in found.figures} - {report["labelled_images"]}

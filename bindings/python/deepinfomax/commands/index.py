@@ -10,9 +10,16 @@ from ..data.dataset import fingerprint
 from ..search import METRICS, TRAINING_MODE, Index, encoder_digest
 from . import _output, _vectors
 from ._common import (
-    add_data, add_examples, add_general, add_weights, apply_general, check_ending, check_room, check_writable,
+    add_data,
+    add_examples,
+    add_general,
+    add_weights,
+    apply_general,
+    check_ending,
+    check_room,
+    check_writable,
     open_data,
-)  # fmt: skip
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,11 +51,10 @@ def run(arguments: argparse.Namespace) -> int:
     y, weights, encoder = _vectors.of(arguments, data, model, queries)
     made_by = TRAINING_MODE if arguments.batch_statistics else "" if encoder is None else encoder_digest(encoder)
     Index(y, data.ids, arguments.metric, made_by=made_by, made_of=fingerprint(data)).save(arguments.output)
-    report = {
-        "data": data.name, "images": len(data), "weights": weights, "metric": arguments.metric, "index": arguments.output,
-    }  # fmt: skip
+    report = {"data": data.name, "images": len(data), "weights": weights, "metric": arguments.metric, "index": arguments.output}
     _output.result(
-        arguments, report,
+        arguments,
+        report,
         f"{counted(len(data), 'image')} of {shown(data.name)}, weights {shown(weights)}: {shown(arguments.output)}",
-    )  # fmt: skip
+    )
     return 0

@@ -202,17 +202,22 @@ def _text(file: dict[str, Any], shapes: bool) -> str:
             lines.append(f"  not in it: {', '.join(missing)}")
     if file["training"] is not None:
         lines += ["", f"  checkpoint of the {file['training']['kind']}, after {counted(file['training']['step'], 'step')}"]
-        lines += [
-            f"  {name:<18}{_value(value)}" for name, value in file["training"].items() if name not in ("kind", "step")
-        ]
+        lines += [f"  {name:<18}{_value(value)}" for name, value in file["training"].items() if name not in ("kind", "step")]
     if shapes:
         for name, network in networks.items():
             lines += ["", f"  {name}"]
             rows = [
-                [entry["name"], entry["dtype"], "(" + ",".join(map(str, entry["shape"])) + ")",
-                 "mean", f"{entry['mean']:.3g}", "std", f"{entry['std']:.3g}"]
+                [
+                    entry["name"],
+                    entry["dtype"],
+                    "(" + ",".join(map(str, entry["shape"])) + ")",
+                    "mean",
+                    f"{entry['mean']:.3g}",
+                    "std",
+                    f"{entry['std']:.3g}",
+                ]
                 for entry in network["entries"]
-            ]  # fmt: skip
+            ]
             lines += [f"    {line}" for line in table(rows, left=4)]
     if file["problem"]:
         lines += ["", "  PROBLEM", *(f"  {line}" for line in file["problem"].splitlines())]
@@ -220,6 +225,10 @@ def _text(file: dict[str, Any], shapes: bool) -> str:
 
 
 def _value(value: Any) -> str:
-    return ", ".join(map(_value, value)) if isinstance(value, (list, tuple)) else f"{value:g}" if isinstance(
-        value, float
-    ) else str(value)
+    return (
+        ", ".join(map(_value, value))
+        if isinstance(value, (list, tuple))
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )

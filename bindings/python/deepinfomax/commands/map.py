@@ -12,21 +12,40 @@ from ..data import Dataset, randperm
 from ..plots import lettering, maps, pictures
 from . import UsageError, _output, _vectors
 from ._common import (
-    add_data, add_examples, add_general, add_weights, apply_general, check_ending, check_writable, need, open_data, positive,
-)  # fmt: skip
+    add_data,
+    add_examples,
+    add_general,
+    add_weights,
+    apply_general,
+    check_ending,
+    check_writable,
+    need,
+    open_data,
+    positive,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data(parser, "scikit-learn's sample photographs; with --labelled its digits")
-    parser.add_argument("--labelled", action="store_true", help="frame images in the colours of their classes, with a legend; needs labels")
+    parser.add_argument(
+        "--labelled", action="store_true", help="frame images in the colours of their classes, with a legend; needs labels"
+    )
     add_weights(parser)
     _vectors.add_vectors(parser)
-    parser.add_argument("--method", choices=("pca", "tsne"), default="pca", help="projection; tsne needs scikit-learn (default: pca)")
+    parser.add_argument(
+        "--method", choices=("pca", "tsne"), default="pca", help="projection; tsne needs scikit-learn (default: pca)"
+    )
     parser.add_argument("--images", type=positive, default=1000, metavar="N", help="draw at most N images (default: 1000)")
-    parser.add_argument("--axes", choices=maps.AXES, default="auto",
-                        help="equal: the same scale for both; whiten: variance 1 for both; auto: equal, but the shorter axis is "
-                        "stretched to at least half of the longer (default: auto)")  # fmt: skip
-    parser.add_argument("--size", type=positive, default=1200, metavar="N", help="longer side of the map in pixels (default: 1200)")
+    parser.add_argument(
+        "--axes",
+        choices=maps.AXES,
+        default="auto",
+        help="equal: the same scale for both; whiten: variance 1 for both; auto: equal, but the shorter axis is "
+        "stretched to at least half of the longer (default: auto)",
+    )
+    parser.add_argument(
+        "--size", type=positive, default=1200, metavar="N", help="longer side of the map in pixels (default: 1200)"
+    )
     parser.add_argument("--thumbnail", type=positive, default=28, metavar="N", help="side of an image in pixels (default: 28)")
     parser.add_argument("--output", default="map.png", metavar="FILE", help="the picture, a PNG (default: map.png)")
     parser.add_argument("--coordinates", metavar="FILE", help="also write image, class, x, y as CSV")
@@ -64,7 +83,11 @@ def run(arguments: argparse.Namespace) -> int:
     places, factors = maps.fitted(projection.places, arguments.axes)
     order = randperm(len(chosen), arguments.seed)  # Which image hides which is nobody's rank.
     sheet = pictures.scatter(
-        drawn.read(order), places[order], None if classes is None else classes.frames[order], arguments.size, arguments.thumbnail
+        drawn.read(order),
+        places[order],
+        None if classes is None else classes.frames[order],
+        arguments.size,
+        arguments.thumbnail,
     )
     if classes is not None:
         legend = pictures.beside_names(classes.entries, sheet.shape[1])
@@ -113,8 +136,16 @@ def _report(
         {"image": drawn.ids[n], "x": x, "y": y} | ({"class": drawn.class_name(n)} if classes else {})
         for n, (x, y) in enumerate(projection.places.tolist())
     ]
-    report = {"data": drawn.name, "weights": weights, "method": projection.method, "explained": projection.explained,
-              "stretched": factors, "picture": arguments.output, "classes": colours, "images": points}  # fmt: skip
+    report = {
+        "data": drawn.name,
+        "weights": weights,
+        "method": projection.method,
+        "explained": projection.explained,
+        "stretched": factors,
+        "picture": arguments.output,
+        "classes": colours,
+        "images": points,
+    }
     lines = [f"{counted(len(drawn), 'image')} of {shown(drawn.name)}, weights {shown(weights)}, {projection.method}"]
     if projection.explained:
         lines.append("the two axes hold {:.0%} and {:.0%} of the variance".format(*projection.explained))

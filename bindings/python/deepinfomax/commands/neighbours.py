@@ -16,26 +16,44 @@ from ..neighbours import Neighbours, neighbours
 from ..plots import pictures
 from . import UsageError, _output, _vectors
 from ._common import (
-    add_data, add_examples, add_general, add_weights, apply_general, check_ending, check_writable, natural, need,
-    open_data, positive,
-)  # fmt: skip
+    add_data,
+    add_examples,
+    add_general,
+    add_weights,
+    apply_general,
+    check_ending,
+    check_writable,
+    natural,
+    need,
+    open_data,
+    positive,
+)
 from ._images import reading
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "images", nargs="*", metavar="IMAGE", help="numbers of images in the data, or image files (default: one, drawn by --seed)"
+        "images",
+        nargs="*",
+        metavar="IMAGE",
+        help="numbers of images in the data, or image files (default: one, drawn by --seed)",
     )
     parser.add_argument("--grid", type=positive, metavar="N", help="draw N images, selected by --seed, in one picture")
     add_data(parser, "scikit-learn's sample photographs")
     add_weights(parser)
     _vectors.add_vectors(parser)
-    parser.add_argument("--count", type=positive, default=10, metavar="N", help="number of nearest and of farthest images (default: 10)")
+    parser.add_argument(
+        "--count", type=positive, default=10, metavar="N", help="number of nearest and of farthest images (default: 10)"
+    )
     parser.add_argument("--others", action="store_true", help="leave out the image itself, which is its own nearest")
     parser.add_argument("--captions", action="store_true", help="write names and distances under the images (needs Pillow)")
     parser.add_argument("--columns", type=positive, default=2, metavar="N", help="panels side by side (default: 2)")
-    parser.add_argument("--scale", type=positive, default=2, metavar="N", help="factor by which images are enlarged (default: 2)")
-    parser.add_argument("--gap", type=natural, default=0, metavar="N", help="pixels between images (default: 0, as the original)")
+    parser.add_argument(
+        "--scale", type=positive, default=2, metavar="N", help="factor by which images are enlarged (default: 2)"
+    )
+    parser.add_argument(
+        "--gap", type=natural, default=0, metavar="N", help="pixels between images (default: 0, as the original)"
+    )
     parser.add_argument(
         "--output", default="neighbours.png", metavar="FILE", help="the picture, a PNG (default: neighbours.png)"
     )

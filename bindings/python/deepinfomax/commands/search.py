@@ -19,9 +19,18 @@ from ..plots import pictures
 from ..search import TRAINING_MODE, Found, Index
 from . import UsageError, _output, _vectors
 from ._common import (
-    add_data, add_examples, add_general, add_weights, apply_general, check_ending, check_writable, open_data, open_model,
-    positive, weights_name,
-)  # fmt: skip
+    add_data,
+    add_examples,
+    add_general,
+    add_weights,
+    apply_general,
+    check_ending,
+    check_writable,
+    open_data,
+    open_model,
+    positive,
+    weights_name,
+)
 from ._images import reading
 
 #: Near-duplicates that a contact sheet shows.
@@ -30,13 +39,19 @@ PAIRS = 200
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="image files, or numbers of images in the index")
-    parser.add_argument("--index", default="index.npz", metavar="FILE", help="an index written by `dim index` (default: index.npz)")
+    parser.add_argument(
+        "--index", default="index.npz", metavar="FILE", help="an index written by `dim index` (default: index.npz)"
+    )
     parser.add_argument("--count", type=positive, default=10, metavar="N", help="number of nearest images (default: 10)")
     parser.add_argument("--approximate", action="store_true", help="search with hnswlib, and report its recall")
-    parser.add_argument("--duplicates", type=float, metavar="D", help="instead of searching, list all pairs of the index at most D apart")
+    parser.add_argument(
+        "--duplicates", type=float, metavar="D", help="instead of searching, list all pairs of the index at most D apart"
+    )
     add_data(parser, "none: --picture and --html need the images that were indexed")
     add_weights(parser)
-    parser.add_argument("--picture", metavar="FILE", help="write a contact sheet (PNG), a row per image or per pair of duplicates")
+    parser.add_argument(
+        "--picture", metavar="FILE", help="write a contact sheet (PNG), a row per image or per pair of duplicates"
+    )
     parser.add_argument("--html", metavar="FILE", help="write the same as an HTML page with names and distances")
     add_general(parser, "untrained weights, where --weights names none")
     add_examples(
@@ -74,16 +89,22 @@ def run(arguments: argparse.Namespace) -> int:
     if data is not None:
         _draw(arguments, index, arguments.images, found, np.concatenate(drawn), data)
     report = {
-        "index": arguments.index, "images": len(index), "metric": index.metric, "recall": found.recall,
+        "index": arguments.index,
+        "images": len(index),
+        "metric": index.metric,
+        "recall": found.recall,
         "approximate": arguments.approximate,
         "subjects": [
-            {"image": name, "nearest": [
-                {"image": index.ids[number], "number": int(number), "distance": float(distance)}
-                for number, distance in zip(numbers, distances, strict=True)
-            ]}
+            {
+                "image": name,
+                "nearest": [
+                    {"image": index.ids[number], "number": int(number), "distance": float(distance)}
+                    for number, distance in zip(numbers, distances, strict=True)
+                ],
+            }
             for name, numbers, distances in zip(arguments.images, found.numbers, found.distances, strict=True)
         ],
-    }  # fmt: skip
+    }
     _output.result(arguments, report, _text(report))
     return 0
 
@@ -100,7 +121,9 @@ def _duplicates(arguments: argparse.Namespace, index: Index, sheets: bool) -> in
         names = [index.ids[number] for number in shown_pairs[:, 0]]
         _draw(arguments, index, names, Found(shown_pairs[:, 1:], distances, 1.0), data.read(shown_pairs[:, 0]), data)
     rows = [[*map(shown, pair["images"]), f"{pair['distance']:.3g}"] for pair in pairs]
-    text = "\n".join([f"{counted(len(pairs), 'pair')} at most {arguments.duplicates:g} apart", *(table(rows, left=2) if rows else [])])
+    text = "\n".join(
+        [f"{counted(len(pairs), 'pair')} at most {arguments.duplicates:g} apart", *(table(rows, left=2) if rows else [])]
+    )
     _output.result(arguments, {"index": arguments.index, "pairs": pairs}, text)
     return 0
 
@@ -157,9 +180,7 @@ def _check(arguments: argparse.Namespace, index: Index, model: Model, queried: s
         raise UsageError(f"{arguments.index}: {error} (found: {weights_name(arguments)})") from error
 
 
-def _draw(
-    arguments: argparse.Namespace, index: Index, names: list[str], found: Found, drawn: Floats, data: Dataset
-) -> None:
+def _draw(arguments: argparse.Namespace, index: Index, names: list[str], found: Found, drawn: Floats, data: Dataset) -> None:
     rows = [np.concatenate((image[np.newaxis], data.read(near))) for image, near in zip(drawn, found.numbers, strict=True)]
     if arguments.picture is not None:
         write_whole(arguments.picture, pictures.png(pictures.panel(rows, 2, 4)))
@@ -190,7 +211,9 @@ def _page(names: list[str], index: Index, found: Found, rows: list[Any]) -> str:
 def _text(report: dict[str, Any]) -> str:
     lines = [f"{counted(report['images'], 'image')} in {shown(report['index'])}, {report['metric']} distance"]
     if report["approximate"]:
-        lines.append(f"approximate, by hnswlib: {report['recall']:.1%} of the nearest found, measured on up to 100 of the queries")
+        lines.append(
+            f"approximate, by hnswlib: {report['recall']:.1%} of the nearest found, measured on up to 100 of the queries"
+        )
     for subject in report["subjects"]:
         rows = [[shown(one["image"]), str(one["number"]), f"{one['distance']:.3g}"] for one in subject["nearest"]]
         lines += ["", shown(subject["image"]), *(f"  {line}" for line in table(rows, left=1))]

@@ -6,39 +6,43 @@ import argparse
 import math
 import os
 import shlex
-import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .. import evaluation, report
 from .._text import counted, shell, valid
-from ..data import adapted
-from ..data import Augmentation, DataError, Dataset, Loader
-from ..data.opening import is_sample
+from ..data import Augmentation, DataError, Dataset, Loader, adapted
 from ..data.options import Size
-from ..data.reading import Reading, has_test_set
+from ..data.reading import Reading
 from ..distributed import PeerError, Solo
 from ..errors import FileAccessError, InvalidArgument, NotFinite
 from ..model import Model
 from ..run_folder import FILES, Row, RunFolder, Settings, figures
 from ..trainer import Losses, Trainer
 from . import UsageError, _processes
-from ._common import check_folder, check_room, claimed, make_folder, opened
+from ._common import opened
 from ._images import digest_of, tell
 from ._interrupts import Interrupts
 from ._places import Places
 from ._schedule import Schedule
+from ._train_folder import check_new, check_run_room, data_of, free_name, lasting, link, open_data, prepare, settings_of
 from ._train_options import (
-    add_arguments, check_data, check_same_run, check_tensorboard, check_unchanged, checked_run, chosen, has_sklearn, probe_every,
-)  # fmt: skip
+    add_arguments,
+    check_data,
+    check_same_run,
+    check_tensorboard,
+    check_unchanged,
+    chosen,
+    has_sklearn,
+    probe_every,
+)
 from ._training_log import TrainingLog
 
 #: With a prior that the preset does not have: the paper's weight for it beside the local term.
@@ -58,7 +62,7 @@ def places(arguments: argparse.Namespace) -> Places:
     if arguments.resume is not None:
         return Places(reads)  # Its data is named in its folder: `_Training.resumed` looks there.
     if arguments.output is None:
-        arguments.output = _free_name("dim-run")
+        arguments.output = free_name("dim-run")
     return Places(reads, folders=[("--output", arguments.output, FILES)])
 
 
@@ -115,9 +119,9 @@ class _Training:
     def started(cls, arguments: argparse.Namespace, group: Solo) -> _Training:
         values = group.call(lambda: chosen(arguments))
         folder = RunFolder(arguments.output)
-        group.first(lambda: _check_new(folder))
+        group.first(lambda: check_new(folder))
         model, train, validation = group.call(lambda: _model_and_data(arguments, values))
-        group.first(lambda: _check_room(folder, model, values["epochs"], values))
+        group.first(lambda: check_run_room(folder, model, values["epochs"], values))
         if group.rank == 0:
             tell(arguments, train)
         trainer = group.call(lambda: _trainer(model, values))
@@ -125,7 +129,7 @@ class _Training:
         kept = {name: values[name] for name in _AS_GIVEN}
         settings = Settings(
             **kept,
-            data=_lasting(values["data"]),
+            data=lasting(values["data"]),
             weights=values["weights"] and os.path.abspath(values["weights"]),
             images=len(train),
             validation_images=0 if validation is None else len(validation),
@@ -154,23 +158,23 @@ class _Training:
         # Its classifier is rank 0's, which alone needs scikit-learn.
         settings = replace(settings, probe=group.first(lambda: settings.probe))
         training = cls(arguments, folder, settings, trainer, train, validation, group)
-        group.first(lambda: _prepare(folder, settings, training.held, _check_new))
+        group.first(lambda: prepare(folder, settings, training.held, check_new))
         return training
 
     @classmethod
     def resumed(cls, arguments: argparse.Namespace, group: Solo) -> _Training:
         group.call(lambda: check_unchanged(arguments))
         folder = RunFolder(arguments.resume)
-        settings = group.first(lambda: _settings_of(folder, arguments))
+        settings = group.first(lambda: settings_of(folder, arguments))
         trainer = _processes.resumed(group, folder.checkpoint, arguments.untrusted)
         group.call(lambda: check_same_run(folder, settings, trainer))
-        train, validation = group.call(lambda: _data_of(settings))
+        train, validation = group.call(lambda: data_of(settings))
         settings = replace(settings, digest=settings.digest or digest_of(train, validation))
         done = trainer.steps / len(Loader(train, settings.batch))
         group.first(lambda: _check_unfinished(folder, settings, trainer.steps, done))
         training = cls(arguments, folder, settings, trainer, train, validation, group)
-        group.first(lambda: _check_room(folder, trainer.model, settings.epochs - int(done), asdict(settings)))
-        group.first(lambda: _prepare(folder, settings, training.held))
+        group.first(lambda: check_run_room(folder, trainer.model, settings.epochs - int(done), asdict(settings)))
+        group.first(lambda: prepare(folder, settings, training.held))
         return training
 
     # ---- The run
@@ -181,7 +185,9 @@ class _Training:
         rows = [row for row in before if row.step <= self.trainer.steps]
         batch = min(self.settings.batch, len(self.loader.dataset))
         first = self.group.rank == 0
-        log = TrainingLog(self.folder, self.arguments, self.settings, rows, self.trainer.steps, self.steps, batch, silent=not first)
+        log = TrainingLog(
+            self.folder, self.arguments, self.settings, rows, self.trainer.steps, self.steps, batch, silent=not first
+        )
         with Interrupts(notice if first else "", self.group.ended) as interrupts, log:
             log.begin(self.loader.dataset.name, len(self.loader))
             try:
@@ -257,7 +263,7 @@ class _Training:
             if self.saved != self.trainer.steps:
                 self._save(log)
             if self.settings.keep_all:
-                self.group.first(lambda: _link(self.folder.checkpoint, self.folder.kept_checkpoint(epoch + 1)))
+                self.group.first(lambda: link(self.folder.checkpoint, self.folder.kept_checkpoint(epoch + 1)))
 
     def _validate(self, log: TrainingLog) -> None:
         if self.validation is None:
@@ -353,9 +359,21 @@ def _has_stalled(rows: Sequence[Row], patience: int) -> bool:
 
 #: Settings that are kept as they were chosen; others follow from the data and the preset.
 _AS_GIVEN = (
-    "seed", "epochs", "batch", "micro_batches", "schedule", "warmup_epochs", "step_epochs", "step_factor", "early_stopping",
-    "checkpoint_every", "keep_all", "max_pixels", "skip_damaged", "augment",
-)  # fmt: skip
+    "seed",
+    "epochs",
+    "batch",
+    "micro_batches",
+    "schedule",
+    "warmup_epochs",
+    "step_epochs",
+    "step_factor",
+    "early_stopping",
+    "checkpoint_every",
+    "keep_all",
+    "max_pixels",
+    "skip_damaged",
+    "augment",
+)
 
 
 def _model_and_data(arguments: argparse.Namespace, values: dict[str, Any]) -> tuple[Model, Dataset, Dataset | None]:
@@ -373,7 +391,7 @@ def _model_and_data(arguments: argparse.Namespace, values: dict[str, Any]) -> tu
     if named is None:
         if size is None or channels is None:
             try:
-                data = _open_data(source, count, reading)
+                data = open_data(source, count, reading)
                 found = data[0].image_size
             except DataError:  # Of several sizes, for instance, none of which is asked for.
                 if size is None:
@@ -401,7 +419,7 @@ def _model_and_data(arguments: argparse.Namespace, values: dict[str, Any]) -> tu
             "with --image-size 64 for instance, or name another --architecture"
         ) from error
     if data is None or reading.resize != adapted.resize(architecture):
-        data = _open_data(source, count, replace(reading, image=image, resize=adapted.resize(architecture)))
+        data = open_data(source, count, replace(reading, image=image, resize=adapted.resize(architecture)))
     train, validation = data
     names = None if train.labels is None or train.classes is None else [valid(name) for name in train.classes]
     fixed = adapted.is_notebook(architecture) or adapted.names_classes(named) or values["weights"]
@@ -477,94 +495,6 @@ def _probe(settings: Settings, train: Dataset, validation: Dataset | None) -> ev
     return evaluation.Probe(train, validation)
 
 
-def _open_data(source: str | None, validation_images: int, reading: Reading) -> tuple[Dataset, Dataset | None]:
-    """Training images, and those for validation: that many, spread over the held-out ones.
-
-    Where nothing is validated nothing is held out; images that the data itself calls its test set are never trained on.
-    """
-    train = reading.open(source, split="train")
-    own_test = has_test_set(train)
-    held_out = reading.open(source, split="validation") if validation_images and (own_test or len(train) >= 10) else None
-    count = 0 if held_out is None else min(len(held_out), validation_images)
-    if count < 2 and not own_test:
-        train = reading.open(source)
-    if len(train) < 2:
-        raise UsageError(f"{source}: one image; training needs two at least")
-    if held_out is None or count < 2:
-        return train, None
-    return train, held_out.subset(np.linspace(0, len(held_out) - 1, count).astype(np.int64))
-
-
-def _lasting(source: str | None) -> str | None:
-    """As settings keep it: a resumed run may be started from another folder."""
-    return source if source is None or is_sample(source) else os.path.abspath(source)
-
-
-def _free_name(name: str) -> str:
-    candidates = (name if number == 1 else f"{name}-{number}" for number in range(1, 10_000))
-    return next(candidate for candidate in candidates if not os.path.lexists(candidate))
-
-
-def _check_room(folder: RunFolder, model: Model, epochs: int, values: dict[str, Any]) -> None:
-    """Finds out before anything is read what would otherwise be found out after hours. Makes nothing. epochs: still to come."""
-    place = check_folder(folder.path)
-    # Both Adams keep two values beside each weight.
-    weights = sum(info.nbytes for info in model.parameters_info())
-    checkpoints, what = 1 if folder.checkpoint.exists() else 2, "a checkpoint, the next one while it is written, and the weights"
-    if values["keep_all"]:  # The newest is one of them.
-        kept = -(-epochs // values["checkpoint_every"])
-        checkpoints, what = checkpoints + kept - 1, f"{what}; --keep-all keeps {counted(kept, 'checkpoint')}"
-    best = 2 if values["early_stopping"] else 0  # The one before is there while the next is written.
-    check_room(place, (3 * checkpoints + 1 + best) * weights, what)
-
-
-def _check_new(folder: RunFolder) -> None:
-    if folder.in_use:
-        raise UsageError(
-            f"{folder.path}: holds a run already; continue it with --resume {shell(str(folder.path))}, or name another folder"
-        )
-    check_folder(folder.path)
-
-
-def _settings_of(folder: RunFolder, arguments: argparse.Namespace) -> Settings:
-    if not folder.settings_file.is_file():
-        raise UsageError(f"{folder.path}: no run to resume: there is no {folder.settings_file.name}")
-    if not folder.checkpoint.is_file():
-        raise UsageError(
-            f"{folder.path}: no run to resume: there is no {folder.checkpoint.name}; it stopped before its first checkpoint"
-        )
-    try:
-        settings = checked_run(folder.read_settings(), str(folder.settings_file))
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    settings = replace(settings, epochs=arguments.epochs or settings.epochs)
-    if arguments.data is not None:
-        settings = replace(settings, data=_lasting(arguments.data))
-    if settings.data is not None:
-        Places([("--data", settings.data)], folders=[("--resume", arguments.resume, ())]).check()
-        if arguments.data is None and not is_sample(settings.data) and not os.path.exists(settings.data):
-            raise UsageError(f"{settings.data}: the run's data is no longer there; if it was moved, name it with --data")
-    return settings
-
-
-def _data_of(settings: Settings) -> tuple[Dataset, Dataset | None]:
-    train, validation = _open_data(settings.data, settings.validation_images, settings.reading)
-    for images, before in ((train, settings.images), (validation, settings.validation_images)):
-        found = 0 if images is None else len(images)
-        if found != before:
-            raise UsageError(
-                f"{settings.data}: not the data that the run was started with: {counted(found, 'image')} "
-                f"{'to train on' if images is train else 'for validation'}, expected {before:,}"
-            )
-    found_digest = digest_of(train, validation) if settings.digest else ""
-    if found_digest and found_digest != settings.digest:
-        raise UsageError(
-            f"{settings.data}: not the data that the run was started with: as many images, but others, or in another order; to "
-            "train on these, start a run with --weights checkpoint.h5"
-        )
-    return train, validation
-
-
 def _check_unfinished(folder: RunFolder, settings: Settings, step: int, done: float) -> None:
     if done >= settings.epochs:
         raise UsageError(
@@ -576,21 +506,3 @@ def _check_unfinished(folder: RunFolder, settings: Settings, step: int, done: fl
             f"{folder.path}: the run has stopped early: {counted(settings.early_stopping, 'epoch')} had no smaller "
             "validation loss; its weights are in weights.h5"
         )
-
-
-def _prepare(
-    folder: RunFolder, settings: Settings, held: ExitStack, check: Callable[[RunFolder], None] = lambda folder: None
-) -> None:
-    make_folder(folder.path)
-    held.enter_context(claimed(folder.path))
-    check(folder)  # Again: another run may have come in between.
-    folder.write_settings(settings)
-
-
-def _link(existing: Path, new: Path) -> None:
-    """A second name; a copy where the file system has no links."""
-    new.unlink(missing_ok=True)
-    try:
-        os.link(existing, new)
-    except OSError:
-        shutil.copy2(existing, new)

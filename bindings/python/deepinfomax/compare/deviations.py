@@ -111,7 +111,7 @@ def _error(array: NDArray[Any], summary: recordings.Summary) -> float:
 
 
 def _group(key: str) -> str:
-    """"step5/encoder.b1.running_mean" -> "encoder, statistics"."""
+    """ "step5/encoder.b1.running_mean" -> "encoder, statistics"."""
     network, *_, leaf = key.split("/")[-1].split(".")
     return f"{network}, statistics" if leaf.startswith(("running_", "num_")) else network
 

@@ -87,9 +87,7 @@ def train(net: Networks, batches: Iterable[torch.Tensor], prior: str, seed: int)
         yield found.numbers()
 
 
-def classifier_loss(
-    net: Networks, y: torch.Tensor, labels: torch.Tensor, loss: str
-) -> tuple[torch.Tensor, torch.Tensor]:
+def classifier_loss(net: Networks, y: torch.Tensor, labels: torch.Tensor, loss: str) -> tuple[torch.Tensor, torch.Tensor]:
     """(loss, probabilities). loss: "logits", or "softmax_twice" as in the implementation that the notebook links to."""
     c = net.classifier
     logits = c.bn3(c.l3(F.relu(c.bn2(c.l2(F.relu(c.bn1(c.l1(y))))))))
@@ -134,11 +132,7 @@ class Arithmetic:
 
 FLOAT64 = Arithmetic(torch.float64)
 #: Rounding decides by luck which way a switch (ReLU) goes; one run alone may have had much or little of it.
-FLOAT32 = (
-    Arithmetic(torch.float32),
-    Arithmetic(torch.float32, onednn=False),
-    Arithmetic(torch.float32, nudged=1),
-)
+FLOAT32 = (Arithmetic(torch.float32), Arithmetic(torch.float32, onednn=False), Arithmetic(torch.float32, nudged=1))
 
 Compute = Callable[[Arithmetic], Outcome]
 
@@ -147,10 +141,7 @@ def expected(compute: Compute, runs: Iterable[Arithmetic] = FLOAT32) -> Expected
     """What `compute` gives in float64, and how far it is from that in float32, run by run."""
     exact = _outcome(compute, FLOAT64)
     float32 = [_outcome(compute, arithmetic) for arithmetic in runs]
-    arrays = {
-        name: recordings.summarise(array, *(run.arrays[name] for run in float32))
-        for name, array in exact.arrays.items()
-    }
+    arrays = {name: recordings.summarise(array, *(run.arrays[name] for run in float32)) for name, array in exact.arrays.items()}
     return Expected(arrays, np.array(exact.history), np.array([run.history for run in float32]))
 
 
@@ -168,9 +159,7 @@ def gradients_of(photos: Floats, prior: str, n: int, arithmetic: Arithmetic) -> 
     return Outcome({name: g.numpy() for name, g in gradients(net, found).items()}, [found.numbers()])
 
 
-def objective_run(
-    photos: Floats, prior: str, steps: int, kept: Collection[int], arithmetic: Arithmetic
-) -> Outcome:
+def objective_run(photos: Floats, prior: str, steps: int, kept: Collection[int], arithmetic: Arithmetic) -> Outcome:
     net = start(arithmetic)
     batches = (torch.tensor(photos[runs.batch(step)], dtype=arithmetic.dtype) for step in range(steps))
     return _follow(net, train(net, batches, prior, runs.NOISE_SEED), steps, kept)
@@ -181,9 +170,7 @@ def classifier_run(
 ) -> Outcome:
     net = start(arithmetic)
     chosen = (runs.batch(step) for step in range(steps))
-    batches = (
-        (torch.tensor(photos[i], dtype=arithmetic.dtype), torch.tensor(runs.labels(i))) for i in chosen
-    )
+    batches = ((torch.tensor(photos[i], dtype=arithmetic.dtype), torch.tensor(runs.labels(i))) for i in chosen)
     return _follow(net, train_classifier(net, batches, encoder, loss), steps, kept)
 
 

@@ -80,10 +80,7 @@ class Expected:
 
 
 def follow(
-    state: Callable[[], Mapping[str, NDArray[Any]]],
-    step: Callable[[int], list[float]],
-    steps: int,
-    kept: Collection[int],
+    state: Callable[[], Mapping[str, NDArray[Any]]], step: Callable[[int], list[float]], steps: int, kept: Collection[int]
 ) -> Outcome:
     """Takes `steps` steps, number 0 first, and keeps how far the entries of `state()` have moved after those `kept`."""
     before = {name: np.array(value, np.float64) for name, value in state().items()}
@@ -96,9 +93,7 @@ def follow(
     return outcome
 
 
-def _moved(
-    before: Mapping[str, NDArray[Any]], after: Mapping[str, NDArray[Any]]
-) -> Iterator[tuple[str, NDArray[Any]]]:
+def _moved(before: Mapping[str, NDArray[Any]], after: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, NDArray[Any]]]:
     """after - before in float64, of the entries that are not as they were."""
     for name, value in before.items():
         change = np.asarray(after[name], np.float64) - value
@@ -148,9 +143,7 @@ def objective_run(photos: Floats, prior: Prior, steps: int, kept: Collection[int
         return follow(trainer.model.state_dict, lambda step: list(trainer.step(photos[batch(step)])), steps, kept)
 
 
-def classifier_run(
-    photos: Floats, encoder: EncoderUse, loss: ClassifierLoss, steps: int, kept: Collection[int]
-) -> Outcome:
+def classifier_run(photos: Floats, encoder: EncoderUse, loss: ClassifierLoss, steps: int, kept: Collection[int]) -> Outcome:
     with ClassifierTrainer(Model(MODEL_SEED), encoder, loss) as trainer:
 
         def step(number: int) -> list[float]:

@@ -37,9 +37,7 @@ class Row:
 def rows(there: Reference, steps: int) -> Iterator[Row]:
     """A run is computed when its first row is asked for."""
     photos = there.photographs
-    gradients = {
-        (prior, n): there.gradients(prior, n) for prior in runs.PRIORS for n in runs.GRADIENT_BATCHES
-    }
+    gradients = {(prior, n): there.gradients(prior, n) for prior in runs.PRIORS for n in runs.GRADIENT_BATCHES}
     for (prior, n), expected in gradients.items():
         found = runs.gradients(photos, prior, n)
         found.history.clear()  # The runs show the losses.
@@ -112,9 +110,7 @@ class Recorded:
 
     def __init__(self, steps: int) -> None:
         if steps > runs.STEPS:
-            raise ValueError(
-                f"numbers are recorded for {runs.STEPS} steps; to check {steps}, install PyTorch"
-            )
+            raise ValueError(f"numbers are recorded for {runs.STEPS} steps; to check {steps}, install PyTorch")
         self._recording = runs.Recorded()
         self.description = f"numbers recorded from {self._recording.version} in float64 and float32"
         self.photographs = photographs.pixels(self._recording.photographs)

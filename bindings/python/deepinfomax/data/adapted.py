@@ -15,9 +15,7 @@ DEFAULT = "basic32"
 MOST_CLASSES = 65_536
 
 
-def described(
-    named: Any, *, image: Size | None = None, resize: str | None = None, classes: int | None = None
-) -> Architecture:
+def described(named: Any, *, image: Size | None = None, resize: str | None = None, classes: int | None = None) -> Architecture:
     """The architecture of a name, file, dict or JSON text, with another image size, way to resize or number of classes."""
     base: dict[str, Any] = {"preset": named} if isinstance(named, str) and named in PRESETS else Architecture(named).as_dict()
     changed: dict[str, Any] = {} if image is None else dict(zip(("channels", "height", "width"), image, strict=True))

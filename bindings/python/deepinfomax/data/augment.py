@@ -45,7 +45,9 @@ class Augmentation:
             elif name == "crop" and number.isascii() and number.isdecimal() and 1 <= int(number) <= 1024:
                 crop = int(number)
             else:
-                raise ValueError(f"augment: expected crop=PIXELS (1 to 1024), flip, or both with a comma between, found {text!r}")
+                raise ValueError(
+                    f"augment: expected crop=PIXELS (1 to 1024), flip, or both with a comma between, found {text!r}"
+                )
         return cls(crop, flip)
 
     def __str__(self) -> str:
@@ -55,9 +57,7 @@ class Augmentation:
     def __bool__(self) -> bool:
         return bool(self.crop or self.flip)
 
-    def apply(
-        self, images: NDArray[np.float32], indices: NDArray[np.int64], seed: int, epoch: int
-    ) -> NDArray[np.float32]:
+    def apply(self, images: NDArray[np.float32], indices: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.float32]:
         """Of images (n, c, h, w), which stand at `indices` in their data set, new ones."""
         if not self or len(images) == 0:
             return images

@@ -58,21 +58,41 @@ class _Version:
 
 _TEN, _HUNDRED = {"fine": 10, "coarse": 10}, {"fine": 100, "coarse": 20}
 _BINARY_10 = _Version(
-    "CIFAR-10", re.compile(r"data_batch_([1-9]\d{0,3})\.bin"), "test_batch.bin", ("batches.meta.txt",), False,
-    {"fine": 0, "coarse": 0}, _TEN,
-)  # fmt: skip
+    "CIFAR-10",
+    re.compile(r"data_batch_([1-9]\d{0,3})\.bin"),
+    "test_batch.bin",
+    ("batches.meta.txt",),
+    False,
+    {"fine": 0, "coarse": 0},
+    _TEN,
+)
 _PYTHON_10 = _Version(
-    "CIFAR-10's Python version", re.compile(r"data_batch_([1-9]\d{0,3})"), "test_batch", ("batches.meta",), True,
-    {"fine": "labels", "coarse": "labels"}, _TEN,
-)  # fmt: skip
+    "CIFAR-10's Python version",
+    re.compile(r"data_batch_([1-9]\d{0,3})"),
+    "test_batch",
+    ("batches.meta",),
+    True,
+    {"fine": "labels", "coarse": "labels"},
+    _TEN,
+)
 _BINARY_100 = _Version(
-    "CIFAR-100", re.compile(r"train()\.bin"), "test.bin", ("fine_label_names.txt", "coarse_label_names.txt"), False,
-    {"fine": 1, "coarse": 0}, _HUNDRED,
-)  # fmt: skip
+    "CIFAR-100",
+    re.compile(r"train()\.bin"),
+    "test.bin",
+    ("fine_label_names.txt", "coarse_label_names.txt"),
+    False,
+    {"fine": 1, "coarse": 0},
+    _HUNDRED,
+)
 _PYTHON_100 = _Version(
-    "CIFAR-100's Python version", re.compile(r"train()"), "test", ("meta",), True,
-    {"fine": "fine_labels", "coarse": "coarse_labels"}, _HUNDRED,
-)  # fmt: skip
+    "CIFAR-100's Python version",
+    re.compile(r"train()"),
+    "test",
+    ("meta",),
+    True,
+    {"fine": "fine_labels", "coarse": "coarse_labels"},
+    _HUNDRED,
+)
 _VERSIONS = (_BINARY_10, _PYTHON_10, _BINARY_100, _PYTHON_100)
 
 
@@ -167,9 +187,7 @@ def _parts(version: _Version, name: str, where: str, files: Mapping[str, Any], o
     for number, part in zip(numbers, batches, strict=True):
         # Published batches are all of one length: a file that ends between two records shows in no other way.
         if len(part) < longest:
-            raise DataError(
-                f"{where}: {batch[number]} ends after record {len(part) - 1}; other batches have {longest} records"
-            )
+            raise DataError(f"{where}: {batch[number]} ends after record {len(part) - 1}; other batches have {longest} records")
     test = None
     if version.test in files:
         test = _dataset(version, version.test, f"{where}: {version.test}", files[version.test], classes, options)
@@ -191,9 +209,7 @@ def _dataset(
     images, labels = (_pickled if version.python else _records)(version, where, content, options)
     wrong = np.flatnonzero((labels < 0) | (labels >= len(classes)))
     if len(wrong):
-        raise DataError(
-            f"{where}: record {wrong[0]} is damaged: label {labels[wrong[0]]}, expected 0 to {len(classes) - 1}"
-        )
+        raise DataError(f"{where}: record {wrong[0]} is damaged: label {labels[wrong[0]]}, expected 0 to {len(classes) - 1}")
     form = file.replace("{", "{{").replace("}", "}}") + " record {}"
     return InMemory(file, images, labels.astype(np.int64), classes, Ids(len(labels), form))
 

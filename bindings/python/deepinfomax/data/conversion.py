@@ -32,8 +32,7 @@ class Conversion:
         """Whether an image of this size can become one of that. Raises DataError, MissingPackage."""
         if found[0] != self.size[0] and {found[0], self.size[0]} != {1, 3}:
             raise DataError(
-                f"{where}: expected {self.size[0]} channels, found {found[0]}; only grey and RGB are converted into "
-                "each other"
+                f"{where}: expected {self.size[0]} channels, found {found[0]}; only grey and RGB are converted into each other"
             )
         if found[1:] == self.size[1:]:
             return

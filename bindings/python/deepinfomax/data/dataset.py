@@ -186,8 +186,7 @@ class Converted(Dataset):
         channels, height, width = self._whole.image_size
         step = max(1, _PIECE // (4 * channels * height * width))
         pieces = [
-            self._conversion.arrays(self._whole.pixels(indices[start : start + step]))
-            for start in range(0, len(indices), step)
+            self._conversion.arrays(self._whole.pixels(indices[start : start + step])) for start in range(0, len(indices), step)
         ]
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 

@@ -129,7 +129,9 @@ class Folder(Dataset):
         if len({size[1:] for size in sizes}) > 1:
             often = sorted(sizes.items(), key=lambda item: -item[1][0])
             found = [f"{count:,} of {shown(size)} ({self.ids[first]}, ...)" for size, (count, first) in often]
-            raise DataError(f"{self._root}: images of different sizes: {listed(found, 5)}; say the size to make of them: {_SIZE}")
+            raise DataError(
+                f"{self._root}: images of different sizes: {listed(found, 5)}; say the size to make of them: {_SIZE}"
+            )
         return max(sizes)
 
     def _decode(self, index: int) -> NDArray[np.uint8]:

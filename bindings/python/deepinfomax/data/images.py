@@ -64,8 +64,7 @@ def choose(names: list[str], where: str) -> Wanted:
     if images is None:
         found = listed(names) if names else "none"
         raise DataError(
-            f"{where}: no array of images; expected one named {', '.join(_IMAGES[:3])}, or x_train and x_test; "
-            f"found {found}"
+            f"{where}: no array of images; expected one named {', '.join(_IMAGES[:3])}, or x_train and x_test; found {found}"
         )
     return Wanted(images, first(_LABELS), None, None, classes)
 

@@ -27,9 +27,7 @@ class Labels:
     where: str
 
 
-def numbered(
-    parts: Sequence[Labels], names: tuple[str, ...] | None
-) -> tuple[list[NDArray[np.int64]], tuple[str, ...]]:
+def numbered(parts: Sequence[Labels], names: tuple[str, ...] | None) -> tuple[list[NDArray[np.int64]], tuple[str, ...]]:
     """The number of each image's class, part by part, and the classes' names.
 
     With names, labels are places among them. Without, the different labels are the classes, in ascending order, and
@@ -86,7 +84,4 @@ def _check_places(values: NDArray[Any], names: tuple[str, ...], where: str) -> N
     if len(wrong):
         from_one = numbers.min() == 1 and numbers.max() == len(names)
         advice = "; they are counted from 1: subtract 1" if from_one else ""
-        raise DataError(
-            f"{where}: record {wrong[0]} has the label {values[wrong[0]]}, expected 0 to {len(names) - 1}{advice}"
-        )
-
+        raise DataError(f"{where}: record {wrong[0]} has the label {values[wrong[0]]}, expected 0 to {len(names) - 1}{advice}")

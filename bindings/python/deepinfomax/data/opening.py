@@ -15,7 +15,7 @@ import numpy as np
 from . import cifar, idx, known, stl10
 from .conversion import Conversion
 from .dataset import Converted, Dataset, Joined, without_damaged
-from .errors import DataError, MissingPackage
+from .errors import DataError
 from .options import MAX_BYTES, Options, image_size
 from .parts import Parts
 from .pictures import SUFFIXES
@@ -160,9 +160,7 @@ def _format(path: Path) -> tuple[Path, str]:
         return path, "idx"
     if cifar.is_file(path):
         return path, "cifar"
-    raise DataError(
-        f"{path}: expected a folder or one of *{', *'.join(_BY_SUFFIX)}; the name's ending tells the format"
-    )
+    raise DataError(f"{path}: expected a folder or one of *{', *'.join(_BY_SUFFIX)}; the name's ending tells the format")
 
 
 def _part(parts: Parts, part: str | None, where: str) -> Parts:

@@ -22,21 +22,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .conversion import Conversion, pillow
-from .errors import DataError
 from .options import MAX_PIXELS, Options, Size
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "TIFF")
 #: What Pillow's decoders raise on damaged files.
 _DAMAGE = (
-    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError, ZeroDivisionError,
-    OverflowError, MemoryError, RuntimeError, NotImplementedError, AssertionError, struct.error,
-)  # fmt: skip
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    ZeroDivisionError,
+    OverflowError,
+    MemoryError,
+    RuntimeError,
+    NotImplementedError,
+    AssertionError,
+    struct.error,
+)
 #: Modes whose pixels are known; the numbers of channels that are left when transparency is gone.
 _CHANNELS = {
-    "1": 1, "L": 1, "LA": 1, "La": 1, "I;16": 1, "I;16L": 1, "I;16B": 1, "I;16N": 1,
-    "P": 3, "PA": 3, "RGB": 3, "RGBA": 3, "RGBa": 3, "RGBX": 3, "CMYK": 3, "YCbCr": 3,
-}  # fmt: skip
+    "1": 1,
+    "L": 1,
+    "LA": 1,
+    "La": 1,
+    "I;16": 1,
+    "I;16L": 1,
+    "I;16B": 1,
+    "I;16N": 1,
+    "P": 3,
+    "PA": 3,
+    "RGB": 3,
+    "RGBA": 3,
+    "RGBa": 3,
+    "RGBX": 3,
+    "CMYK": 3,
+    "YCbCr": 3,
+}
 _IMAGE_WIDTH, _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 256, 258, 262, 274
 _WHITE_IS_ZERO = 0
 _limit = threading.Lock()
@@ -120,7 +146,9 @@ def _opened(file: IO[bytes], path: Path, options: Options) -> Any:
             finally:
                 image_module.MAX_IMAGE_PIXELS = pillows
     except image_module.UnidentifiedImageError as error:
-        raise Unreadable(f"cannot be read: expected one of {', '.join(FORMATS)}, found another format or a damaged header") from error
+        raise Unreadable(
+            f"cannot be read: expected one of {', '.join(FORMATS)}, found another format or a damaged header"
+        ) from error
     except _DAMAGE as error:
         raise Unreadable(f"cannot be read: {_reason(error, path)}") from error
     if most is None:

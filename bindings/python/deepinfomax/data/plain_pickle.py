@@ -48,9 +48,24 @@ _MARK = _Mark()
 #: Integers and bytes; an array of objects would need a stack of its own.
 _CODES = frozenset(("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8", "b1"))
 _VALUES = frozenset(
-    ("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE",
-     "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8")
-)  # fmt: skip
+    (
+        "INT",
+        "BININT",
+        "BININT1",
+        "BININT2",
+        "LONG",
+        "LONG1",
+        "LONG4",
+        "UNICODE",
+        "BINUNICODE",
+        "SHORT_BINUNICODE",
+        "BINUNICODE8",
+        "BINBYTES",
+        "SHORT_BINBYTES",
+        "BINBYTES8",
+        "BYTEARRAY8",
+    )
+)
 #: Python 2's strings: bytes, as everybody reads them since.
 _STRINGS = frozenset(("STRING", "BINSTRING", "SHORT_BINSTRING"))
 #: Ten times what the published files take. A list of nothing takes 60 times the memory of its byte in the file.

@@ -19,8 +19,15 @@ class Reading:
     image: Size | None = None
 
     def open(self, source: str | None, *, labelled: bool = False, split: str = "all") -> Dataset:
-        return open_dataset(source, labelled=labelled, split=split, image=self.image, resize=self.resize,
-                            max_pixels=self.max_pixels, skip_damaged=self.skip_damaged)  # fmt: skip
+        return open_dataset(
+            source,
+            labelled=labelled,
+            split=split,
+            image=self.image,
+            resize=self.resize,
+            max_pixels=self.max_pixels,
+            skip_damaged=self.skip_damaged,
+        )
 
 
 def has_test_set(train: Dataset) -> bool:

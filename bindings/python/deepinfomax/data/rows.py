@@ -30,9 +30,7 @@ class FileRows:
     while a run reads it, reading raises DataError: what is mapped and no longer there ends the process.
     """
 
-    def __init__(
-        self, path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], *, offset: int = 0, order: str = "C"
-    ) -> None:
+    def __init__(self, path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], *, offset: int = 0, order: str = "C") -> None:
         self.shape, self.dtype = shape, dtype
         self._place = (os.path.abspath(path), offset, order)
         self._array = self._map()

@@ -22,9 +22,7 @@ COLUMNS = ("Y", "fc", "conv")
 #: the training images (evaluation.calibrate), or 0 and 1.
 #: "fine-tuned" and "fine-tuned-dim": the weights trained further on the labelled images (fine_tuning.py), alone or together
 #: with the objective on all; "supervised": the untrained network, trained on the labelled images.
-ROWS = (
-    "weights", "fine-tuned", "fine-tuned-dim", "calibrated", "untrained", "supervised", "pixels", "pca", "projection",
-)  # fmt: skip
+ROWS = ("weights", "fine-tuned", "fine-tuned-dim", "calibrated", "untrained", "supervised", "pixels", "pca", "projection")
 FINE_TUNED = ("fine-tuned", "fine-tuned-dim", "supervised")
 FROZEN = tuple(row for row in ROWS if row not in FINE_TUNED)
 #: What figures of FINE_TUNED have as their judge: the network itself.
@@ -86,9 +84,7 @@ class Comparison:
     def baseline(self, column: str, judge: str) -> Figure | None:
         """The better of the two untrained networks; None where neither was judged."""
         found = [
-            one
-            for one in self.figures
-            if one.row in ("calibrated", "untrained") and (one.column, one.judge) == (column, judge)
+            one for one in self.figures if one.row in ("calibrated", "untrained") and (one.column, one.judge) == (column, judge)
         ]
         return max(found, key=lambda one: one.mean) if found else None
 

@@ -75,9 +75,9 @@ def svm(vectors: Standardised, seed: int, settings: Settings) -> Labels:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = SGDClassifier(
-            loss="hinge", alpha=settings.svm_alpha, average=True, max_iter=20, random_state=seed % 2**32
-        ).fit(vectors.train, vectors.labels)
+        model = SGDClassifier(loss="hinge", alpha=settings.svm_alpha, average=True, max_iter=20, random_state=seed % 2**32).fit(
+            vectors.train, vectors.labels
+        )
     return np.asarray(model.predict(vectors.test), np.int64)
 
 
@@ -124,9 +124,7 @@ JUDGES: dict[str, Callable[[Standardised, int, Settings], Labels]] = {
 SEEDED = ("svm", "mlp")
 
 
-def judge(
-    name: str, train: Floats, labels: Labels, test: Floats, seed: int = 0, settings: Settings | None = None
-) -> Labels:
+def judge(name: str, train: Floats, labels: Labels, test: Floats, seed: int = 0, settings: Settings | None = None) -> Labels:
     """Labels (m,) of the vectors test (m, d), after a look at train (n, d) and their labels. `name`: of JUDGES."""
     if name not in JUDGES:
         raise ValueError(f"judge: expected one of {', '.join(JUDGES)}, found {name!r}")

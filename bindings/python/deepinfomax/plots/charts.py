@@ -17,9 +17,7 @@ FORMATS = ("png", "svg", "pdf")
 NUMBERED = 60
 
 
-def confusion(
-    matrices: Sequence[tuple[str, NDArray[np.int64]]], classes: Sequence[str], file_format: str = "png"
-) -> bytes:
+def confusion(matrices: Sequence[tuple[str, NDArray[np.int64]]], classes: Sequence[str], file_format: str = "png") -> bytes:
     """The file's bytes: confusion matrices side by side, each under its title.
 
     matrices: of (10,10) counts, row = label, column = prediction; only the rows and columns of `classes` are drawn.

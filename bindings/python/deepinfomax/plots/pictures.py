@@ -24,11 +24,19 @@ MOST_PIXELS = 1 << 28
 #: Ten colours, one a class: Okabe and Ito's, which stay apart for colour-blind eyes too, and others for their black.
 COLOURS = np.array(
     [
-        (0, 114, 178), (230, 159, 0), (0, 158, 115), (213, 94, 0), (204, 121, 167),
-        (86, 180, 233), (240, 228, 66), (117, 60, 160), (150, 150, 150), (140, 86, 60),
+        (0, 114, 178),
+        (230, 159, 0),
+        (0, 158, 115),
+        (213, 94, 0),
+        (204, 121, 167),
+        (86, 180, 233),
+        (240, 228, 66),
+        (117, 60, 160),
+        (150, 150, 150),
+        (140, 86, 60),
     ],
     np.uint8,
-)  # fmt: skip
+)
 
 
 class PictureTooLarge(ValueError):

@@ -36,11 +36,7 @@ def _pool(name: str) -> Description:
 
 
 def _bottleneck(name: str, width: int, stride: int = 1, shortcut: bool = False) -> Description:
-    layers = [
-        _conv("c0", width, 1, 1, 0),
-        _conv("c1", width, 3, stride, 1),
-        _conv("c2", 4 * width, 1, 1, 0, activation=None),
-    ]
+    layers = [_conv("c0", width, 1, 1, 0), _conv("c1", width, 3, stride, 1), _conv("c2", 4 * width, 1, 1, 0, activation=None)]
     by = _conv("s0", 4 * width, 1, stride, 0, activation=None) if shortcut else None
     return {"op": "residual", "name": name, "layers": layers, "shortcut": by, "activation": "relu"}
 
@@ -97,20 +93,10 @@ PRESETS: Mapping[str, Callable[[], Description]] = {
         1, 28, [_conv("c0", 64, 5, 2, 2), _conv("c1", 128, 5, 2, 2), _FLATTEN, _linear("l0", 1024)], "c1", "c1", "l0"
     ),
     "basic32": lambda: _papers(
-        3,
-        32,
-        [*(_conv(f"c{i}", 64 << i, 4, 2, 1) for i in range(3)), _FLATTEN, _linear("l0", 1024)],
-        "c1",
-        "c2",
-        "l0",
+        3, 32, [*(_conv(f"c{i}", 64 << i, 4, 2, 1) for i in range(3)), _FLATTEN, _linear("l0", 1024)], "c1", "c2", "l0"
     ),
     "basic64": lambda: _papers(
-        3,
-        64,
-        [*(_conv(f"c{i}", 64 << i, 4, 2, 1) for i in range(4)), _FLATTEN, _linear("l0", 1024)],
-        "c2",
-        "c3",
-        "l0",
+        3, 64, [*(_conv(f"c{i}", 64 << i, 4, 2, 1) for i in range(4)), _FLATTEN, _linear("l0", 1024)], "c2", "c3", "l0"
     ),
     "alex64": lambda: _papers(
         3,

@@ -18,9 +18,23 @@ TRAINING_SEED = 3
 Array = NDArray[Any]
 #: What of `objectives.Settings` a Trainer takes.
 SETTINGS = (
-    "measure", "negatives", "prior", "alpha", "beta", "gamma", "gradient_penalty", "encoder_lr", "discriminator_lr",
-    "betas", "eps", "weight_decay", "coordinates", "coordinates_weight", "occlusion", "locations",
-)  # fmt: skip
+    "measure",
+    "negatives",
+    "prior",
+    "alpha",
+    "beta",
+    "gamma",
+    "gradient_penalty",
+    "encoder_lr",
+    "discriminator_lr",
+    "betas",
+    "eps",
+    "weight_decay",
+    "coordinates",
+    "coordinates_weight",
+    "occlusion",
+    "locations",
+)
 
 
 def images(description: Description, n: int, seed: int, number: int = 0) -> NDArray[np.float32]:

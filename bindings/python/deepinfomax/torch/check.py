@@ -121,9 +121,7 @@ class Row:
 
     def line(self) -> str:
         error = "none" if self.error is None else f"{self.error:.1e}"
-        return _columns(
-            self.what, self.where, error, f"{self.float32:.1e}", f"{self.bound:.1e}" if self.passed else "FAIL"
-        )
+        return _columns(self.what, self.where, error, f"{self.float32:.1e}", f"{self.bound:.1e}" if self.passed else "FAIL")
 
 
 def _columns(*cells: str) -> str:
@@ -214,9 +212,7 @@ def combinations(description: Description) -> Iterator[tuple[Description, Settin
                     )
     for name, changes in STRUCTURE.items():
         local, global_ = heads[name.split()[0]]
-        one = expanded(
-            description | {"local": local, "global": global_, "prior": prior, "coordinates": {"hidden": [64]}}
-        )
+        one = expanded(description | {"local": local, "global": global_, "prior": prior, "coordinates": {"hidden": [64]}})
         whole = Settings(prior="adversarial", gamma=0.1, gradient_penalty=1.0, alpha=0.5 if global_ else 0.0)
         yield one, replace(whole, **changes)
 
@@ -312,9 +308,7 @@ def scale_of(key: str, exact: Mapping[str, Array]) -> float:
     return float(np.sqrt(np.mean(exact[key] ** 2 + c**2 * variance)))
 
 
-def torch_outputs(
-    description: Description, seed: int, x: NDArray[np.float32], arithmetic: Arithmetic
-) -> dict[str, Array]:
+def torch_outputs(description: Description, seed: int, x: NDArray[np.float32], arithmetic: Arithmetic) -> dict[str, Array]:
     """The same calls in the same order: dropout draws from the stream that the weights were drawn from."""
     found: dict[str, torch.Tensor] = {}
     with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -452,9 +446,7 @@ class _Deviations:
 
     found: dict[str, list[_One]] = field(default_factory=dict)
 
-    def add(
-        self, name: str, where: str, here: Array, exact: Array, float32: list[Array], value: Array | None = None
-    ) -> None:
+    def add(self, name: str, where: str, here: Array, exact: Array, float32: list[Array], value: Array | None = None) -> None:
         """value: what is kept in float32, where that is not what is compared."""
         error = np.inf if here.shape != exact.shape else recordings.rms(np.asarray(here, np.float64) - exact)
         own = max(recordings.rms(run - exact) for run in float32)
@@ -480,7 +472,7 @@ class _Deviations:
 
 
 def _group(name: str) -> str:
-    """"encoder.b1.running_mean" -> "encoder, statistics"."""
+    """ "encoder.b1.running_mean" -> "encoder, statistics"."""
     network, _, rest = name.partition(".")
     return f"{network}, statistics" if rest.rpartition(".")[2].startswith(("running_", "num_")) else network
 
@@ -488,9 +480,7 @@ def _group(name: str) -> str:
 # ---- PyTorch's side
 
 
-def start(
-    description: Description, seed: int, arithmetic: Arithmetic, keep_the_stream: bool = False
-) -> Networks:
+def start(description: Description, seed: int, arithmetic: Arithmetic, keep_the_stream: bool = False) -> Networks:
     """The networks that `torch.manual_seed(seed)` makes in float32, then converted; in training mode.
 
     The general classes, the notebook's included. keep_the_stream: the generator stays where the weights left it.
@@ -518,4 +508,3 @@ def _arithmetic(arithmetic: Arithmetic, compute: Callable[[Arithmetic], _T]) -> 
         warnings.simplefilter("ignore")  # Switching oneDNN speaks of Intel's GPUs.
         with torch.backends.mkldnn.flags(enabled=arithmetic.onednn):
             return compute(arithmetic)
-

@@ -80,11 +80,7 @@ class Stack(nn.Module):
     """Layers one after another, each one's parameters under its own name, then its norm's (or all norms at the end)."""
 
     def __init__(
-        self,
-        layers: list[Description],
-        shape: Shape,
-        norms_last: bool = False,
-        shortcut: Description | None = None,
+        self, layers: list[Description], shape: Shape, norms_last: bool = False, shortcut: Description | None = None
     ) -> None:
         """shortcut: a further layer, from the same input, whose output is nobody's input here (class Residual)."""
         super().__init__()
@@ -94,9 +90,7 @@ class Stack(nn.Module):
         self.last_map: Shape = shape
         self.shape = self._register(layers, shape, norms_last, shortcut)
 
-    def _register(
-        self, layers: list[Description], shape: Shape, norms_last: bool, shortcut: Description | None
-    ) -> Shape:
+    def _register(self, layers: list[Description], shape: Shape, norms_last: bool, shortcut: Description | None) -> Shape:
         """Makes the modules of layers, then of a shortcut; returns the shape behind the layers."""
         late: list[tuple[str, nn.Module]] = []
         start = shape
@@ -112,9 +106,7 @@ class Stack(nn.Module):
             self.add_module(name, norm)
         return shape
 
-    def _register_one(
-        self, layer: Description, shape: Shape, norms_last: bool, late: list[tuple[str, nn.Module]]
-    ) -> Shape:
+    def _register_one(self, layer: Description, shape: Shape, norms_last: bool, late: list[tuple[str, nn.Module]]) -> Shape:
         if layer["op"] == "residual" and layer["name"] is None:  # Its layers are registered beside it.
             self._register(layer["layers"], shape, norms_last, layer["shortcut"])
         elif layer["op"] in ("conv", "linear", "residual"):

@@ -118,7 +118,6 @@ def losses(
     partners: for relative coordinates, the second cell of each pair, (n, h w). boxes: for occlusion, what is hidden of
     each image, (n, 4): top, left, height, width.
     """
-    n = len(images)
     zero = images.new_zeros((), dtype=next(networks.encoder.parameters()).dtype)
     local, global_, prior, encoders_prior, penalty, where = (zero,) * 6
 
@@ -362,9 +361,7 @@ def head(networks: Networks, name: str) -> Head:
     if isinstance(network, notebook.GlobalDiscriminator):
         return _NotebookHead(network.__call__)
     if isinstance(network, notebook.LocalDiscriminator):
-        return _NotebookHead(
-            lambda v, m: network(torch.cat((m, v[:, :, None, None].expand(-1, -1, *m.shape[2:])), 1))
-        )
+        return _NotebookHead(lambda v, m: network(torch.cat((m, v[:, :, None, None].expand(-1, -1, *m.shape[2:])), 1)))
     assert isinstance(network, Head)
     return network
 
@@ -408,9 +405,7 @@ def optimisers(networks: Networks, settings: Settings) -> list[torch.optim.Adam]
     ]
 
 
-def step(
-    networks: Networks, images: torch.Tensor, settings: Settings, adams: list[torch.optim.Adam], **given: Any
-) -> Losses:
+def step(networks: Networks, images: torch.Tensor, settings: Settings, adams: list[torch.optim.Adam], **given: Any) -> Losses:
     """Forward, backward, both Adams. given: what `losses` need not draw."""
     found = losses(networks, images, settings, **given)
     parameters = dict(networks.named_parameters())
@@ -421,9 +416,7 @@ def step(
     return found
 
 
-def train(
-    networks: Networks, batches: Iterable[torch.Tensor], settings: Settings, seed: int | None = None
-) -> Iterator[Losses]:
+def train(networks: Networks, batches: Iterable[torch.Tensor], settings: Settings, seed: int | None = None) -> Iterator[Losses]:
     """One step a batch in training mode, yielding its losses, of before the update. seed: of everything drawn."""
     if seed is not None:
         torch.manual_seed(seed)
