@@ -27,7 +27,7 @@ _COMMAND = re.compile(r"^    (?:\.venv/bin/)?dim (?P<words>[a-z]+(?: .*)?)$", re
 SHORT = {
     "train": "--epochs 1 --batch 20 --no-plot",
     "classify": "--limit 40 --seeds 0 --epochs 1 --end-to-end-epochs 1",
-    "evaluate": "--train-limit 100 --limit 60 --seeds 0 --mlp-steps 20",
+    "evaluate": "--train-limit 100 --limit 60 --seeds 0 --mlp-steps 20 --fine-tune-steps 3",
     "map": "--limit 40",
     "neighbours": "",
     "check": "",
