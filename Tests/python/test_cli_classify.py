@@ -275,7 +275,7 @@ def test_labels_need_not_begin_at_0(tmp_path, numbers, classes):
 def test_one_class(tmp_path):
     np.savez(tmp_path / "a.npz", images=np.zeros((12, 32, 32, 3), np.uint8), labels=np.full(12, 4))
     done = dim("classify", "--data", tmp_path / "a.npz")
-    assert done.returncode == 2 and "one class, 4; two at least" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2 and "one class, 4; expected at least two" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_split_that_leaves_one_class(tmp_path):
