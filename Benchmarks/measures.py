@@ -149,8 +149,8 @@ def table(lines: list[dict[str, Any]]) -> str:
             rows.append(f"| {' | '.join(cells)} | {line['error']} |||||||")
             continue
         estimates = [line["local_information"][1], line["global_information"][1]]
-        cells += [f"{value:.3f}" for value in line["total"]]
-        cells += ["-" if np.isnan(value) else f"{value:.2f}" for value in estimates]
+        cells += [f"{value:.3f}" if abs(value) < 1e6 else f"{value:.1e}" for value in line["total"]]
+        cells += ["-" if np.isnan(value) else f"{value:.2f}" if abs(value) < 1e6 else f"{value:.1e}" for value in estimates]
         cells += [f"{line['largest_score']:.0f}", f"{line['distance_before']:.3f}", f"{line['distance_after']:.3f}"]
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
