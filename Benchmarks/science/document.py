@@ -109,14 +109,25 @@ def gains(results: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def curves(results: list[dict[str, Any]]) -> list[str]:
-    """Accuracy over time, of rows that have it."""
-    lines = []
+def mean_curves(results: list[dict[str, Any]]) -> dict[str, list[tuple[float, float, float]]]:
+    """Seconds, steps and accuracy in %, the mean over seeds, of the rows that have them, by title."""
+    found = {}
     for name, row in ALL.items():
         these = [result for result in results if result["row"] == name and result.get("curve")]
-        for steps, accuracy in np.mean([one["curve"] for one in these], axis=0) if these else ():
-            seconds = steps / these[0]["steps"] * these[0]["budget"]["seconds"]
-            lines.append(line([row.title, f"{seconds:,.0f}", f"{steps:,.0f}", f"{100 * accuracy:.1f}"]))
+        if these:
+            second = these[0]["budget"]["seconds"] / these[0]["steps"]
+            marks = np.mean([one["curve"] for one in these], axis=0)
+            found[row.title] = [(steps * second, steps, 100 * accuracy) for steps, accuracy in marks]
+    return found
+
+
+def curves(results: list[dict[str, Any]]) -> list[str]:
+    """Accuracy over time, of rows that have it."""
+    lines = [
+        line([title, f"{seconds:,.0f}", f"{steps:,.0f}", f"{accuracy:.1f}"])
+        for title, marks in mean_curves(results).items()
+        for seconds, steps, accuracy in marks
+    ]
     if not lines:
         return []
     head = ["", "seconds", "steps", "Y linear"]
@@ -127,9 +138,9 @@ def curves(results: list[dict[str, Any]]) -> list[str]:
 JUDGES = {"linear judge": "logistic", "5-NN": "knn"}
 
 
-def draw(results: list[dict[str, Any]], folder: Path, pictures: Path) -> list[str]:
+def draw(results: list[dict[str, Any]], folder: Path, out: Path) -> list[str]:
     """Draws the pictures there are results for; returns what shows them."""
-    import pictures as draw
+    import pictures
 
     these = [one for one in results if ALL[one["row"]].data == ""]
     rows: dict[str, dict[str, list[float]]] = {}
@@ -147,24 +158,18 @@ def draw(results: list[dict[str, Any]], folder: Path, pictures: Path) -> list[st
                     rows.setdefault(title, {})[judge] = values
     found = []
     if rows:
-        draw.bars(rows, pictures / "science-accuracy.png")
+        pictures.bars(rows, out / "science-accuracy.png")
         found += ["![Accuracy of a linear judge and of 5-NN on Y](pictures/science-accuracy.png)", ""]
-    lines = {}
-    for name, row in ALL.items():
-        chosen = [one for one in these if one["row"] == name and one.get("curve")]
-        if chosen and row.curve:
-            steps, accuracies = np.mean([one["curve"] for one in chosen], axis=0).T
-            seconds = steps / chosen[0]["steps"] * chosen[0]["budget"]["seconds"]
-            lines[row.title] = (list(seconds), list(steps), list(100 * accuracies))
+    lines = {title: tuple(map(list, zip(*marks))) for title, marks in mean_curves(these).items()}
     if lines:
-        draw.curves(lines, pictures / "science-curves.png")
+        pictures.curves(lines, out / "science-curves.png")
         found += ["![Accuracy over steps and over seconds](pictures/science-curves.png)", ""]
     made = {name: folder / f"{name}-0.npz" for name, row in ALL.items() if (folder / f"{name}-0.npz").exists()}
     if made:
         arrays = {ALL[name].title: np.load(path) for name, path in made.items()}
         originals = next(iter(arrays.values()))["originals"] / 255
         shown = {title: file["reconstructions"] / 255 for title, file in arrays.items()}
-        draw.reconstructions(originals, shown, pictures / "science-reconstructions.png")
+        pictures.reconstructions(originals, shown, out / "science-reconstructions.png")
         found += ["![Images above what a decoder makes of their Y](pictures/science-reconstructions.png)", ""]
     return found
 
@@ -186,7 +191,7 @@ def text(results: list[dict[str, Any]], judged_on: str) -> str:
         "",
     ]
     for data, title in DATA.items():
-        these = [one for one in results if one["row"] in ALL and ALL[one["row"]].data == data]
+        these = [one for one in results if ALL[one["row"]].data == data]
         if these:
             lines += [f"### {title}", "", *table(these), "", "Points over the better untrained network:", "", *gains(these), ""]
     lines += [

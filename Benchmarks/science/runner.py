@@ -41,6 +41,7 @@ import deepinfomax as dim  # noqa: E402
 from deepinfomax import judges  # noqa: E402
 from deepinfomax.judges import vectors  # noqa: E402
 from deepinfomax.data import Dataset, Loader, open_dataset  # noqa: E402
+from deepinfomax.run_folder import RunFolder  # noqa: E402
 from rows import ALL, ROWS, SEARCH, Row  # noqa: E402
 
 DATA = "/usr/share/datasets/fashion-mnist"
@@ -230,19 +231,19 @@ def train(model: dim.Model, row: Row, seed: int, total: int, data: Data, options
         return found | {"options": vars(trainer.options).copy()}
 
 
-def command(model: dim.Model, seed: int, total: int, folder: Path, data: Data, options: argparse.Namespace) -> dict[str, Any]:
-    """`dim train` with no settings but the data and, for the time, the epochs."""
+def command(
+    model: dim.Model, row: Row, seed: int, total: int, folder: Path, data: Data, options: argparse.Namespace
+) -> dict[str, Any]:
+    """`dim train` with no settings but the data and, for the time, the epochs. It holds a tenth of the images out."""
     shutil.rmtree(folder, ignore_errors=True)
-    epochs = max(1, round(total * 64 / len(data.train)))
+    epochs = max(1, round(total * row.batch / len(data.labelled)))
     words = ["train", "--data", options.data, "--output", folder, "--epochs", epochs, "--seed", seed, "--quiet"]
-    if options.steps:
-        words += ["--validation-images", 0]
     subprocess.run([sys.executable, "-m", "deepinfomax", *map(str, words)], check=True, env=os.environ | PACKAGE)
     model.load(folder / "weights.h5", networks=["encoder"])  # The classifier is made for the data's classes.
     return {
         "command": f"dim train --data {Path(options.data).name} --epochs {epochs} --seed {seed}",
         "epochs": epochs,
-        "steps": epochs * (len(data.train) // 64),
+        "steps": RunFolder(folder).read_metrics()[-1].step,
     }
 
 
@@ -265,7 +266,7 @@ def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
             about = known
         else:
             if row.kind == "command":
-                about |= command(model, seed, total, kept.with_suffix(""), data, options)
+                about |= command(model, row, seed, total, kept.with_suffix(""), data, options)
             else:
                 about |= train(model, row, seed, total, data, options)
             options.work.mkdir(parents=True, exist_ok=True)

@@ -33,21 +33,14 @@ def data(tmp_path_factory):
     return folder
 
 
+def options(data, folder):
+    """Of a run that is kept in this folder, without NDM and MINE."""
+    places = {"--data": data, "--results": folder, "--work": folder / "work", "--pace": folder / "pace.json"}
+    return [*(str(word) for pair in places.items() for word in pair), "--ndm-steps", "0", "--mine-steps", "0"]
+
+
 def test_a_run_continues_and_is_told(data, tmp_path, capsys):
-    words = [
-        "--data",
-        data,
-        "--results",
-        tmp_path,
-        "--work",
-        tmp_path / "work",
-        "--pace",
-        tmp_path / "pace.json",
-        "--ndm-steps",
-        "0",
-    ]
-    words += ["--mine-steps", "0", "--rows", "nce,still", "--seeds", "0", "--steps", "2"]
-    words = list(map(str, words))
+    words = [*options(data, tmp_path), "--rows", "nce,still", "--seeds", "0", "--steps", "2"]
     assert runner.main(words) == 0
     path = tmp_path / "validation" / "nce-0.json"
     found = json.loads(path.read_text())
@@ -78,8 +71,8 @@ def test_minutes_are_steps(data, tmp_path, capsys):
     assert set(known) == {"jsd", "default"} and all(one["milliseconds"] > 0 for one in known.values())
     known["default"]["milliseconds"] = 150.0
     pace.write_text(json.dumps(known))
-    options = argparse.Namespace(pace=pace, steps=0, seconds=300.0)
-    assert runner.total_steps("default", options) == 8_000 and runner.total_steps("still", options) == 0
+    budget = argparse.Namespace(pace=pace, steps=0, seconds=300.0)
+    assert runner.total_steps("default", budget) == 8_000 and runner.total_steps("still", budget) == 0
 
 
 def test_every_row_is_a_network():
@@ -95,20 +88,7 @@ def test_every_row_is_a_network():
 
 
 def test_the_first_run_is_the_command(data, tmp_path):
-    words = [
-        "--data",
-        data,
-        "--results",
-        tmp_path,
-        "--work",
-        tmp_path / "work",
-        "--pace",
-        tmp_path / "pace.json",
-        "--ndm-steps",
-        "0",
-    ]
-    words += ["--mine-steps", "0", "--rows", "first-run", "--seeds", "3", "--steps", "6"]
-    assert runner.main(list(map(str, words))) == 0
+    assert runner.main([*options(data, tmp_path), "--rows", "first-run", "--seeds", "3", "--steps", "6"]) == 0
     found = json.loads((tmp_path / "validation" / "first-run-3.json").read_text())
     assert found["epochs"] == 2 and {one["row"] for one in found["figures"]} == {"weights", "calibrated", "untrained"}
     settings = json.loads((tmp_path / "work" / "first-run-3" / "settings.json").read_text())

@@ -15,10 +15,9 @@ from ..data import Batch, Dataset, Loader
 from ..data.adapted import with_classes
 from ..model import Model
 from ..trainer import Trainer
+from . import vectors
 
 Labels = NDArray[np.int64]
-#: Images a call in evaluation mode.
-BATCH = 128
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,8 @@ def fine_tuned(
             assert batch.labels is not None
             classifier.step(batch.images, np.searchsorted(known, batch.labels))
             on_images(len(batch.images))
-        found: Labels = known[_classified(model, queries, on_images)]
+        y = vectors.encoded(model, queries, ["Y"], on_images)["Y"]
+        found: Labels = known[model.classify(y).argmax(axis=1)]
     return found
 
 
@@ -114,12 +114,3 @@ def _batches(data: Dataset, batch: int, seed: int) -> Iterator[Batch]:
     loader = Loader(data, min(batch, len(data)), seed)
     for epoch in itertools.count():
         yield from loader.epoch(epoch)
-
-
-def _classified(model: Model, queries: Dataset, on_images: Callable[[int], object]) -> Labels:
-    found = []
-    for start in range(0, len(queries), BATCH):
-        images = queries.read(slice(start, start + BATCH))
-        found.append(model.classify(model.encode(images, features=False)).argmax(axis=1))
-        on_images(len(images))
-    return np.concatenate(found)
