@@ -103,6 +103,13 @@ package final class PairHead: @unchecked Sendable {
         case .concat(let map, _, _, _, _, let rest): [map, rest].compactMap { $0 }
         }
     }
+
+    /// Whether weights packed for evaluation serve training mode as well.
+    var trainsAlike: Bool {
+        guard stacks.allSatisfy(\.trainsAlike) else { return false }
+        guard case .concat(_, let map, let vector, _, _, _) = kind else { return true }
+        return map.trainsAlike && vector.trainsAlike
+    }
 }
 
 /// A head's weights, packed.
@@ -145,7 +152,8 @@ package final class PairHeadWeights {
     package static func prepared(
         _ head: PairHead, _ state: NetworkState, training: Bool
     ) throws -> PairHeadWeights {
-        try state.prepared(training ? .packedForTraining : .packed) {
+        let training = training && !head.trainsAlike
+        return try state.prepared(training ? .packedForTraining : .packed) {
             let weights = try PairHeadWeights(head, training ? .training : .forward, withGradient: false)
             weights.prepare(state)
             return weights

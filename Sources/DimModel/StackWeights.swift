@@ -43,7 +43,7 @@ package final class StackWeights: @unchecked Sendable {
     package static func prepared(
         _ stack: Stack, _ state: NetworkState, training: Bool = false
     ) throws -> StackWeights {
-        let training = training && !stack.convolutions.allSatisfy(\.operator.trainsAlike)
+        let training = training && !stack.trainsAlike
         return try state.prepared(training ? .packedForTraining : .packed) {
             let weights = try StackWeights(stack, training ? .training : .forward, withGradient: false)
             weights.prepare(state)
