@@ -55,11 +55,12 @@ package final class Stack: @unchecked Sendable {
     package let input: MapShape
     package let output: MapShape
     package let convolutions: [(operator: PatchConvolution, weight: Int, bias: Int?)]
-    /// Whether weights packed for evaluation serve training mode as well.
-    var trainsAlike: Bool { convolutions.allSatisfy(\.operator.trainsAlike) }
     package let slots: BufferSlots<StackSlot>
     /// By index: every node, children and shortcuts included.
     package let all: [Node]
+
+    /// Whether weights packed for evaluation serve training mode as well.
+    var trainsAlike: Bool { convolutions.allSatisfy(\.operator.trainsAlike) }
 
     package init(
         _ network: Network, _ layers: [ResolvedLayer], input: MapShape, _ ids: ParameterIDs, _ slots: inout SlotCounter
