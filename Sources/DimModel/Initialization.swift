@@ -29,11 +29,11 @@ enum Initialization {
                 for i in 0..<fanIn { buffer.pointer[i * fanIn + i] = 1 }
             }
             return .floats(buffer)
-        case .scale, .runningVar:
+        case .ones, .runningVar:
             let buffer = try Buffer(uninitialized: spec.count)
             buffer.pointer.update(repeating: 1, count: spec.count)
             return .floats(buffer)
-        case .shift, .runningMean:
+        case .zeros, .runningMean:
             return .floats(try Buffer(zeros: spec.count))
         case .batchCount:
             return .counter(0)

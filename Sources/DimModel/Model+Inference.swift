@@ -4,7 +4,7 @@ import DimRuntime
 
 /// The forward passes of the C API: arrays in PyTorch's order in and out, in the model's mode.
 extension Model {
-    /// images (n,c,h,w) -> what is wanted.
+    /// images (n,c,h,w) -> the requested outputs.
     package func encode(_ images: UnsafePointer<Float>, count n: Int, _ outputs: EncodedOutputs) throws {
         try run(.encoder, training: isTraining) { state, call in
             try plan.encode(state, images, count: n, outputs, &call)

@@ -14,7 +14,7 @@ package protocol NetworkPlan: AnyObject, Sendable {
     /// Whether a network computes something else in training mode: batch statistics, dropout.
     func dependsOnMode(_ network: Network) -> Bool
 
-    /// images (n,c,h,w) -> what is wanted.
+    /// images (n,c,h,w) -> the requested outputs.
     func encode(
         _ state: NetworkState, _ images: UnsafePointer<Float>, count n: Int, _ outputs: EncodedOutputs,
         _ call: inout ForwardCall) throws

@@ -39,9 +39,22 @@ package final class Stack: @unchecked Sendable {
         }
     }
 
-    /// A node's memory.
+    /// A node's memory. The operator and the norm of a node may run in one step: none of them shares a slot.
     package enum Slot: Int, CaseIterable {
-        case beforeNorm, output, gradient, statistics, indices, shortcutGradient
+        /// The operator's output, which the norm reads, forward and backward.
+        case beforeNorm
+        /// After norm and activation.
+        case output
+        /// Of `output`.
+        case gradient
+        /// The norm's: batch norm's scale and shift in evaluation mode, LayerNorm's mean and 1 / std.
+        case normStatistics
+        /// Dropout's.
+        case mask
+        /// A max pool's, in training mode.
+        case indices
+        /// A second gradient: of a residual block's output, for its shortcut; of the input, where an operator cannot add.
+        case gradientCopy
     }
 
     /// The stack's own.
@@ -145,7 +158,7 @@ package final class Stack: @unchecked Sendable {
     }
 }
 
-/// Where a network's parameters stand among its specs.
+/// The indices of a network's parameters among its specs.
 package struct ParameterIDs {
     private let indices: [String: Int]
 

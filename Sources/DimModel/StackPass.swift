@@ -73,7 +73,7 @@ package final class StackPass {
         ) where !isTraining:
             y = try activation(node, .output, node.output, x.images)
             let count = Activation.blocks(node.output.channels) * 16
-            let scale = try floats(node, .statistics, 2 * count)
+            let scale = try floats(node, .normStatistics, 2 * count)
             ActivationBatchNorm.fold(
                 channels: node.output.channels, bias: bias.map { state.pointer($0) }, weight: state.pointer(weight),
                 normBias: state.pointer(shift), runningMean: state.pointer(mean),
@@ -114,7 +114,7 @@ package final class StackPass {
         case .dropout(let dropout):
             guard isTraining else { return x }
             let z = try activation(node, .beforeNorm, node.output, n)
-            let mask = try activation(node, .statistics, node.output, n)
+            let mask = try activation(node, .mask, node.output, n)
             dropout.mask(into: mask, &random)
             masks[node.index] = mask
             Elementwise.copy(x, into: z)
@@ -151,7 +151,7 @@ package final class StackPass {
                 norm.apply(found, z, relu: relu, into: y)
             } else {
                 let count = Activation.blocks(node.output.channels) * 16
-                let scale = try floats(node, .statistics, 2 * count)
+                let scale = try floats(node, .normStatistics, 2 * count)
                 ActivationBatchNorm.fold(
                     channels: node.output.channels, bias: nil, weight: state.pointer(weight),
                     normBias: state.pointer(shift), runningMean: state.pointer(mean),
@@ -162,7 +162,7 @@ package final class StackPass {
             y = try activation(node, .output, node.output, z.images)
             norm.forward(
                 z, weight: state.pointer(weight), bias: state.pointer(shift), into: y,
-                statistics: try floats(node, .statistics, 2 * z.rows))
+                statistics: try floats(node, .normStatistics, 2 * z.rows))
             if relu { Elementwise.relu(y) }
         }
         if node.activation == .sigmoid { Elementwise.sigmoid(y) }
@@ -260,7 +260,7 @@ package final class StackPass {
             // The children's norms and activations work on the gradient in place.
             var kept = dy
             if !(children.last?.leavesGradient ?? false) {
-                kept = try activation(node, .shortcutGradient, node.output, n)
+                kept = try activation(node, .gradientCopy, node.output, n)
                 Elementwise.copy(dy, into: kept)
             }
             try backward(children, dy, into: dx, accumulate: accumulate, gradients)
@@ -290,14 +290,18 @@ package final class StackPass {
             if relu { Elementwise.reluGradient(y, dy) }
             let z = try beforeNormOutput(node)
             try norm.backward(
-                z, statistics: try floats(node, .statistics, 2 * z.rows), weight: state.pointer(weight), gradient: dy,
+                z, statistics: try floats(node, .normStatistics, 2 * z.rows), weight: state.pointer(weight),
+                gradient: dy,
                 weightGradient: gradients.pointer(stack.network, weight),
                 biasGradient: gradients.pointer(stack.network, shift))
         }
     }
 
+    /// What `beforeNorm` returned.
     private func beforeNormOutput(_ node: Stack.Node) throws -> Activation {
-        try activation(node, .beforeNorm, node.output, inputs[node.index]!.images)
+        let x = inputs[node.index]!
+        if case .dropout = node.operation, !isTraining { return x }
+        return try activation(node, .beforeNorm, node.output, x.images)
     }
 
     /// For operators that overwrite their input's gradient.
@@ -306,7 +310,7 @@ package final class StackPass {
     ) throws {
         guard let dx else { return }
         guard accumulate else { return try body(dx) }
-        let own = try activation(node, .shortcutGradient, node.input, dx.images)
+        let own = try activation(node, .gradientCopy, node.input, dx.images)
         try body(own)
         Elementwise.add(own, into: dx)
     }
