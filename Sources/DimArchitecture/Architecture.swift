@@ -122,6 +122,18 @@ package struct HeadDescription: Equatable, Sendable {
     package var layers: [Layer]
     package var input: Input
 
+    /// The keys of a description, in the canonical text's order.
+    enum Key: String {
+        case score, input, net, units, layers, hidden
+    }
+
+    static func keys(_ score: Score, isGlobal: Bool) -> [Key] {
+        switch score {
+        case .dot: [.score] + (isGlobal ? [.input] : []) + [.net, .units]
+        case .concat: [.score] + (isGlobal ? [.input, .layers] : []) + [.hidden]
+        }
+    }
+
     package static func dot(net: Net = .authors, units: Int, input: Input = .features) -> HeadDescription {
         HeadDescription(score: .dot, net: net, units: units, hidden: [], layers: [], input: input)
     }

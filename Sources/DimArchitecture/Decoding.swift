@@ -108,7 +108,7 @@ struct Decoding {
         return isPlain ? key : quoted(key)
     }
 
-    /// What must stand there and does not.
+    /// A required entry that is absent.
     private mutating func missing(_ place: String, _ what: String) {
         if isBaseUnknown { faults.touchSilently(place) } else { faults.add(place, "missing; expected \(what)") }
     }
@@ -293,9 +293,9 @@ struct Decoding {
             if case .string(let name)? = list.first(where: { $0.key == "name" })?.value.value { layer.name = name }
             return layer
         }
-        let members = members(json, place, Layer.keys(op), op.rawValue)
+        let members = members(json, place, Layer.keys(op).map(\.rawValue), op.rawValue)
         var layer = Layer(op, members["name"].flatMap { string($0, place + ".name") })
-        if layer.hasWeights {
+        if layer.isProduct {
             layer.out = integer(members, "out", nil)
             layer.bias = bool(members, "bias", true)
         }
@@ -350,8 +350,8 @@ struct Decoding {
             }
             return nil
         }
-        let members = members(
-            json, key, HeadDescription.keys(score, isGlobal: key == "global"), "a \(score.rawValue) head")
+        let keys = HeadDescription.keys(score, isGlobal: key == "global").map(\.rawValue)
+        let members = members(json, key, keys, "a \(score.rawValue) head")
         let input: HeadDescription.Input? = members["input"].flatMap { choice($0, key + ".input") }
         switch score {
         case .dot:
@@ -428,32 +428,9 @@ extension EncoderDescription {
 }
 
 extension Layer {
-    /// In the canonical text's order.
-    static func keys(_ op: Operation) -> [String] {
-        let own: [String] =
-            switch op {
-            case .conv: ["out", "kernel", "stride", "padding", "bias"]
-            case .linear: ["out", "bias"]
-            case .maxpool, .avgpool: ["kernel", "stride", "padding"]
-            case .flatten: []
-            case .residual: ["layers", "shortcut"]
-            case .dropout: ["dropout"]
-            }
-        return ["op", "name"] + own + ["norm", "norm_name", "activation"]
-    }
-
     mutating func rename(_ name: String) {
         let wasDefault = normName == nil
         self.name = name
         if wasDefault { setNorm(norm) }
-    }
-}
-
-extension HeadDescription {
-    static func keys(_ score: Score, isGlobal: Bool) -> [String] {
-        switch score {
-        case .dot: ["score"] + (isGlobal ? ["input"] : []) + ["net", "units"]
-        case .concat: ["score"] + (isGlobal ? ["input", "layers"] : []) + ["hidden"]
-        }
     }
 }

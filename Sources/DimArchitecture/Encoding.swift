@@ -121,23 +121,24 @@ struct CanonicalText {
     mutating func write(_ layer: Layer) {
         object { text in
             for key in Layer.keys(layer.op) {
+                let name = key.rawValue
                 switch key {
-                case "op": text.member(key, layer.op.rawValue)
-                case "name": text.member(key, layer.name)
-                case "out": text.member(key, layer.out)
-                case "kernel": text.member(key, layer.kernel)
-                case "stride": text.member(key, layer.stride)
-                case "padding": text.member(key, layer.padding)
-                case "bias": text.member(key, layer.bias)
-                case "dropout": text.member(key) { $0.number(layer.probability) }
-                case "layers": text.member(key) { $0.array(layer.layers) { $0.write($1) } }
-                case "shortcut":
-                    text.member(key) { text in
+                case .op: text.member(name, layer.op.rawValue)
+                case .name: text.member(name, layer.name)
+                case .out: text.member(name, layer.out)
+                case .kernel: text.member(name, layer.kernel)
+                case .stride: text.member(name, layer.stride)
+                case .padding: text.member(name, layer.padding)
+                case .bias: text.member(name, layer.bias)
+                case .dropout: text.member(name) { $0.number(layer.probability) }
+                case .layers: text.member(name) { $0.array(layer.layers) { $0.write($1) } }
+                case .shortcut:
+                    text.member(name) { text in
                         if let shortcut = layer.shortcut { text.write(shortcut) } else { text.add("null") }
                     }
-                case "norm": text.member(key, layer.norm?.rawValue)
-                case "norm_name": text.member(key, layer.normName)
-                default: text.member(key, layer.activation?.rawValue)
+                case .norm: text.member(name, layer.norm?.rawValue)
+                case .normName: text.member(name, layer.normName)
+                case .activation: text.member(name, layer.activation?.rawValue)
                 }
             }
         }
@@ -150,13 +151,14 @@ struct CanonicalText {
     mutating func write(_ head: HeadDescription?, isGlobal: Bool) {
         optional(head) { text, head in
             for key in HeadDescription.keys(head.score, isGlobal: isGlobal) {
+                let name = key.rawValue
                 switch key {
-                case "score": text.member(key, head.score.rawValue)
-                case "input": text.member(key, head.input.rawValue)
-                case "net": text.member(key, head.net.rawValue)
-                case "units": text.member(key, head.units)
-                case "layers": text.member(key) { $0.array(head.layers) { $0.write($1) } }
-                default: text.member(key) { $0.array(head.hidden) { $0.add(String($1)) } }
+                case .score: text.member(name, head.score.rawValue)
+                case .input: text.member(name, head.input.rawValue)
+                case .net: text.member(name, head.net.rawValue)
+                case .units: text.member(name, head.units)
+                case .layers: text.member(name) { $0.array(head.layers) { $0.write($1) } }
+                case .hidden: text.member(name) { $0.array(head.hidden) { $0.add(String($1)) } }
                 }
             }
         }

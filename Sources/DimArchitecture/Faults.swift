@@ -12,7 +12,7 @@ package struct ArchitectureError: Error, Equatable, CustomStringConvertible {
 }
 
 struct Faults {
-    /// A hostile description must not make a message of megabytes.
+    /// A malicious description must not cause a message of megabytes.
     static let shown = 40
 
     private var lines: [String] = []

@@ -138,7 +138,7 @@ struct Inference {
                 place, "expected an output of at most \(Limits.arrayFloats) numbers, found \(output.shape.size)")
             return nil
         }
-        let hasPath = layer.hasWeights || layer.op == .residual
+        let hasPath = layer.hasParameters || layer.op == .residual
         return ResolvedLayer(
             layer: layer, path: hasPath ? layer.name.map { prefix + $0 } ?? "" : "",
             normPath: layer.norm == nil ? nil : layer.normName.map { prefix + $0 }, input: input.shape,

@@ -54,6 +54,26 @@ package struct Layer: Equatable, Sendable {
     /// An array since a struct cannot hold itself.
     private var shortcuts: [Layer] = []
 
+    /// The keys of a description, in the canonical text's order.
+    enum Key: String {
+        case op, name, out, kernel, stride, padding, bias, dropout, layers, shortcut, norm
+        case normName = "norm_name"
+        case activation
+    }
+
+    static func keys(_ op: Operation) -> [Key] {
+        let own: [Key] =
+            switch op {
+            case .conv: [.out, .kernel, .stride, .padding, .bias]
+            case .linear: [.out, .bias]
+            case .maxpool, .avgpool: [.kernel, .stride, .padding]
+            case .flatten: []
+            case .residual: [.layers, .shortcut]
+            case .dropout: [.dropout]
+            }
+        return [.op, .name] + own + [.norm, .normName, .activation]
+    }
+
     package init(_ op: Operation, _ name: String? = nil) {
         self.op = op
         self.name = name
@@ -126,6 +146,9 @@ package struct Layer: Equatable, Sendable {
         self.normName = norm == nil ? nil : normName ?? name.map { $0 + "_norm" }
     }
 
-    package var hasWeights: Bool { op == .conv || op == .linear }
+    /// A product with a matrix: has `out` and `bias`.
+    package var isProduct: Bool { op == .conv || op == .linear }
+    /// The operator itself has parameters, and so a name: theirs begin with it.
+    package var hasParameters: Bool { isProduct }
     package var isPool: Bool { op == .maxpool || op == .avgpool }
 }

@@ -7,7 +7,7 @@ package enum Limits {
     package static let depth = 16
     /// Of one network, residual blocks, their layers and shortcuts counted.
     package static let layers = 64
-    /// Channels, units, and what else stands for one.
+    /// Channels, units, and any other size of one axis.
     package static let channels = 65_536
     package static let imageSide = 1_024
     package static let kernel = 11

@@ -6,8 +6,8 @@ package struct ParameterSpec: Equatable, Sendable {
         /// A shortcut's weight in the authors' dot net: `drawn`; then, if there are at least as many outputs as inputs,
         /// drawn once more from the same stream, uniform on [-0.01, 0.01], with 1 on the diagonal.
         case authorsShortcut(fanIn: Int)
-        /// A norm's weight (1 at first) and bias (0 at first).
-        case scale, shift
+        /// 1 and 0 at first: a norm's weight and bias.
+        case ones, zeros
         case runningMean, runningVar
         /// num_batches_tracked, an int64 scalar.
         case batchCount
@@ -27,7 +27,7 @@ package struct ParameterSpec: Equatable, Sendable {
     /// Has a gradient.
     package var isTrainable: Bool {
         switch role {
-        case .drawn, .authorsShortcut, .scale, .shift: true
+        case .drawn, .authorsShortcut, .ones, .zeros: true
         case .runningMean, .runningVar, .batchCount: false
         }
     }
@@ -96,8 +96,8 @@ private struct ParameterList {
     private mutating func addNorm(_ layer: ResolvedLayer) {
         guard let norm = layer.layer.norm, let path = layer.normPath else { return }
         let channels = layer.output.channels
-        add(path + ".weight", [channels], .scale)
-        add(path + ".bias", [channels], .shift)
+        add(path + ".weight", [channels], .ones)
+        add(path + ".bias", [channels], .zeros)
         guard norm == .batch else { return }
         add(path + ".running_mean", [channels], .runningMean)
         add(path + ".running_var", [channels], .runningVar)

@@ -21,7 +21,11 @@ package struct ArchitectureSummary: Equatable, Sendable {
 
 extension ResolvedArchitecture {
     package var summary: ArchitectureSummary {
-        ArchitectureSummary(rows: networks.flatMap { network in layers(of: network).flatMap { rows($0, network) } })
+        ArchitectureSummary(
+            rows: networks.flatMap { network in
+                let counts = trainable(network)
+                return layers(of: network).flatMap { rows($0, network, counts) }
+            })
     }
 
     /// A network's layers in the order of its parameters.
@@ -37,19 +41,28 @@ extension ResolvedArchitecture {
         }
     }
 
+    /// The numbers of a network that have a gradient, by the path of their layer or norm.
+    private func trainable(_ network: Network) -> [String: Int] {
+        parameters(of: network).filter(\.isTrainable).reduce(into: [:]) { counts, spec in
+            let path = spec.key.split(separator: ".").dropLast().joined(separator: ".")
+            counts[path, default: 0] += spec.count
+        }
+    }
+
     /// A residual block's layers, its shortcut, then the block itself.
-    private func rows(_ layer: ResolvedLayer, _ network: Network) -> [ArchitectureSummary.Row] {
-        let inner = (layer.children + (layer.shortcut.map { [$0] } ?? [])).flatMap { rows($0, network) }
+    private func rows(_ layer: ResolvedLayer, _ network: Network, _ counts: [String: Int]) -> [ArchitectureSummary.Row]
+    {
+        let inner = (layer.children + (layer.shortcut.map { [$0] } ?? [])).flatMap { rows($0, network, counts) }
         let kernel = layer.layer.kernel
         let window = layer.layer.op == .conv ? kernel.rows * kernel.columns : 1
-        let weights = layer.layer.hasWeights ? layer.output.channels * layer.input.channels * window : 0
-        let bias = layer.layer.hasWeights && layer.layer.bias ? layer.output.channels : 0
-        let norm = layer.layer.norm == nil ? 0 : 2 * layer.output.channels
+        let products = layer.layer.isProduct ? layer.output.channels * layer.input.channels * window : 0
+        let own = layer.layer.hasParameters ? counts[layer.path] ?? 0 : 0
+        let norm = layer.normPath.flatMap { counts[$0] } ?? 0
         return inner + [
             ArchitectureSummary.Row(
                 network: network, name: layer.path.isEmpty ? layer.layer.name ?? "" : layer.path, op: layer.layer.op,
-                output: layer.output, isFlat: layer.isFlat, parameters: weights + bias + norm,
-                multiplyAdds: weights * layer.output.pixels)
+                output: layer.output, isFlat: layer.isFlat, parameters: own + norm,
+                multiplyAdds: products * layer.output.pixels)
         ]
     }
 }

@@ -106,7 +106,7 @@ struct Validation {
         layers += 1
         if layers == Limits.layers + 1 { faults.add(place, "expected at most \(Limits.layers) layers in a network") }
         checkName(layer, place, &names)
-        if layer.hasWeights { range(layer.out, 1...Limits.channels, place + ".out") }
+        if layer.isProduct { range(layer.out, 1...Limits.channels, place + ".out") }
         if layer.op == .conv || layer.isPool { checkWindow(layer, place) }
         if layer.op == .dropout && !(layer.probability >= 0 && layer.probability < 1)
             && !faults.touch(place + ".dropout")
@@ -151,7 +151,7 @@ struct Validation {
     private mutating func checkName(_ layer: Layer, _ place: String, _ names: inout Set<String>) {
         if let name = layer.name {
             claim(name, place + ".name", &names)
-        } else if layer.hasWeights && !faults.touch(place + ".name") {
+        } else if layer.hasParameters && !faults.touch(place + ".name") {
             faults.add(place + ".name", "expected a name, since \(layer.op.rawValue) has parameters")
         }
         guard layer.norm != nil else { return }
@@ -204,7 +204,7 @@ struct Validation {
         }
     }
 
-    /// Of what stands in the network itself.
+    /// Of the network's own entries.
     private func names(_ layers: [Layer]) -> [String] {
         layers.flatMap { layer in
             let inner =

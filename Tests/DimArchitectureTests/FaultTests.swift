@@ -3,6 +3,12 @@ import Testing
 
 /// Each fault with its place and what was expected.
 @Suite struct FaultTests {
+    /// As messages list them: "conv", "linear" .. or "dropout".
+    private static let operators: String = {
+        let quoted = Layer.Operation.allCases.map { "\"\($0.rawValue)\"" }
+        return quoted.dropLast().joined(separator: ", ") + " or " + quoted.last!
+    }()
+
     private static let small =
         #""image":{"channels":3,"height":8,"width":8}"#
 
@@ -107,12 +113,11 @@ import Testing
         (with(conv + ",7"), "encoder.layers[1]: expected an object, found 7"),
         (
             with(#"{"name":"c0"}"#),
-            #"encoder.layers[0].op: missing; expected "conv", "linear", "maxpool", "avgpool", "flatten", "residual" or "dropout""#
+            "encoder.layers[0].op: missing; expected \(operators)"
         ),
         (
             with(#"{"op":"convolution","name":"c0"}"#),
-            #"encoder.layers[0].op: expected "conv", "linear", "maxpool", "avgpool", "flatten", "residual" or "dropout", "#
-                + #"found "convolution""#
+            #"encoder.layers[0].op: expected \#(operators), found "convolution""#
         ),
         (with(#"{"op":"conv","name":"c0","kernel":3}"#), "encoder.layers[0].out: missing; expected an integer"),
         (

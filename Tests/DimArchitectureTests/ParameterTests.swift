@@ -32,7 +32,7 @@ import Testing
         #expect(specs[7].shape == [] && specs[7].role == .batchCount && !specs[7].isTrainable && specs[7].bytes == 8)
         #expect(
             specs.map(\.role) == [
-                .drawn(fanIn: 27), .drawn(fanIn: 27), .drawn(fanIn: 24), .scale, .shift, .runningMean, .runningVar,
+                .drawn(fanIn: 27), .drawn(fanIn: 27), .drawn(fanIn: 24), .ones, .zeros, .runningMean, .runningVar,
                 .batchCount,
                 .drawn(fanIn: 100), .drawn(fanIn: 100),
             ])
@@ -123,7 +123,7 @@ import Testing
         #expect(local.resolved.local?.scale == 1)
         let roles = Dictionary(uniqueKeysWithValues: local.parameters(of: .localD).map { ($0.key, $0.role) })
         #expect(roles["fs0.weight"] == .authorsShortcut(fanIn: 4) && roles["ys0.weight"] == .authorsShortcut(fanIn: 7))
-        #expect(roles["f0.weight"] == .drawn(fanIn: 4) && roles["fn0.weight"] == .scale && roles["fn0.bias"] == .shift)
+        #expect(roles["f0.weight"] == .drawn(fanIn: 4) && roles["fn0.weight"] == .ones && roles["fn0.bias"] == .zeros)
         #expect(roles.values.filter { if case .authorsShortcut = $0 { true } else { false } }.count == 2)
     }
 
@@ -192,6 +192,11 @@ import Testing
             let resolved = try #require(Architecture.preset(name)).resolved
             let trainable = resolved.parameters.filter(\.isTrainable).reduce(0) { $0 + $1.count }
             #expect(resolved.summary.parameters == trainable)
+        }
+        for seed in 0..<50 {
+            let resolved = randomArchitecture(seed: seed).resolved
+            let trainable = resolved.parameters.filter(\.isTrainable).reduce(0) { $0 + $1.count }
+            #expect(resolved.summary.parameters == trainable, "seed \(seed)")
         }
         func encoder(_ name: String) -> Int {
             Architecture.preset(name)!.summary.rows.filter { $0.network == .encoder }.reduce(0) { $0 + $1.multiplyAdds }

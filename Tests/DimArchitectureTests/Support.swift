@@ -23,7 +23,7 @@ struct Random: RandomNumberGenerator {
 /// A sound architecture of small sizes, with every operator, norm and head sooner or later.
 func randomArchitecture(seed: Int) -> Architecture {
     var random = Random(seed: seed)
-    var builder = Builder(random: random)
+    var builder = RandomLayers(random: random)
     random.state ^= 0x5555
     func distinct(_ count: Int) -> [Double] { (0..<count).map { _ in Double(random.within(1...1_000_000)) / 1e6 } }
     let channels = random.within(1...5)
@@ -34,7 +34,7 @@ func randomArchitecture(seed: Int) -> Architecture {
     builder.shape = image.shape
     var encoder = builder.encoder()
     encoder.normsLast = random.once(in: 4)
-    let named = encoder.layers.dropLast().filter { $0.hasWeights }
+    let named = encoder.layers.dropLast().filter { $0.isProduct }
     encoder.features = random.one(of: named).name!
     let hidden = { (random: inout Random) in (0..<random.below(3)).map { _ in random.within(1...9) } }
     var local: HeadDescription?
@@ -72,7 +72,7 @@ func randomArchitecture(seed: Int) -> Architecture {
         coordinates: random.once(in: 2) ? nil : CoordinatesDescription(hidden: hidden(&random)))
 }
 
-private struct Builder {
+private struct RandomLayers {
     var random: Random
     var shape = MapShape(channels: 1)
     private var counter = 0
@@ -143,7 +143,11 @@ private struct Builder {
                 window(&pool)
                 finish(&pool)
                 layers.append(pool)
-            default: layers.append(.dropout(random.one(of: [0, 0.5])))
+            default:
+                var dropout = Layer.dropout(random.one(of: [0, 0.5]))
+                dropout.name = random.once(in: 2) ? name("d") : nil
+                finish(&dropout)
+                layers.append(dropout)
             }
         }
         let conv = random.once(in: 3) ? nil : layers.last!.name

@@ -88,7 +88,7 @@ import Testing
     }
 }
 
-/// What a preset gives, and what stands beside it.
+/// A preset's values, and those given beside it.
 @Suite struct MergingTests {
     private func parse(_ text: String) throws -> Architecture { try Architecture.parse(text) }
 
