@@ -32,7 +32,7 @@ public func dim_model_sizes(_ model: OpaquePointer!, _ out: UnsafeMutablePointer
     fallible {
         let model: Model = try HandleTable.object(model, "model")
         let out = try nonNull(out, "out")
-        try checkStructSize(out.pointee.struct_size, MemoryLayout<dim_sizes>.size, "dim_sizes")
+        try checkSize(out.pointee.struct_size, MemoryLayout<dim_sizes>.size, "dim_sizes")
         let sizes = model.sizes
         var result = dim_sizes()
         result.struct_size = MemoryLayout<dim_sizes>.size
@@ -53,15 +53,6 @@ public func dim_model_sizes(_ model: OpaquePointer!, _ out: UnsafeMutablePointer
 
 extension MapShape {
     fileprivate var extents: (Int, Int, Int) { (channels, height, width) }
-}
-
-/// A struct that the caller fills in alone: the sizes that some version had are known.
-func checkStructSize(_ found: Int, _ expected: Int, _ type: String) throws {
-    guard found == expected else {
-        throw DimError(
-            .invalidArgument,
-            "struct_size is \(UInt(bitPattern: found)); expected sizeof(\(type)) = \(expected)")
-    }
 }
 
 @_cdecl("dim_model_set_class_names") @implementation

@@ -30,15 +30,6 @@ func filePath(_ pointer: UnsafePointer<CChar>?, _ name: String) throws -> FilePa
     return FilePath(cString: pointer)
 }
 
-/// A step that a fork cut off has left the trainer between two steps.
-func requireUnbroken(_ lock: Lock) throws {
-    guard !lock.wasAbandoned else {
-        throw DimError(
-            .invalidHandle,
-            "trainer cannot be used here: this process was forked while another thread was in a call on it")
-    }
-}
-
 /// The largest n of one call. Every size computed from n fits an Int: an array has at most 2^26 floats an image.
 let maximumImages = 1 << 20
 
@@ -53,4 +44,15 @@ func imageCount(_ n: Int, atLeast minimum: Int = 1, because reason: String = "")
             .invalidArgument, "n is \(n); expected at least \(minimum)" + (reason.isEmpty ? "" : ": " + reason))
     }
     return n
+}
+
+/// A caller's struct has the size that this library knows.
+func checkSize(_ found: Int, _ expected: Int, _ type: String) throws {
+    guard found == expected else {
+        let hasInit = type == "dim_trainer_options" || type == "dim_classifier_options"
+        let advice = hasInit ? ": set the struct by its _init function" : ""
+        throw DimError(
+            .invalidArgument,
+            "struct_size is \(UInt(bitPattern: found)); expected sizeof(\(type)) = \(expected)\(advice)")
+    }
 }

@@ -110,7 +110,7 @@ enum Checkpoint {
 
     // MARK: What is read
 
-    /// What the isolated reader is to read of a checkpoint of this kind; nil for a kind that there is not.
+    /// What the isolated reader reads of a checkpoint of this kind; nil for an unknown kind.
     static func arrays(kind: String, path: FilePath) -> CheckpointArrays? {
         switch kind {
         case objective: trainerArrays(path)

@@ -9,11 +9,7 @@ private let batchNorm = "batch norm has no statistics of one sample"
 public func dim_classifier_options_init(
     _ options: UnsafeMutablePointer<dim_classifier_options>!, _ struct_size: Int
 ) -> dim_status {
-    fallible {
-        let options = try nonNull(options, "options")
-        try checkSize(struct_size, MemoryLayout<dim_classifier_options>.size, "dim_classifier_options")
-        options.pointee = dim_classifier_options(ClassifierOptions())
-    }
+    fallible { try store(ClassifierOptions(), options, struct_size) }
 }
 
 @_cdecl("dim_classifier_trainer_create") @implementation
@@ -39,12 +35,7 @@ public func dim_classifier_trainer_step(
     _ trainer: OpaquePointer!, _ images: UnsafePointer<Float>!, _ labels: UnsafePointer<Int64>!, _ n: Int,
     _ result: UnsafeMutablePointer<dim_classifier_result>!
 ) -> dim_status {
-    withTrainer(trainer) { trainer in
-        let images = try nonNull(images, "images")
-        let labels = try nonNull(labels, "labels")
-        let n = try imageCount(n, atLeast: 2, because: batchNorm)
-        store(try trainer.step(images, labels: labels, count: n), result)
-    }
+    withLabelled(trainer, images, "images", labels, n, result) { try $0.step($1, labels: $2, count: $3) }
 }
 
 @_cdecl("dim_classifier_trainer_step_encoded") @implementation
@@ -52,12 +43,7 @@ public func dim_classifier_trainer_step_encoded(
     _ trainer: OpaquePointer!, _ encoded: UnsafePointer<Float>!, _ labels: UnsafePointer<Int64>!, _ n: Int,
     _ result: UnsafeMutablePointer<dim_classifier_result>!
 ) -> dim_status {
-    withTrainer(trainer) { trainer in
-        let encoded = try nonNull(encoded, "encoded")
-        let labels = try nonNull(labels, "labels")
-        let n = try imageCount(n, atLeast: 2, because: batchNorm)
-        store(try trainer.step(encoded: encoded, labels: labels, count: n), result)
-    }
+    withLabelled(trainer, encoded, "encoded", labels, n, result) { try $0.step(encoded: $1, labels: $2, count: $3) }
 }
 
 @_cdecl("dim_classifier_trainer_evaluate") @implementation
@@ -65,7 +51,7 @@ public func dim_classifier_trainer_evaluate(
     _ trainer: OpaquePointer!, _ images: UnsafePointer<Float>!, _ labels: UnsafePointer<Int64>!, _ n: Int,
     _ result: UnsafeMutablePointer<dim_classifier_result>!, _ confusion: UnsafeMutablePointer<UInt64>!
 ) -> dim_status {
-    withTrainer(trainer) { trainer in
+    withTrainer(trainer) { (trainer: ClassifierTrainer) in
         let images = try nonNull(images, "images")
         let labels = try nonNull(labels, "labels")
         store(try trainer.evaluate(images, labels: labels, count: try imageCount(n), confusion: confusion), result)
@@ -74,41 +60,37 @@ public func dim_classifier_trainer_evaluate(
 
 @_cdecl("dim_classifier_trainer_set_learning_rate") @implementation
 public func dim_classifier_trainer_set_learning_rate(_ trainer: OpaquePointer!, _ learning_rate: Double) -> dim_status {
-    withTrainer(trainer) { trainer in trainer.setLearningRate(try notNegative(learning_rate, "learning_rate")) }
+    withTrainer(trainer) { (trainer: ClassifierTrainer) in
+        trainer.setLearningRate(try notNegative(learning_rate, "learning_rate"))
+    }
 }
 
 @_cdecl("dim_classifier_trainer_get_options") @implementation
 public func dim_classifier_trainer_get_options(
     _ trainer: OpaquePointer!, _ options: UnsafeMutablePointer<dim_classifier_options>!
 ) -> dim_status {
-    withTrainer(trainer) { trainer in
-        let options = try nonNull(options, "options")
-        try checkSize(options.pointee.struct_size, MemoryLayout<dim_classifier_options>.size, "dim_classifier_options")
-        options.pointee = dim_classifier_options(trainer.options)
+    withTrainer(trainer) { (trainer: ClassifierTrainer) in
+        try store(trainer.options, options, try nonNull(options, "options").pointee.struct_size)
     }
 }
 
 @_cdecl("dim_classifier_trainer_step_count") @implementation
 public func dim_classifier_trainer_step_count(_ trainer: OpaquePointer!) -> UInt64 {
-    guard let trainer = try? HandleTable.object(trainer, "trainer", as: ClassifierTrainer.self) else { return 0 }
-    return trainer.lock.whileHeld { UInt64(trainer.step.count) }
+    stepCount(trainer, ClassifierTrainer.self)
 }
 
 @_cdecl("dim_classifier_trainer_model") @implementation
 public func dim_classifier_trainer_model(
     _ trainer: OpaquePointer!, _ out: UnsafeMutablePointer<OpaquePointer?>!
 ) -> dim_status {
-    withTrainer(trainer) { trainer in
+    withTrainer(trainer) { (trainer: ClassifierTrainer) in
         try nonNull(out, "out").pointee = HandleTable.make(trainer.model)
     }
 }
 
 @_cdecl("dim_classifier_trainer_save") @implementation
 public func dim_classifier_trainer_save(_ trainer: OpaquePointer!, _ path: UnsafePointer<CChar>!) -> dim_status {
-    withTrainer(trainer) { trainer in
-        let path = try filePath(path, "path")
-        try trainer.model.whileChanging { try Checkpoint.save(trainer, path: path) }
-    }
+    save(trainer, path) { (trainer: ClassifierTrainer, path) in try Checkpoint.save(trainer, path: path) }
 }
 
 @_cdecl("dim_classifier_trainer_resume") @implementation
@@ -123,22 +105,28 @@ public func dim_classifier_trainer_resume_with(
     _ path: UnsafePointer<CChar>!, _ options: UnsafePointer<dim_open_options>!,
     _ out: UnsafeMutablePointer<OpaquePointer?>!
 ) -> dim_status {
-    fallible {
-        let path = try filePath(path, "path")
-        let out = try nonNull(out, "out")
-        out.pointee = HandleTable.make(
-            try Checkpoint.resumeClassifierTrainer(path: path, OpenOptions.checkpoint(options)))
+    resume(path, options, out, Checkpoint.resumeClassifierTrainer)
+}
+
+private func withLabelled(
+    _ trainer: OpaquePointer?, _ rows: UnsafePointer<Float>?, _ name: String, _ labels: UnsafePointer<Int64>?, _ n: Int,
+    _ result: UnsafeMutablePointer<dim_classifier_result>?,
+    _ step: (ClassifierTrainer, UnsafePointer<Float>, UnsafePointer<Int64>, Int) throws -> ClassifierResult
+) -> dim_status {
+    withTrainer(trainer) { (trainer: ClassifierTrainer) in
+        let rows = try nonNull(rows, name)
+        let labels = try nonNull(labels, "labels")
+        let n = try imageCount(n, atLeast: 2, because: batchNorm)
+        store(try step(trainer, rows, labels, n), result)
     }
 }
 
-private func withTrainer(_ handle: OpaquePointer?, _ body: (ClassifierTrainer) throws -> Void) -> dim_status {
-    fallible {
-        let trainer: ClassifierTrainer = try HandleTable.object(handle, "trainer")
-        try trainer.lock.whileHeld {
-            try requireUnbroken(trainer.lock)
-            try body(trainer)
-        }
-    }
+private func store(
+    _ found: ClassifierOptions, _ options: UnsafeMutablePointer<dim_classifier_options>?, _ size: Int
+) throws {
+    let options = try nonNull(options, "options")
+    try checkSize(size, MemoryLayout<dim_classifier_options>.size, "dim_classifier_options")
+    options.pointee = dim_classifier_options(found)
 }
 
 private func store(_ result: ClassifierResult, _ out: UnsafeMutablePointer<dim_classifier_result>?) {

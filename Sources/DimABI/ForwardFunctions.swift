@@ -23,7 +23,7 @@ public func dim_encode_outputs(
         let model: Model = try HandleTable.object(model, "model")
         let images = try nonNull(images, "images")
         let wanted = try nonNull(outputs, "outputs").pointee
-        try checkStructSize(wanted.struct_size, MemoryLayout<dim_outputs>.size, "dim_outputs")
+        try checkSize(wanted.struct_size, MemoryLayout<dim_outputs>.size, "dim_outputs")
         guard wanted.encoded != nil || wanted.features != nil || wanted.conv != nil || wanted.fc != nil else {
             throw DimError(.invalidArgument, "every output is NULL; expected one of them to be wanted")
         }
@@ -45,12 +45,7 @@ public func dim_score_local_pairs(
     _ model: OpaquePointer!, _ encoded: UnsafePointer<Float>!, _ features: UnsafePointer<Float>!, _ n: Int,
     _ logits: UnsafeMutablePointer<Float>!
 ) -> dim_status {
-    fallible {
-        let model: Model = try HandleTable.object(model, "model")
-        try model.scoreLocalPairs(
-            encoded: try nonNull(encoded, "encoded"), features: try nonNull(features, "features"),
-            count: try imageCount(n), logits: try nonNull(logits, "logits"))
-    }
+    withPairs(model, encoded, features, n, logits, Model.scoreLocalPairs)
 }
 
 @_cdecl("dim_score_global") @implementation
@@ -58,12 +53,7 @@ public func dim_score_global(
     _ model: OpaquePointer!, _ encoded: UnsafePointer<Float>!, _ features: UnsafePointer<Float>!, _ n: Int,
     _ logits: UnsafeMutablePointer<Float>!
 ) -> dim_status {
-    fallible {
-        let model: Model = try HandleTable.object(model, "model")
-        try model.scoreGlobal(
-            encoded: try nonNull(encoded, "encoded"), features: try nonNull(features, "features"),
-            count: try imageCount(n), logits: try nonNull(logits, "logits"))
-    }
+    withPairs(model, encoded, features, n, logits, Model.scoreGlobal)
 }
 
 @_cdecl("dim_score_local") @implementation
@@ -71,34 +61,42 @@ public func dim_score_local(
     _ model: OpaquePointer!, _ encoded: UnsafePointer<Float>!, _ features: UnsafePointer<Float>!, _ n: Int,
     _ logits: UnsafeMutablePointer<Float>!
 ) -> dim_status {
-    fallible {
-        let model: Model = try HandleTable.object(model, "model")
-        try model.scoreLocal(
-            encoded: try nonNull(encoded, "encoded"), features: try nonNull(features, "features"),
-            count: try imageCount(n), logits: try nonNull(logits, "logits"))
-    }
+    withPairs(model, encoded, features, n, logits, Model.scoreLocal)
 }
 
 @_cdecl("dim_score_prior") @implementation
 public func dim_score_prior(
     _ model: OpaquePointer!, _ encoded: UnsafePointer<Float>!, _ n: Int, _ probabilities: UnsafeMutablePointer<Float>!
 ) -> dim_status {
-    fallible {
-        let model: Model = try HandleTable.object(model, "model")
-        try model.scorePrior(
-            encoded: try nonNull(encoded, "encoded"), count: try imageCount(n),
-            probabilities: try nonNull(probabilities, "probabilities"))
-    }
+    withEncoded(model, encoded, n, probabilities, Model.scorePrior)
 }
 
 @_cdecl("dim_classify") @implementation
 public func dim_classify(
     _ model: OpaquePointer!, _ encoded: UnsafePointer<Float>!, _ n: Int, _ probabilities: UnsafeMutablePointer<Float>!
 ) -> dim_status {
+    withEncoded(model, encoded, n, probabilities, Model.classify)
+}
+
+private func withPairs(
+    _ model: OpaquePointer?, _ encoded: UnsafePointer<Float>?, _ features: UnsafePointer<Float>?, _ n: Int,
+    _ logits: UnsafeMutablePointer<Float>?,
+    _ score: (Model) -> (UnsafePointer<Float>, UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>) throws -> Void
+) -> dim_status {
     fallible {
         let model: Model = try HandleTable.object(model, "model")
-        try model.classify(
-            encoded: try nonNull(encoded, "encoded"), count: try imageCount(n),
-            probabilities: try nonNull(probabilities, "probabilities"))
+        try score(model)(
+            nonNull(encoded, "encoded"), nonNull(features, "features"), imageCount(n), nonNull(logits, "logits"))
+    }
+}
+
+private func withEncoded(
+    _ model: OpaquePointer?, _ encoded: UnsafePointer<Float>?, _ n: Int,
+    _ probabilities: UnsafeMutablePointer<Float>?,
+    _ compute: (Model) -> (UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>) throws -> Void
+) -> dim_status {
+    fallible {
+        let model: Model = try HandleTable.object(model, "model")
+        try compute(model)(nonNull(encoded, "encoded"), imageCount(n), nonNull(probabilities, "probabilities"))
     }
 }

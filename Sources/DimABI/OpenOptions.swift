@@ -12,7 +12,7 @@ struct OpenOptions {
     /// options: NULL for those of the functions without any.
     init(_ options: UnsafePointer<dim_open_options>?) throws {
         guard let options = options?.pointee else { return }
-        try checkStructSize(options.struct_size, MemoryLayout<dim_open_options>.size, "dim_open_options")
+        try checkSize(options.struct_size, MemoryLayout<dim_open_options>.size, "dim_open_options")
         if let handle = options.architecture {
             expected.architectures = .exactly(try architecture(handle, "options->architecture"))
         } else if options.any_architecture {

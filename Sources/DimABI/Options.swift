@@ -142,17 +142,6 @@ extension dim_classifier_options {
     }
 }
 
-func checkSize(_ found: Int, _ expected: Int, _ type: String) throws {
-    guard found == expected else {
-        let hasInit = type == "dim_trainer_options" || type == "dim_classifier_options"
-        let advice = hasInit ? ": set the struct by its _init function" : ""
-        throw DimError(
-            .invalidArgument,
-            "struct_size is \(UInt(bitPattern: found)); expected sizeof(\(type)) = \(expected)\(advice)"
-        )
-    }
-}
-
 func notNegative(_ value: Double, _ name: String) throws -> Double {
     guard value.isFinite, value >= 0 else {
         throw DimError(.invalidArgument, "\(name) is \(value); expected a finite value of 0 or more")

@@ -11,11 +11,7 @@ private let rotation = "with one image the rotated negative would be the positiv
 public func dim_trainer_options_init(
     _ options: UnsafeMutablePointer<dim_trainer_options>!, _ struct_size: Int
 ) -> dim_status {
-    fallible {
-        let options = try nonNull(options, "options")
-        try checkSize(struct_size, MemoryLayout<dim_trainer_options>.size, "dim_trainer_options")
-        options.pointee = dim_trainer_options(TrainerOptions())
-    }
+    fallible { try store(TrainerOptions(), options, struct_size) }
 }
 
 @_cdecl("dim_trainer_options_for") @implementation
@@ -24,9 +20,7 @@ public func dim_trainer_options_for(
 ) -> dim_status {
     fallible {
         let model: Model = try HandleTable.object(model, "model")
-        let options = try nonNull(options, "options")
-        try checkSize(struct_size, MemoryLayout<dim_trainer_options>.size, "dim_trainer_options")
-        options.pointee = dim_trainer_options(TrainerOptions(for: model.architecture))
+        try store(TrainerOptions(for: model.architecture), options, struct_size)
     }
 }
 
@@ -52,55 +46,43 @@ public func dim_trainer_free(_ trainer: OpaquePointer!) {
 public func dim_trainer_step(
     _ trainer: OpaquePointer!, _ images: UnsafePointer<Float>!, _ n: Int, _ losses: UnsafeMutablePointer<dim_losses>!
 ) -> dim_status {
-    withTrainer(trainer) { trainer in
-        let images = try nonNull(images, "images")
-        let n = try imageCount(n, atLeast: 2, because: rotation)
-        store(try trainer.step(images, count: n), losses)
-    }
+    withImages(trainer, images, n, losses, Trainer.step(_:count:))
 }
 
 @_cdecl("dim_trainer_accumulate") @implementation
 public func dim_trainer_accumulate(
     _ trainer: OpaquePointer!, _ images: UnsafePointer<Float>!, _ n: Int, _ losses: UnsafeMutablePointer<dim_losses>!
 ) -> dim_status {
-    withTrainer(trainer) { trainer in
-        let images = try nonNull(images, "images")
-        let n = try imageCount(n, atLeast: 2, because: rotation)
-        store(try trainer.accumulate(images, count: n), losses)
-    }
+    withImages(trainer, images, n, losses, Trainer.accumulate(_:count:))
 }
 
 @_cdecl("dim_trainer_skip") @implementation
 public func dim_trainer_skip(_ trainer: OpaquePointer!, _ n: Int) -> dim_status {
-    withTrainer(trainer) { trainer in
+    withTrainer(trainer) { (trainer: Trainer) in
         try trainer.skip(count: try imageCount(n, atLeast: 2, because: rotation))
     }
 }
 
 @_cdecl("dim_trainer_drop") @implementation
 public func dim_trainer_drop(_ trainer: OpaquePointer!) -> dim_status {
-    withTrainer(trainer) { trainer in trainer.drop() }
+    withTrainer(trainer) { (trainer: Trainer) in trainer.drop() }
 }
 
 @_cdecl("dim_trainer_update") @implementation
 public func dim_trainer_update(_ trainer: OpaquePointer!) -> dim_status {
-    withTrainer(trainer) { trainer in try trainer.update() }
+    withTrainer(trainer) { (trainer: Trainer) in try trainer.update() }
 }
 
 @_cdecl("dim_trainer_evaluate") @implementation
 public func dim_trainer_evaluate(
     _ trainer: OpaquePointer!, _ images: UnsafePointer<Float>!, _ n: Int, _ losses: UnsafeMutablePointer<dim_losses>!
 ) -> dim_status {
-    withTrainer(trainer) { trainer in
-        let images = try nonNull(images, "images")
-        let n = try imageCount(n, atLeast: 2, because: rotation)
-        store(try trainer.evaluate(images, count: n), losses)
-    }
+    withImages(trainer, images, n, losses, Trainer.evaluate(_:count:))
 }
 
 @_cdecl("dim_trainer_report") @implementation
 public func dim_trainer_report(_ trainer: OpaquePointer!, _ out: UnsafeMutablePointer<dim_report>!) -> dim_status {
-    withTrainer(trainer) { trainer in
+    withTrainer(trainer) { (trainer: Trainer) in
         let out = try nonNull(out, "out")
         try checkSize(out.pointee.struct_size, MemoryLayout<dim_report>.size, "dim_report")
         let report = try trainer.report()
@@ -127,7 +109,7 @@ public func dim_trainer_report(_ trainer: OpaquePointer!, _ out: UnsafeMutablePo
 public func dim_trainer_get_gradient(
     _ trainer: OpaquePointer!, _ name: UnsafePointer<CChar>!, _ out: UnsafeMutableRawPointer!, _ bytes: Int
 ) -> dim_status {
-    withTrainer(trainer) { trainer in
+    withTrainer(trainer) { (trainer: Trainer) in
         let name = try string(name, "name")
         guard let out else { throw DimError(.invalidArgument, "out is NULL") }
         guard trainer.step.computed > 0 else {
@@ -150,7 +132,7 @@ public func dim_trainer_get_gradient(
 public func dim_trainer_set_gradient_callback(
     _ trainer: OpaquePointer!, _ callback: dim_gradient_callback!, _ context: UnsafeMutableRawPointer!
 ) -> dim_status {
-    withTrainer(trainer) { trainer in
+    withTrainer(trainer) { (trainer: Trainer) in
         trainer.step.callback = callback.map { callback in { values, count in callback(values, count, context) == 0 } }
     }
 }
@@ -159,7 +141,7 @@ public func dim_trainer_set_gradient_callback(
 public func dim_trainer_set_learning_rates(
     _ trainer: OpaquePointer!, _ encoder: Double, _ discriminator: Double
 ) -> dim_status {
-    withTrainer(trainer) { trainer in
+    withTrainer(trainer) { (trainer: Trainer) in
         let encoder = try notNegative(encoder, "encoder")
         trainer.setLearningRates(encoder: encoder, discriminator: try notNegative(discriminator, "discriminator"))
     }
@@ -169,32 +151,26 @@ public func dim_trainer_set_learning_rates(
 public func dim_trainer_get_options(
     _ trainer: OpaquePointer!, _ options: UnsafeMutablePointer<dim_trainer_options>!
 ) -> dim_status {
-    withTrainer(trainer) { trainer in
-        let options = try nonNull(options, "options")
-        try checkSize(options.pointee.struct_size, MemoryLayout<dim_trainer_options>.size, "dim_trainer_options")
-        options.pointee = dim_trainer_options(trainer.options)
+    withTrainer(trainer) { (trainer: Trainer) in
+        try store(trainer.options, options, try nonNull(options, "options").pointee.struct_size)
     }
 }
 
 @_cdecl("dim_trainer_step_count") @implementation
 public func dim_trainer_step_count(_ trainer: OpaquePointer!) -> UInt64 {
-    guard let trainer = try? HandleTable.object(trainer, "trainer", as: Trainer.self) else { return 0 }
-    return trainer.lock.whileHeld { UInt64(trainer.step.count) }
+    stepCount(trainer, Trainer.self)
 }
 
 @_cdecl("dim_trainer_model") @implementation
 public func dim_trainer_model(_ trainer: OpaquePointer!, _ out: UnsafeMutablePointer<OpaquePointer?>!) -> dim_status {
-    withTrainer(trainer) { trainer in
+    withTrainer(trainer) { (trainer: Trainer) in
         try nonNull(out, "out").pointee = HandleTable.make(trainer.model)
     }
 }
 
 @_cdecl("dim_trainer_save") @implementation
 public func dim_trainer_save(_ trainer: OpaquePointer!, _ path: UnsafePointer<CChar>!) -> dim_status {
-    withTrainer(trainer) { trainer in
-        let path = try filePath(path, "path")
-        try trainer.model.whileChanging { try Checkpoint.save(trainer, path: path) }
-    }
+    save(trainer, path) { (trainer: Trainer, path) in try Checkpoint.save(trainer, path: path) }
 }
 
 @_cdecl("dim_trainer_resume") @implementation
@@ -209,21 +185,26 @@ public func dim_trainer_resume_with(
     _ path: UnsafePointer<CChar>!, _ options: UnsafePointer<dim_open_options>!,
     _ out: UnsafeMutablePointer<OpaquePointer?>!
 ) -> dim_status {
-    fallible {
-        let path = try filePath(path, "path")
-        let out = try nonNull(out, "out")
-        out.pointee = HandleTable.make(try Checkpoint.resumeTrainer(path: path, OpenOptions.checkpoint(options)))
+    resume(path, options, out, Checkpoint.resumeTrainer)
+}
+
+private func withImages(
+    _ trainer: OpaquePointer?, _ images: UnsafePointer<Float>?, _ n: Int, _ losses: UnsafeMutablePointer<dim_losses>?,
+    _ call: (Trainer) -> (UnsafePointer<Float>, Int) throws -> ObjectiveLosses
+) -> dim_status {
+    withTrainer(trainer) { (trainer: Trainer) in
+        let images = try nonNull(images, "images")
+        let n = try imageCount(n, atLeast: 2, because: rotation)
+        store(try call(trainer)(images, n), losses)
     }
 }
 
-private func withTrainer(_ handle: OpaquePointer?, _ body: (Trainer) throws -> Void) -> dim_status {
-    fallible {
-        let trainer: Trainer = try HandleTable.object(handle, "trainer")
-        try trainer.lock.whileHeld {
-            try requireUnbroken(trainer.lock)
-            try body(trainer)
-        }
-    }
+private func store(
+    _ found: TrainerOptions, _ options: UnsafeMutablePointer<dim_trainer_options>?, _ size: Int
+) throws {
+    let options = try nonNull(options, "options")
+    try checkSize(size, MemoryLayout<dim_trainer_options>.size, "dim_trainer_options")
+    options.pointee = dim_trainer_options(found)
 }
 
 private func store(_ losses: ObjectiveLosses, _ out: UnsafeMutablePointer<dim_losses>?) {
