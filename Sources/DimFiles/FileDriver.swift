@@ -112,25 +112,19 @@ final class FileDriver {
 
 /// Reads all `count` bytes or returns an errno; EIO where the file ends before.
 func readFully(_ descriptor: Int32, _ buffer: UnsafeMutableRawPointer, count: Int, at offset: Int64) -> Int32 {
-    var done = 0
-    while done < count {
-        let n = pread(descriptor, buffer + done, count - done, off_t(offset) + off_t(done))
-        if n > 0 {
-            done += n
-        } else if n == 0 {
-            return EIO
-        } else if errno != EINTR {
-            return errno
-        }
-    }
-    return 0
+    inParts(count) { done in pread(descriptor, buffer + done, count - done, off_t(offset) + off_t(done)) }
 }
 
 /// Writes all `count` bytes or returns an errno; EIO where the system takes none and does not say why.
 func writeFully(_ descriptor: Int32, _ buffer: UnsafeRawPointer, count: Int, at offset: Int64) -> Int32 {
+    inParts(count) { done in pwrite(descriptor, buffer + done, count - done, off_t(offset) + off_t(done)) }
+}
+
+/// Repeats a system call, which returns how many bytes it moved behind the first `done`, until all are moved.
+private func inParts(_ count: Int, _ move: (_ done: Int) -> Int) -> Int32 {
     var done = 0
     while done < count {
-        let n = pwrite(descriptor, buffer + done, count - done, off_t(offset) + off_t(done))
+        let n = move(done)
         if n > 0 {
             done += n
         } else if n == 0 {

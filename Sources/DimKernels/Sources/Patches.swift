@@ -16,7 +16,7 @@ package func copyVectors(
 ) {
     var part = 0
     while part < vectors {
-        copyRows(source + part &* 16, sourceStep, to: target + part &* 16, step, count)
+        moveRows(source + part &* 16, sourceStep, to: target + part &* 16, step, count, adding: false)
         part &+= 1
     }
 }
@@ -46,10 +46,11 @@ private func forEachLine(_ p: PatchRows, scatter: Bool) {
         if last > first {
             let pixel = (image &* p.height &+ row) &* p.width &+ first &* p.columnStride &+ p.columnShift
             let at = target + (first &- column) &* p.targetStep
+            let pixels = p.source + pixel &* 16
             if scatter {
-                addRows(at, p.targetStep, to: p.source + pixel &* 16, p.columnStride &* 16, last &- first)
+                moveRows(at, p.targetStep, to: pixels, p.columnStride &* 16, last &- first, adding: true)
             } else {
-                copyRows(p.source + pixel &* 16, p.columnStride &* 16, to: at, p.targetStep, last &- first)
+                moveRows(pixels, p.columnStride &* 16, to: at, p.targetStep, last &- first, adding: false)
             }
         }
         if !scatter { clearRows(target + (last &- column) &* p.targetStep, p.targetStep, end &- last) }
@@ -80,9 +81,12 @@ private func clearRows(_ target: UnsafeMutablePointer<Float>, _ step: Int, _ cou
     }
 }
 
+/// Adds to the target, or overwrites it.
 @inline(__always)
-private func copyRows(
-    _ source: UnsafePointer<Float>, _ sourceStep: Int, to target: UnsafeMutablePointer<Float>, _ step: Int, _ count: Int
+private func moveRows(
+    _ source: UnsafePointer<Float>, _ sourceStep: Int, to target: UnsafeMutablePointer<Float>, _ step: Int,
+    _ count: Int,
+    adding: Bool
 ) {
     var r = 0
     var x = source
@@ -90,26 +94,8 @@ private func copyRows(
     while r < count {
         var lane = 0
         while lane < 16 {
-            store(load(x + lane), out + lane)
-            lane &+= lanes
-        }
-        x += sourceStep
-        out += step
-        r &+= 1
-    }
-}
-
-@inline(__always)
-private func addRows(
-    _ source: UnsafePointer<Float>, _ sourceStep: Int, to target: UnsafeMutablePointer<Float>, _ step: Int, _ count: Int
-) {
-    var r = 0
-    var x = source
-    var out = target
-    while r < count {
-        var lane = 0
-        while lane < 16 {
-            store(load(out + lane) + load(x + lane), out + lane)
+            let value = load(x + lane)
+            store(adding ? load(out + lane) + value : value, out + lane)
             lane &+= lanes
         }
         x += sourceStep

@@ -74,13 +74,14 @@ func transformWindows(_ w: WinogradWindows, window: Int, points n: Int, step: In
 /// prefetch may be of any address.
 @_transparent
 func prefetchWindow(
-    _ first: UnsafePointer<Float>, _ rowStride: Int, _ pixelStride: Int, rows: Int, columns: Int
+    _ first: UnsafePointer<Float>, _ rowStride: Int, _ pixelStride: Int, rows: Int, columns: Int, forWrite: Bool = false
 ) {
     var y = 0
     while y < rows {
         var x = 0
         while x < columns {
-            dim_prefetch(first + (y &* rowStride &+ x &* pixelStride))
+            let pixel = first + (y &* rowStride &+ x &* pixelStride)
+            if forWrite { dim_prefetch_for_write(pixel) } else { dim_prefetch(pixel) }
             x &+= 1
         }
         y &+= 1
@@ -153,7 +154,7 @@ func transformOutput(_ w: WinogradOutput, points n: Int, m: Int, transform: Tran
             let rows = height &- y < m ? height &- y : m
             let columns = width &- x < m ? width &- x : m
             var pixels = image + (y &* rowStride &+ x &* pixelStride)
-            prefetchForWrite(pixels, rowStride, pixelStride, rows: rows, columns: columns)
+            prefetchWindow(pixels, rowStride, pixelStride, rows: rows, columns: columns, forWrite: true)
             var i = 0
             while i < n {
                 transform(source + i &* w.pointStride, n &* w.pointStride, w.scratch + i &* lanes, n &* lanes)
@@ -188,21 +189,6 @@ func transformOutput(_ w: WinogradOutput, points n: Int, m: Int, transform: Tran
             }
         }
         channel &+= lanes
-    }
-}
-
-@_transparent
-func prefetchForWrite(
-    _ first: UnsafePointer<Float>, _ rowStride: Int, _ pixelStride: Int, rows: Int, columns: Int
-) {
-    var y = 0
-    while y < rows {
-        var x = 0
-        while x < columns {
-            dim_prefetch_for_write(first + (y &* rowStride &+ x &* pixelStride))
-            x &+= 1
-        }
-        y &+= 1
     }
 }
 
