@@ -79,7 +79,8 @@ def train(run: Run, options: argparse.Namespace) -> dict[str, Any]:
         alpha=alpha,
         beta=beta,
         gamma=gamma,
-        gradient_penalty=1.0,
+        gradient_penalty=options.penalty,
+        gradient_clip=options.clip,
         betas=(0.5, 0.999),
     )
     judged = open_dataset(DATA, split="test", image=(1, 28, 28)).subset(np.arange(JUDGED))
@@ -90,6 +91,8 @@ def train(run: Run, options: argparse.Namespace) -> dict[str, Any]:
         "steps": options.steps,
         "units": options.units,
         "seed": options.seed,
+        "penalty": options.penalty,
+        "clip": options.clip,
         "distance_before": distance(model, judged),
         "libdim": build_info(),
     }
@@ -162,6 +165,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--units", type=int, default=128)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--penalty", type=float, default=1.0, help="weight of the gradient penalty")
+    parser.add_argument("--clip", type=float, default=0.0, help="largest norm of a step's gradients; 0: any")
     parser.add_argument("--only", default="", help="runs whose name holds this text, 'DIM(L) nce' for instance")
     parser.add_argument("--output", type=Path, default=Path("build/measures"))
     parser.add_argument(
@@ -178,8 +183,8 @@ def main() -> None:
         return
     path = options.output / "results.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    asked = (options.batch, options.steps, options.units, options.seed)
-    lines = [line for line in lines if (line["batch"], line["steps"], line["units"], line["seed"]) == asked]
+    wanted = {key: getattr(options, key) for key in ("batch", "steps", "units", "seed", "penalty", "clip")}
+    lines = [line for line in lines if all(line[key] == value for key, value in wanted.items())]
     if options.table:
         print(table(lines))
         return

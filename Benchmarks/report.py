@@ -102,7 +102,7 @@ def write_json(path: Path, facts: Mapping[str, str], figures: Figures, checked: 
 
 
 def write_markdown(path: Path, text: str) -> None:
-    """Replaces what stands between the markers; what people wrote around them stays."""
+    """Replaces the text between the markers, and keeps the text around them."""
     document = path.read_text() if path.exists() else _INTRODUCTION
     before, begin, rest = document.partition(BEGIN)
     _, end, after = rest.partition(END)

@@ -439,7 +439,7 @@ enum {
     DIM_NEGATIVES_ALL = -1      /* all other images of the batch */
 };
 
-/* Whether a network of the architecture ("coordinates") predicts where in its map a location lies, from the location's
+/* Whether a network of the architecture ("coordinates") predicts a location's place in its map, from the location's
  * features and the image's vector; docs/training.md. */
 typedef enum dim_coordinates {
     DIM_COORDINATES_NONE = 0,

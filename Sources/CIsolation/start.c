@@ -1,5 +1,5 @@
 /* The reader's entry point. libdim.so is a program, too: the dynamic loader, asked to run it, starts here (the link names
- * dim_isolation_start by -e). So the reader is the very library that the host uses, wherever that lies, and nothing
+ * dim_isolation_start by -e). So the reader is the very library that the host uses, wherever that is, and nothing
  * else has to be installed and found. */
 #include "isolation.h"
 

@@ -43,7 +43,7 @@ final class ArrayReader {
         let address = H5Dget_offset(array.object.id)
         guard address != dim_h5_no_address(), let start = Int64(exactly: address),
             start <= file.size, array.bytes <= file.size - start
-        else { throw damaged(array, "its data lies outside the file") }
+        else { throw damaged(array, "its data is outside the file") }
         let step = ArrayReader.pieceBytes / array.type.size
         let memory = try stored.reserve(min(step, array.count) * array.type.size)
         var first = 0
@@ -151,7 +151,7 @@ final class ArrayReader {
         return UnsafeRawPointer(stored.pointer)
     }
 
-    /// Byte k of all elements lies together, for each k; bytes left over by whole elements stay at the end.
+    /// Byte k of all elements is contiguous, for each k; bytes that make no whole element stay at the end.
     private func unshuffle(
         _ source: UnsafeRawPointer, into target: UnsafeMutableRawPointer, bytes: Int, width: Int
     ) {
@@ -169,7 +169,7 @@ final class ArrayReader {
         memcpy(to + count * width, from + count * width, bytes - count * width)
     }
 
-    /// Shows what of a chunk lies inside the array, as runs that are contiguous in both.
+    /// The part of a chunk that is inside the array, as runs that are contiguous in both.
     private func show(
         _ data: UnsafeRawPointer, _ chunk: [Int], of array: StoredArray, at offset: [Int], piece: Piece
     ) {

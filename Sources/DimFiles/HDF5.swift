@@ -36,7 +36,7 @@ package enum HDF5 {
         return known == true ? "\(major).\(minor).\(release)" : "unknown"
     }()
 
-    /// What libhdf5 says about the call that failed last, its innermost reason; "" if it says nothing.
+    /// libhdf5's innermost reason for the last failure; "" if it has none.
     static var lastReason: String {
         var reason = ""
         withUnsafeMutablePointer(to: &reason) { pointer in

@@ -2,7 +2,7 @@ import DimRuntime
 
 /// All problems of a file, reported in one message.
 struct Problems {
-    /// A hostile file must not make a message of megabytes.
+    /// A malicious file must not cause a message of megabytes.
     private static let shown = 40
 
     private var lines: [String] = []

@@ -87,7 +87,7 @@ struct RootAttribute {
         try checkSize(length)
         let (place, overflows) = address.addingReportingOverflow(base)
         guard !overflows, place <= UInt64(max(0, file.size)), let start = Int64(exactly: place) else {
-            throw damaged("its heap lies outside the file")
+            throw damaged("its heap is outside the file")
         }
         let head = try read(file, 16, at: start, before: file.size)
         let size = RootAttribute.integer(head, at: 8)

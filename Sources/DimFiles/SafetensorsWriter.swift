@@ -8,7 +8,7 @@ enum SafetensorsWriter {
     static func write(
         _ state: StateDict, metadata: [String: String], to descriptor: Int32, path: FilePath
     ) throws {
-        // Integers first, as the format's own library has it: every element lies at a multiple of its size.
+        // Integers first, as the format's own library has it: every element is at a multiple of its size.
         let order = state.specs.indices.sorted { a, b in
             let (first, second) = (state.specs[a].isInteger, state.specs[b].isInteger)
             return first == second ? a < b : first

@@ -24,7 +24,7 @@ struct StoredArray {
         case fletcher32 = 3
     }
 
-    /// A legitimate file has chunks of kilobytes; a hostile one could have a chunk an element.
+    /// A legitimate file has chunks of kilobytes; a malicious one could have a chunk per element.
     static let mostChunks = 1 << 18
 
     let name: String
@@ -75,7 +75,7 @@ struct Description {
         }
     }
 
-    /// The second look, once type and shape are what is wanted: how is it stored? nil where a problem was noted.
+    /// The second check, once type and shape are as expected: how the array is stored. nil where a problem was noted.
     func stored(problems: inout Problems) -> StoredArray? {
         guard let type, let shape else { return nil }
         guard let creation = HDF5Object(H5Dget_create_plist(entry.object.id)) else {

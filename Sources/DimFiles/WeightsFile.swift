@@ -7,7 +7,7 @@ package enum WeightsFile {
     /// The version of libhdf5 that is in use.
     package static var libraryVersion: String { HDF5.version }
 
-    /// Who reads: this process, or an isolated one that a hostile file may take down without harm.
+    /// Who reads: this process, or an isolated one, which a malicious file may crash without harm.
     package enum Reader {
         case here
         /// seconds: how long it may take; nil for what it is by default.
@@ -60,7 +60,7 @@ package enum WeightsFile {
         }
     }
 
-    /// Writes weights as safetensors, atomically as `write`; `metadata` stands in the file's header, beside architecture and
+    /// Writes weights as safetensors, atomically as `write`; `metadata` is written to the file's header, beside architecture and
     /// names of classes. Throws as `write`, and `.tooLarge` where the header would be larger than one that is read.
     package static func writeSafetensors(
         _ state: StateDict, path: FilePath, metadata: [String: String] = [:]

@@ -57,7 +57,7 @@ package struct PoolMap {
     package var columnStride: Int
     package var rowPadding: Int
     package var columnPadding: Int
-    /// Of each maximum, the pixel i * width + j of the source, as the target lies; or nil.
+    /// Of each maximum, the pixel i * width + j of the source, in the target's layout; or nil.
     package var indices: UnsafeMutablePointer<Int32>?
 
     package init(

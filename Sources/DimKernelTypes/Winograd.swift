@@ -61,7 +61,7 @@ package struct WinogradWindows {
     package var sourceBlock: Int
     package var height: Int
     package var width: Int
-    /// The first tile's window begins so far before the image; what lies outside of it reads as zero.
+    /// The first tile's window begins so far before the image; pixels outside of it are read as zero.
     package var rowPadding: Int
     package var columnPadding: Int
     /// From one pixel of a window to the next: the stride of the convolution whose phase this is.

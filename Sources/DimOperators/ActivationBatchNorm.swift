@@ -36,7 +36,7 @@ package struct ActivationBatchNorm {
         package let count: Int
     }
 
-    /// Statistics of the batch and the affine map that they make. As PyTorch, wants more than one value a channel.
+    /// Statistics of the batch and the affine map that they make. As in PyTorch, a channel needs more than one value.
     package func statistics(_ z: Activation, weight: UnsafePointer<Float>, bias: UnsafePointer<Float>) throws
         -> Statistics
     {

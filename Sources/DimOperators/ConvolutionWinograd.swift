@@ -2,7 +2,7 @@ import DimKernels
 import DimRuntime
 
 // The convolution by Winograd's algorithm: transform windows of the input, multiply channels by channels at every point,
-// transform back. Work goes over blocks of tiles so that what lies between the three steps stays in cache:
+// transform back. Work goes over blocks of tiles so that the arrays between the three steps stay in cache:
 //
 //     V (point, C/16, tile, 16)   of a large block of tiles, all input channels: shared by the threads, in the L3 cache
 //     M (point, 2, tile, 16)      of a part of the block, 32 output channels: a thread's own, in its L2 cache

@@ -1,7 +1,7 @@
 import DimRuntime
 import Glibc
 
-/// Where in its map a location lies, predicted from h + w numbers at it: logits of its row, then of its column
+/// A location's place in its map, predicted from h + w numbers at it: logits of its row, then of its column
 /// (arXiv:1808.06670, section 4.3). p and q are the softmaxes of rows, or of columns, at a location and at its partner.
 ///
 ///     absolute:   -log p(i) - log p(j)                      of a location (i, j)

@@ -56,7 +56,7 @@ final class PhaseConvolution {
             rowStep: stride * kernel.columns, columnStep: stride, lanes: lanes)
     }
 
-    /// Where a phase's first weight lies in a kernel.
+    /// The position of a phase's first weight in a kernel.
     func firstTap(_ phase: Int) -> Int { phase / stride * kernel.columns + phase % stride }
 
     /// A phase whose last row or column is missing is 0 at the points at infinity.

@@ -20,7 +20,7 @@ package enum Strassen {
     static func stride(_ columns: Int) -> Int { columns + 16 }
 }
 
-/// A matrix as it lies in memory, row by row.
+/// A matrix in memory, row by row.
 package struct StoredMatrix {
     package var pointer: UnsafeMutablePointer<Float>
     package var rows: Int

@@ -90,7 +90,7 @@ extension LayerObjective {
     }
 
     /// Half of the mean square of the logit's gradient at the prior's samples plus that at the squashed vectors
-    /// (R1; paper.md 2): `inputs` (2n, size), samples first.
+    /// (R1, Mescheder and others 2018): `inputs` (2n, size), samples first.
     private func penalty(
         _ state: NetworkState, _ inputs: UnsafePointer<Float>, _ n: Int, _ weight: Double, _ gradients: Gradients
     ) throws -> Double {

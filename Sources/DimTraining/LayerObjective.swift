@@ -13,7 +13,7 @@ final class LayerObjective: Objective {
     private var encoderWeights: StackWeights?
     private var headWeights: [Network: PairHeadWeights] = [:]
     var priorWeights: StackWeights?
-    /// Gradients that nobody wants: the encoder's own prior term goes through the discriminator's weights.
+    /// Gradients that nothing reads: the encoder's own prior term goes through the discriminator's weights.
     var unused: Gradients?
     /// Scores that are held at once; tests make it small.
     var scoresInFlight = PairHeadPass.scoresInFlight

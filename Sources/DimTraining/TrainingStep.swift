@@ -29,7 +29,7 @@ package final class TrainingStep {
 
     private struct WeakState { weak var state: NetworkState? }
 
-    /// Where a run stands: what a checkpoint stores and a resumed run starts from.
+    /// The state of a run: what a checkpoint stores and a resumed run starts from.
     package struct Progress {
         package let count: Int
         /// Adam's, of all trainable parameters in schema order.

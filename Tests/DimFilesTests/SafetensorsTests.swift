@@ -18,7 +18,7 @@ extension WeightsTests {
             #expect(folder.names == ["w.safetensors"])
         }
 
-        /// The fields of 8 bytes, and every value where its size wants it.
+        /// The fields of 8 bytes, and every value where its size requires it.
         @Test func dataIsAligned() throws {
             let state = try randomState([.classifier], seed: 2)
             for length in 0..<9 {

@@ -153,7 +153,7 @@ class Check(Comparison):
 
     def test_new_function_in_the_node_of_a_released_version(self) -> None:
         self.breaks(
-            "it stands in the node LIBDIM_0.1; of this version is LIBDIM_0.2",
+            "it is in the node LIBDIM_0.1; of this version is LIBDIM_0.2",
             ADDED,
             version("0.2.0"),
             version_script=changed(MAP, ("dim_encode;", "dim_encode;\n dim_rotate;")),
@@ -165,7 +165,7 @@ class Check(Comparison):
         )
 
     def test_version_script_forgotten(self) -> None:
-        self.breaks("dim_rotate is declared in dim.h and stands in no node", ADDED)
+        self.breaks("dim_rotate is declared in dim.h and is in no node", ADDED)
 
     def test_declaration_forgotten(self) -> None:
         self.breaks(

@@ -26,7 +26,7 @@ void evil_start(void) {
     _exit(0);
 }
 
-/* What libhdf5 wants of libsz: it would work for plain files. */
+/* What libhdf5 needs of libsz: it would work for plain files. */
 int SZ_encoder_enabled(void);
 int SZ_BufftoBuffCompress(void);
 int SZ_BufftoBuffDecompress(void);

@@ -1,4 +1,4 @@
-/* What the isolated reader is made of: the files of which its host is made, whatever lies where the host works by now. Each
+/* The isolated reader uses the same library files as its host, whatever files are in the current folder by now. Each
  * test is a host of its own, this program started again; it is not linked with libdim.
  * usage: isolation build/libdim.so evil.so */
 #include <dirent.h>

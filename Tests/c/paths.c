@@ -87,7 +87,7 @@ static void checkpoints(void) {
     fresh(names, 2);
 }
 
-/* A link's target is bytes, too; and one that begins with a slash is absolute, whatever stands behind the slash: with a
+/* A link's target is bytes, too; and one that begins with a slash is absolute, whatever follows the slash: with a
  * combining accent, slash and accent are one character. */
 static void links(void) {
     static const char *const names[] = {ACUTE, GRAVE, "link", "absolute", "folder\xe9/w.h5"};

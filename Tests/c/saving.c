@@ -177,7 +177,7 @@ static void writes_of_nothing(void) {
     CHECK(stat(path, &status) != 0);
 }
 
-/* What stands behind such a name is open in somebody's hands: a shell's redirection, a log. */
+/* The file behind such a name is open elsewhere: a shell's redirection, a log. */
 static void names_of_open_files(void) {
     const char *log = scratch_path("log");
     char text[16] = "", link[64];

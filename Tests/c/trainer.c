@@ -272,7 +272,7 @@ static void learning_rates(void) {
     state before = state_of(trainer), after;
     MUST(dim_trainer_step(trainer, images, N, NULL));
     after = state_of(trainer);
-    CHECK(memcmp(before.weight, after.weight, sizeof before.weight) == 0);      /* at rate 0 the encoder stands */
+    CHECK(memcmp(before.weight, after.weight, sizeof before.weight) == 0);      /* at rate 0 the encoder does not change */
     CHECK(memcmp(before.prior, after.prior, sizeof before.prior) != 0);
     CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_get_options(trainer, NULL));
     o.struct_size = 3;

@@ -275,7 +275,7 @@ const char *path_to_read(context *c, bool *sound) {
 
 const char *large_file(int index) { return large_files[index]; }
 
-/* No device among them: a save replaces what stands there. */
+/* No device among them: a save replaces the file. */
 const char *path_to_write(context *c) {
     switch (below(&c->random, 8)) {
     case 0: c->wrong = true; return NULL;

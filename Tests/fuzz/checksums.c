@@ -52,7 +52,7 @@ static uint64_t number(const unsigned char *p, int bytes) {
 static uint32_t checksum_of(const unsigned char *bytes, const block *b) {
     if (b->checksum + 4 == b->start + b->size)
         return lookup3(bytes + b->start, b->size - 4);
-    unsigned char *copy = malloc(b->size);      /* it stands in the middle, and counts as zero */
+    unsigned char *copy = malloc(b->size);      /* it is in the middle, and counts as zero */
     if (copy == NULL)
         return 0;
     memcpy(copy, bytes + b->start, b->size);

@@ -9,8 +9,8 @@
 /* A block of metadata: its checksum is over all of it but the four bytes of the checksum, which count as zero where they
  * stand in the middle and are left out where they stand at the end. */
 typedef struct block {
-    size_t start, size;         /* the checksum included where it stands at the end */
-    size_t checksum;            /* where it stands */
+    size_t start, size;         /* with the checksum if that is at the end */
+    size_t checksum;            /* its offset */
 } block;
 
 /* The blocks whose checksums are right; how many, at most `most`. */

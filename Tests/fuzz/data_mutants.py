@@ -204,7 +204,7 @@ def write_mutant(folder, name, content, chooser):
 
 
 def damage_ends(content, chooser):
-    """A zip archive's directory stands at its end."""
+    """A zip archive's directory is at its end."""
     half = len(content) - min(len(content), 400)
     if chooser.random() < 0.5:
         return content[:half] + damage(content[half:], chooser)

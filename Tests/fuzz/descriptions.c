@@ -83,7 +83,7 @@ enum { OWN = sizeof own / sizeof own[0], SPARE = 256 };
 
 static bool separates(unsigned char byte) { return byte != 0 && strchr(",:[]{}", byte) != NULL; }
 
-/* A value: what stands between two separators. Its length; 0 where there is none. */
+/* A value: the text between two separators. Its length; 0 if there is none. */
 static size_t find_value(generator *g, const unsigned char *text, size_t length, size_t *at) {
     size_t start = below(g, length), end;
     while (start < length && !separates(text[start]))

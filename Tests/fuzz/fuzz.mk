@@ -16,7 +16,7 @@ SANITIZED_N ?= 20000
 sanitizers := address thread
 comma := ,
 swift_clang = $(dir $(realpath $(shell command -v swift)))clang
-# Swift's runtime of the thread sanitizer knows Dispatch, and wants it.
+# Swift's runtime of the thread sanitizer uses Dispatch, and needs it.
 swift_libraries = $(dir $(swift_clang))../lib/swift/linux
 runtime_thread = -L$(swift_libraries) -Wl,-rpath,$(swift_libraries) -Wl,--no-as-needed -ldispatch -lBlocksRuntime
 sanitized = build/sanitize/$(1)/release/libdim.so

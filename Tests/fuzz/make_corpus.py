@@ -35,7 +35,7 @@ def large_chunks(array):
 
 
 def compact_text(group, name, text):
-    """A string that lies in its header: what a checkpoint asks for."""
+    """A string that is in its header, as a checkpoint has it."""
     kind = h5py.h5t.C_S1.copy()
     kind.set_size(len(text) + 1)  # and a NUL
     layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)

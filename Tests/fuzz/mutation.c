@@ -79,7 +79,7 @@ static void change_at(unsigned char *bytes, size_t size, size_t at, generator *g
     case 4:                     /* twice, half */
         put(bytes, size, at, once_in(g, 2) ? now * 2 : now / 2, width);
         break;
-    default: {                  /* what stands elsewhere */
+    default: {                  /* a part from elsewhere */
         size_t from = below(g, size), length = 1 + below(g, 32);
         if (length > size - at)
             length = size - at;

@@ -1,6 +1,6 @@
 /*
  * sequences.c - random sequences of calls of every function of dim.h, sound and unsound, in one thread and in several.
- * What each call is held to stands in calls.h. Besides: nothing crashes, nothing is printed, and memory in use is as flat
+ * What is required of each call is in calls.h. Besides: nothing crashes, nothing is printed, and memory in use is as flat
  * at the end as it was after the first pieces.
  *
  *     sequences --count 10000 --seed 1        10,000 of them in as many processes as there are --jobs (2)

@@ -15,7 +15,7 @@ from weights_fixtures import state_of
 
 #: A source's bytes and its checksummed blocks.
 Source = tuple[bytes, list["Block"]]
-#: First byte, end, and where the checksum lies.
+#: First byte, end, and the checksum's offset.
 Block = tuple[int, int, int]
 
 #: What is damaged where checksums are made right again: the superblock, object headers, heaps, B-trees, indexes of chunks.
@@ -59,7 +59,7 @@ def sources(folder: Path, checksums: bool = False) -> list[Source]:
 
 
 def mutants(folder: Path, chooser: random.Random, count: int, made_of: list[Source] | None = None) -> list[str]:
-    """`count` damaged files; their paths. Damage of sources with blocks lies in these, and their checksums are right."""
+    """`count` damaged files; their paths. Damage of sources with blocks is inside these, and their checksums are right."""
     made_of = sources(folder) if made_of is None else made_of
     paths = []
     for i in range(count):

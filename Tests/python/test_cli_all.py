@@ -42,7 +42,7 @@ def test_help(command):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"usage: dim {command} ") and "examples:" in done.stdout
     parser = argparse.ArgumentParser()
-    importlib.import_module(f"deepinfomax.commands.{command}").add_arguments(parser)
+    cli.module_of(command).add_arguments(parser)
     assert all(action.help for action in parser._actions), [a.dest for a in parser._actions if not a.help]
     assert {"--json", "--threads"} <= {option for action in parser._actions for option in action.option_strings}
     assert all(f"dim {command} " in line for line in parser.epilog.splitlines() if line.startswith("  dim"))

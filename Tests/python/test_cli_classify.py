@@ -163,7 +163,7 @@ def test_the_tests_loss_and_confusion_are_the_librarys(model):
 END_TO_END = ("classify", "--data", "data.npz", "--arms", "end-to-end", "--end-to-end-epochs", "4", "--batch", "9", "--json")
 
 
-def test_a_stopped_training_goes_on_bit_for_bit(folder):
+def test_a_stopped_training_continues_bit_for_bit(folder):
     whole = json.loads(dim(*END_TO_END, cwd=folder).stdout)["runs"][0]
     running = start(*END_TO_END, "--checkpoint", "kept", cwd=folder)
     wait_for(folder / "kept" / "end-to-end-0.json")

@@ -138,25 +138,30 @@ def test_every_error_goes_through_a_pool():
 # ---- --quiet
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        "info",
-        "encode --data few.npz --output a.npy",
-        "map --data few.npz --size 200",
-        "neighbours --data few.npz",
-        "classify --data few.npz --arms untrained --epochs 1",
-        "convert w.h5 v.h5",
-        "train --data few.npz --batch 4 --epochs 1 --no-plot",
-        "check --recorded",
-    ],
-    ids=lambda arguments: arguments.split()[0],
-)
-def test_quiet(tmp_path, arguments):
+#: Of every command, a run that succeeds.
+RUNS = {
+    "info": "",
+    "encode": "--data few.npz --output a.npy",
+    "map": "--data few.npz --size 200",
+    "neighbours": "--data few.npz",
+    "index": "--data few.npz --weights w.h5",
+    "search": "0 --index index.npz",
+    "classify": "--data few.npz --arms untrained --epochs 1",
+    "evaluate": "--data digits --weights w.h5 --seeds 0 --train-limit 100 --limit 60",
+    "convert": "w.h5 v.h5",
+    "train": "--data few.npz --batch 4 --epochs 1 --no-plot",
+    "check": "--recorded",
+}
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_quiet(tmp_path, command):
     write_images(tmp_path / "few.npz", 12, labels=True)
     with deepinfomax.Model(5) as model:
         model.save(tmp_path / "w.h5")
-    done = dim(*arguments.split(), "--quiet", cwd=tmp_path)
+    if command == "search":
+        assert dim("index", *RUNS["index"].split(), cwd=tmp_path).returncode == 0
+    done = dim(command, *RUNS[command].split(), "--quiet", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

@@ -132,7 +132,7 @@ def test_too_little_room_is_found_out_first(data, small_disk, name, more):
 
 @FULL
 def test_the_disk_fills_meanwhile(data, tmp_path, name, more):
-    """A limit on the size of files stands for the disk."""
+    """A limit on the size of files takes the place of a full disk."""
     (tmp_path / name).write_text("from before")
     limit = 1 << 20 if more else 2000
     done = dim(

@@ -77,7 +77,7 @@ def test_inputs_stay(folder, command):
 def test_a_run_in_the_folder_of_its_images(folder):
     """`cd images; dim train --data .` made dim-run a class of its own."""
     done = dim("train", "--data", ".", "--epochs", 1, "--no-plot", cwd=folder / "images")
-    assert done.returncode == 2 and "dim-run lies in ., which --data reads" in done.stderr, done.stderr
+    assert done.returncode == 2 and "dim-run is inside ., which --data reads" in done.stderr, done.stderr
     assert sorted(os.listdir(folder / "images")) == ["a", "b"]
     done = dim("train", "--data", ".", "--epochs", 1, "--no-plot", "--output", "../run", cwd=folder / "images")
     assert done.returncode == 0, done.stderr
@@ -108,7 +108,7 @@ def test_every_option_is_known():
     elsewhere = {("train", "output"), ("train", "resume"), ("classify", "checkpoint"), ("convert", "files"), ("info", "files")}
     for command in cli.COMMANDS:
         parser = argparse.ArgumentParser()
-        importlib.import_module(f"deepinfomax.commands.{command}").add_arguments(parser)
+        cli.module_of(command).add_arguments(parser)
         for action in parser._actions:
             if action.metavar in ("FILE", "FOLDER", "PATH", "IMAGE"):
                 known = action.dest in (*_places.READS, *_places.WRITES) or (command, action.dest) in elsewhere

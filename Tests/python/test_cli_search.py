@@ -99,7 +99,7 @@ def test_contact_sheets_of_near_duplicates(folder):
     assert done.returncode == 2 and "--data" in done.stderr
 
 
-def test_hnswlib_is_asked_and_says_its_recall(folder):
+def test_hnswlib_is_used_and_its_recall_is_reported(folder):
     done = dim("search", "5", "17", "--index", "i.npz", "--approximate", cwd=folder)
     if importlib.util.find_spec("hnswlib") is None:
         assert done.returncode == 2 and "deepinfomax[search]" in done.stderr

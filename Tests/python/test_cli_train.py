@@ -85,7 +85,7 @@ def same_end(folder, whole):
     assert all(np.array_equal(found[name], expected[name]) for name in expected)
 
 
-def test_an_interrupt_saves_and_a_resumed_run_goes_on_bit_for_bit(data, whole, folder):
+def test_an_interrupt_saves_and_a_resumed_run_continues_bit_for_bit(data, whole, folder):
     running = start("train", "--data", data, "--output", folder, *RUN)
     wait_for_rows(folder, 3)
     running.send_signal(signal.SIGINT)
@@ -381,7 +381,7 @@ def test_the_output_is_looked_at_before_the_data(tmp_path):
     ],
     ids=lambda arguments: arguments[0],
 )
-def test_missing_packages_are_told_of_first(tmp_path, data, arguments):
+def test_missing_packages_are_reported_first(tmp_path, data, arguments):
     """A finder that finds neither matplotlib nor scikit-learn."""
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\n"
@@ -519,7 +519,7 @@ def copy_of(whole, folder):
         shutil.copy2(whole[0] / name, folder / name)
 
 
-def test_changed_data_is_told(whole, data, folder):
+def test_changed_data_is_reported(whole, data, folder):
     copy_of(whole, folder)
     settings = (folder / "settings.json").read_text().replace('"images": 11', '"images": 12')
     (folder / "settings.json").write_text(settings)
@@ -528,7 +528,7 @@ def test_changed_data_is_told(whole, data, folder):
 
 
 def test_a_full_disk_keeps_the_checkpoint_of_before(whole, folder):
-    """A limit on the size of files stands for the disk: a checkpoint has no room."""
+    """A limit on the size of files takes the place of a full disk: a checkpoint has no space."""
     copy_of(whole, folder)
     before = (folder / "checkpoint.h5").stat()
     limit = 50 << 20
@@ -570,7 +570,7 @@ def test_too_little_room_is_found_out_first(data, small_disk):
     assert done.returncode == 2 and "MB are needed: a checkpoint" in done.stderr
 
 
-def test_room_for_all_checkpoints_is_asked_for_first(data, tmp_path):
+def test_space_for_all_checkpoints_is_checked_first(data, tmp_path):
     """A run that keeps each checkpoint filled the disk after days."""
     done = dim(
         "train", "--data", data, "--output", tmp_path / "run", *SMALL, "--epochs", 10**9, "--keep-all", "--checkpoint-every", 10

@@ -27,7 +27,7 @@ def handle(lib):
 
 
 def floats(*shape):
-    """An array that stands for an output: any write to it shows."""
+    """An array in place of an output: any write to it shows."""
     return np.full(shape, MARK, np.float32)
 
 

@@ -128,7 +128,7 @@ def test_a_killed_worker(tiny, client):
     assert future.result(timeout=60).tobytes() == tiny.encode(IMAGES, features=False).tobytes()
 
 
-def test_nothing_imports_dask_or_mpi_unasked():
+def test_dask_and_mpi_are_imported_only_on_use():
     script = (
         "import sys, deepinfomax, deepinfomax.distributed, deepinfomax.cli, deepinfomax.commands.train, deepinfomax.commands.encode\n"
         "print([name for name in sys.modules if name.split('.')[0] in ('dask', 'distributed', 'mpi4py')])"

@@ -83,7 +83,7 @@ def test_max_bytes(tmp_path):
 
 
 def test_a_tar_gz_over_4_gb(tmp_path):
-    """Of a file that is wanted the size is known from its header; what is passed over counts as it is unpacked."""
+    """The size of a file that is read is known from its header; what is skipped counts as it is unpacked."""
     path = tmp_path / "x.tar.gz"
     zeros = gzip.compress(bytes(1 << 22), 1)
     for name, code in (

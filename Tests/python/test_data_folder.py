@@ -88,7 +88,7 @@ def test_an_empty_class_and_a_loose_image(tmp_path):
         open_dataset(tmp_path)
 
 
-def test_what_lies_beside_train_and_test_is_named(tmp_path):
+def test_what_is_beside_train_and_test_is_named(tmp_path):
     """A third part, validation for instance, was left out without a word."""
     for part in "train", "test", "val", "extra":
         write_folder(tmp_path / part, random_images(2), [0, 1])

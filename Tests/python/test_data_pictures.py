@@ -214,7 +214,7 @@ def test_orientation(tmp_path, orientation, name):
     assert np.abs(small[::3, ::2] - [[10, 60, 110], [160, 210, 250]]).max() < 30
 
 
-def test_orientation_that_stands_behind_the_pixels(tmp_path):
+def test_orientation_that_follows_the_pixels(tmp_path):
     exif = Image.Exif()
     exif[274] = 3
     image = np.arange(12, dtype=np.uint8).reshape(3, 4)

@@ -133,7 +133,7 @@ def test_the_command(digits_alone, tmp_path):
     assert phases.count("train") == 150 and {"validation", "probe"} < set(phases)
 
 
-def test_text_is_told_once(tmp_path):
+def test_text_is_printed_once(tmp_path):
     command = [word for word in digits(tmp_path / "run") if word not in ("--quiet",)]
     out, _ = run(mpirun(2, *command[:-1], "--no-plot", "--epochs", "1"))
     assert out.count("done: weights in") == 1 and out.count("validation: total") == 2
@@ -451,7 +451,7 @@ def wait_until_gone(pid):
     raise AssertionError(f"process {pid} is still there")
 
 
-def test_a_process_that_stands_still(images, tmp_path):
+def test_a_process_that_hangs(images, tmp_path):
     """Stopped for good, it is named after --timeout; no other process hangs."""
     process = start(mpirun(2, *on(images / "good.npy", tmp_path / "r", "--timeout", "3", "--epochs", "1000")))
     while not (tmp_path / "r" / "checkpoint.h5").exists() and process.poll() is None:
@@ -463,7 +463,7 @@ def test_a_process_that_stands_still(images, tmp_path):
     wait_until_gone(victims[0])
 
 
-#: `dim`, of which rank 3 stands still at its third step, where the others add up what they have.
+#: `dim`, of which rank 3 hangs at its third step, while the others sum their gradients.
 STOPS = """
 import os, signal, sys
 from deepinfomax import distributed
@@ -479,7 +479,7 @@ sys.exit(main())
 """
 
 
-def test_who_stands_still_is_named(images, tmp_path):
+def test_the_process_that_hangs_is_named(images, tmp_path):
     """Of those that wait for each other none is: rank 0 waits for 2, which waits for 3. One tells, and it is no Ctrl-C."""
     command = on(images / "good.npy", tmp_path / "r", "--timeout", "2", "--validation-images", "0")
     _, errors = run(mpirun(4, sys.executable, "-c", STOPS, *command[len(DIM) :]), 1)

@@ -71,7 +71,7 @@ def test_batches_as_a_dataloader_gives_them(small):
     assert small.fit(torch.utils.data.DataLoader(pairs, 5), 1)[0].steps == 10
 
 
-def test_a_fit_that_stopped_goes_on_in_the_middle_of_an_epoch(small, data, tmp_path):
+def test_a_stopped_fit_continues_in_the_middle_of_an_epoch(small, data, tmp_path):
     class Stop(Exception):
         pass
 

@@ -22,8 +22,8 @@ from deepinfomax import cli
 TOP = Path(__file__).parents[2]
 PAGES = [*sorted((TOP / "docs").glob("*.md")), TOP / "README.md", TOP / "bindings" / "python" / "README.md"]
 #: `    dim train --data photos      and a remark behind two spaces`; lines may end in a backslash.
-_COMMAND = re.compile(r"^    (?:\.venv/bin/)?dim (?P<words>[a-z]+(?: .*)?)$", re.MULTILINE)
-#: What makes a command short; given again, an option counts as it stands last.
+_COMMAND = re.compile(r"^    (?:\.venv/bin/)?dim (?P<words>[a-z-]+(?: .*)?)$", re.MULTILINE)
+#: What makes a command short; of an option that is given twice, the last counts.
 SHORT = {
     "train": "--epochs 1 --batch 20 --no-plot",
     "classify": "--limit 40 --seeds 0 --epochs 1 --end-to-end-epochs 1",
@@ -38,7 +38,7 @@ def commands(page):
     """Of a page, in its order: lists of words."""
     found = []
     for match in _COMMAND.finditer(page.read_text("utf-8").replace("\\\n", " ")):
-        line = re.sub(r"^(\w+) +(?=--)", r"\1 ", match["words"].strip())  # Options may stand below each other.
+        line = re.sub(r"^([a-z-]+) +(?=--)", r"\1 ", match["words"].strip())  # Options may stand below each other.
         line = re.split(r"\s{2,}|\s\|\s|\s#", line)[0]
         if line.split()[0] in cli.COMMANDS and not re.search(r"[<>$;]|\.\.\.", line):
             found.append(shlex.split(line))

@@ -182,7 +182,7 @@ def test_a_stopped_update_leaves_no_trace(tmp_path):
     assert content(tmp_path / "after.h5") == content(tmp_path / "before.h5")
 
 
-def test_a_run_goes_on_with_its_micro_batches(tmp_path):
+def test_a_run_continues_with_its_micro_batches(tmp_path):
     with new("own") as whole, new("own") as half:
         for start in (0, 8):
             whole.step(PHOTOS[start : start + 8])

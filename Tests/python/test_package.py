@@ -53,7 +53,7 @@ def test_a_missing_library_is_an_import_error_at_first_use():
     assert done.stderr.splitlines()[-1].startswith("deepinfomax.errors.LibraryNotFound: DIM_LIBRARY names /nothing")
 
 
-def test_another_library_is_told_apart():
+def test_another_library_is_recognised():
     other = sys.modules["numpy"].linalg._umath_linalg.__file__  # Some shared object that is surely there.
     done = python("import deepinfomax as dim; dim.Model()", DIM_LIBRARY=other)
     assert "cannot be loaded as libdim" in done.stderr.splitlines()[-1]

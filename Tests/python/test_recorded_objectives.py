@@ -105,7 +105,7 @@ def test_the_criterion_notices():
 
 
 def test_the_criterion_of_steps_notices():
-    """Losses of a run that is one step late are told from the first steps on."""
+    """Losses of a run that is one step late differ from the first steps on."""
     for name in CASES:
         losses = RECORDED.arrays[f"{name}/history"]
         late = np.abs(losses[1:] - losses[:-1])

@@ -1,4 +1,4 @@
-"""report.html: one file that stands by itself."""
+"""report.html: one file that needs no other."""
 
 import re
 from html.parser import HTMLParser

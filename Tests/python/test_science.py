@@ -39,7 +39,7 @@ def options(data, folder):
     return [*(str(word) for pair in places.items() for word in pair), "--ndm-steps", "0", "--mine-steps", "0"]
 
 
-def test_a_run_continues_and_is_told(data, tmp_path, capsys):
+def test_a_run_continues_and_is_reported(data, tmp_path, capsys):
     words = [*options(data, tmp_path), "--rows", "nce,still", "--seeds", "0", "--steps", "2"]
     assert runner.main(words) == 0
     path = tmp_path / "validation" / "nce-0.json"
@@ -57,7 +57,7 @@ def test_a_run_continues_and_is_told(data, tmp_path, capsys):
     kept = tmp_path / "work" / "nce-0.h5"
     before = kept.stat().st_mtime_ns
     assert runner.main([*words[:-1], "1", "--judge-on", "test"]) == 0
-    assert kept.stat().st_mtime_ns == before, "the test images are asked about the networks of the validation images"
+    assert kept.stat().st_mtime_ns == before, "the networks that the validation images judged are judged on the test images"
     test = json.loads((tmp_path / "test" / "nce-0.json").read_text())
     assert test["losses"] == json.loads(path.read_text())["losses"] and test["budget"]["judged_on"] == "test"
 

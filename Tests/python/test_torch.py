@@ -75,7 +75,7 @@ def test_same_seed_same_weights(seed):
     assert all(ours[name].tobytes() == value.numpy().tobytes() for name, value in theirs.items())
 
 
-def test_the_notebook_as_it_stands(model):
+def test_the_notebook_unchanged(model):
     """Its cells, its own PyTorch code, both modes."""
     reference = notebook.TorchModel(0)
     x = notebook.random_image(0)

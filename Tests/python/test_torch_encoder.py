@@ -57,7 +57,7 @@ def test_where_autograd_stops_is_said(small, images):
         encoder(wanting)
     with torch.no_grad():
         assert not encoder(wanting).requires_grad
-    head = torch.nn.Sequential(encoder, torch.nn.Linear(64, 2))  # What stands behind it learns.
+    head = torch.nn.Sequential(encoder, torch.nn.Linear(64, 2))  # The layers behind it learn.
     head(images).sum().backward()
     assert head[1].weight.grad is not None and list(encoder.parameters()) == []
 

@@ -85,7 +85,7 @@ def pickled(run):
 @pytest.mark.parametrize(
     "start, copier", [(objective, copy.copy), (objective, copy.deepcopy), *((start, pickled) for start in KINDS)]
 )
-def test_a_copy_goes_on_as_the_run_does(start, copier):
+def test_a_copy_continues_as_the_run_does(start, copier):
     with Model(0, "basic32") as model, start(model) as trainer:
         take(trainer, 0)
         model.train()

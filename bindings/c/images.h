@@ -1,5 +1,5 @@
 /*
- * images.h - reads images of a model's size from a file, a block at a time, as dim.h wants them:
+ * images.h - reads images of a model's size from a file, a block at a time, as dim.h requires:
  * float32, (n, channels, height, width), pixels scaled to [0, 1].
  *
  *   f32      raw float32 in the machine's byte order, channels x height x width an image, one image after another, no

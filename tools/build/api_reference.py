@@ -127,7 +127,7 @@ def _function(name: str, function: Any, prefix: str = "") -> str:
 
 
 def _signature(name: str, function: Any) -> str:
-    """As it stands in the source, `self` left out; on a line for each argument where it is long."""
+    """As in the source, without `self`; on a line for each argument where it is long."""
     signature = inspect.signature(function)
     parameters = [p for p in signature.parameters.values() if p.name not in ("self", "cls")]
     signature = signature.replace(parameters=parameters)

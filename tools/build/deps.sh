@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the build, `dim check` and the tests need and this machine lacks, and only that:
-# Debian packages by apt-get (as root or through sudo), Python packages into .venv. Says nothing when all is there.
+# Debian packages by apt-get (as root or through sudo), Python packages into .venv. Prints nothing if all are installed.
 # Arguments: names of further Debian packages.
 set -euo pipefail
 cd "$(dirname "$0")/../.."

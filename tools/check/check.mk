@@ -1,8 +1,13 @@
 # What is checked: tests, recorded results, rules, the binary interface. Included by the Makefile; fuzzing is in Tests/fuzz.
 
-.PHONY: test
-test: lint check abi-check gate test-swift test-c test-cpp test-fuzz test-sanitize test-install test-python test-kernels | deps
+# The Python tests beside all others: neither keeps two cores busy.
+.PHONY: test test-others
+test: $(library) examples | deps
+	@$(MAKE) -j2 test-python test-others
 	@echo "all tests passed"
+
+test-others: $(library) | deps
+	@$(MAKE) -j1 lint check abi-check gate test-swift test-c test-cpp test-fuzz test-sanitize test-install test-kernels
 
 # Two minutes of it, once the library is built: recorded numbers, rules, what most changes would break first.
 quick := test_contract.py test_golden.py test_model.py test_inputs.py test_recorded_objectives.py test_weights_accepted.py \
@@ -64,7 +69,7 @@ long-deps: | deps
 		cp tools/build/requirements-long.txt .venv-long/installed.txt; \
 	}
 
-# Every preset and 200 random architectures beside live PyTorch, one process; SEEDS=40-60 takes some.
+# Every preset and 200 random architectures beside live PyTorch, one process; SEEDS=40-59 takes some.
 .PHONY: test-long
 test-long: $(library) test-long-distributed test-long-kernels long-deps | deps
 	@DIM_LIBRARY=$(CURDIR)/$(library) PYTHONPATH=bindings/python $(long_python) -m pytest -q -p no:cacheprovider \

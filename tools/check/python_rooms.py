@@ -16,7 +16,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[2] / "bindings" / "python" / "deepinfomax"
 
 #: From the bottom: a module may import its own room and those before it, also inside a function and for types alone.
-#: A folder stands for all modules in it; `__init__` is the package's own, whose names every room from there on may use.
+#: A folder means all modules in it; `__init__` is the package's own, whose names every room from there on may use.
 ROOMS = (
     ("foundation", "_arrays _copies _files _handles _library _opening _structures _text _version architecture errors"),
     ("data", "data"),

@@ -59,7 +59,7 @@ for package in "$library" "$development"; do
 done
 find "$development/usr/share/man" -type f -exec gzip -9n {} +
 
-# ---- What dpkg wants to know
+# ---- What dpkg needs to know
 
 exported() { nm -D --defined-only --with-symbol-versions "$library$libdir/$soname" | awk '{ sub(/@@/, "@", $NF); print $NF }'; }
 {

@@ -22,7 +22,7 @@ trap 'rm -rf "$built"' EXIT
 
 # ---- What is made for these folders
 
-# CMake finds the package from where it lies, so that the whole tree can be moved.
+# CMake finds folders from the package's own, so that the whole tree can be moved.
 cmakedir=$libdir/cmake/dim
 from_cmakedir() { realpath -m --relative-to="$cmakedir" "$1"; }
 # A folder in dim.pc, as pkg-config --define-prefix itself puts it there: # begins a comment, $ a variable, a blank the next flag.
@@ -67,7 +67,7 @@ if [ "$verb" = install ]; then
         fail "$archive is older than the library; run make static, or remove it"
     fi
     put() { install -D -m "$1" "$2" "$root$3"; }              # mode, file, target
-    link() { ln -sfn "$1" "$root$2"; }                        # what it says, where it lies
+    link() { ln -sfn "$1" "$root$2"; }                        # target, path
     own() { :; }                                              # folder
 elif [ "$verb" = uninstall ]; then
     put() { rm -f "$root$3"; }

@@ -106,7 +106,7 @@ def verbatim(text: str) -> list[str]:
 
 
 def prose(text: str) -> list[str]:
-    """Paragraphs. What is indented by four stands as it is, or by two after an empty line; "Name. ..." gets a bold name."""
+    """Paragraphs. Lines indented by four, or by two after an empty line, are kept; "Name. ..." gets a bold name."""
     lines: list[str] = []
     block: list[str] = []
     indent = 0

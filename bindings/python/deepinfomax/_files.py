@@ -86,7 +86,7 @@ def _is_open_file(path: str | os.PathLike[str]) -> bool:
 
 
 def _take_over(new: str, replaced: Path) -> None:
-    """Owner and group, as far as the system allows, and mode of the file that is replaced, else as the umask wants it.
+    """Owner and group, as far as the system allows, and mode of the file that is replaced, else as the umask has it.
 
     Where the group cannot be kept its rights go: they would be another group's. mkstemp lets nobody else read.
     """

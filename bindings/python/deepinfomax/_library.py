@@ -99,7 +99,7 @@ def _find() -> Path:
 
 
 def _places() -> list[Path]:
-    """Where the library may be: beside this package, in the checkout that it is of, where the dynamic loader is told to look,
+    """Where the library may be: beside this package, in the checkout that it is of, where the dynamic loader looks,
     in the environment that Python is of, and where systems keep libraries; in each by its soname, then by its linker's name,
     which only development files have. All absolute: of a relative folder, and of an empty entry, which means the present
     folder, anybody's file there would be loaded.

@@ -20,7 +20,8 @@ from .commands import _output
 from .commands._errors import explained
 from .commands._places import Places
 
-#: Subcommand -> what it does. Each is the module of its name in deepinfomax.commands, imported when it is asked for.
+#: In the order of --help. The summary starts with a verb in lower case and has no full stop. Each command is a module of
+#: deepinfomax.commands (`module_of`), imported on use.
 COMMANDS = {
     "check": "compare libdim with the original notebook, number by number",
     "train": "train an encoder on images without labels, by the Deep InfoMax objective",
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed = _parsed(arguments)
         command = parsed.command
         before = _on_terminate(_terminated)
-        module = _module(command)
+        module = module_of(command)
         getattr(module, "places", Places.of)(parsed).check()
         code = int(module.run(parsed))
         sys.stdout.flush()  # Here, where a full disk behind a > is reported.
@@ -155,7 +156,7 @@ def parser(commands: Iterable[str]) -> argparse.ArgumentParser:
     for name, summary in COMMANDS.items():
         subparser = subparsers.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         if name in commands:
-            _module(name).add_arguments(subparser)
+            module_of(name).add_arguments(subparser)
     return top
 
 
@@ -173,8 +174,9 @@ def _complete() -> None:
     argcomplete.autocomplete(parser(COMMANDS))
 
 
-def _module(command: str) -> ModuleType:
-    return importlib.import_module(f".commands.{command}", __package__)
+def module_of(command: str) -> ModuleType:
+    """Of its name, with _ for each -."""
+    return importlib.import_module(f".commands.{command.replace('-', '_')}", __package__)
 
 
 # ---- Signals

@@ -60,7 +60,7 @@ class PeerError(RuntimeError):
 
 
 class NotAnswering(RuntimeError):
-    """A process did not answer in time: it ended, stands still, or its machine or network does. Ends the run."""
+    """A process did not answer in time: it ended or hangs, or its machine or network failed. Ends the run."""
 
 
 def launched() -> bool:
@@ -133,7 +133,7 @@ class Group(Solo):
         self.timeout = timeout
         self.rank, self.size = given.Get_rank(), given.Get_size()
         self.names = [f"rank {rank} of {self.size}" for rank in range(self.size)]
-        # Not Dup, which waits for ever for a process that stands still.
+        # Not Dup, which waits for ever for a process that hangs.
         self._communicator: Any = None
         copy, request = given.Idup()
         self._wait([(request, self.rank)])

@@ -66,7 +66,7 @@ class FileAccessError(DimError, OSError):
         self.errno = _errno(message)
         self.strerror = None if self.errno is None else os.strerror(self.errno)
         named = None if self.strerror is None else _FILENAME.match(message.removesuffix(f": {self.strerror}"))
-        # U+FFFD stands for bytes that the message could not show.
+        # U+FFFD replaces bytes that the message could not show.
         self.filename = None if named is None or "\ufffd" in named[1] else named[1]
 
     def __reduce__(self) -> Any:

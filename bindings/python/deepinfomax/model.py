@@ -188,7 +188,7 @@ class Model:
         without n.
         `self.sizes` has the sizes; of the notebook's model images are 3x32x32, y has 64 numbers, M is 128x26x26.
 
-        outputs: instead of features, names of what is wanted, of OUTPUTS: a tuple of arrays in that order. "conv" is the
+        outputs: instead of features, the names of the outputs to return, of OUTPUTS: a tuple of arrays in that order. "conv" is the
         last map before it is flattened; "fc" the last hidden linear layer.
         """
         names = outputs if outputs is not None else ("encoded", "features") if features else ("encoded",)
@@ -461,7 +461,7 @@ def _entry(value: Any, info: ParameterInfo) -> NDArray[Any]:
 def path_bytes(path: Path) -> bytes:
     """As C takes it."""
     encoded = os.fsencode(path)
-    if b"\0" in encoded:  # C would take what stands before it.
+    if b"\0" in encoded:  # C would read the part before it.
         raise ValueError(f"path: embedded null byte in {path!r}")
     return encoded
 

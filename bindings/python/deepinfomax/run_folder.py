@@ -211,7 +211,7 @@ class RunFolder:
             row = _row(line)
             if row is None:  # What was being written when the machine stopped, if nothing follows.
                 damaged = damaged or number
-            elif damaged:  # A run that goes on writes the file anew: this would be lost.
+            elif damaged:  # A run that continues writes the file anew: this would be lost.
                 raise ValueError(
                     f"{self.metrics_file}: line {damaged} is damaged; repair or remove it, or move the file elsewhere to go on without it"
                 )

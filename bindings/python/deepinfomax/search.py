@@ -158,7 +158,7 @@ class Index:
     ) -> Found:
         """By hnswlib's graph, which the first call builds; recall is measured on `sample` of the queries.
 
-        recall: what is wanted: where less is measured, the search is repeated with twice as many candidates. ef: how many
+        recall: the required one: where less is measured, the search is repeated with twice as many candidates. ef: how many
         candidates hnswlib keeps at first; more find more and take longer. Raises MissingPackage without hnswlib.
         """
         if not 0 <= recall <= 1:

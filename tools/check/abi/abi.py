@@ -48,7 +48,7 @@ def interface(header: Path, version_script: Path) -> dict[str, str]:
         key = f"{kind} {name}"
         if kind == "function":
             if name not in nodes:
-                raise Failure(f"{name} is declared in {header.name} and stands in no node of {version_script.name}")
+                raise Failure(f"{name} is declared in {header.name} and is in no node of {version_script.name}")
             found[key] = f"{nodes.pop(name)}: {detail}"
         elif kind == "macro":
             if key in measured and not name.startswith("DIM_VERSION_"):
@@ -120,13 +120,13 @@ def _measure(header: Path, declared: list[tuple[str, str, str]]) -> dict[str, st
 
 
 def _nodes(version_script: Path) -> dict[str, str]:
-    """Function -> the node of the version script that it stands in."""
+    """Function -> its node of the version script."""
     text = re.sub(r"/\*.*?\*/", "", version_script.read_text(), flags=re.S)
     found: dict[str, str] = {}
     for node, body in re.findall(r"(\w+(?:\.\d+)*)\s*\{(.*?)\}", text, re.S):
         for name in re.findall(r"(dim_\w+)\s*;", body):
             if name in found:
-                raise Failure(f"{name} stands in {found[name]} and in {node}")
+                raise Failure(f"{name} is in {found[name]} and in {node}")
             found[name] = node
     return found
 
@@ -215,7 +215,7 @@ def _function_breaks(detail: str, version: tuple[int, int, int]) -> str | None:
     if version[2] > 0:
         return f"{'.'.join(map(str, version))} is a patch release, which adds nothing"
     if node != f"LIBDIM_{version[0]}.{version[1]}":
-        return f"it stands in the node {node}; of this version is LIBDIM_{version[0]}.{version[1]}"
+        return f"it is in the node {node}; of this version is LIBDIM_{version[0]}.{version[1]}"
     return None
 
 

@@ -40,7 +40,7 @@ def add_examples(parser: argparse.ArgumentParser, examples: str) -> None:
 
 
 def add_general(parser: argparse.ArgumentParser, seed: str | None, json: str = "print one JSON object instead of text") -> None:
-    """--seed, --threads, --json, --quiet. `seed` says what it seeds; None: there is nothing to seed, and no option."""
+    """--seed, --threads, --json, --quiet. `seed`: the help text, which says what it seeds; None: no such option."""
     if seed is None:
         parser.set_defaults(seed=0)
     else:
@@ -164,7 +164,7 @@ def weights_name(arguments: argparse.Namespace) -> str:
 
 
 def open_data(arguments: argparse.Namespace, model: Model | None, labelled: bool = False, quietly: bool = False) -> Dataset:
-    """The images of --data, --split and --limit, as the model takes them; None: as the notebook's does.
+    """The images of --data, --split and --limit, as the model takes them; None: at 32x32 in colour, as the notebook's does.
 
     quietly: without notes.
     """

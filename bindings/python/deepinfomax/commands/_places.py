@@ -41,7 +41,7 @@ class Places:
         return places
 
     def check(self) -> None:
-        """Raises UsageError for an output that is an input, lies among the images that are read, or is named twice; and
+        """Raises UsageError for an output that is an input, is among the images that are read, or is named twice; and
         for an empty name, which a variable of a shell that is not set leaves, and which would mean this folder."""
         for option, path, *_ in (*self.reads, *self.files, *self.folders):
             if not path:
@@ -55,7 +55,7 @@ class Places:
                     raise UsageError(f"{option}: {path} is what {other} reads; name another file")
                 if os.path.isdir(read) and _is_in(path, read) and path.lower().endswith((*SUFFIXES, ".bin")):
                     raise UsageError(
-                        f"{option}: {path} lies in {read}, whose images {other} reads, and would be one of them; "
+                        f"{option}: {path} is inside {read}, whose images {other} reads, and would become one of them; "
                         "name a file outside of it"
                     )
             for other, written in self.files[:number]:
@@ -65,7 +65,7 @@ class Places:
             for other, read in reads:
                 if os.path.isdir(read) and (_same(folder, read) or _is_in(folder, read)):
                     raise UsageError(
-                        f"{option}: {folder} lies in {read}, which {other} reads, and would become part of the data; "
+                        f"{option}: {folder} is inside {read}, which {other} reads, and would become part of the data; "
                         "name a folder elsewhere"
                     )
                 replaced = any(fnmatch.fnmatchcase(os.path.basename(os.path.realpath(read)), name) for name in names)

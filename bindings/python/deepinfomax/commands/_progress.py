@@ -14,7 +14,7 @@ INTERVAL = 10.0
 
 
 class Progress:
-    """Of `total` images, `done` of them from before. Writes to stderr; says nothing where `shown` is false."""
+    """Of `total` images, `done` of them from before. Writes to stderr, unless `shown` is false."""
 
     def __init__(self, total: int, done: int = 0, *, shown: bool = True) -> None:
         self._total, self._done, self._first = total, done, done

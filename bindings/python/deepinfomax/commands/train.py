@@ -110,7 +110,7 @@ class _Training:
         self.wanted = 0
         _processes.agree(group, trainer, settings, train, validation)
         self.probe = _probe(settings, train, validation) if group.first(has_sklearn) else None
-        #: Where the newest checkpoint stands; None before the first.
+        #: The path of the newest checkpoint; None before the first.
         self.saved: int | None = trainer.steps if arguments.resume else None
 
     # ---- Beginnings
@@ -231,7 +231,7 @@ class _Training:
         return self.wanted != 0
 
     def _epoch(self, log: TrainingLog, interrupts: Interrupts) -> None:
-        """What is left of the epoch that the trainer stands in."""
+        """The rest of the epoch that the trainer is in."""
         epoch, start = divmod(self.trainer.steps, len(self.loader))
         batches = self.loader.epoch(epoch, start)
         while (batch := self.group.call(lambda: next(batches, None))) is not None:

@@ -147,7 +147,7 @@ def expected(compute: Compute, runs: Iterable[Arithmetic] = FLOAT32) -> Expected
 
 def _outcome(compute: Compute, arithmetic: Arithmetic) -> Outcome:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Switching oneDNN speaks of Intel's GPUs.
+        warnings.simplefilter("ignore")  # Switching oneDNN warns about Intel's GPUs.
         with torch.backends.mkldnn.flags(enabled=arithmetic.onednn):
             return compute(arithmetic)
 

@@ -56,7 +56,7 @@ def _summary(run: str, found: list[Deviation]) -> Iterator[Row]:
 
 
 def _short(where: str) -> str:
-    """Without the network, which stands in the column before."""
+    """Without the network, which is in the column before."""
     step, _, entry = where.rpartition("/")
     name = entry.partition(".")[2] if "." in entry else entry
     return f"{name}, {step.replace('step', 'step ')}" if step else name

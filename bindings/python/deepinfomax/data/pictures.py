@@ -98,7 +98,7 @@ def size(path: Path, options: Options) -> Size:
     with open_file(path) as file, _opened(file, path, options) as image:
         channels = _channels(image)
         width, height = image.size
-        # Pillow would decode a PNG to look for what stands behind its pixels.
+        # Pillow would decode a PNG to look for what follows its pixels.
         known = image.format != "PNG" or "exif" in image.info
         # Of a TIFF file it tells the size as turned already, if it turns it.
         done = image.format == "TIFF" and image.tag_v2.get(_IMAGE_WIDTH) != width

@@ -2,7 +2,7 @@
 
 A Gaussian window of 11x11, sigma 1.5; C1 = (0.01 range)^2, C2 = (0.03 range)^2; between two scales, means of 2x2. As
 torchmetrics has it, similarity is the mean over the whole image, mirrored at its border, and contrast, which counts at all
-scales but the last, the mean over the places where the window lies within the image. The paper's code has one scale alone:
+scales but the last, the mean over the positions at which the window is within the image. The paper's code has one scale alone:
 not comparable.
 """
 

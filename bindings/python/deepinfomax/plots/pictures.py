@@ -123,7 +123,7 @@ def captioned(
 
 
 def to_pixels(images: NDArray[np.floating[Any]]) -> Picture:
-    """(n,3,h,w) in [0,1] -> (n,h,w,3) bytes; what lies outside becomes black or white."""
+    """(n,3,h,w) in [0,1] -> (n,h,w,3) bytes; values outside become black or white."""
     if images.shape[1] != 3:  # Grey, or the first three of many channels; of two the first.
         images = images[:, :3] if images.shape[1] > 3 else np.repeat(images[:, :1], 3, axis=1)
     pixels: Picture = np.rint(np.clip(np.moveaxis(images, 1, -1), 0, 1) * 255).astype(np.uint8)

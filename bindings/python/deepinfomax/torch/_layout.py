@@ -96,7 +96,7 @@ def _operator(found: Stack, layer: Description, place: str, norms_last: bool) ->
         found.entries += _weights(layer["name"], (layer["out"], shape[0]), layer["bias"])
         found.multiply_adds += layer["out"] * shape[0]
         found.shape = (layer["out"],)
-    else:
+    elif op in ("conv", "maxpool", "avgpool"):
         kernel, stride, padding = (pair(layer[key]) for key in ("kernel", "stride", "padding"))
         sides = [(n + 2 * p - k) // s + 1 for n, k, s, p in zip(shape[1:], kernel, stride, padding, strict=True)]
         if any(n + 2 * p < k for n, k, p in zip(shape[1:], kernel, padding, strict=True)):
@@ -108,6 +108,8 @@ def _operator(found: Stack, layer: Description, place: str, norms_last: bool) ->
         elif any(2 * p > k for k, p in zip(kernel, padding, strict=True)):
             raise ValueError(f"{place}.padding: expected at most half the kernel, found {padding} for {kernel}")
         found.shape = (layer["out"] if op == "conv" else shape[0], *sides)
+    else:
+        raise ValueError(f"{place}: the layout of {op} is not known")
 
 
 def _residual(found: Stack, layer: Description, place: str, norms_last: bool) -> None:

@@ -1,6 +1,6 @@
 """Training in PyTorch in float64 and, beside it, in float32 in several ways: how far a float32 program strays in a step.
 
-A comparison of ten steps wants two things that ten steps of their own do not have.
+A comparison of ten steps needs two things that ten independent steps do not have.
 
 *A common state.* Adam's first step moves a weight by lr g / (|g| + eps), for all |g| over eps = 1e-8 by lr in the direction
 of the gradient's sign. Where g is within rounding of 0, as of a bias in front of a batch norm or of any one entry among a
@@ -10,9 +10,9 @@ each step are compared at the same weights, Adam's arithmetic and moments, stati
 
 *No switch within reach.* A ReLU or a maximum whose two sides are nearer than rounding goes either way, and one such switch
 changes all gradients behind it. What is compared may stray 5 times as far as PyTorch's float32; so a batch is taken at
-which no switch of float64's lies within 5 times the largest deviation of its channel in any float32 run (`choose`). Of a
+which no switch of float64's is within 5 times the largest deviation of its channel in any float32 run (`choose`). Of a
 large network every batch has some, each small beside the rest: there the one with the fewest is taken, after a few tries,
-and one more run stands beside PyTorch's float32: float64 with every ReLU within reach gone the other way (`_switched`).
+and one more run is compared beside PyTorch's float32: float64 with every ReLU within reach gone the other way (`_switched`).
 
 *PyTorch's float32* is the farthest of five runs. Rounding that happens to be the same in all of them would tell nothing:
 they differ by their convolution kernels, by weights of which each is a neighbour of the seed's, and by the unit of the
@@ -143,7 +143,7 @@ class Lockstep:
         gradients: list[Mapping[str, Array]] = []
         switches: list[list[torch.Tensor]] = []
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Switching oneDNN speaks of Intel's GPUs.
+            warnings.simplefilter("ignore")  # Switching oneDNN warns about Intel's GPUs.
             for run, variant in zip(self.runs, VARIANTS, strict=True):
                 with torch.backends.mkldnn.flags(enabled=variant.onednn), _Switches() as seen:
                     numbers, found = self._pass(run, variant, x)

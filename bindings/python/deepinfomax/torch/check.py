@@ -45,7 +45,7 @@ GRADIENT_BATCHES = (3, 5, 7)
 LOSS_BATCH = 2
 STEPS = 10
 TABLE_BATCH = 8
-#: A float32 number is half a unit in its last place from what it stands for.
+#: A float32 number is at most half a unit in its last place from the number that it represents.
 RESOLUTION = 2.0**-24
 #: Of batch norm's running statistics.
 MOMENTUM = 0.1
@@ -505,6 +505,6 @@ def start(description: Description, seed: int, arithmetic: Arithmetic, keep_the_
 
 def _arithmetic(arithmetic: Arithmetic, compute: Callable[[Arithmetic], _T]) -> _T:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Switching oneDNN speaks of Intel's GPUs.
+        warnings.simplefilter("ignore")  # Switching oneDNN warns about Intel's GPUs.
         with torch.backends.mkldnn.flags(enabled=arithmetic.onednn):
             return compute(arithmetic)

@@ -19,7 +19,7 @@ class Encoder(nn.Module):
         y, fc = Encoder(model, outputs=("encoded", "fc"))(images)
 
     images: floating point (n, c, h, w), pixels in [0,1], or uint8 (n, c, h, w) or (n, h, w, c). A CPU tensor of contiguous
-    float32 is read where it lies, without a copy; others are converted. Results are new tensors, on the images' device.
+    float32 is read in place, without a copy; others are converted. Results are new tensors, on the images' device.
 
     Autograd stops here: libdim computes no gradient for torch, and the module has no parameters. Results never require a
     gradient; images that do are refused while gradients are recorded: call it under torch.no_grad(), or detach them.
