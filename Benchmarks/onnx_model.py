@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 def build(weights: dict[str, np.ndarray]) -> onnx.ModelProto:
     """weights: the encoder's entries of the state_dict, without prefix. x (n,3,32,32) -> encoded, features.
 
-    Batch norms stand as they are: both runtimes fold them into the convolutions when they load the model.
+    Batch norms are kept: both runtimes fold them into the convolutions when they load the model.
     """
     nodes = []
     value = "x"

@@ -5,7 +5,7 @@
 
 Trains on the sample photographs' patches and prints the losses of the first and the last tenth of the steps, and how
 far y is from uniform on [0,1): the mean over its 64 components of the Wasserstein distance, and the share of values
-inside. With --torch the same steps in PyTorch (float32) stand beside.
+inside. With --torch the same steps in PyTorch (float32) are printed beside.
 """
 
 from __future__ import annotations

@@ -42,11 +42,11 @@ public func dim_version() -> UnsafePointer<CChar>! {
 
 @_cdecl("dim_build_info") @implementation
 public func dim_build_info() -> UnsafePointer<CChar>! {
-    let complaints = ComputeBackend.complaints
+    let faults = ComputeBackend.faults
     ThreadText.buildInfo.set(
         "libdim \(versionNumber), \(ComputeBackend.description), \(ThreadPool.shared.threads) threads, "
             + "HDF5 \(WeightsFile.libraryVersion)"
-            + (complaints.isEmpty ? "" : "; not understood: " + complaints.joined(separator: ", ")))
+            + (faults.isEmpty ? "" : "; not understood: " + faults.joined(separator: ", ")))
     return ThreadText.buildInfo.pointer ?? emptyText.pointer
 }
 

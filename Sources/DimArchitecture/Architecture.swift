@@ -73,7 +73,7 @@ package struct ImageDescription: Equatable, Sendable {
 
 package struct EncoderDescription: Equatable, Sendable {
     package var layers: [Layer]
-    /// All norms stand behind all layers in state_dict: the notebook.
+    /// All norms come after all layers in state_dict: the notebook.
     package var normsLast: Bool
     /// Names of top-level layers whose outputs, after norm and activation, are the outputs of that name.
     package var features: String

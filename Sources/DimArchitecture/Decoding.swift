@@ -31,7 +31,7 @@ struct Decoding {
 
     init(text: [UInt8]) { self.text = text }
 
-    /// The members of an object by their keys; null counts as absent where `isNull` is not asked.
+    /// The members of an object by their keys; The subscript treats null as absent; `isNull` tells them apart.
     private struct Members {
         let place: String
         var values: [String: JSON] = [:]
@@ -101,7 +101,7 @@ struct Decoding {
         return result
     }
 
-    /// A key in a place: as it is where it can be.
+    /// A key as part of a place: quoted unless it is a plain name.
     private func quotedKey(_ key: String) -> String {
         let isPlain =
             key.utf8.count <= 40 && !key.isEmpty && key.utf8.allSatisfy { (97...122).contains($0) || $0 == 95 }

@@ -75,7 +75,7 @@ struct Inference {
 
     // MARK: Layers
 
-    /// place: of the list, with "[" behind it where the layers stand in the description (`isIndexed`); else the head's.
+    /// place: of the list, with "[" appended if the layers are in the description (`isIndexed`); else the head's.
     private mutating func infer(
         _ layers: [Layer], from input: Flow, _ prefix: String, _ place: String, isIndexed: Bool = false
     ) -> [ResolvedLayer]? {
@@ -115,9 +115,9 @@ struct Inference {
             let inner = layer.name.map { prefix + $0 + "." } ?? prefix
             let list = infer(
                 layer.layers, from: input, inner, isIndexed ? place + ".layers[" : place, isIndexed: isIndexed)
-            if let wanted = layer.shortcut {
+            if let description = layer.shortcut {
                 shortcut = infer(
-                    wanted, from: input, inner, isIndexed ? place + ".shortcut" : place, isIndexed: isIndexed,
+                    description, from: input, inner, isIndexed ? place + ".shortcut" : place, isIndexed: isIndexed,
                     isShortcut: true)
                 if shortcut == nil { return nil }
             }
@@ -146,7 +146,7 @@ struct Inference {
             drawsIdentity: isAuthorsNet && isShortcut)
     }
 
-    /// Convolutions and pools. A pool's last window that would stand out is dropped: PyTorch's ceil_mode=False.
+    /// Convolutions and pools. A pool's last window that would extend past the map is dropped: PyTorch's ceil_mode=False.
     private mutating func window(_ layer: Layer, _ input: Flow, _ place: String) -> MapShape? {
         guard !input.isFlat else {
             faults.add(place, "\(layer.op.rawValue) reads a map, found \(input.text)")
@@ -243,7 +243,7 @@ struct Inference {
             scale: head.net == .light ? 1 / Double(head.units).squareRoot() : 1, normsLast: normsLast)
     }
 
-    /// Two layers and a shortcut: a residual block whose layers stand in the network itself.
+    /// Two layers and a shortcut: a residual block without a name of its own.
     private func net(_ op: Layer.Operation, _ letter: String, _ head: HeadDescription) -> Layer {
         let isAuthors = head.net == .authors
         func layer(_ name: String, bias: Bool) -> Layer {

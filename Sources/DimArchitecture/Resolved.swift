@@ -1,8 +1,8 @@
 /// A layer whose shapes are known and whose parameters have names.
 package struct ResolvedLayer: Equatable, Sendable {
     package let layer: Layer
-    /// The prefix of its parameters within the network: "c0", or "r0.c1" in a residual block. "" where the layer itself
-    /// has none; the layers of a residual block without a name stand in the network itself.
+    /// The prefix of its parameters within the network: "c0", or "r0.c1" in a residual block. "" if the layer itself
+    /// has none. A residual block without a name adds none to its layers' prefixes.
     package let path: String
     /// The prefix of its norm's parameters; nil without a norm.
     package let normPath: String?
@@ -48,7 +48,7 @@ package struct ResolvedHead: Equatable, Sendable {
     package let joint: [ResolvedLayer]
     /// Dot: multiplies the scores; 1/sqrt(units) for the light net, else 1.
     package let scale: Double
-    /// In a copy norms stand where the encoder has them.
+    /// In a copy, norms are where the encoder has them.
     let normsLast: Bool
 
     /// A local head over some locations of the map, in a column: its layers see each location by itself.

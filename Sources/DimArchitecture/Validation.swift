@@ -114,7 +114,7 @@ struct Validation {
             faults.note(place + ".dropout", "expected 0 or more and below 1, found \(layer.probability)")
         }
         if layer.op == .residual {
-            // The layers of a block without a name stand beside it.
+            // The names of a block without a name are those of the network around it.
             var inner: Set<String> = []
             if layer.name == nil { checkResidual(layer, place, &names) } else { checkResidual(layer, place, &inner) }
         }

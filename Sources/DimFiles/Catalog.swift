@@ -113,7 +113,7 @@ struct Catalog {
     }
 }
 
-/// What to do where libhdf5's complaint is about a version of the file format.
+/// Advice where libhdf5 refuses a version of the file format.
 func newerVersionAdvice() -> String {
     let reason = HDF5.lastReason
     guard reason.mentions("version") || reason.mentions("unknown") else { return "" }

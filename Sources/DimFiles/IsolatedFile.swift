@@ -163,7 +163,7 @@ struct IsolatedFile {
             why = "that takes a dynamic loader, and this program runs without one"
         case DIM_ISOLATION_OTHER_ROOT:
             why =
-                "the process has another root folder than when it loaded libdim, where other files may stand under the "
+                "the process has another root folder than when it loaded libdim, where other files may have the "
                 + "libraries' names; read the file before chroot, or load libdim behind it"
         case DIM_ISOLATION_UNFIT_NAME:
             why =

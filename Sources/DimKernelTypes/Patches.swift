@@ -4,7 +4,7 @@
 ///     (image, i * rowStride + rowShift, j * columnStride + columnShift)
 ///
 /// of `source`, (images, height, width, 16), which is outside where the window hangs over the edge.
-/// The window's 16 values stand at target + (r - first) * targetStep.
+/// The window's 16 values are at target + (r - first) * targetStep.
 package struct PatchRows {
     package var source: UnsafeMutablePointer<Float>
     package var height: Int

@@ -208,10 +208,10 @@ package enum DimKernels {
     package static let selected: KernelTable = setting.value.flatMap(KernelTable.named) ?? KernelTable.supported[0]
     private static let setting = Setting("DIM_ISA")
 
-    /// What is wrong with what `DIM_ISA` says.
-    package static var complaint: String? {
+    /// The fault of `DIM_ISA`'s value.
+    package static var fault: String? {
         guard let name = setting.value, KernelTable.named(name) == nil else { return nil }
         let here = KernelTable.supported.map(\.name).joined(separator: ", ")
-        return setting.notUnderstood(expected: "what this processor has: \(here)")
+        return setting.fault(expected: "what this processor has: \(here)")
     }
 }

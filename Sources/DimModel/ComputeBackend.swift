@@ -10,7 +10,7 @@ package enum ComputeBackend {
     }
 
     /// Values of the environment that are not understood and count for nothing.
-    package static var complaints: [String] {
-        [ThreadPool.complaint, DimKernels.complaint, Convolution.complaint].compactMap { $0 }
+    package static var faults: [String] {
+        [ThreadPool.fault, DimKernels.fault, Convolution.fault].compactMap { $0 }
     }
 }

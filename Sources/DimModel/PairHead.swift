@@ -276,7 +276,7 @@ package final class PairHeadPass {
 
     private var mapVectors: Activation { passes[0].outputs[passes[0].stack.nodes.last!.index]! }
     private var vectorVectors: Activation { passes[1].outputs[passes[1].stack.nodes.last!.index]! }
-    /// Scores of one row stand so far apart where they are (row, vector).
+    /// The distance of a row's scores where these are (row, vector).
     private func rowStride(_ block: Range<Int>) -> Int { (block.count + 31) / 32 * 32 }
 
     /// S(r, j) = scale f_r . v_j: one product over all pairs; where fewer are wanted they are picked out of it.

@@ -33,8 +33,8 @@ package final class Stack: @unchecked Sendable {
         package let index: Int
         package let slots: BufferSlots<Slot>
 
-        /// Whether its backward pass only reads the gradient of its output.
-        var leavesGradient: Bool {
+        /// Whether its backward pass does not change the gradient of its output.
+        var keepsOutputGradient: Bool {
             if case .convolution = operation, case .none = norm { activation == nil } else { false }
         }
     }

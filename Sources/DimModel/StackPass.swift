@@ -259,7 +259,7 @@ package final class StackPass {
         case .residual(let children, let shortcut):
             // The children's norms and activations work on the gradient in place.
             var kept = dy
-            if !(children.last?.leavesGradient ?? false) {
+            if !(children.last?.keepsOutputGradient ?? false) {
                 kept = try activation(node, .gradientCopy, node.output, n)
                 Elementwise.copy(dy, into: kept)
             }

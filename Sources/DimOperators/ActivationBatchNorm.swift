@@ -3,7 +3,7 @@ import DimRuntime
 
 /// torch.nn.BatchNorm2d, and BatchNorm1d on maps of one pixel, over activations of any shape:
 ///
-///     y = (z - mean) / sqrt(var + eps) * weight + bias, then ReLU if asked
+///     y = (z - mean) / sqrt(var + eps) * weight + bias, then ReLU if `relu`
 ///
 /// In training mode mean and (biased) variance are the batch's; the running ones move by momentum 0.1 towards them, the
 /// variance unbiased.
@@ -118,7 +118,7 @@ package struct ActivationBatchNorm {
         for c in channels..<padded { (scale[c], shift[c]) = (0, 0) }
     }
 
-    /// y = z * scale + shift, then ReLU if asked; `scale` and `shift` are padded. `y` may be `z`.
+    /// y = z * scale + shift, then ReLU if `relu`; `scale` and `shift` are padded. `y` may be `z`.
     package func affine(
         _ z: Activation, scale: UnsafePointer<Float>, shift: UnsafePointer<Float>, relu: Bool, into y: Activation
     ) {

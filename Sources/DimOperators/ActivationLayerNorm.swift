@@ -14,7 +14,7 @@ package struct ActivationLayerNorm {
         self.kernels = kernels
     }
 
-    /// `statistics`: mean and 1 / sqrt(var + eps) of each row, 2 * rows floats. `y` may be `x`, but backward needs x.
+    /// `statistics`: mean and 1 / sqrt(var + eps) of each row, 2 * rows floats. `y` may be `x`, but backward needs the original x.
     package func forward(
         _ x: Activation, weight: UnsafePointer<Float>, bias: UnsafePointer<Float>, into y: Activation,
         statistics: UnsafeMutablePointer<Float>

@@ -181,9 +181,9 @@ package enum Convolution {
     private static let setting = Setting("DIM_CONV")
 
     /// What is wrong with what `DIM_CONV` says.
-    package static var complaint: String? {
+    package static var fault: String? {
         guard let value = setting.value, value != "direct", value != "winograd" else { return nil }
-        return setting.notUnderstood(expected: "direct or winograd")
+        return setting.fault(expected: "direct or winograd")
     }
 
     /// Floats of scratch memory that `forward`, or `dataGradient` where the weights are for that, takes.

@@ -24,7 +24,7 @@ package struct Setting: Sendable {
 
     /// What `dim_build_info` says of a value that is none: "DIM_CONV=fast (expected direct or winograd)". One short line,
     /// whatever the value holds.
-    package func notUnderstood(expected: String) -> String {
+    package func fault(expected: String) -> String {
         let shown = (value ?? "").unicodeScalars.prefix(40).map {
             (0x20..<0x7f).contains($0.value) ? Character($0) : "?"
         }

@@ -57,7 +57,7 @@ package final class ThreadPool: @unchecked Sendable {
     }
 
     private static let setting = Setting("DIM_NUM_THREADS")
-    /// nil where it is no number.
+    /// nil if it is no number.
     private static let wanted = setting.value.flatMap { Int($0) }.flatMap { $0 >= 0 ? $0 : nil }
 
     private static func defaultThreads() -> Int {
@@ -65,9 +65,9 @@ package final class ThreadPool: @unchecked Sendable {
         return cores()
     }
 
-    /// What is wrong with the environment's number of threads.
-    package static var complaint: String? {
-        setting.value == nil || wanted != nil ? nil : setting.notUnderstood(expected: "a number, 0 for all cores")
+    /// The fault of `DIM_NUM_THREADS`'s value.
+    package static var fault: String? {
+        setting.value == nil || wanted != nil ? nil : setting.fault(expected: "a number, 0 for all cores")
     }
 
     /// Cores that this process may run on, and that its control group gives it time for.

@@ -37,7 +37,7 @@ final class AdamMoments {
     /// Values that are copied and then updated: they stay in the nearest cache meanwhile.
     private static let part = 1 << 12
 
-    /// One step over one network's parameters: the moments in place, the weights from `state` into `new`, whose buffers stand
+    /// One step over one network's parameters: the moments in place, the weights from `state` into `new`, whose buffers are
     /// at the places of the state's values.
     func update(_ state: NetworkState, _ gradients: Gradients, _ step: AdamStep, into new: [Int: Buffer]) {
         let kernels = DimKernels.selected

@@ -96,8 +96,8 @@ import Testing
         let message = "expected at most 16 arrays and objects within each other"
         #expect(failure(nested(16)) == "")
         #expect(failure(nested(17)) == "byte 16: \(message)")
-        let hostile = Array(String(repeating: "[", count: 65_536).utf8)
-        #expect(failure(hostile, limits: JSON.Limits(bytes: 1 << 20, depth: 16)) == "byte 16: \(message)")
+        let malformed = Array(String(repeating: "[", count: 65_536).utf8)
+        #expect(failure(malformed, limits: JSON.Limits(bytes: 1 << 20, depth: 16)) == "byte 16: \(message)")
         #expect(failure(Array(#"[{"a":[]}]"#.utf8), limits: JSON.Limits(bytes: 20, depth: 3)) == "")
         #expect(failure(Array(#"[{"a":[]}]"#.utf8), limits: JSON.Limits(bytes: 20, depth: 2)).hasPrefix("byte 6: "))
         #expect(failure(Array("[1]".utf8), limits: JSON.Limits(bytes: 3, depth: 1)) == "")

@@ -175,7 +175,7 @@ import Testing
         #expect(architecture.parameters(of: .localD)[0].shape == [4, 32, 1, 1])
     }
 
-    @Test func poolsDropTheWindowThatWouldStandOut() throws {
+    @Test func poolsDropTheWindowPastTheMap() throws {
         for (op, kernel, stride, padding, expected) in [
             ("maxpool", 3, 2, 0, 3), ("maxpool", 2, 2, 0, 4), ("maxpool", 3, 3, 0, 2), ("avgpool", 3, 2, 1, 4),
             ("avgpool", 4, 4, 0, 2),

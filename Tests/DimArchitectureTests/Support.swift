@@ -20,7 +20,7 @@ struct Random: RandomNumberGenerator {
     mutating func one<T>(of list: [T]) -> T { list[below(list.count)] }
 }
 
-/// A sound architecture of small sizes, with every operator, norm and head sooner or later.
+/// A valid architecture of small sizes, with every operator, norm and head sooner or later.
 func randomArchitecture(seed: Int) -> Architecture {
     var random = Random(seed: seed)
     var builder = RandomLayers(random: random)

@@ -1,7 +1,7 @@
 import DimArchitecture
 import Glibc
 
-/// The slow truth: each operator as its formula reads, over planar arrays (n, c, h, w), in double. Never optimised.
+/// The slow reference: each operator as its formula reads, over planar arrays (n, c, h, w), in double. Never optimised.
 enum ReferenceOperators {
     /// One convolution: kernel, stride and padding as (rows, columns).
     struct Window {

@@ -1,5 +1,5 @@
 /* Untrusted files: the isolated reader gives what the reader in this process gives, ends where it should, and leaves
- * no trace in its host. What hostile files do to it is in Tests/python/test_weights_untrusted.py. */
+ * no trace in its host. What malformed files do to it is in Tests/python/test_weights_untrusted.py. */
 #include "harness.h"
 #include "untrusted.h"
 

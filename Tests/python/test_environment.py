@@ -63,4 +63,4 @@ def test_all_of_them_at_once():
 
 def test_a_warning_can_be_an_error():
     _, errors, status = loaded("-W error::RuntimeWarning", DIM_CONV="fast")
-    assert status != 0 and "does not understand its environment: DIM_CONV=fast" in errors
+    assert status != 0 and "ignores settings of the environment: DIM_CONV=fast" in errors

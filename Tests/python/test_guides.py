@@ -38,7 +38,7 @@ def commands(page):
     """Of a page, in its order: lists of words."""
     found = []
     for match in _COMMAND.finditer(page.read_text("utf-8").replace("\\\n", " ")):
-        line = re.sub(r"^([a-z-]+) +(?=--)", r"\1 ", match["words"].strip())  # Options may stand below each other.
+        line = re.sub(r"^([a-z-]+) +(?=--)", r"\1 ", match["words"].strip())  # Options may be aligned in columns.
         line = re.split(r"\s{2,}|\s\|\s|\s#", line)[0]
         if line.split()[0] in cli.COMMANDS and not re.search(r"[<>$;]|\.\.\.", line):
             found.append(shlex.split(line))

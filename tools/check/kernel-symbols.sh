@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A function compiled for one instruction set must not stand in for another module's: fails where a kernel module's object
+# A function compiled for one instruction set must not replace another module's: fails where a kernel module's object
 # files define a weak function that does not carry the module's own name, for the linker may merge those.
 #
 #     tools/check/kernel-symbols.sh [build directory, default .build/release]

@@ -51,9 +51,9 @@ def library() -> ctypes.CDLL:
         raise errors.LibraryNotFound(
             f"{path} is libdim {version}; this package, {__version__}, needs a libdim of the same major and minor version"
         )
-    _, _, complaints = lib.dim_build_info().decode("ascii", "replace").partition("; not understood: ")
-    if complaints:
-        warnings.warn(f"libdim does not understand its environment: {complaints}", RuntimeWarning, stacklevel=3)
+    _, _, settings = lib.dim_build_info().decode("ascii", "replace").partition("; not understood: ")
+    if settings:
+        warnings.warn(f"libdim ignores settings of the environment: {settings}", RuntimeWarning, stacklevel=3)
     logging.getLogger("deepinfomax").info("%s: %s", path, lib.dim_build_info().decode("ascii", "replace"))
     return lib
 

@@ -52,10 +52,10 @@ _EPILOG = "exit code: 0 success, 1 a check or a run failed, 2 the command cannot
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code: 0 well, 1 what was checked failed, 2 the command cannot be run as asked, 70 a defect of dim,
+    """Exit code: 0 success, 1 a check or a run failed, 2 the command cannot be run as asked, 70 a defect of dim,
     128 + the signal's number where one ended it."""
     _output.prepare()
-    # Where there is no home to write to, it tells of the place that its cache has then.
+    # Without a writable home it logs a warning about its cache.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     if "_ARGCOMPLETE" in os.environ:
         _complete()
@@ -166,7 +166,7 @@ def _meant(given: str, known: Iterable[str]) -> str:
 
 
 def _complete() -> None:
-    """The shell asks what may come next; argcomplete answers and ends the process. Without it, nothing is completed."""
+    """With _ARGCOMPLETE set, argcomplete prints completions and ends the process. Without it, nothing is completed."""
     try:
         import argcomplete
     except ImportError:

@@ -34,7 +34,7 @@ DATA = (
 
 
 def add_examples(parser: argparse.ArgumentParser, examples: str) -> None:
-    """Shown at the end of --help as they stand."""
+    """Printed unchanged at the end of --help."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = "examples:\n" + examples.strip("\n")
 

@@ -1,4 +1,4 @@
-"""What an error says to who gave the command."""
+"""The message of an error for the user."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from . import UsageError
 
 
 def explained(error: Exception) -> str | None:
-    """What an error of a known kind means for who gave the command; None for a kind that only a defect raises."""
+    """The message of an error of a known kind; None for a kind that only a defect raises."""
     if isinstance(error, DimError):
         return None if error.status_name == "DIM_INTERNAL" else error.message
     if isinstance(error, (UsageError, UnicodeError)):

@@ -27,14 +27,14 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def speaks(arguments: argparse.Namespace) -> bool:
+def prints_text(arguments: argparse.Namespace) -> bool:
     """Whether text goes to stdout and progress to stderr: not with --json, not with --quiet."""
     return not (arguments.json or arguments.quiet)
 
 
 def say(arguments: argparse.Namespace, text: str) -> None:
-    """Text alone, where the command speaks."""
-    if speaks(arguments):
+    """Prints text, unless --json or --quiet is given."""
+    if prints_text(arguments):
         print(_text.lines(_text.valid(text)), flush=True)
 
 
@@ -57,7 +57,7 @@ def note(arguments: argparse.Namespace, text: str) -> None:
         error(arguments.command, f"note: {text}")
 
 
-def mute() -> None:
+def suppress() -> None:
     """What is printed from now on goes nowhere: stdout is closed at its other end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())

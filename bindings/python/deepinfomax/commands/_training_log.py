@@ -46,7 +46,7 @@ class TrainingLog:
 
     def __enter__(self) -> TrainingLog:
         self._metrics: TextIO = io.StringIO() if self._silent else self._folder.write_metrics(self.rows)
-        shown = _output.speaks(self._arguments) and not self._silent
+        shown = _output.prints_text(self._arguments) and not self._silent
         self._progress = Progress(self._steps * self._batch, self._step * self._batch, shown=shown)
         self._board = None
         if self._arguments.tensorboard and not self._silent:
@@ -236,7 +236,7 @@ class TrainingLog:
             self._print(_output.json_text({"event": event, **values}))
 
     def _say(self, text: str) -> None:
-        if _output.speaks(self._arguments) and not self._silent:
+        if _output.prints_text(self._arguments) and not self._silent:
             self._print(lines(valid(text)))
 
     def _print(self, text: str) -> None:
@@ -244,7 +244,7 @@ class TrainingLog:
         try:
             self._progress.say(text)
         except OSError:
-            _output.mute()
+            _output.suppress()
 
     def _draw(self) -> str | None:
         """The picture's path; None where there is none."""

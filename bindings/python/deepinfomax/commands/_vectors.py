@@ -58,7 +58,7 @@ def of(
         return y, str(arguments.vectors), model
     model = open_model(arguments) if model is None else model
     model.train(arguments.batch_statistics)
-    return encoded(model, data, shown=_output.speaks(arguments)), weights_name(arguments), model
+    return encoded(model, data, shown=_output.prints_text(arguments)), weights_name(arguments), model
 
 
 def made(model: Model, data: Dataset, y: Floats) -> bool:

@@ -162,7 +162,7 @@ def run(arguments: argparse.Namespace) -> int:
         saved.class_names = [*map(valid, names), *rest]
         saved.save(arguments.save)
     if unlabelled is not None:
-        report["predictions"] = _predict(_model(models[0]), unlabelled, names, _output.speaks(arguments))
+        report["predictions"] = _predict(_model(models[0]), unlabelled, names, _output.prints_text(arguments))
     _write_predictions(arguments, report)
     _output.result(arguments, report, _text(report))
     return 0
@@ -177,7 +177,7 @@ def _predict_alone(arguments: argparse.Namespace, model: Model, images: Dataset)
         "data": None,
         "classes": names,
         "weights": arguments.weights,
-        "predictions": _predict(model, images, names, _output.speaks(arguments)),
+        "predictions": _predict(model, images, names, _output.prints_text(arguments)),
     }
     unnamed = "" if model.class_names else "; classes by number: --data names them"
     text = [
@@ -332,7 +332,7 @@ class Comparison:
         loss: Any = arguments.loss.replace("-", "_")
         batch = min(arguments.batch, len(self.train))
         self.settings = Settings(arguments.epochs, batch, arguments.lr, loss, seed)
-        self.shown = _output.speaks(arguments)
+        self.shown = _output.prints_text(arguments)
 
     def runs(self, arms: list[str]) -> list[Run]:
         makers = {"frozen": self._frozen, "untrained": self._untrained, "end-to-end": self._end_to_end, "pixels": self._pixels}

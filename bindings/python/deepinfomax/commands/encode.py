@@ -91,13 +91,13 @@ def _run(arguments: argparse.Namespace, group: Solo) -> int:
         return 0
     with (
         writer(output, file_format, data, weights, shapes) as file,
-        Progress(len(data), shown=_output.speaks(arguments)) as progress,
+        Progress(len(data), shown=_output.prints_text(arguments)) as progress,
     ):
         for start in range(0, len(data), arguments.batch):
             source = start // arguments.batch % group.size
             sizes = [len(piece) for piece in _pieces(range(min(arguments.batch, len(data) - start)))]
             own = _pieces(next(batches).images) if source == 0 else iter(())
-            # In pieces, between which Ctrl-C is heard.
+            # In pieces: Ctrl-C takes effect between them.
             for size in sizes:
                 if source == 0:
                     arrays = _arrays_of(model.encode(next(own), outputs=names))

@@ -180,7 +180,7 @@ def run(arguments: argparse.Namespace) -> int:
     fine_tuning = FineTuning(steps=arguments.fine_tune_steps or FineTuning.steps)
     passes = _passes(rows, len(models), len(seeds), len(train), len(test))
     passes += _fine_tuning_passes(rows, len(models), len(seeds), len(train), len(everything), len(test), fine_tuning)
-    with Progress(passes, shown=_output.speaks(arguments)) as bar:
+    with Progress(passes, shown=_output.prints_text(arguments)) as bar:
         found = judges.evaluate(
             models,
             train,

@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.files and arguments.architecture is not None:
         architecture = Architecture(arguments.architecture)
         drawn = {"architecture": architecture.summary(), "description": architecture.as_dict()}
-        _output.result(arguments, drawn, "\n".join(_drawn(architecture)))
+        _output.result(arguments, drawn, "\n".join(_architecture_text(architecture)))
         return 0
     if not arguments.files:
         about = library()
@@ -158,7 +158,7 @@ def _library_text(about: dict[str, Any]) -> str:
     )
 
 
-def _drawn(architecture: Architecture) -> list[str]:
+def _architecture_text(architecture: Architecture) -> list[str]:
     return _layers(architecture.summary(), architecture.as_dict())
 
 

@@ -2,7 +2,7 @@
 
 A recording is an .npz file of two arrays that numpy alone reads: `index`, a JSON text that describes every output and
 says where its sample begins, and `samples`, all samples one after another in float64. Further arrays (inputs, weights)
-stand beside them under their own names.
+are beside them under their own names.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _ratio(error: float, scale: float) -> float:
 
 
 def save(path: str | PathLike[str], outputs: Mapping[str, Summary], **arrays: Any) -> None:
-    """Writes a recording; `arrays` stand beside the outputs."""
+    """Writes a recording; with `arrays` beside the outputs."""
     index: list[dict[str, Any]] = []
     offset = 0
     for key, output in outputs.items():

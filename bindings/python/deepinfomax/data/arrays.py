@@ -38,7 +38,7 @@ def _from_npy(path: Path, options: Options) -> Parts:
     beside = path.with_name(path.stem + "_labels.npy")
     labels = Labels(_map(beside), len(images), str(beside)) if beside.is_file() else None
     _images.label([images], [labels], None)
-    return Parts(images, labels_would_be=f"expected them in {beside.name} beside it")
+    return Parts(images, labels_advice=f"expected them in {beside.name} beside it")
 
 
 def _map(path: Path, offset: int = 0, size: int | None = None, where: str | None = None) -> Rows:

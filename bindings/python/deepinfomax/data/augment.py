@@ -58,7 +58,7 @@ class Augmentation:
         return bool(self.crop or self.flip)
 
     def apply(self, images: NDArray[np.float32], indices: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.float32]:
-        """Of images (n, c, h, w), which stand at `indices` in their data set, new ones."""
+        """New images from images (n, c, h, w), which have the numbers `indices` in their data set."""
         if not self or len(images) == 0:
             return images
         key = _mix(_mix(_mix(_word(seed)) + _word(epoch)) + indices.astype(np.uint64))

@@ -1,7 +1,7 @@
 """A folder of image files, decoded as they are asked for. Subfolders are classes.
 
 What is taken: files with the endings of images, in a class's folder at any depth. Names that begin with a dot are left out
-wherever they stand; files with other endings are left out and counted in `notes`. Symbolic links are followed, to files
+wherever they are; files with other endings are left out and counted in `notes`. Symbolic links are followed, to files
 and to folders; a folder that a class reaches twice, a link whose target is missing, and what is neither a file nor a
 folder (a FIFO, a device) are errors.
 """
@@ -41,7 +41,7 @@ _SIZE = "image=(channels, height, width); commands: --image-size and --channels"
 def open_parts(path: Path, options: Options) -> Parts:
     pillow()
     if path.is_file():
-        return Parts(Folder(path.name, path.parent, [path.name], None, None, options), labels_would_be=_LABELS)
+        return Parts(Folder(path.name, path.parent, [path.name], None, None, options), labels_advice=_LABELS)
     below = {name for name in os.listdir(path) if (path / name).is_dir()}
     test = [name for name in _TEST_NAMES if name in below]
     if "train" in below and test:
@@ -58,7 +58,7 @@ def open_parts(path: Path, options: Options) -> Parts:
             note = f"{path.name}: left out, since train and {test[0]} are the data: {listed(unused, 5)}"
             train_set.notes, test_set.notes = (*train_set.notes, note), (*test_set.notes, note)
         return Parts(train_set, test_set, _LABELS)
-    return Parts(_folder(path, path.name, options), labels_would_be=_LABELS)
+    return Parts(_folder(path, path.name, options), labels_advice=_LABELS)
 
 
 class Folder(Dataset):

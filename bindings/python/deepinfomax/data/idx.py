@@ -89,7 +89,7 @@ def _open(path: Path, name: str, options: Options) -> Parts:
         labels = Labels(_array(beside, options, "labels", len(found)), len(found), str(beside))
     _images.label([found], [labels], None)
     expected = "train-labels-idx1-ubyte" if match is None else f"{match[1]}labels{match[3]}1{match[5] or ''}"
-    return Parts(found, labels_would_be=f"expected them in {expected} or {expected}.gz beside the images")
+    return Parts(found, labels_advice=f"expected them in {expected} or {expected}.gz beside the images")
 
 
 def _labels(images: Path) -> Path | None:

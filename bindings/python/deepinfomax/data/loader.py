@@ -21,7 +21,7 @@ class Batch:
     images: NDArray[np.float32]
     #: int64 (n,), or None where the data has no labels.
     labels: NDArray[np.int64] | None
-    #: int64 (n,): where the images stand in the data set.
+    #: int64 (n,): the images' numbers in the data set.
     indices: NDArray[np.int64]
 
 

@@ -97,7 +97,7 @@ def open_dataset(
         raise DataError(f"{source}: there is not enough memory to read it: {error}") from error
     dataset = _split(parts, "all" if whole else SPLITS[split])
     if labelled and dataset.labels is None:
-        raise DataError(f"{source}: there are no labels; {parts.labels_would_be}")
+        raise DataError(f"{source}: there are no labels; {parts.labels_advice}")
     if len(dataset) == 0:
         raise DataError(f"{source}: no images" + ("" if split == "all" else f" for the split {split!r}"))
     if skip_damaged:
@@ -139,7 +139,7 @@ def _open(source: str | None, labelled: bool, split: str, options: Options) -> t
         for part in (parts.train, parts.test)
     ]
     assert converted[0] is not None
-    return Parts(converted[0], converted[1], parts.labels_would_be), whole
+    return Parts(converted[0], converted[1], parts.labels_advice), whole
 
 
 def _format(path: Path) -> tuple[Path, str]:
@@ -171,7 +171,7 @@ def _part(parts: Parts, part: str | None, where: str) -> Parts:
         return parts
     if part not in there:
         raise DataError(f"{where}: no images of the part {part!r}; found {', '.join(there)}")
-    return Parts(there[part], labels_would_be=parts.labels_would_be)
+    return Parts(there[part], labels_advice=parts.labels_advice)
 
 
 def _split(parts: Parts, split: str) -> Dataset:

@@ -14,4 +14,4 @@ class Parts:
     #: The data's own test set, if it has one.
     test: Dataset | None = None
     #: Advice for who needs labels: where this format keeps them.
-    labels_would_be: str = "this format has none"
+    labels_advice: str = "this format has none"

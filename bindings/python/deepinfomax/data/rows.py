@@ -66,7 +66,7 @@ class FileRows:
 
 class Columns:
     """Rows of bytes, of which the first `skip` are labels and the rest an image of `size`; the columns of the image may
-    stand before its rows (`swapped`)."""
+    precede its rows (`swapped`)."""
 
     dtype = np.dtype(np.uint8)
 

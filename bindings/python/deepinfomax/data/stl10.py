@@ -39,7 +39,7 @@ def open_parts(path: Path, options: Options) -> Parts:
     part = options.part or there[0]
     if part not in there:
         raise DataError(f"{path}: no images of the part {part!r}; found {', '.join(there)}")
-    return Parts(_dataset(path / (part + _ENDING), path.name), labels_would_be=f"expected them in {part}_y.bin")
+    return Parts(_dataset(path / (part + _ENDING), path.name), labels_advice=f"expected them in {part}_y.bin")
 
 
 def _dataset(path: Path, name: str) -> Dataset:

@@ -208,7 +208,7 @@ def _enlarged(picture: Picture, scale: int) -> Picture:
 
 
 def _resized(pictures: Picture, side: int) -> Picture:
-    """(n,h,w,3) -> (n,side,side,3), the nearest pixel of each; images that are no squares stand in the middle of grey."""
+    """(n,h,w,3) -> (n,side,side,3), the nearest pixel of each; images that are not square are centred on grey."""
     height, width = pictures.shape[1:3]
     if height != width:
         longer = max(height, width)

@@ -40,7 +40,7 @@ def chart(title: str, curves: Sequence[Curve], x_label: str) -> str:
         y_range = _range([value for curve in drawn for value in curve.y], 0.05)
         parts += _axes(x_range, y_range, x_label)
         parts += [_drawn(curve, x_range, y_range) for curve in drawn]
-        # The names stand above the curves, where they hide none; from the right, in places that are wide enough.
+        # The names are above the curves, where they hide none; from the right, in places that are wide enough.
         right = WIDTH - RIGHT
         for curve in reversed([curve for curve in drawn if curve.name]):
             parts.append(f'<text x="{right}" y="15" text-anchor="end" fill="{curve.colour}">{escape(curve.name)}</text>')

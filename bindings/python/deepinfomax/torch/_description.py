@@ -422,7 +422,7 @@ def _unique(layers: list[Description], place: str) -> None:
 
 
 def _names(layer: Description) -> list[str]:
-    """A layer's, its norm's and, of a block without a name, those of its layers, which stand beside it."""
+    """A layer's, its norm's and, of a block without a name, those of its layers."""
     found = [name for name in (layer["name"], layer["norm_name"]) if name is not None]
     if layer["op"] == "residual" and layer["name"] is None:
         inner = [*layer["layers"], *([layer["shortcut"]] if layer["shortcut"] is not None else [])]

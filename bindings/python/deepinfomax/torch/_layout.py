@@ -17,7 +17,7 @@ Shape = tuple[int, ...]
 
 @dataclass
 class Stack:
-    """What a list of layers holds and makes: shapes after each named layer, entries in order, the work an image."""
+    """Of a list of layers: shapes after each named layer, entries in order, multiply-adds of an image."""
 
     shape: Shape
     outputs: dict[str, Shape] = field(default_factory=dict)

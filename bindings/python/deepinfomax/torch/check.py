@@ -401,7 +401,7 @@ def _compare(
 
 
 def _replace(own: Mapping[str, Array], exact: Mapping[str, Array], values: NDArray[np.float32]) -> None:
-    """PyTorch's float64 gradients in the place of the library's, which stand one after another in `values`."""
+    """PyTorch's float64 gradients in place of the library's, which follow each other in `values`."""
     at = 0
     for name, gradient in own.items():
         part = values[at : at + gradient.size]

@@ -82,7 +82,7 @@ class Stack(nn.Module):
     def __init__(
         self, layers: list[Description], shape: Shape, norms_last: bool = False, shortcut: Description | None = None
     ) -> None:
-        """shortcut: a further layer, from the same input, whose output is nobody's input here (class Residual)."""
+        """shortcut: a further layer, from the same input, whose output is not passed on here (class Residual)."""
         super().__init__()
         self.layers = layers
         #: Shapes behind the named layers, without n; of the last map; and at the end.

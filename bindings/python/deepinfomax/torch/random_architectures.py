@@ -19,7 +19,7 @@ def random_description(seed: int) -> Description:
     """At most 200,000 parameters and 20M multiply-adds an image; any operator, norm, activation, head.
 
     No layer is so narrow, and no norm so placed, that rounding alone decides its outputs: LayerNorms have at least four
-    channels, batch norms stand directly behind weights or a sum.
+    channels, batch norms directly follow weights or a sum.
     """
     draw = _Draw(seed)
     while True:

@@ -2,7 +2,7 @@ import DimArchitecture
 import Testing
 
 /// Descriptions that were written to do harm: each ends as an error, soon.
-@Suite struct HostileTests {
+@Suite struct UntrustedTextTests {
     @Test func brackets() {
         for text in [
             String(repeating: "[", count: 60_000), String(repeating: "{\"a\":", count: 10_000),

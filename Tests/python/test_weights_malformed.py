@@ -34,7 +34,7 @@ def refused(path, status, *fragments):
 
 
 @pytest.fixture
-def hostile(tmp_path):
+def malformed(tmp_path):
     """A valid file in which `make(file, array)` puts something else in the place of one dataset."""
 
     def build(make):
@@ -67,17 +67,17 @@ def test_device(path):
 # Links
 
 
-def test_soft_link(hostile):
+def test_soft_link(malformed):
     def make(file, array):
         file["elsewhere"] = array
         file[TARGET] = h5py.SoftLink("/elsewhere")
 
-    refused(hostile(make), "DIM_FILE_FORMAT", TARGET, "links are not followed")
+    refused(malformed(make), "DIM_FILE_FORMAT", TARGET, "links are not followed")
 
 
-def test_external_link(hostile, tmp_path):
+def test_external_link(malformed, tmp_path):
     other = write(tmp_path / "other.h5", state_of("prior_d"))
-    path = hostile(lambda file, array: file.__setitem__(TARGET, h5py.ExternalLink(other, TARGET)))
+    path = malformed(lambda file, array: file.__setitem__(TARGET, h5py.ExternalLink(other, TARGET)))
     refused(path, "DIM_FILE_FORMAT", TARGET, "links are not followed")
 
 
@@ -118,14 +118,14 @@ def test_many_names(tmp_path):
 # Storage
 
 
-def test_external_storage(hostile):
-    path = hostile(
+def test_external_storage(malformed):
+    path = malformed(
         lambda file, array: file.create_dataset(TARGET, array.shape, array.dtype, external=[("/etc/passwd", 0, array.nbytes)])
     )
     refused(path, "DIM_FILE_FORMAT", TARGET, "other files")
 
 
-def test_virtual_dataset(hostile, tmp_path):
+def test_virtual_dataset(malformed, tmp_path):
     other = write(tmp_path / "other.h5", state_of("prior_d"))
 
     def make(file, array):
@@ -133,43 +133,43 @@ def test_virtual_dataset(hostile, tmp_path):
         layout[:] = h5py.VirtualSource(other, TARGET, array.shape)
         file.create_virtual_dataset(TARGET, layout)
 
-    refused(hostile(make), "DIM_FILE_FORMAT", TARGET, "virtual")
+    refused(malformed(make), "DIM_FILE_FORMAT", TARGET, "virtual")
 
 
-def test_virtual_dataset_of_itself(hostile):
+def test_virtual_dataset_of_itself(malformed):
     def make(file, array):
         layout = h5py.VirtualLayout(array.shape, array.dtype)
         layout[:] = h5py.VirtualSource(".", TARGET, array.shape)
         file.create_virtual_dataset(TARGET, layout)
 
-    refused(hostile(make), "DIM_FILE_FORMAT", TARGET, "virtual")
+    refused(malformed(make), "DIM_FILE_FORMAT", TARGET, "virtual")
 
 
-def test_huge_shape_with_fitting_name(hostile):
-    path = hostile(lambda file, array: file.create_dataset(TARGET, (1 << 40, 1 << 20), "f4", chunks=(64, 64)))
+def test_huge_shape_with_fitting_name(malformed):
+    path = malformed(lambda file, array: file.create_dataset(TARGET, (1 << 40, 1 << 20), "f4", chunks=(64, 64)))
     refused(path, "DIM_FILE_CONTENT", TARGET, "(1099511627776, 1048576)", "(1000, 64)")
 
 
-def test_huge_chunk(hostile):
-    path = hostile(
+def test_huge_chunk(malformed):
+    path = malformed(
         lambda file, array: file.create_dataset(TARGET, array.shape, "f4", maxshape=(None, None), chunks=(1 << 14, 1 << 14))
     )
     refused(path, "DIM_FILE_FORMAT", TARGET, "chunks larger than the array")
 
 
-def test_no_data_at_all(hostile):
-    path = hostile(lambda file, array: file.create_dataset(TARGET, array.shape, "f4", fillvalue=7))
+def test_no_data_at_all(malformed):
+    path = malformed(lambda file, array: file.create_dataset(TARGET, array.shape, "f4", fillvalue=7))
     refused(path, "DIM_FILE_FORMAT", TARGET, "missing")
 
 
 @pytest.mark.parametrize("options", [{}, dict(compression="gzip")], ids=["plain", "gzip"])
-def test_missing_chunk(hostile, options):
+def test_missing_chunk(malformed, options):
     def make(file, array):
         dataset = file.create_dataset(TARGET, array.shape, "f4", chunks=(100, 64), fillvalue=7, **options)
         dataset[:500] = array[:500]
         dataset[600:] = array[600:]
 
-    refused(hostile(make), "DIM_FILE_FORMAT", TARGET)
+    refused(malformed(make), "DIM_FILE_FORMAT", TARGET)
 
 
 def with_chunk(data, mask=0, **options):
@@ -198,17 +198,17 @@ BAD_CHUNKS = {
 
 
 @pytest.mark.parametrize("kind", BAD_CHUNKS)
-def test_bad_chunk(hostile, kind):
-    refused(hostile(BAD_CHUNKS[kind]), "DIM_FILE_FORMAT", TARGET, "damaged")
+def test_bad_chunk(malformed, kind):
+    refused(malformed(BAD_CHUNKS[kind]), "DIM_FILE_FORMAT", TARGET, "damaged")
 
 
-def test_filter_left_out_of_a_chunk_is_fine(hostile):
+def test_filter_left_out_of_a_chunk_is_fine(malformed):
     """libhdf5 itself does so where gzip does not pay."""
-    path = hostile(with_chunk(lambda b: b, mask=1, compression="gzip"))
+    path = malformed(with_chunk(lambda b: b, mask=1, compression="gzip"))
     assert_same(Model.open(str(path)).state_dict(), state_of("prior_d"))
 
 
-def test_filter_plugin_is_not_loaded(hostile, tmp_path):
+def test_filter_plugin_is_not_loaded(malformed, tmp_path):
     """A plugin is a shared library: opening it runs its constructor."""
     source = tmp_path / "plugin.c"
     source.write_text(
@@ -220,7 +220,7 @@ def test_filter_plugin_is_not_loaded(hostile, tmp_path):
     built = subprocess.run(["cc", "-shared", "-fPIC", "-o", folder / "libplugin.so", source])
     if built.returncode != 0:
         pytest.skip("no C compiler")
-    path = hostile(lambda file, array: file.create_dataset(TARGET, data=array, compression="gzip"))
+    path = malformed(lambda file, array: file.create_dataset(TARGET, data=array, compression="gzip"))
     content = path.read_bytes()
     # The pipeline message's first filter: version 1, id 1 (deflate) -> 4711, which no library has.
     at = content.index(b"\x01\x01\x00\x00\x00\x00\x00\x00\x01\x00\x08\x00\x01\x00\x01\x00")

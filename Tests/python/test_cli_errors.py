@@ -1,4 +1,4 @@
-"""The command's door: what is typed wrongly, errors by kind, exit codes, --quiet, completion."""
+"""Wrong arguments, errors by kind, exit codes, --quiet, completion."""
 
 import importlib.util
 import json
