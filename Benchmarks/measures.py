@@ -184,7 +184,7 @@ def main() -> None:
     path = options.output / "results.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     wanted = {key: getattr(options, key) for key in ("batch", "steps", "units", "seed", "penalty", "clip")}
-    lines = [line for line in lines if all(line[key] == value for key, value in wanted.items())]
+    lines = [line for line in lines if all(line.get(key) == value for key, value in wanted.items())]
     if options.table:
         print(table(lines))
         return

@@ -131,7 +131,7 @@ def curves(results: list[dict[str, Any]]) -> list[str]:
     if not lines:
         return []
     head = ["", "seconds", "steps", "Y linear"]
-    told = "Over time: fitted on 18,000 of the training images' Y, asked about 2,000 others of them, the mean over seeds."
+    told = "Over time: fitted on Y of 18,000 of the training images, measured on 2,000 others of them, the mean over seeds."
     return [told, "", line(head), line(["---"] * len(head)), *lines, ""]
 
 

@@ -6,10 +6,10 @@
     Benchmarks/science/runner.py --measure-pace               on an idle machine, repeatedly: milliseconds a step, into pace.json
 
 Settings are chosen with --judge-on validation, the default: judges are fitted on nine tenths of the training images and
-asked about the tenth; the test images are not read. Encoders see all training images, none of their labels (the supervised
+measured on the tenth; the test images are not read. Encoders see all training images, none of their labels (the supervised
 row: images and labels of the nine tenths). Minutes are those of training steps on an idle machine: pace.json says how many
 steps they are, so that a row is the same whatever else the machine does. Trained weights stay in --work: the test images
-are asked about the networks that the validation images were asked about. What is done already, by the same budget, is not
+judge the networks that the validation images judged. What is done already, by the same budget, is not
 done again: a run that was cut off continues, on another machine, too.
 """
 
@@ -51,7 +51,7 @@ PACKAGE = {"PYTHONPATH": str(HERE.parents[1] / "bindings" / "python")}
 
 
 class Data:
-    """Training images, and the images that judges are asked about."""
+    """Training images, and the images that judges are measured on."""
 
     def __init__(self, options: argparse.Namespace, image: tuple[int, int, int], name: str = "") -> None:
         self.name = name
@@ -205,7 +205,7 @@ def dependency(y: np.ndarray, options: argparse.Namespace) -> dict[str, float]:
 def train(model: dim.Model, row: Row, seed: int, total: int, data: Data, options: argparse.Namespace) -> dict[str, Any]:
     """So many steps of this row's objective. Returns what timed does, and the options."""
     if row.kind == "supervised":
-        # It sees labels: those of the images that it is asked about never.
+        # It sees labels, but never those of the images that it is measured on.
         with dim.ClassifierTrainer(model, "trained", lr=3e-4) as classifier:
             return timed(
                 lambda batch, _: classifier.step(batch.images, batch.labels).loss,

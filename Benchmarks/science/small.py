@@ -3,7 +3,7 @@
     Benchmarks/science/small.py --seeds 0-19 --out Tests/golden/learning.json
 
 2,000 training images of Fashion-MNIST, the defaults of `dim train` at the images' own size, 8 passes; a linear judge fitted
-on their Y is asked about 4,000 others of the training images. A seed's gain is the accuracy after training less that of the
+on their Y is measured on 4,000 others of the training images. A seed's gain is the accuracy after training less that of the
 better untrained network of the seed (running statistics 0 and 1, or calibrated). The test images are not read.
 """
 

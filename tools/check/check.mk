@@ -69,11 +69,13 @@ long-deps: | deps
 		cp tools/build/requirements-long.txt .venv-long/installed.txt; \
 	}
 
-# Every preset and 200 random architectures beside live PyTorch, one process; SEEDS=40-59 takes some.
+# The Python tests that are skipped without PyTorch or ONNX; then every preset and 200 random architectures beside live PyTorch,
+# one process; SEEDS=40-59 takes some.
+torch_tests = $(shell grep -lE 'importorskip."(torch|onnx)|needs_torch' Tests/python/test_*.py)
 .PHONY: test-long
 test-long: $(library) test-long-distributed test-long-kernels long-deps | deps
 	@DIM_LIBRARY=$(CURDIR)/$(library) PYTHONPATH=bindings/python $(long_python) -m pytest -q -p no:cacheprovider \
-		-c Tests/python/pytest.ini Tests/python/test_torch_check.py Tests/long
+		-c Tests/python/pytest.ini $(torch_tests) Tests/long
 
 # What the fastest kernels of this processor do not enter: older instruction sets, on this processor and on emulated old ones,
 # and the direct convolution. Any architecture's numbers; the notebook's are compared by their bytes in `make gate`, in all of
