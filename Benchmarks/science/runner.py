@@ -9,8 +9,8 @@ Settings are chosen with --judge-on validation, the default: judges are fitted o
 measured on the tenth; the test images are not read. Encoders see all training images, none of their labels (the supervised
 row: images and labels of the nine tenths). Minutes are those of training steps on an idle machine: pace.json says how many
 steps they are, so that a row is the same whatever else the machine does. Trained weights stay in --work: the test images
-judge the networks that the validation images judged. What is done already, by the same budget, is not
-done again: a run that was cut off continues, on another machine, too.
+judge the networks that the validation images judged. What is done already, by the same budget, is not done again, on another
+machine either; a training that was cut off continues from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,19 @@ def architecture(row: Row) -> dim.Architecture:
 MARKS, CURVE_IMAGES = 8, 20_000
 
 
+#: Steps between two checkpoints of a training that may be cut off.
+CHECKPOINT_STEPS = 500
+
+
+@dataclass
+class Progress:
+    """What is known of a training besides its trainer's state."""
+
+    times: list[float] = field(default_factory=list)
+    losses: list[list[float]] = field(default_factory=list)
+    curve: list[list[float]] = field(default_factory=list)
+
+
 def timed(
     steps: Callable[[Any, float], float],
     data: Dataset,
@@ -103,31 +116,35 @@ def timed(
     seed: int,
     total: int,
     on_mark: Callable[[], float] | None = None,
+    done: Progress | None = None,
+    on_checkpoint: Callable[[Progress], None] = lambda done: None,
 ) -> dict[str, Any]:
-    """So many steps, each with its share of the learning rate. Returns their seconds, the epochs, the loss now and then,
-    and where on_mark is given, what it says at every eighth of the steps."""
+    """So many steps, each with its share of the learning rate; the first ones are `done`. Returns their seconds, the epochs,
+    the loss now and then, and where on_mark is given, what it says at every eighth of the steps."""
     loader = Loader(data, row.batch, seed)
-    times: list[float] = []
-    losses, curve = [], []
-    for epoch in itertools.count():
-        for batch in loader.epoch(epoch):
+    done = done or Progress()
+    first, begun = divmod(len(done.times), len(loader))
+    for epoch in itertools.count(first):
+        for batch in loader.epoch(epoch, start=begun if epoch == first else 0):
             start = time.perf_counter()
-            loss = steps(batch, rate(row, len(times) / total))
-            times.append(time.perf_counter() - start)
-            count = len(times)
+            loss = steps(batch, rate(row, len(done.times) / total))
+            done.times.append(time.perf_counter() - start)
+            count = len(done.times)
             if count == 1 or count % 50 == 0 or count == total:
-                losses.append([count, round(loss, 4)])
+                done.losses.append([count, round(loss, 4)])
             if on_mark and count in marks(total):
-                curve.append([count, round(on_mark(), 4)])
+                done.curve.append([count, round(on_mark(), 4)])
             if count == total:
                 found = {
-                    "step_seconds": round(sum(times), 1),
-                    "quick_step": float(np.quantile(times, 0.25)),
+                    "step_seconds": round(sum(done.times), 1),
+                    "quick_step": float(np.quantile(done.times, 0.25)),
                     "steps": count,
                     "epochs": count / len(loader),
-                    "losses": losses,
+                    "losses": done.losses,
                 }
-                return found | ({"curve": curve} if on_mark else {})
+                return found | ({"curve": done.curve} if on_mark else {})
+            if count % CHECKPOINT_STEPS == 0:
+                on_checkpoint(done)
     raise AssertionError
 
 
@@ -202,8 +219,11 @@ def dependency(y: np.ndarray, options: argparse.Namespace) -> dict[str, float]:
     return {name: judges.neural_dependency(view, steps=options.ndm_steps, batch=2_000).value for name, view in views.items()}
 
 
-def train(model: dim.Model, row: Row, seed: int, total: int, data: Data, options: argparse.Namespace) -> dict[str, Any]:
-    """So many steps of this row's objective. Returns what timed does, and the options."""
+def train(
+    model: dim.Model, row: Row, seed: int, total: int, data: Data, options: argparse.Namespace, kept: Path | None = None
+) -> dict[str, Any]:
+    """So many steps of this row's objective. Returns what timed does, and the options. If it was cut off while it trained the
+    weights for the file `kept`, it continues from its last checkpoint."""
     if row.kind == "supervised":
         # It sees labels, but never those of the images that it is measured on.
         with dim.ClassifierTrainer(model, "trained", lr=3e-4) as classifier:
@@ -216,19 +236,59 @@ def train(model: dim.Model, row: Row, seed: int, total: int, data: Data, options
             )
     few = data.train.subset(np.arange(min(CURVE_IMAGES, len(data.train))))
     assert few.labels is not None
+    labels = few.labels
+    trainer, done = dim.Trainer(model, seed=seed, **row.options), Progress()
+    rates = trainer.encoder_lr, trainer.discriminator_lr
+    found: dict[str, Any] = {"options": vars(trainer.options).copy()}
+    about = {"row": asdict(row), "seed": seed, "steps": total, "images": options.images}
+    checkpoint = Checkpoint(kept, about) if kept else None
+    if checkpoint and (known := checkpoint.read()):
+        trainer.close()
+        trainer, done = known
 
     def on_mark() -> float:
-        return accuracy(vectors.encoded(model, few, ["Y"])["Y"], few.labels, seed)
+        return accuracy(vectors.encoded(trainer.model, few, ["Y"])["Y"], labels, seed)
 
-    with dim.Trainer(model, seed=seed, **row.options) as trainer:
-        rates = trainer.encoder_lr, trainer.discriminator_lr
+    def step(batch: Any, share: float) -> float:
+        trainer.set_learning_rates(rates[0] * share, rates[1] * share)
+        return trainer.step(batch.images).total
 
-        def step(batch: Any, share: float) -> float:
-            trainer.set_learning_rates(rates[0] * share, rates[1] * share)
-            return trainer.step(batch.images).total
+    def save(done: Progress) -> None:
+        if checkpoint:
+            checkpoint.write(trainer, done)
 
-        found = timed(step, data.train, row, seed, total, on_mark if row.curve else None)
-        return found | {"options": vars(trainer.options).copy()}
+    with trainer:
+        found |= timed(step, data.train, row, seed, total, on_mark if row.curve else None, done, save)
+        if checkpoint and trainer.model is not model:
+            trainer.save(checkpoint.state)
+            model.load(checkpoint.state)
+    if checkpoint:
+        checkpoint.remove()
+    return found
+
+
+class Checkpoint:
+    """Two files beside the weights: the trainer's state, and what the training is and has found."""
+
+    def __init__(self, kept: Path, about: dict[str, Any]) -> None:
+        self.state, self.note = kept.with_suffix(".checkpoint.h5"), kept.with_suffix(".checkpoint.json")
+        self.about = about
+
+    def write(self, trainer: dim.Trainer, done: Progress) -> None:
+        self.note.parent.mkdir(parents=True, exist_ok=True)
+        self.note.unlink(missing_ok=True)  # The two belong together.
+        trainer.save(self.state)
+        write(self.note, {"about": self.about, "progress": asdict(done)})
+
+    def read(self) -> tuple[dim.Trainer, Progress] | None:
+        if not self.note.exists():
+            return None
+        known = json.loads(self.note.read_text())
+        return (dim.Trainer.resume(self.state), Progress(**known["progress"])) if known["about"] == self.about else None
+
+    def remove(self) -> None:
+        for path in (self.note, self.state):
+            path.unlink(missing_ok=True)
 
 
 def command(
@@ -268,7 +328,7 @@ def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
             if row.kind == "command":
                 about |= command(model, row, seed, total, kept.with_suffix(""), data, options)
             else:
-                about |= train(model, row, seed, total, data, options)
+                about |= train(model, row, seed, total, data, options, kept)
             options.work.mkdir(parents=True, exist_ok=True)
             record.unlink(missing_ok=True)
             model.save(kept)

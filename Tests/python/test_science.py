@@ -62,6 +62,36 @@ def test_a_run_continues_and_is_reported(data, tmp_path, capsys):
     assert test["losses"] == json.loads(path.read_text())["losses"] and test["budget"]["judged_on"] == "test"
 
 
+def test_a_training_that_was_cut_off_continues(data, tmp_path, monkeypatch):
+    """From its checkpoint, to the same weights; one of another budget is not used."""
+    monkeypatch.setattr(runner, "CHECKPOINT_STEPS", 2)
+    words = [*options(data, tmp_path), "--rows", "nce", "--seeds", "0", "--steps"]
+    assert runner.main([*words, "5"]) == 0
+    whole, weights = json.loads((tmp_path / "validation" / "nce-0.json").read_text()), tmp_path / "work" / "nce-0.h5"
+    expected = weights.read_bytes()
+    for path in (weights.with_suffix(".json"), tmp_path / "validation" / "nce-0.json"):
+        path.unlink()
+    step, counted = runner.dim.Trainer.step, []
+
+    def cut(self, images):
+        counted.append(0)
+        if len(counted) == 5:
+            raise KeyboardInterrupt
+        return step(self, images)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(runner.dim.Trainer, "step", cut)
+        runner.main([*words, "5"])
+    counted.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(runner.dim.Trainer, "step", cut)
+        assert runner.main([*words, "5"]) == 0
+    found = json.loads((tmp_path / "validation" / "nce-0.json").read_text())
+    assert len(counted) == 1 and found["losses"] == whole["losses"] and found["curve"] == whole["curve"]
+    assert found["figures"] == whole["figures"] and weights.read_bytes() == expected
+    assert not list(weights.parent.glob("*.checkpoint.*"))
+
+
 def test_minutes_are_steps(data, tmp_path, capsys):
     """Of an idle machine's pace, kept in a file: the same run whatever else the machine does."""
     pace = tmp_path / "pace.json"
