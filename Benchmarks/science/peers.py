@@ -4,8 +4,9 @@
     Benchmarks/science/peers.py autoencoder ... | vae ...
 
 dim is the very objective that `dim train` has by default: the local term, nce over all pairs of the batch, a light dot
-net of 512 units. All train basic32's layers at the images' channels with Adam at 3e-4 on batches of 64, a last partial
-batch dropped; 28x28 images get a border of 2.
+net of 512 units. All train basic32's layers at the images' channels with Adam on batches of 64, a last partial batch
+dropped; 28x28 images get a border of 2. --schedule cosine: the learning rate rises to --lr in a fiftieth of the steps and
+falls to 0 along half a cosine.
 
 The file holds the vectors of all images in evaluation mode, `train` and `test` (n, 64), the last hidden layer's,
 `train_fc` and `test_fc` (n, 1024), their labels, the loss of each step with the seconds until then, and with
@@ -19,9 +20,10 @@ import argparse
 import gzip
 import itertools
 import json
+import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +36,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bindings" / "pytho
 from deepinfomax.torch import Settings, modules  # noqa: E402
 from deepinfomax.torch import objectives  # noqa: E402
 
-LEARNING_RATE = 3e-4
 BATCH = 64
 SNAPSHOT_IMAGES = 20_000
 
-#: One training step on a batch of pixels in [0,1]: returns its loss.
-Step = Callable[[torch.Tensor], float]
+#: One training step on a batch of pixels in [0,1], which returns its loss; and its Adams.
+Step = tuple[Callable[[torch.Tensor], float], Iterable[torch.optim.Adam]]
 
 
 # ---- Data
@@ -81,10 +82,10 @@ def batches(images: torch.Tensor, seed: int) -> Iterator[torch.Tensor]:
 # ---- What learns
 
 
-def dim(networks: nn.ModuleDict) -> Step:
-    settings = Settings(encoder_lr=LEARNING_RATE, discriminator_lr=LEARNING_RATE)
+def dim(networks: nn.ModuleDict, lr: float) -> Step:
+    settings = Settings(encoder_lr=lr, discriminator_lr=lr)
     adams = objectives.optimisers(networks, settings)
-    return lambda x: objectives.step(networks, x, settings, adams).total.item()
+    return lambda x: objectives.step(networks, x, settings, adams).total.item(), adams
 
 
 class Decoder(nn.Sequential):
@@ -108,11 +109,11 @@ class Decoder(nn.Sequential):
         return [nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
 
 
-def autoencoder(networks: nn.ModuleDict) -> Step:
+def autoencoder(networks: nn.ModuleDict, lr: float) -> Step:
     """Squared error of the images in [-1,1], summed over an image."""
     encoder = networks.encoder
     decoder = Decoder(encoder.length, networks.description["image"]["channels"])
-    adam = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=LEARNING_RATE)
+    adam = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=lr)
 
     def step(x: torch.Tensor) -> float:
         loss = squared_error(decoder(encoder(x).encoded), x)
@@ -121,10 +122,10 @@ def autoencoder(networks: nn.ModuleDict) -> Step:
         adam.step()
         return loss.item()
 
-    return step
+    return step, [adam]
 
 
-def vae(networks: nn.ModuleDict) -> Step:
+def vae(networks: nn.ModuleDict, lr: float) -> Step:
     """Half of that error (a Gaussian of variance 1), plus KL(q | N(0, 1)). The encoder's vector is the mean.
 
     The logarithm of the variance is a linear layer beside the last one, on the last hidden layer.
@@ -133,7 +134,7 @@ def vae(networks: nn.ModuleDict) -> Step:
     decoder = Decoder(encoder.length, networks.description["image"]["channels"])
     log_variance = nn.Linear(encoder.l1.in_features, encoder.length)
     parameters = [*encoder.parameters(), *log_variance.parameters(), *decoder.parameters()]
-    adam = torch.optim.Adam(parameters, lr=LEARNING_RATE)
+    adam = torch.optim.Adam(parameters, lr=lr)
 
     def step(x: torch.Tensor) -> float:
         found = encoder(x)
@@ -146,17 +147,22 @@ def vae(networks: nn.ModuleDict) -> Step:
         adam.step()
         return loss.item()
 
-    return step
+    return step, [adam]
 
 
 def squared_error(y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     return (y - (2 * x - 1)).square().sum((1, 2, 3)).mean()
 
 
-PEERS: dict[str, Callable[[nn.ModuleDict], Step]] = {"dim": dim, "autoencoder": autoencoder, "vae": vae}
+PEERS: dict[str, Callable[[nn.ModuleDict, float], Step]] = {"dim": dim, "autoencoder": autoencoder, "vae": vae}
 
 
 # ---- A run
+
+
+def cosine(done: float) -> float:
+    """The learning rate's factor after this share of the steps, as runner.py has it."""
+    return min(1.0, (done + 0.001) / 0.02) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def encode(networks: nn.ModuleDict, images: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -178,13 +184,15 @@ def run(options: argparse.Namespace) -> None:
         raise SystemExit(f"--data, --images: expected at least {BATCH} training images, found {len(train)}")
     torch.manual_seed(options.seed)
     networks = modules({"preset": "basic32", "image": {"channels": train.shape[1]}})
-    step = PEERS[options.peer](networks)
+    step, adams = PEERS[options.peer](networks, options.lr)
     arrays: dict[str, np.ndarray] = {}
 
     seconds, losses, marks = 0.0, [], []
     snapshots = {options.steps * (k + 1) // options.snapshots: k for k in range(options.snapshots)}
     for x in itertools.islice(batches(train, options.seed), options.steps):
         start = time.perf_counter()
+        for group in (group for adam in adams for group in adam.param_groups):
+            group["lr"] = options.lr * (1 if options.schedule == "constant" else cosine(len(losses) / options.steps))
         losses.append(step(x))
         seconds += time.perf_counter() - start
         marks.append(seconds)
@@ -202,7 +210,8 @@ def run(options: argparse.Namespace) -> None:
         "steps": len(losses),
         "epochs": len(losses) / (len(train) // BATCH),
         "batch": BATCH,
-        "learning_rate": LEARNING_RATE,
+        "learning_rate": options.lr,
+        "schedule": options.schedule,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "architecture": networks.description,
@@ -227,6 +236,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=0, help="the first so many of each part (default: all)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--snapshots", type=int, default=0, metavar="K")
+    parser.add_argument("--lr", type=float, default=3e-3, metavar="X", help="of Adam (default: 3e-3)")
+    parser.add_argument("--schedule", choices=("constant", "cosine"), default="cosine", help="default: cosine")
     parser.add_argument("--threads", type=int, default=0, help="of PyTorch (default: its own choice)")
     parser.add_argument("--out", type=Path, required=True, help="the .npz file that is written")
     run(parser.parse_args())

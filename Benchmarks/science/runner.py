@@ -226,7 +226,7 @@ def train(
     weights for the file `kept`, it continues from its last checkpoint."""
     if row.kind == "supervised":
         # It sees labels, but never those of the images that it is measured on.
-        with dim.ClassifierTrainer(model, "trained", lr=3e-4) as classifier:
+        with dim.ClassifierTrainer(model, "trained", lr=row.lr) as classifier:
             return timed(
                 lambda batch, _: classifier.step(batch.images, batch.labels).loss,
                 data.train.subset(data.labelled),
@@ -237,7 +237,7 @@ def train(
     few = data.train.subset(np.arange(min(CURVE_IMAGES, len(data.train))))
     assert few.labels is not None
     labels = few.labels
-    trainer, done = dim.Trainer(model, seed=seed, **row.options), Progress()
+    trainer, done = dim.Trainer(model, seed=seed, lr=row.lr, **row.options), Progress()
     rates = trainer.encoder_lr, trainer.discriminator_lr
     found: dict[str, Any] = {"options": vars(trainer.options).copy()}
     about = {"row": asdict(row), "seed": seed, "steps": total, "images": options.images}
@@ -382,8 +382,9 @@ def intrinsic(
 
 def train_peer(row: Row, seed: int, total: int, options: argparse.Namespace, out: Path) -> dict[str, Any]:
     """So many steps in PyTorch, which has its own process and environment; vectors of all images into `out`."""
-    limits = ["--steps", total, "--images", options.images, "--snapshots", MARKS if row.curve else 0]
-    command = [options.torch, HERE / "peers.py", row.peer, "--data", options.data, "--seed", seed, *limits, "--out", out]
+    limits = ["--steps", total, "--images", options.images, "--snapshots", MARKS if row.curve else 0, "--lr", row.lr]
+    command = [options.torch, HERE / "peers.py", row.peer, "--data", options.data, "--seed", seed, *limits]
+    command += ["--schedule", row.schedule, "--out", out]
     subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
     with np.load(out) as file:
         return json.loads(str(file["about"]))
