@@ -148,12 +148,35 @@ def test_a_terminal_in_ascii(tmp_path):
     assert r"b\xc3\xbccher.npz" in done.stdout and r"gr\xfcn" in done.stdout and r"\u732b" in done.stdout, done.stdout
 
 
+def test_classes_that_a_weights_file_does_not_take_as_they_are(tmp_path):
+    """Control characters, nothing at all, and more than 255 bytes: escaped and cut in the weights."""
+    names = ["\x1b[31mred", "", "long" * 100 + "a", "long" * 100 + "b", "\u732b"]
+    images = np.random.default_rng(0).integers(0, 255, (40, 32, 32, 3)).astype(np.uint8)
+    np.savez(tmp_path / "data.npz", images=images, labels=np.arange(40) % 5, classes=np.array(names))
+    kept = [_text.class_name(name) for name in names]
+    with deepinfomax.Model(0, "basic32") as model:
+        model.save(tmp_path / "w.h5")
+    how = ("--data", "data.npz", "--weights", "w.h5", "--arms", "frozen", "--epochs", 1, "--save", "c.h5")
+    ran("classify", *how, cwd=tmp_path)
+    with deepinfomax.Model.open(tmp_path / "c.h5") as model:
+        assert model.class_names == kept and kept[0] == r"\x1b[31mred" and kept[1] == '""' and kept[4] == names[4]
+    # They are recognised: other data with these names is labelled as the classifier has them.
+    np.savez(tmp_path / "other.npz", images=images, labels=np.arange(40) % 2, classes=np.array(names[2:4]))
+    ran("classify", "--data", "other.npz", "--weights", "c.h5", "--arms", "frozen", "--epochs", 0, cwd=tmp_path)
+    ran("train", "--data", "data.npz", "--epochs", 1, "--probe", 0, "--no-plot", "--output", "run", cwd=tmp_path)
+    with deepinfomax.Model.open(tmp_path / "run" / "weights.h5") as model:
+        assert model.class_names == kept
+
+
 # ---- Parts
 
 
 def test_text():
     assert _text.valid("a\udce9\ud800b\n") == "a\\xe9\\ud800b\n"
     assert _text.shown("a\udce9\x1b\u202e\u00e9\u3000\n\U000e0001") == "a\\xe9\\x1b\\u202e\u00e9\u3000\\x0a\\U000e0001"
+    long = [_text.class_name("\u732b" * 100 + end) for end in "ab"]
+    assert all(len(name.encode()) <= 255 for name in long) and long[0] != long[1]
+    assert _text.class_name("a\x9f\x7f") == r"a\x9f\x7f"
     assert [_text.cell(name) for name in ("=1", "+1", "-1", "@a", " =1", "a=1", "1")] == [
         "'=1",
         "'+1",

@@ -11,12 +11,15 @@ import io
 import re
 import shlex
 import unicodedata
+import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 #: Spreadsheets take a cell that begins so for a formula, which may start programs.
 _FORMULA = re.compile(r"^[\s]*[=+\-@\t\r]")
+#: Bytes of a class's name in a weights file: dim_model_set_class_names in dim.h.
+_CLASS_NAME = 255
 
 
 def valid(name: str) -> str:
@@ -40,6 +43,19 @@ def shell(path: str) -> str:
         return shlex.quote(path)
     quoted = "".join(character if _is_plain(character) and character not in "'\\" else _bytes(character) for character in path)
     return f"$'{quoted}'"
+
+
+def class_name(name: str) -> str:
+    r"""As a weights file takes it: `valid`, control characters escaped, an empty one as "", a long one cut.
+
+    What was cut off stays in the name as a checksum: two classes do not become one.
+    """
+    plain = "".join(_escaped(character) if unicodedata.category(character) == "Cc" else character for character in valid(name))
+    encoded = plain.encode()
+    if len(encoded) <= _CLASS_NAME:
+        return plain or '""'
+    end = f"..{zlib.crc32(encoded):08x}"
+    return encoded[: _CLASS_NAME - len(end)].decode(errors="ignore") + end
 
 
 def json_value(value: Any) -> Any:

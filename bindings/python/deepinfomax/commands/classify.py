@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import evaluation
 from .._files import write_whole
-from .._text import counted, csv_text, shell, shown, table, valid
+from .._text import class_name, counted, csv_text, shell, shown, table
 from ..architecture import Architecture
 from ..classifier_trainer import Evaluation
 from ..data import adapted
@@ -159,7 +159,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.save:
         saved = _model(models[0])
         rest = map(str, range(len(names), saved.sizes.classes))  # The notebook's ten, where there are fewer.
-        saved.class_names = [*map(valid, names), *rest]
+        saved.class_names = [*map(class_name, names), *rest]
         saved.save(arguments.save)
     if unlabelled is not None:
         report["predictions"] = _predict(_model(models[0]), unlabelled, names, _output.prints_text(arguments))
@@ -272,14 +272,14 @@ def _with_classes(data: Dataset, model: Model, *, kept: bool) -> Dataset:
         raise UsageError(f"{data.name}: {counted(len(data), 'image')}; ten at least are needed, to train and to test")
     found = data.subset(np.arange(len(data)))
     there = model.class_names if kept else []
-    if there and data.classes is not None and there[: len(data.classes)] != list(map(valid, data.classes)):
-        missing = [name for name in names if valid(name) not in there]
+    if there and data.classes is not None and there[: len(data.classes)] != list(map(class_name, data.classes)):
+        missing = [name for name in names if class_name(name) not in there]
         if missing:
             raise UsageError(
                 f"{data.name}: has the class {shown(missing[0])}, which the classifier of --weights does not have; it has "
                 f"{', '.join(map(shown, there[:20]))}"
             )
-        numbers = np.array([there.index(valid(name)) for name in names], np.int64)
+        numbers = np.array([there.index(class_name(name)) for name in names], np.int64)
         found.labels = numbers[np.searchsorted(known, data.labels)]
         found.classes = tuple(there)
     elif known[0] >= 0 and known[-1] < (most if kept else max(_FEW, 2 * len(known))):
