@@ -126,6 +126,38 @@ def test_rows_columns_and_seeds(architecture):
     assert found.baseline("Y", "svm") is found.figure(better, "Y", "svm")
 
 
+def test_many_classes_have_no_confusion_matrix(architecture):
+    """Labels may number things: the square of 65,536 classes is 34 GB for each figure."""
+    pytest.importorskip("sklearn")
+    images = np.random.default_rng(0).integers(0, 255, (evaluation.CONFUSED + 1, 1, 16, 16)).astype(np.uint8)
+    for classes in evaluation.CONFUSED, evaluation.CONFUSED + 1:
+        data = InMemory("many", images, np.arange(len(images)) % classes, None)
+        with dim.Model(0, architecture) as model:
+            found = judges.evaluate([model], data, data.subset(np.arange(40)), rows=("pixels",), judges=("knn",))
+        (figure,) = found.figures
+        assert figure.confusion.shape == ((classes, classes) if classes == evaluation.CONFUSED else (0, 0))
+
+
+def test_what_is_left_out_is_of_a_row_that_was_asked_for():
+    bare = dim.Architecture(
+        {
+            "image": {"channels": 1, "height": 16, "width": 16},
+            "encoder": {
+                "layers": [
+                    {"op": "conv", "name": "c0", "out": 2, "kernel": 3},
+                    {"op": "flatten"},
+                    {"op": "linear", "name": "l1", "out": 4},
+                ],
+                "features": "c0",
+            },
+        }
+    )
+    with dim.Model(0, bare) as model:
+        for rows, expected in (("pixels", "untrained"), [("untrained", "fc")]), (("pixels",), []):
+            found = judges.evaluate([model], pictures(20, 0), pictures(8, 1), columns=("fc",), judges=("knn",), rows=rows)
+            assert [(one.row, one.column) for one in found.left_out] == expected
+
+
 def test_calibration_is_the_mean_of_batches_in_training_mode(architecture):
     """What momentum=None gives in PyTorch; and nothing else changes."""
     data = pictures(256, 0)

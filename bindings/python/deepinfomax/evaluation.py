@@ -30,6 +30,8 @@ _CALIBRATION = 64
 _MOMENTUM = 0.1
 #: Neighbours that vote.
 K = 5
+#: Classes up to which reports have confusion matrices, whose size is their square: labels may be numbers of things.
+CONFUSED = 1_000
 
 
 @dataclass(frozen=True)

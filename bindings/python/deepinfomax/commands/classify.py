@@ -451,7 +451,7 @@ def _run(run: Run, classes: int) -> dict[str, Any]:
             "accuracy": run.test.accuracy,
             "loss": run.test.loss,
             "precision": precision,
-            "confusion": run.test.confusion[:classes, :classes].tolist(),
+            "confusion": run.test.confusion[:classes, :classes].tolist() if classes <= evaluation.CONFUSED else None,
             "history": [{"epoch": e.number, "loss": e.loss, "accuracy": e.accuracy} for e in run.history],
         }
     return report

@@ -365,7 +365,7 @@ def _report(
                 "deviation": one.deviation,
                 "accuracies": one.accuracies,
                 "seconds": round(one.seconds, 2),
-                "confusion": one.confusion.tolist(),
+                "confusion": one.confusion.tolist() if one.confusion.size else None,
             }
             for one in found.figures
         ],

@@ -45,7 +45,7 @@ class Figure:
     accuracies: list[float] = field(default_factory=list)
     #: Of the judges' work, all together.
     seconds: float = 0.0
-    #: (classes, classes) counts of all runs together: row = label, column = prediction.
+    #: (classes, classes) counts of all runs together: row = label, column = prediction. (0, 0) above 1,000 classes.
     confusion: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64))
 
     @property
@@ -162,7 +162,7 @@ class _Evaluation:
         self._left_out: list[LeftOut] = []
 
     def run(self, models: Sequence[Model], rows: Sequence[str]) -> Comparison:
-        columns = self._usable(models[0])
+        columns = self._usable(models[0], rows)
         if "weights" in rows:
             for model in models:
                 for kind in self._of_network("weights", model, columns):
@@ -201,14 +201,16 @@ class _Evaluation:
         figures = sorted(self._figures.values(), key=lambda one: order[one.row])
         return Comparison(figures, sorted(self._left_out, key=lambda one: order[one.row]))
 
-    def _usable(self, model: Model) -> list[str]:
+    def _usable(self, model: Model, rows: Sequence[str]) -> list[str]:
         lengths = _vectors.lengths(model)
-        for column in self._columns:
+        # The first of the rows that have columns stands for all: one line, not one a row.
+        row = next((row for row in ROWS if row in rows and row not in (*FINE_TUNED, "pixels")), "")
+        for column in self._columns if row else ():
             length = lengths.get(column, 0)
             if length == 0:
-                self._left_out.append(LeftOut("weights", column, 0, "the architecture has none"))
+                self._left_out.append(LeftOut(row, column, 0, "the architecture has none"))
             elif length > LONGEST:
-                self._left_out.append(LeftOut("weights", column, length, f"more than {LONGEST:,} numbers"))
+                self._left_out.append(LeftOut(row, column, length, f"more than {LONGEST:,} numbers"))
         return [column for column in self._columns if 0 < lengths.get(column, 0) <= LONGEST]
 
     def _of_network(self, row: str, model: Model, columns: Sequence[str]) -> Iterator[_Kind]:
@@ -260,10 +262,11 @@ class _Evaluation:
     def _note(self, figure: Figure, found: Labels, seconds: float) -> None:
         figure.seconds += seconds
         figure.accuracies.append(float(np.mean(found == self._test_labels)))
-        if not figure.confusion.size:
-            figure.confusion = np.zeros((len(self._known),) * 2, np.int64)
-        at = np.searchsorted(self._known, self._test_labels), np.searchsorted(self._known, found)
-        np.add.at(figure.confusion, at, 1)
+        if len(self._known) <= evaluation.CONFUSED:
+            if not figure.confusion.size:
+                figure.confusion = np.zeros((len(self._known),) * 2, np.int64)
+            at = np.searchsorted(self._known, self._test_labels), np.searchsorted(self._known, found)
+            np.add.at(figure.confusion, at, 1)
         self._progress.judged(figure)
 
 
