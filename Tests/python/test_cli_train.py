@@ -201,7 +201,7 @@ def test_as_many_other_images_are_not_the_data(tmp_path, folder):
 @pytest.mark.parametrize(
     "setting, value, message",
     [
-        ("seed", "x", "seed: expected a whole number from 0 on, found"),
+        ("seed", "x", "seed: expected a whole number from 0 on, below 2^64, found"),
         ("seed", 4, "seed is 4, checkpoint.h5 has 3: they are of different"),
         ("batch", 2.5, "batch: expected"),
         ("batch", 1, "--batch: expected 2"),

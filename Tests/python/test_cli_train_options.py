@@ -118,8 +118,11 @@ def test_a_settings_file_makes_the_same_run(folder):
         ("[]", "expected an object of settings, found list"),
         ("{", "expected JSON"),
         ('{"lrr": 1}', "lrr: there is no such setting"),
-        ('{"lr": "fast", "batch": 0}', "batch: expected a whole number from 1 on, found 0"),
+        ('{"lr": "fast", "batch": 0}', "batch: expected a whole number from 1 on, below 2^64, found 0"),
         ('{"measure": "mse"}', "measure: expected one of jsd"),
+        ('{"seed": 18446744073709551616}', "seed: expected a whole number from 0 on, below 2^64, found 18446744073709551616"),
+        (r'{"architecture": "tiny\ud800.json"}', "architecture: expected a preset's name, a file"),
+        (r'{"weights": "\u0000"}', "weights: expected a text without NUL"),
         ('{"batch": 1}', "--batch: expected 2 at least"),
     ],
 )
@@ -138,6 +141,10 @@ def test_settings_that_are_none(folder, content, message):
         (["--image-size", "0x4"], "expected N or WIDTHxHEIGHT"),
         (["--gradient-clip", "-1"], "--gradient-clip: expected a number that is not negative"),
         (["--early-stopping", "1", "--validation-images", "0"], "expected --validation-images over 0"),
+        (["--gamma", "0.1"], "--gamma: is of no effect by itself; expected --prior"),
+        (["--coordinates-weight", "2"], "--coordinates-weight: is of no effect by itself; expected --coordinates"),
+        (["--step-factor", "0.5"], "--step-factor: is of no effect by itself; expected --schedule step as well"),
+        (["--schedule", "step", "--step-factor", "1e300", "--step-epochs", "1"], "no finite learning rate after 10 epochs"),
         (["--alpha", "1"], "alpha"),  # There is no global network.
     ],
 )
@@ -224,6 +231,7 @@ def test_warmup_then_cosine():
     assert rates[:4] == [0.25, 0.5, 0.75, 1.0] and rates[4] == 1.0
     assert rates[8] == pytest.approx(0.5) and all(a >= b for a, b in zip(rates[3:], rates[4:], strict=False))
     assert Schedule("constant", 2.0, 5).at(0) == 2.0
+    assert Schedule("step", 1.0, 9, 3, 1e300).last == np.inf and Schedule("step", 1.0, 3, 3, 1e300).last == 1.0
     assert [Schedule("step", 1.0, 9, 3, 0.5, 2).at(step) for step in (0, 1, 2, 3, 6)] == [0.5, 1.0, 1.0, 0.5, 0.25]
 
 

@@ -27,6 +27,11 @@ class Schedule:
         if self.kind not in KINDS:
             raise ValueError(f"kind: expected one of {', '.join(KINDS)}, found {self.kind!r}")
 
+    @property
+    def last(self) -> float:
+        """Of the last step: infinite where the rate grows beyond what a number can be."""
+        return self.at(self.steps - 1)
+
     def at(self, step: int) -> float:
         """Of step number `step`, the first being 0."""
         if step < self.warmup:
@@ -35,5 +40,8 @@ class Schedule:
             done = (step - self.warmup) / max(self.steps - self.warmup, 1)
             return self.rate * 0.5 * (1 + math.cos(math.pi * done))
         if self.kind == "step":
-            return self.rate * self.factor ** (step // self.every)
+            try:
+                return self.rate * self.factor ** (step // self.every)
+            except OverflowError:
+                return math.inf
         return self.rate

@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import json
 import math
+import os
 from collections.abc import Callable, Container, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -15,7 +16,7 @@ from ..architecture import PRESETS, Architecture
 from ..data import Augmentation
 from ..data.options import RESIZES
 from ..run_folder import RunFolder, Settings
-from ..trainer import COORDINATES, MEASURES, MOST_MICRO_BATCHES, PRIORS, TIMEOUT, Trainer
+from ..trainer import COORDINATES, MEASURES, MOST_MICRO_BATCHES, PRIORS, TIMEOUT, Trainer, TrainerOptions
 from . import UsageError
 from ._common import DATA, add_examples, add_general, add_untrusted, natural, positive
 from ._images import add_reading
@@ -332,6 +333,22 @@ def check_unchanged(arguments: argparse.Namespace) -> None:
         )
 
 
+def check_used(arguments: argparse.Namespace, options: TrainerOptions, schedule: str) -> None:
+    """That what was given on the command line is of some effect. What --config has may be a preset's."""
+    for option, given, wanted in (
+        ("--gamma", options.prior == "none" and arguments.gamma, "--prior monolithic or adversarial"),
+        (
+            "--coordinates-weight",
+            options.coordinates == "none" and arguments.coordinates_weight,
+            "--coordinates absolute or relative",
+        ),
+        ("--step-epochs", schedule != "step" and arguments.step_epochs, "--schedule step"),
+        ("--step-factor", schedule != "step" and arguments.step_factor is not None, "--schedule step"),
+    ):
+        if given:
+            raise UsageError(f"{option}: is of no effect by itself; expected {wanted} as well")
+
+
 def check_tensorboard(arguments: argparse.Namespace) -> None:
     if arguments.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise UsageError("--tensorboard: the package tensorboard is not installed; metrics.csv is written in any case")
@@ -377,17 +394,25 @@ def _is_augmentation(value: Any) -> bool:
         return False
 
 
-_TEXT = _Kind("a text", lambda value: isinstance(value, str))
+def _is_text(value: Any) -> bool:
+    """Of paths, whose bytes that are no text Python has as surrogates; of others there is no file."""
+    try:
+        return isinstance(value, str) and b"\0" not in os.fsencode(value)
+    except UnicodeEncodeError:
+        return False
+
+
+_TEXT = _Kind("a text without NUL and lone surrogates", _is_text)
 _NUMBER = _Kind("a number", _is_number)
-_NATURAL = _Kind("a whole number from 0 on", _is_natural)
-_POSITIVE = _Kind("a whole number from 1 on", _is_positive)
+_NATURAL = _Kind("a whole number from 0 on, below 2^64", _is_natural)
+_POSITIVE = _Kind("a whole number from 1 on, below 2^64", _is_positive)
 _FLAG = _Kind("true or false", lambda value: isinstance(value, bool))
 #: In a run's settings.json, and of no use to another run.
 _OF_A_RUN = {"images": _POSITIVE, **dict.fromkeys(("command", "started", "digest"), _TEXT)}
 _KINDS = {
     "data": _TEXT,
     "weights": _TEXT,
-    "architecture": _Kind("a preset's name, a file or a description", lambda value: isinstance(value, (str, dict))),
+    "architecture": _Kind("a preset's name, a file or a description", lambda value: isinstance(value, dict) or _is_text(value)),
     "image_size": _Kind(
         "[height, width]", lambda value: isinstance(value, list) and len(value) == 2 and all(map(_is_positive, value))
     ),

@@ -39,6 +39,7 @@ from ._train_options import (
     check_same_run,
     check_tensorboard,
     check_unchanged,
+    check_used,
     chosen,
     has_sklearn,
     probe_every,
@@ -104,6 +105,7 @@ class _Training:
             settings.step_factor,
             round(settings.warmup_epochs * len(self.loader)),
         )
+        group.call(lambda: _check_rates(self.schedule, settings))
         #: What is let go when the run ends: the folder.
         self.held = ExitStack()
         #: The signal that ends the run after this step, in all processes.
@@ -126,6 +128,7 @@ class _Training:
             tell(arguments, train)
         trainer = group.call(lambda: _trainer(model, values))
         options = trainer.options
+        group.call(lambda: check_used(arguments, options, values["schedule"]))
         kept = {name: values[name] for name in _AS_GIVEN}
         settings = Settings(
             **kept,
@@ -438,6 +441,14 @@ def _model_and_data(arguments: argparse.Namespace, values: dict[str, Any]) -> tu
     if names is not None and model.sizes.classes == len(names) and not adapted.is_notebook(architecture):
         model.class_names = names
     return model, train, validation
+
+
+def _check_rates(schedule: Schedule, settings: Settings) -> None:
+    if not math.isfinite(schedule.last):
+        raise UsageError(
+            f"--step-factor: {settings.lr:g} times {settings.step_factor:g} every {counted(settings.step_epochs, 'epoch')} is no "
+            f"finite learning rate after {counted(settings.epochs, 'epoch')}; expected a smaller factor"
+        )
 
 
 def _source(named: Any) -> str:
