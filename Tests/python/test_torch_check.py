@@ -357,3 +357,6 @@ def test_parts_of_the_table(monkeypatch):
         list(check.compare(None, expanded("basic32"), 0, objectives_table=True, part=(k, 3)))
         assert abs(len(seen) - len(everything) * k / 3) < 1
     assert sorted(map(str, seen)) == sorted(map(str, everything)) and len(everything) == 172
+    # A part of nothing would pass.
+    with pytest.raises(ValueError, match="part 173/999: the table has 172 objectives"):
+        check.run("basic32", objectives_table=True, part=(173, 999))

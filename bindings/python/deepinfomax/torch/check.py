@@ -79,6 +79,10 @@ def run(
     has `Model` and `Trainer`."""
     description = random_description(seed) if architecture == "random" else architecture
     description = expanded(description)
+    if objectives_table and part[0] > 1:
+        count = sum(1 for _ in combinations(description))
+        if part[0] > count:
+            raise ValueError(f"part {part[0]}/{part[1]}: the table has {count} objectives; expected a part from 1 to {count}")
     show: Callable[..., None] = (lambda *_: None) if as_json else partial(print, flush=True)
     head = {
         "libdim": library.build_info(),
