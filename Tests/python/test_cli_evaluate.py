@@ -165,7 +165,7 @@ def test_semi_supervised(small, tmp_path):
     assert "fine-tuned" in done.stdout and "from the seed" not in done.stdout
 
 
-@pytest.mark.parametrize("labels", ["0", "1", "1.5", "0.0", "-3", "nan", "1e400", "many", "100000"])
+@pytest.mark.parametrize("labels", ["0", "1", "1.5", "0.0", "-3", "nan", "1e400", "1e3", "1e0", "many", "100000"])
 def test_labels_that_are_not_there(labels):
     done = dim("evaluate", f"--labels={labels}")
     assert done.returncode == 2 and "--labels: expected" in done.stderr and not done.stdout

@@ -277,9 +277,10 @@ def _labelled(arguments: argparse.Namespace, train: Dataset) -> Dataset:
     assert train.labels is not None
     text = arguments.labels
     try:
-        count = round(float(text) * len(train)) if "." in text or "e" in text.lower() else int(text)
-        if "." in text and not 0 < float(text) < 1:
+        share = "." in text or "e" in text.lower()
+        if share and not 0 < float(text) < 1:
             raise ValueError
+        count = round(float(text) * len(train)) if share else int(text)
     except (ValueError, OverflowError):
         raise UsageError(f"--labels: expected a number of images, or a share between 0 and 1, found {text}") from None
     if not 2 <= count <= len(train):
