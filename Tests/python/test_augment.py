@@ -77,7 +77,23 @@ def test_texts(text):
     assert Augmentation.parse(str(change)) == change and bool(change) == (text not in ("", "none"))
 
 
-@pytest.mark.parametrize("text", ["crop", "crop=0", "crop=-1", "crop=1025", "crop=1e3", "flip=1", "turn", "crop=4 flip", ","])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "crop",
+        "crop=0",
+        "crop=-1",
+        "crop=1025",
+        "crop=1e3",
+        "flip=1",
+        "turn",
+        "crop=4 flip",
+        ",",
+        "flip,flip",
+        "crop=1,crop=2",
+        "crop=" + "9" * 5000,
+    ],
+)
 def test_texts_that_are_none(text):
     with pytest.raises(ValueError, match="expected crop=PIXELS"):
         Augmentation.parse(text)

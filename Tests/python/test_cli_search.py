@@ -112,6 +112,7 @@ def test_hnswlib_is_used_and_its_recall_is_reported(folder):
     [
         (["--index", "i.npz"], "IMAGE"),
         (["99", "--index", "i.npz"], "0 to 39"),
+        (["9" * 5000, "--index", "i.npz"], "0 to 39"),
         (["1", "--index", "data.npz"], "index"),
         (["1", "--index", "i.npz", "--html", "a.html"], "--data"),
         (["one.npy", "--index", "seven.npz"], "which weights made its vectors"),

@@ -136,6 +136,10 @@ def test_settings_that_are_none(folder, content, message):
     "arguments, message",
     [
         (["--negatives", "32"], "a batch of 32 images has 31 others"),
+        (["--negatives", "9" * 5000], "expected all, rotation or a number"),
+        (["--image-size", "9" * 5000], "expected N or WIDTHxHEIGHT"),
+        (["--timeout", "nan"], "--timeout: expected a number of seconds over 0, found 'nan'"),
+        (["--timeout", "-1"], "--timeout: expected a number of seconds over 0"),
         (["--negatives", "few"], "expected all, rotation or a number"),
         (["--betas", "1,0.9"], "--betas: expected two numbers"),
         (["--image-size", "0x4"], "expected N or WIDTHxHEIGHT"),

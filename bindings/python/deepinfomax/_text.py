@@ -84,6 +84,11 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return text.getvalue()
 
 
+def decimal(digits: str) -> int:
+    """Of decimal digits, however many: int() takes 640 at least, and no count has more than 19."""
+    return int(digits) if len(digits) <= 640 else 2**64
+
+
 def counted(count: int, thing: str, things: str | None = None) -> str:
     """ "1 epoch", "2,000 epochs"."""
     return f"{count:,} {thing if count == 1 else things or thing + 's'}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import importlib.util
+import math
 import os
 import shutil
 import tempfile
@@ -90,6 +91,17 @@ def add_data(parser: argparse.ArgumentParser, default: str) -> None:
 def positive(text: str) -> int:
     """For argparse: an integer of at least 1."""
     return _at_least(1, text)
+
+
+def seconds(text: str) -> float:
+    """For argparse: a time over 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"expected a number of seconds over 0, found {text!r}")
+    return value
 
 
 def natural(text: str) -> int:

@@ -11,14 +11,14 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from .._text import counted
+from .._text import counted, cut, decimal
 from ..architecture import PRESETS, Architecture
 from ..data import Augmentation
 from ..data.options import RESIZES
 from ..run_folder import RunFolder, Settings
 from ..trainer import COORDINATES, MEASURES, MOST_MICRO_BATCHES, PRIORS, TIMEOUT, Trainer, TrainerOptions
 from . import UsageError
-from ._common import DATA, add_examples, add_general, add_untrusted, natural, positive
+from ._common import DATA, add_examples, add_general, add_untrusted, natural, positive, seconds
 from ._images import add_reading
 from ._schedule import KINDS
 
@@ -220,7 +220,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     several.add_argument(
         "--timeout",
-        type=float,
+        type=seconds,
         default=TIMEOUT,
         metavar="SECONDS",
         help=f"how long a process waits for another before all end (default: {TIMEOUT:g})",
@@ -242,16 +242,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _size(text: str) -> tuple[int, int]:
     """(height, width) of "48" or "64x48", the width first as in names of sizes everywhere."""
     parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isascii() and part.isdecimal() and 1 <= int(part) <= 1024 for part in parts):
-        raise argparse.ArgumentTypeError(f"expected N or WIDTHxHEIGHT, each from 1 to 1024, found {text!r}")
+    if len(parts) > 2 or not all(part.isascii() and part.isdecimal() and 1 <= decimal(part) <= 1024 for part in parts):
+        raise argparse.ArgumentTypeError(f"expected N or WIDTHxHEIGHT, each from 1 to 1024, found {cut(text, 40)!r}")
     return int(parts[-1]), int(parts[0])
 
 
 def _negatives(text: str) -> str | int:
     if text in ("all", "rotation"):
         return text
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text) < 2**31):
-        raise argparse.ArgumentTypeError(f"expected all, rotation or a number from 1 on, found {text!r}")
+    if not (text.isascii() and text.isdecimal() and 1 <= decimal(text) < 2**31):
+        raise argparse.ArgumentTypeError(f"expected all, rotation or a number from 1 on, found {cut(text, 40)!r}")
     return int(text)
 
 

@@ -27,6 +27,7 @@ from ._common import (
     open_data,
     open_model,
     positive,
+    seconds,
     weights_name,
 )
 from ._progress import Progress
@@ -55,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--features", action="store_true", help="the same as --outputs encoded,features")
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=seconds,
         default=TIMEOUT,
         metavar="SECONDS",
         help=f"with mpirun: how long a process waits for another (default: {TIMEOUT:g})",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._files import write_whole
-from .._text import counted, shown, table
+from .._text import counted, cut, decimal, shown, table
 from ..data import Dataset, randperm
 from ..evaluation import Floats, Labels
 from ..model import Model
@@ -136,9 +136,9 @@ def _subjects(arguments: argparse.Namespace, data: Dataset, model: Model | None)
     chosen: list[tuple[str, int | None, Floats]] = []
     for name in names:
         if name.isdecimal():
-            number = int(name)
+            number = decimal(name)
             if number >= len(data):
-                raise UsageError(f"image {number}: {data.name} has images 0 to {len(data) - 1}")
+                raise UsageError(f"image {cut(name, 40)}: {data.name} has images 0 to {len(data) - 1}")
             chosen.append((data.ids[number], number, data.read([number])))
         else:
             chosen.append((name, None, reading(arguments, model).open(name).read(slice(0, 1))))

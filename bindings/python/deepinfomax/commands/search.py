@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .._files import write_whole
-from .._text import counted, shown, table, valid
+from .._text import counted, cut, decimal, shown, table, valid
 from ..data import Dataset
 from ..evaluation import Floats
 from ..model import Model
@@ -160,9 +160,9 @@ def _queries(
             vectors.append(model.encode(image, features=False))
             drawn.append(image)
             continue
-        number = int(name)
+        number = decimal(name)
         if number >= len(index):
-            raise UsageError(f"image {number}: {arguments.index} has images 0 to {len(index) - 1}")
+            raise UsageError(f"image {cut(name, 40)}: {arguments.index} has images 0 to {len(index) - 1}")
         vectors.append(index.vectors[number : number + 1])
         if data is not None:
             drawn.append(data.read([number]))

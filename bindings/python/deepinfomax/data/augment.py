@@ -19,6 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .._text import decimal
+
 _GAMMA = 0x9E3779B97F4A7C15
 _HALF = np.uint64(32)
 
@@ -40,9 +42,9 @@ class Augmentation:
         crop, flip = 0, False
         for part in text.split(",") if text not in ("", "none") else ():
             name, equals, number = part.strip().partition("=")
-            if name == "flip" and not equals:
+            if name == "flip" and not equals and not flip:
                 flip = True
-            elif name == "crop" and number.isascii() and number.isdecimal() and 1 <= int(number) <= 1024:
+            elif name == "crop" and not crop and number.isascii() and number.isdecimal() and 1 <= decimal(number) <= 1024:
                 crop = int(number)
             else:
                 raise ValueError(
