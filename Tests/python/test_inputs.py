@@ -220,11 +220,13 @@ def test_masks_are_no_values():
         (lambda value: dim.Model(value), "seed"),
         (lambda value: dim.Trainer(dim.Model(0), seed=value), "seed"),
         (lambda value: dim.Trainer(dim.Model(0), micro_batches=value), "micro_batches"),
+        (lambda value: dim.Trainer(dim.Model(0)).fit(np.zeros((2, 3, 32, 32)), 0, seed=value), "seed"),
+        (lambda value: dim.Trainer(dim.Model(0)).skip(value), "n"),
         (dim.set_num_threads, "n"),
     ],
 )
 def test_whole_numbers(call, name):
-    for value in "a", 1.5, None:
+    for value in "a", 1.5, None, True:
         with pytest.raises(TypeError, match=f"{name}: expected an integer, .*, found {type(value).__name__}"):
             call(value)
     for value in -1, 2**64:
@@ -232,9 +234,34 @@ def test_whole_numbers(call, name):
             call(value)
 
 
-def test_a_trainer_of_no_model():
+@pytest.mark.parametrize(
+    "call, name, wrong",
+    [
+        (lambda value: dim.Trainer(dim.Model(0), lr=value), "lr", ("a", b"1", True)),
+        (lambda value: dim.Trainer(dim.Model(0), encoder_lr=value), "encoder_lr", ("1", [])),
+        (lambda value: dim.Trainer(dim.Model(0), alpha=value), "alpha", ("1", 10**400)),
+        (lambda value: dim.Trainer(dim.Model(0), betas=value), "betas", (0.9, (0.9,), (0.9, "a"), (1, 2, 3))),
+        (lambda value: dim.Trainer(dim.Model(0), occlusion=value), "occlusion", ("no", 2, [])),
+        (lambda value: dim.Trainer(dim.Model(0), locations=value), "locations", (1.5, "a", True)),
+        (lambda value: dim.Trainer(dim.Model(0), negatives=value), "negatives", (1.5, True)),
+        (lambda value: dim.Trainer(dim.Model(0)).set_learning_rates(1, value), "discriminator", ("a", None)),
+        (lambda value: dim.Trainer(dim.Model(0)).fit(np.zeros((2, 3, 32, 32)), 0, augment=value), "augment", (5, ["flip"])),
+        (lambda value: setattr(dim.Trainer(dim.Model(0)), "on_gradients", value), "on_gradients", (5, "print")),
+        (lambda value: dim.ClassifierTrainer(dim.Model(0), lr=value), "lr", ("a", None)),
+        (lambda value: dim.ClassifierTrainer(dim.Model(0), betas=value), "betas", (0.9, None)),
+        (lambda value: setattr(dim.ClassifierTrainer(dim.Model(0)), "lr", value), "lr", ("a",)),
+    ],
+)
+def test_arguments_of_another_kind(call, name, wrong):
+    for value in wrong:
+        with pytest.raises(TypeError, match=f"^{name}: expected "):
+            call(value)
+
+
+@pytest.mark.parametrize("kind", [dim.Trainer, dim.ClassifierTrainer])
+def test_a_trainer_of_no_model(kind):
     with pytest.raises(TypeError, match="model: expected a Model, found NoneType"):
-        dim.Trainer(None)
+        kind(None)
 
 
 def test_a_class_is_named_without_nul():

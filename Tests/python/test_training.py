@@ -269,6 +269,13 @@ def test_an_exception_of_the_callback_drops_the_step(trainer, unchanged):
     assert trainer.steps == 1 and trainer.on_gradients is None
 
 
+def test_a_callback_may_raise_what_a_generator_may_not(trainer):
+    """Passing through a context manager a StopIteration became a RuntimeError."""
+    trainer.on_gradients = lambda values: next(iter(()))
+    with pytest.raises(StopIteration):
+        trainer.step(PHOTOS[:2])
+
+
 def test_the_callback_may_not_call_its_trainer(trainer):
     trainer.on_gradients = lambda values: trainer.steps
     with pytest.raises(RuntimeError, match="must not call the trainer"):

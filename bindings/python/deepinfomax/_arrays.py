@@ -43,12 +43,44 @@ LARGEST = 16.0
 def whole_number(value: Any, least: int, below: int, what: str, text: str) -> int:
     """An integer of any kind in a range. `text`: the range, for the message. ctypes would cut a larger one."""
     try:
-        number = operator.index(value)
+        number = operator.index(_no_flag(value))
     except TypeError:
         raise TypeError(f"{what}: expected an integer, {text}, found {type(value).__name__}") from None
     if not least <= number < below:
         raise ValueError(f"{what}: expected {text}, found {number}")
     return number
+
+
+def number(value: Any, what: str) -> float:
+    """A real number of any kind. Its range is C's to check."""
+    if isinstance(value, (str, bytes)):  # Which float() would read.
+        raise TypeError(f"{what}: expected a number, found {value!r}")
+    try:
+        return float(_no_flag(value))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(f"{what}: expected a number, found {type(value).__name__} ({error})") from None
+
+
+def pair(value: Any, what: str) -> tuple[float, float]:
+    """Two numbers."""
+    try:
+        first, second = value
+    except (TypeError, ValueError):
+        raise TypeError(f"{what}: expected two numbers, found {value!r}") from None
+    return number(first, what), number(second, what)
+
+
+def flag(value: Any, what: str) -> bool:
+    """True or False; a text would be true, whatever it says."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{what}: expected True or False, found {value!r}")
+    return bool(value)
+
+
+def _no_flag(value: Any) -> Any:
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{value} is no number")
+    return value
 
 
 def images(value: Any, item: Shape, what: str = "images") -> tuple[NDArray[np.float32], bool]:

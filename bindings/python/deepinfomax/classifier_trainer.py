@@ -114,13 +114,16 @@ class ClassifierTrainer(Run):
         loss: cross-entropy of the "logits", or of the softmax output taken as logits ("softmax_twice").
         lr, betas, eps, weight_decay: as of torch.optim.Adam.
         """
+        if not isinstance(model, Model):
+            raise TypeError(f"model: expected a Model, found {type(model).__name__}")
         options = _library.ClassifierOptions()
         check(library().dim_classifier_options_init(byref(options), ctypes.sizeof(options)))
         options.encoder = choice(encoder, _ENCODER_USES, "encoder")
         options.loss = choice(loss, _LOSSES, "loss")
-        options.learning_rate = lr
-        options.adam_beta1, options.adam_beta2 = betas
-        options.epsilon, options.weight_decay = eps, weight_decay
+        options.learning_rate = _arrays.number(lr, "lr")
+        options.adam_beta1, options.adam_beta2 = _arrays.pair(betas, "betas")
+        options.epsilon = _arrays.number(eps, "eps")
+        options.weight_decay = _arrays.number(weight_decay, "weight_decay")
         self._start(model, library().dim_classifier_trainer_create, model._handle.pointer, byref(options))
 
     # ---- Steps
@@ -187,7 +190,7 @@ class ClassifierTrainer(Run):
 
     @lr.setter
     def lr(self, rate: float) -> None:
-        self._call("set_learning_rate", rate)
+        self._call("set_learning_rate", _arrays.number(rate, "lr"))
 
     def __repr__(self) -> str:
         if self._handle.closed:

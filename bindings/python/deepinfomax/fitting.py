@@ -84,6 +84,11 @@ def fit(
     for name, number, least in ("epochs", epochs, 0), ("batch", batch, 2):
         if not isinstance(number, (int, np.integer)) or isinstance(number, bool) or number < least:
             raise ValueError(f"{name}: expected a whole number of at least {least}, found {number!r}")
+    seed = _arrays.whole_number(seed, 0, 2**64, "seed", "0 <= seed < 2**64")
+    if not isinstance(augment, (str, Augmentation, type(None))):
+        raise TypeError(
+            f"augment: expected a text, 'crop=4,flip' for instance, or an Augmentation, found {type(augment).__name__}"
+        )
     heard = [callbacks] if callable(callbacks) else list(callbacks)
     for callback in heard:  # Before an epoch is trained in vain.
         if not callable(callback):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import ctypes
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from ctypes import byref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,7 @@ from .model import Model
 if TYPE_CHECKING:
     from .distributed import SharedSteps
 
+T = TypeVar("T")
 #: Seconds that a process waits for another one.
 TIMEOUT = 600.0
 MOST_MICRO_BATCHES = 4096
@@ -196,17 +196,15 @@ class Trainer(Run):
         if coordinates is not None:
             options.coordinates = choice(coordinates, COORDINATES, "coordinates")
         if occlusion is not None:
-            options.occlusion = bool(occlusion)
+            options.occlusion = _arrays.flag(occlusion, "occlusion")
         if locations is not None:
-            if not 1 <= locations < 2**32:
-                raise ValueError(f"locations: expected None, for all, or 1 or more, found {locations}")
-            options.locations = locations
+            options.locations = _arrays.whole_number(locations, 1, 2**32, "locations", "None, for all, or 1 or more")
         options.seed = seed
         options.micro_batches = micro_batches
         for field, rate in ("encoder_learning_rate", encoder_lr), ("discriminator_learning_rate", discriminator_lr):
             given = lr if rate is None else rate
             if given is not None:
-                setattr(options, field, given)
+                setattr(options, field, _arrays.number(given, "lr" if rate is None else field.replace("learning_rate", "lr")))
         for field, value in (
             ("alpha", alpha),
             ("beta", beta),
@@ -218,9 +216,9 @@ class Trainer(Run):
             ("weight_decay", weight_decay),
         ):
             if value is not None:
-                setattr(options, field, value)
+                setattr(options, field, _arrays.number(value, field))
         if betas is not None:
-            options.adam_beta1, options.adam_beta2 = betas
+            options.adam_beta1, options.adam_beta2 = _arrays.pair(betas, "betas")
         self._start(model, library().dim_trainer_create, model._handle.pointer, byref(options))
         if communicator is not None:
             self.share(communicator, timeout)
@@ -253,8 +251,7 @@ class Trainer(Run):
         """
         if self._shared is not None and self._shared.group.size > 1:
             return self._shared.step(self, batch)
-        with self._errors_of_the_callback():
-            return self._losses("step", batch)
+        return self._with_errors_of_the_callback(lambda: self._losses("step", batch))
 
     def accumulate(self, batch: Any) -> Losses:
         """Forward and backward only: adds the gradients of this micro-batch to those accumulated for `update`.
@@ -268,7 +265,7 @@ class Trainer(Run):
 
         For processes that train together by other means than MPI: dim_trainer_skip in dim.h.
         """
-        self._call("skip", n)
+        self._call("skip", _arrays.whole_number(n, 0, 2**64, "n", "a number of images"))
 
     def drop(self) -> None:
         """Drops the accumulated gradients; the random state is as before the step's first micro-batch."""
@@ -276,8 +273,7 @@ class Trainer(Run):
 
     def update(self) -> None:
         """Ends a step: the mean of the accumulated gradients is passed to `on_gradients`, then to both Adams."""
-        with self._errors_of_the_callback():
-            self._call("update")
+        self._with_errors_of_the_callback(lambda: self._call("update"))
 
     def evaluate(self, batch: Any) -> Losses:
         """The batch's losses in evaluation mode. Nothing changes; the prior noise is the same at each call."""
@@ -383,6 +379,8 @@ class Trainer(Run):
     def on_gradients(self, function: OnGradients | None) -> None:
         if self._shared is not None:
             raise ValueError("on_gradients: expected a trainer without a communicator, which needs the gradients itself")
+        if function is not None and not callable(function):
+            raise TypeError(f"on_gradients: expected a function of one array, or None, found {type(function).__name__}")
         self._set_callback(function)
 
     def _set_callback(self, function: OnGradients | None) -> None:
@@ -390,11 +388,11 @@ class Trainer(Run):
         self._call("set_gradient_callback", GradientCallback() if callback is None else callback.pointer, None)
         self._callback = callback  # Only now that C has let go of it may the one before be collected.
 
-    @contextmanager
-    def _errors_of_the_callback(self) -> Iterator[None]:
+    def _with_errors_of_the_callback(self, work: Callable[[], T]) -> T:
+        # No context manager: contextlib makes a StopIteration another error.
         callback = self._callback
         try:
-            yield
+            return work()
         except Cancelled:
             raised = None if callback is None else callback.take_error()
             if raised is None:
@@ -438,7 +436,8 @@ class Trainer(Run):
 
     def set_learning_rates(self, encoder: float, discriminator: float) -> None:
         """From the next step on."""
-        self._call("set_learning_rates", encoder, discriminator)
+        rates = _arrays.number(encoder, "encoder"), _arrays.number(discriminator, "discriminator")
+        self._call("set_learning_rates", *rates)
 
     @property
     def encoder_lr(self) -> float:
@@ -469,9 +468,7 @@ def _negatives(value: Negatives) -> int:
         if value not in _NEGATIVES:
             raise ValueError(f"negatives: expected 'all', 'rotation' or a number, found {value!r}")
         return _NEGATIVES[value]
-    if not 1 <= value < 2**31:
-        raise ValueError(f"negatives: expected 'all', 'rotation' or 1 or more, found {value}")
-    return value
+    return _arrays.whole_number(value, 1, 2**31, "negatives", "'all', 'rotation' or 1 or more")
 
 
 class _Callback:
