@@ -212,6 +212,25 @@ def test_partial_fit_is_fit_epoch_by_epoch():
         by_parts.partial_fit(images((10, 9, 9)))
 
 
+@pytest.mark.parametrize("changed", [{"lr": 0.0}, {"measure": "jsd"}, {"negatives": 1}])
+def test_what_set_params_changes_holds_from_the_next_partial_fit_on(changed):
+    """It held only once the transformer had been pickled."""
+    x = images((10, 8, 8))
+    plain, told = small().partial_fit(x), small().partial_fit(x).set_params(**changed)
+    plain.partial_fit(x), told.partial_fit(x)
+    assert (told.transform(x) != plain.transform(x)).any()
+    if changed == {"lr": 0.0}:
+        once, now = (one.model_.state_dict()["encoder.l1.weight"] for one in (small().fit(x), told))
+        np.testing.assert_array_equal(now, once)
+
+
+def test_constant_images_and_ranges_beyond_numbers():
+    for value in 0, 5, 1e20, -1e20, 1e300:
+        assert np.isfinite(small().fit(np.full((4, 8, 8), value)).transform(np.full((4, 8, 8), value))).all()
+    with pytest.raises(ValueError, match="whose range is finite, found -1.7e.308 to 1.7e.308"):
+        small().fit(np.where(images((4, 8, 8)) > 0.5, 1.7e308, -1.7e308))
+
+
 def test_threads_change_no_number_and_are_put_back():
     x, before = images((70, 16, 16)), dim.num_threads()
     one = small(n_jobs=1).fit_transform(x)
@@ -235,6 +254,13 @@ def test_a_single_image_left_over_joins_the_last_batch():
         ({"image_shape": (8, 8)}, images((4, 9, 9)), "image_shape"),
         ({"image_shape": (8,)}, images((4, 64)), "image_shape"),
         ({"image_shape": (8, 9)}, images((4, 64)), "image_shape"),
+        ({"image_shape": (8.5, 8)}, images((4, 64)), "image_shape: expected"),
+        ({"image_shape": "88"}, images((4, 64)), "image_shape: expected"),
+        ({"image_shape": 8}, images((4, 64)), "image_shape: expected"),
+        ({"n_jobs": "all"}, images((4, 8, 8)), "n_jobs: expected"),
+        ({"n_jobs": 10**9}, images((4, 8, 8)), "n_jobs: expected"),
+        ({"data_range": (0, 1, 2)}, images((4, 8, 8)), "data_range: expected two numbers"),
+        ({"data_range": "ab"}, images((4, 8, 8)), "data_range: expected two numbers"),
         ({"epochs": -1}, images((4, 8, 8)), "epochs"),
         ({"batch_size": 1}, images((4, 8, 8)), "batch_size"),
         ({"n_components": 0}, images((4, 8, 8)), "n_components"),

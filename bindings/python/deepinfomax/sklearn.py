@@ -12,6 +12,7 @@ Importing this module imports scikit-learn, 1.6 or newer; `import deepinfomax` n
 from __future__ import annotations
 
 import math
+import operator
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -108,7 +109,8 @@ class DeepInfoMax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     def partial_fit(self, X: Any, y: Any = None) -> DeepInfoMax:
         """One more epoch, on these images. The first call settles shape, range and weights.
 
-        Continues with the optimiser's moments, except after unpickling, where they start anew.
+        Continues with the optimiser's moments, except after unpickling and after set_params has changed the objective or lr,
+        where they start anew.
         """
         return self._train(X, 1, first=not hasattr(self, "model_"))
 
@@ -164,14 +166,16 @@ class DeepInfoMax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         if not {"fc": sizes.fc, "conv": sizes.conv}.get(self.output, True):
             raise ValueError(f"output: the architecture has no {self.output}")
         self._trainer: dim.Trainer | None = None
+        self._chosen: dict[str, Any] = {}
         self.losses_: list[float] = []
         self.n_steps_ = 0
 
     def _epoch(self, pixels: Floats) -> None:
-        if self._trainer is None:
-            chosen = {"measure": self.measure, "negatives": self.negatives, "prior": self.prior, "lr": self.lr}
+        chosen = {"measure": self.measure, "negatives": self.negatives, "prior": self.prior, "lr": self.lr}
+        if self._trainer is None or chosen != self._chosen:  # By set_params, between two calls of partial_fit.
             options: Any = {key: value for key, value in chosen.items() if value is not None}
             self._trainer = dim.Trainer(self.model_, seed=int(self._chance.randint(2**31 - 1)), **options)
+            self._chosen = chosen
         order = self._chance.permutation(len(pixels))
         total = 0.0
         for start, end in _batches(len(pixels), self.batch_size):
@@ -244,8 +248,8 @@ def _threads(n_jobs: int | None) -> Iterator[None]:
     if n_jobs is None:
         yield
         return
-    if n_jobs == 0:
-        raise ValueError("n_jobs: expected a number of threads, -1 for all cores or None, found 0")
+    if not isinstance(n_jobs, (int, np.integer)) or isinstance(n_jobs, bool) or not -1025 < n_jobs < 1025 or n_jobs == 0:
+        raise ValueError(f"n_jobs: expected a number of threads up to 1024, -1 for all cores or None, found {n_jobs!r}")
     before = dim.num_threads()
     dim.set_num_threads(0)
     dim.set_num_threads(n_jobs if n_jobs > 0 else max(1, dim.num_threads() + 1 + n_jobs))
@@ -281,7 +285,7 @@ def _array(X: Any) -> NDArray[Any] | None:
 
 def _layout(array: NDArray[Any] | None, image_shape: Any) -> tuple[tuple[int, int, int], bool] | None:
     """((c,h,w), whether the data has the channels last); None where it has to be guessed from rows."""
-    given = None if image_shape is None else _image(tuple(int(side) for side in image_shape), "image_shape")
+    given = None if image_shape is None else _image(_sides(image_shape), "image_shape")
     if array is None:
         return given
     shape = array.shape[1:]
@@ -294,6 +298,13 @@ def _layout(array: NDArray[Any] | None, image_shape: Any) -> tuple[tuple[int, in
     if shape == (h, w, c):
         return (c, h, w), True
     raise ValueError(f"X: expected images of image_shape {tuple(image_shape)}, found shape {array.shape}")
+
+
+def _sides(given: Any) -> tuple[int, ...]:
+    try:
+        return tuple(operator.index(side) for side in given)
+    except TypeError:
+        raise ValueError(f"image_shape: expected (h,w), (h,w,c) or (c,h,w), found {given!r}") from None
 
 
 def _image(shape: tuple[int, ...], what: str) -> tuple[tuple[int, int, int], bool]:
@@ -327,7 +338,10 @@ def _guessed(pixels: int) -> tuple[tuple[int, int, int], bool]:
 
 def _range(rows: NDArray[Any], given: Any) -> tuple[float, float]:
     if given is not None:
-        low, high = (float(value) for value in given)
+        try:
+            low, high = (float(value) for value in given)
+        except (TypeError, ValueError):
+            raise ValueError(f"data_range: expected two numbers, the least first, found {given!r}") from None
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
             raise ValueError(f"data_range: expected two numbers, the least first, found {given!r}")
         return low, high
@@ -336,7 +350,9 @@ def _range(rows: NDArray[Any], given: Any) -> tuple[float, float]:
     low, high = float(rows.min()), float(rows.max())
     if 0 <= low and high <= 1:
         return 0.0, 1.0
-    return low, high if high > low else low + 1
+    if not math.isfinite(high - low):
+        raise ValueError(f"X: expected numbers whose range is finite, found {low:g} to {high:g}")
+    return low, high if high > low else low + max(1.0, abs(low))  # Beside a large number 1 is nothing.
 
 
 # ---- The network
