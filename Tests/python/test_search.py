@@ -45,6 +45,34 @@ def test_vectors_far_from_the_origin_lose_no_precision():
     np.testing.assert_array_equal(Index(y).search(queries, 5).numbers, np.argsort(brute(y, queries, "l2"), axis=1)[:, :5])
 
 
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+@pytest.mark.parametrize("apart", [1e-4, 1e-6, 0])
+@pytest.mark.parametrize("of_each", [100, 1000])
+def test_many_nearly_equal_vectors(metric, apart, of_each):
+    """Frames of a film: their distances are less than float32's rounding, which chose the candidates."""
+    y = np.repeat(vectors(4) * 3, of_each, axis=0) + np.float32(apart) * vectors(4 * of_each, seed=1)
+    found = Index(y, metric=metric).search(y[:: of_each // 3], 5)
+    distances = brute(y, y[:: of_each // 3], metric)
+    np.testing.assert_allclose(found.distances, np.sort(distances, axis=1)[:, :5], rtol=1e-6, atol=1e-12)
+    if apart == 0 and metric == "l2":
+        np.testing.assert_array_equal(found.numbers, np.argsort(distances, axis=1, kind="stable")[:, :5])
+
+
+@pytest.mark.parametrize("exponent", [-120, -70, 60, 120])
+def test_vectors_of_any_scale(exponent):
+    """float32's squares of them are 0 or infinite."""
+    y, scale = vectors(400, 8), np.float32(2) ** np.float32(exponent)
+    index, other = Index(y), Index(y * scale)
+    found, scaled = index.search(y[:9] + 1, 5), other.search((y[:9] + 1) * scale, 5)
+    np.testing.assert_array_equal(scaled.numbers, found.numbers)
+    np.testing.assert_array_equal(scaled.distances, found.distances * float(scale))
+    pairs = index.duplicates(1.0).pairs
+    assert len(pairs) > 5 and np.array_equal(other.duplicates(float(scale)).pairs, pairs)
+    away = np.full((1, 8), min(1e8 * float(scale), 1e38), np.float32)
+    far, distances = other.search(away, 3), brute(y * scale, away, "l2")
+    np.testing.assert_array_equal(far.numbers, np.argsort(distances, axis=1, kind="stable")[:, :3])
+
+
 def test_equal_distances_keep_the_order():
     y = np.repeat(vectors(3, 4), 4, axis=0)
     np.testing.assert_array_equal(Index(y).search(y[4:5], 4).numbers, [[4, 5, 6, 7]])

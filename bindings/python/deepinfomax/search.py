@@ -10,6 +10,7 @@ A file of an index is numpy's .npz: docs/search.md.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,8 +34,10 @@ METRICS: tuple[Metric, ...] = ("l2", "cosine")
 
 #: Queries and vectors whose distances are held at once: 32 MB of float32.
 _QUERIES, _VECTORS = 256, 32_768
-#: Candidates beyond those asked for, by float32's distances, whose order float64 decides.
-_SPARE = 16
+#: Candidates beyond those asked for, by float32's distances, whose order float64 decides; and where float32 was not sure.
+_SPARE, _MORE_SPARE = 16, 512
+#: Numbers of float64 that are held at once: 32 MB.
+_WIDE = 4_000_000
 _VERSION = 1
 #: `made_by` of vectors that no encoder gives again for one image.
 TRAINING_MODE = "training mode"
@@ -81,8 +84,13 @@ class Index:
         self.vectors, self.ids, self.metric, self.made_by = array, names, metric, str(made_by)
         self.made_of = str(made_of)
         self._mean = array.mean(axis=0, dtype=np.float64) if metric == "l2" else np.zeros(array.shape[1])
+        # A power of two, which changes no digit: float32's squares of very large and very small numbers stay numbers.
+        spread = float(np.abs(array - self._mean).max()) if metric == "l2" else 0.0
+        self._scale = 2.0 ** -math.frexp(spread)[1]
         self._prepared = self._prepare(array)
         self._squares = np.square(self._prepared).sum(axis=1)
+        #: Of a float32 distance, beside (|q| + |p|)^2: of d products and sums, at most.
+        self._error = (array.shape[1] + 8) * 2.0**-23
         self._graph: Any = None
 
     def __len__(self) -> int:
@@ -145,12 +153,20 @@ class Index:
         """The k nearest of each query (m, d), exactly; fewer where the index holds fewer. In blocks of bounded memory."""
         given = self._queries(queries)
         k = self._count(k)
-        wide = min(k + _SPARE, len(self))
         numbers, distances = np.empty((len(given), k), np.int64), np.empty((len(given), k), np.float64)
         for start in range(0, len(given), _QUERIES):
-            block = given[start : start + _QUERIES]
-            here = slice(start, start + len(block))
-            numbers[here], distances[here] = self._refined(block, self._candidates(self._prepare(block), wide), k)
+            rows = np.arange(start, min(start + _QUERIES, len(given)))
+            for spare in _SPARE, _MORE_SPARE:
+                wide = min(k + spare, len(self))
+                prepared = self._prepare(given[rows])
+                candidates, beyond = self._candidates(prepared, wide)
+                numbers[rows], distances[rows] = self._refined(given[rows], candidates, k)
+                sure = self._surely(prepared, distances[rows, -1], beyond)
+                rows = rows[~sure] if wide < len(self) else rows[:0]
+                if not len(rows):
+                    break
+            for row in rows:
+                numbers[row], distances[row] = self._in_float64(given[row : row + 1], k)
         return Found(numbers, distances, 1.0)
 
     def search_approximately(
@@ -186,7 +202,8 @@ class Index:
             raise ValueError(f"threshold: expected a finite number of at least 0, found {threshold}")
         # float32's distances choose generously, float64's decide.
         largest = float(self._squares.max())
-        bound = (threshold**2 if self.metric == "l2" else 2 * threshold) + 1e-5 * max(largest, 1e-30)
+        bound = (threshold * self._scale) ** 2 if self.metric == "l2" else 2 * threshold
+        bound += max(1e-5, 4 * self._error) * max(largest, 1e-30)
         pairs: list[NDArray[np.int64]] = []
         count = 0
         for start in range(0, len(self), _QUERIES):
@@ -225,19 +242,21 @@ class Index:
         """Points whose squared L2 distances order as the metric does: unit vectors, or differences from the mean."""
         if self.metric == "cosine":
             return _unit(vectors).astype(np.float32)
-        return (vectors - self._mean).astype(np.float32)  # Near the origin float32's differences cancel less.
+        with np.errstate(over="ignore"):  # Of a query far away, which `_surely` tells.
+            return ((vectors - self._mean) * self._scale).astype(np.float32)  # Near the origin differences cancel less.
 
     def _block(self, queries: Floats, at: int) -> Floats:
         """Squared distances, rounded, from prepared queries to the vectors at[: _VECTORS]."""
         points = self._prepared[at : at + _VECTORS]
-        found: Floats = queries @ points.T
-        found *= -2
-        found += self._squares[at : at + _VECTORS]
-        found += np.square(queries).sum(axis=1)[:, np.newaxis]
+        with np.errstate(over="ignore", invalid="ignore"):
+            found: Floats = queries @ points.T
+            found *= -2
+            found += self._squares[at : at + _VECTORS]
+            found += np.square(queries).sum(axis=1)[:, np.newaxis]
         return found
 
-    def _candidates(self, queries: Floats, k: int) -> NDArray[np.int64]:
-        """The k nearest by float32's distances, in no order."""
+    def _candidates(self, queries: Floats, k: int) -> tuple[NDArray[np.int64], Floats]:
+        """The k nearest by float32's squared distances, in no order, and the largest of these: all others are no nearer."""
         best = np.empty((len(queries), 0), np.float32)
         numbers = np.empty((len(queries), 0), np.int64)
         for at in range(0, len(self), _VECTORS):
@@ -252,7 +271,25 @@ class Index:
             if best.shape[1] > k:
                 near = np.argpartition(best, k - 1, axis=1)[:, :k]
                 best, numbers = np.take_along_axis(best, near, axis=1), np.take_along_axis(numbers, near, axis=1)
-        return numbers
+        return numbers, best.max(axis=1)
+
+    def _surely(self, queries: Floats, distances: NDArray[np.float64], beyond: Floats) -> NDArray[np.bool_]:
+        """Of prepared queries: whether float32, which chose the candidates, was sure of all at these distances.
+
+        Not among many images that are nearly the same: their distances are less than its rounding.
+        """
+        squares = np.square(distances * self._scale) if self.metric == "l2" else 2 * distances
+        lengths = np.sqrt(np.square(queries.astype(np.float64)).sum(axis=1)) + math.sqrt(self._squares.max())
+        sure: NDArray[np.bool_] = squares < beyond - self._error * np.square(lengths)  # False of NaN.
+        return sure
+
+    def _in_float64(self, query: Floats, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The k nearest of one query (1, d), by all distances."""
+        size = max(1, _WIDE // self.vectors.shape[1])
+        parts = [np.arange(at, min(at + size, len(self)))[np.newaxis] for at in range(0, len(self), size)]
+        distances = np.concatenate([self._distances(query, part)[0] for part in parts])
+        numbers = np.argsort(distances, kind="stable")[:k]
+        return numbers, distances[numbers]
 
     def _refined(self, queries: Floats, candidates: NDArray[np.int64], k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         candidates = np.sort(candidates, axis=1)  # So that equal distances keep the index's order.
@@ -263,8 +300,9 @@ class Index:
     def _distances(self, queries: Floats, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
         """In float64: query i to each vector of numbers[i]."""
         found = np.empty(numbers.shape, np.float64)
-        for start in range(0, len(queries), 1024):
-            here = slice(start, start + 1024)
+        rows = max(1, _WIDE // max(1, numbers.shape[1] * self.vectors.shape[1]))
+        for start in range(0, len(queries), rows):
+            here = slice(start, start + rows)
             points = self.vectors[numbers[here]]
             if self.metric == "cosine":
                 found[here] = 1 - np.einsum("mkd,md->mk", _unit(points), _unit(queries[here]))
