@@ -13,8 +13,10 @@ import warnings
 import deepinfomax as dim
 import numpy as np
 import pytest
-from deepinfomax import evaluation
+from deepinfomax import evaluation, judges, report
 from deepinfomax.data import open_dataset
+from deepinfomax.data.dataset import InMemory
+from deepinfomax.search import Index
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (5, 32, 32, 3), np.uint8)
@@ -256,6 +258,51 @@ def test_arguments_of_another_kind(call, name, wrong):
     for value in wrong:
         with pytest.raises(TypeError, match=f"^{name}: expected "):
             call(value)
+
+
+IMAGES = InMemory("four", np.zeros((4, 1, 8, 8), np.uint8), np.arange(4) % 2)
+
+
+@pytest.mark.parametrize(
+    "call, error, message",
+    [
+        (lambda: dim.data.Loader(IMAGES, 1.5), TypeError, "batch: expected an integer"),
+        (lambda: dim.data.Loader(IMAGES, 2, seed=-1), ValueError, "seed: expected"),
+        (lambda: dim.data.Loader(IMAGES, 2, part=(3, 2)), ValueError, "part: expected"),
+        (lambda: dim.data.Loader(IMAGES, 2, part=(0, 0)), ValueError, "part: expected"),
+        (lambda: dim.data.Loader(IMAGES, 2, ahead=0), ValueError, "ahead: expected"),
+        (lambda: dim.data.Loader(IMAGES, 2, augment="flip"), TypeError, "augment: expected"),
+        (lambda: next(dim.data.Loader(IMAGES, 2).epoch(-1)), ValueError, "epoch: expected"),
+        (lambda: next(dim.data.Loader(IMAGES, 2).epoch(0, -1)), ValueError, "start: expected"),
+        (lambda: next(dim.data.Loader(IMAGES, 2).epoch(0, 0, 0)), ValueError, "step: expected"),
+        (lambda: dim.data.Augmentation(flip="no"), TypeError, "flip: expected True or False"),
+        (lambda: dim.data.Augmentation(crop=-1), ValueError, "crop: expected 0 to 1024 pixels, found -1"),
+        (lambda: judges.FineTuning(steps=1.5), TypeError, "steps: expected an integer"),
+        (lambda: judges.FineTuning(lr="a"), TypeError, "lr: expected a number"),
+        (lambda: judges.FineTuning(lr=-1), ValueError, "lr: expected a finite value"),
+        (lambda: judges.labelled_part(IMAGES.labels, -1), ValueError, "count: expected 0 or more"),
+        (lambda: Index(np.zeros((2, 3), np.float32)).search(np.zeros((1, 3), np.float32), "a"), TypeError, "k: expected"),
+        (lambda: Index(np.zeros((2, 3), np.float32)).duplicates("a"), TypeError, "threshold: expected a number"),
+        (lambda: report.write("nowhere", images=0), ValueError, "images: expected 2 or more, found 0"),
+        (lambda: report.write("nowhere", images=2.5), TypeError, "images: expected an integer"),
+    ],
+)
+def test_arguments_of_what_is_no_trainer(call, error, message):
+    with pytest.raises(error, match=f"^{message}"):
+        call()
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert dim.data.Augmentation(crop=np.int64(2), flip=np.True_) == dim.data.Augmentation(2, True)
+    assert str(dim.data.Augmentation(crop=np.int64(2))) == "crop=2"
+    assert judges.labelled_part([0, 1, 0, 1], np.int64(2)).shape == (2,)
+
+
+def test_an_index_has_any_name(tmp_path):
+    """Paths are bytes, as for weights."""
+    path = os.fsencode(tmp_path) + b"/caf\xe9.npz"
+    Index(np.eye(3, dtype=np.float32)).save(path)
+    assert os.listdir(os.fsencode(tmp_path)) == [b"caf\xe9.npz"] and len(Index.open(path)) == 3
 
 
 @pytest.mark.parametrize("kind", [dim.Trainer, dim.ClassifierTrainer])

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import build_info, evaluation
+from . import _arrays, build_info, evaluation
 from ._files import write_whole
 from ._text import shown
 from ._version import __version__
@@ -56,10 +56,10 @@ p.note { color: #666 } span.class { display: inline-block; padding: 0 .5em; marg
 
 
 def write(
-    folder: RunFolder | str | os.PathLike[str],
+    folder: RunFolder | str | bytes | os.PathLike[Any],
     model: Model | None = None,
     *,
-    path: str | os.PathLike[str] | None = None,
+    path: str | bytes | os.PathLike[Any] | None = None,
     images: int = IMAGES,
 ) -> Path:
     """Writes the report of a run's folder (`dim train --output`), by default into it as report.html; returns its path.
@@ -69,6 +69,7 @@ def write(
     Raises OSError where it cannot be written, ValueError for a folder without a run, DataError where the run's data is
     no longer there, a DimError for its weights.
     """
+    images = _arrays.whole_number(images, 2, 2**63, "images", "2 or more")
     run = folder if isinstance(folder, RunFolder) else RunFolder(folder)
     settings = run.read_settings()
     if model is None:
@@ -86,7 +87,7 @@ def write(
         _section("Architecture", _architecture(model)),
         _section("Settings", _settings(asdict(settings))),
     ]
-    target = run.path / NAME if path is None else Path(path)
+    target = run.path / NAME if path is None else Path(os.fsdecode(path))
     write_whole(target, _page(f"Deep InfoMax: {run.path.resolve().name}", parts).encode())
     return target
 

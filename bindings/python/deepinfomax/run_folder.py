@@ -153,8 +153,8 @@ _JUDGED = _COLUMNS.index("linear_probe")
 class RunFolder:
     """Names and contents of a run's files. Errors of the operating system are raised as they come, as OSError."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | bytes | os.PathLike[Any]) -> None:
+        self.path = Path(os.fsdecode(path))
         self.settings_file = self.path / "settings.json"
         self.metrics_file = self.path / "metrics.csv"
         self.checkpoint = self.path / "checkpoint.h5"

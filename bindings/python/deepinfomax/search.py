@@ -114,9 +114,9 @@ class Index:
 
     # ---- The file
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | bytes | os.PathLike[Any]) -> None:
         """An .npz of vectors, ids, metric, made_by, made_of and version; it appears whole or not at all."""
-        with whole(Path(path)) as temporary, open(temporary, "wb") as file:
+        with whole(os.fsdecode(path)) as temporary, open(temporary, "wb") as file:
             np.savez(
                 file,
                 vectors=self.vectors,
@@ -128,10 +128,11 @@ class Index:
             )
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> Index:
+    def open(cls, path: str | bytes | os.PathLike[Any]) -> Index:
         """Raises ValueError where the file is no index of this version. Nothing in it is unpickled, and no more is held in
         memory than the file holds."""
         names = ("vectors", "ids", "metric", "made_by", "version")
+        path = os.fsdecode(path)
         try:
             parts = read_npz(Path(path), names, optional=("made_of",))
         except DataError as error:
@@ -198,6 +199,7 @@ class Index:
 
     def duplicates(self, threshold: float, *, most: int = 100_000) -> Duplicates:
         """Pairs at a distance of at most `threshold`. Raises ValueError where there are more than `most`."""
+        threshold = _arrays.number(threshold, "threshold")
         if not 0 <= threshold < np.inf:
             raise ValueError(f"threshold: expected a finite number of at least 0, found {threshold}")
         # float32's distances choose generously, float64's decide.
@@ -234,9 +236,7 @@ class Index:
         return given
 
     def _count(self, k: int) -> int:
-        if k < 1:
-            raise ValueError(f"k: expected at least 1, found {k}")
-        return min(k, len(self))
+        return min(_arrays.whole_number(k, 1, 2**63, "k", "at least 1"), len(self))
 
     def _prepare(self, vectors: Floats) -> Floats:
         """Points whose squared L2 distances order as the metric does: unit vectors, or differences from the mean."""

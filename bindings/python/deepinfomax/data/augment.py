@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import _arrays
 from .._text import decimal
 
 _GAMMA = 0x9E3779B97F4A7C15
@@ -33,8 +34,8 @@ class Augmentation:
     flip: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.crop, bool) or not isinstance(self.crop, int) or not 0 <= self.crop <= 1024:
-            raise ValueError(f"crop: expected 0 to 1024 pixels, found {self.crop!r}")
+        object.__setattr__(self, "crop", _arrays.whole_number(self.crop, 0, 1025, "crop", "0 to 1024 pixels"))
+        object.__setattr__(self, "flip", _arrays.flag(self.flip, "flip"))
 
     @classmethod
     def parse(cls, text: str) -> Augmentation:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import _arrays
 from .augment import Augmentation
 from .dataset import Dataset
 from .order import dataloader_order
@@ -47,8 +48,13 @@ class Loader:
         ahead: int = 2,
         part: tuple[int, int] = (0, 1),
     ) -> None:
-        if batch < 1:
-            raise ValueError(f"batch: expected at least 1, found {batch}")
+        batch = _arrays.whole_number(batch, 1, 2**63, "batch", "at least 1")
+        seed = _arrays.whole_number(seed, 0, 2**64, "seed", "0 <= seed < 2**64")
+        ahead = _arrays.whole_number(ahead, 1, 2**31, "ahead", "1 or more")
+        if not 0 <= part[0] < part[1]:
+            raise ValueError(f"part: expected (i, n) with 0 <= i < n, found {part}")
+        if not isinstance(augment, (Augmentation, type(None))):
+            raise TypeError(f"augment: expected an Augmentation or None, found {type(augment).__name__}")
         self.dataset = dataset
         self._augment = augment
         self._batch, self._seed, self._shuffle, self._ahead, self._part = batch, seed, shuffle, ahead, part
@@ -67,6 +73,9 @@ class Loader:
 
     def epoch(self, epoch: int, start: int = 0, step: int = 1) -> Generator[Batch, None, None]:
         """The batches of an epoch from number `start` on, every `step`-th. An error in decoding is raised in its batch's turn."""
+        epoch = _arrays.whole_number(epoch, 0, 2**63, "epoch", "0 or more")
+        start = _arrays.whole_number(start, 0, 2**63, "start", "0 or more")
+        step = _arrays.whole_number(step, 1, 2**63, "step", "1 or more")
         order = self.order(epoch)
         ready: queue.Queue[Batch | BaseException | None] = queue.Queue(self._ahead)
         stop = threading.Event()

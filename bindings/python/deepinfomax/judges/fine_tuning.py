@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import _arrays
 from ..classifier_trainer import ClassifierTrainer
 from ..data import Batch, Dataset, Loader
 from ..data.adapted import with_classes
@@ -29,14 +31,16 @@ class FineTuning:
     lr: float = 3e-4
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"steps: expected 1 or more, found {self.steps}")
-        if self.batch < 2:
-            raise ValueError(f"batch: expected 2 or more, found {self.batch}")
+        _arrays.whole_number(self.steps, 1, 2**63, "steps", "1 or more")
+        _arrays.whole_number(self.batch, 2, 2**63, "batch", "2 or more")
+        if not 0 <= _arrays.number(self.lr, "lr") < math.inf:
+            raise ValueError(f"lr: expected a finite value of 0 or more, found {self.lr}")
 
 
 def labelled_part(labels: Labels, count: int, seed: int = 0) -> NDArray[np.int64]:
     """Numbers of so many images, in order, drawn by chance: equally many of each class, as far as there are."""
+    labels = _arrays.integers(labels)
+    count = _arrays.whole_number(count, 0, 2**63, "count", "0 or more")
     order = np.random.default_rng(seed).permutation(len(labels))
     ranks = np.empty(len(labels), np.int64)
     for label in np.unique(labels):
