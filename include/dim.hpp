@@ -516,8 +516,8 @@ public:
 
     /* An empty function removes the callback. */
     void set_gradient_callback(GradientCallback callback) {
-        std::unique_ptr<GradientCallback> next;
-        if (callback) next = std::make_unique<GradientCallback>(std::move(callback));
+        std::shared_ptr<HeldCallback> next;
+        if (callback) next = std::make_shared<HeldCallback>(std::move(callback));
         check(dim_trainer_set_gradient_callback(get(), next ? forward_gradients : nullptr, next.get()));
         callback_ = std::move(next);
     }
@@ -549,6 +549,12 @@ private:
         return losses;
     }
 
+    /* Keeps itself alive while it runs: a callback that ends its trainer, or replaces itself, is still in use then. */
+    struct HeldCallback : std::enable_shared_from_this<HeldCallback> {
+        explicit HeldCallback(GradientCallback callback) : function(std::move(callback)) {}
+        GradientCallback function;
+    };
+
     /* The callback runs in the thread that steps: its exception is kept here until the step returns. */
     static std::exception_ptr &thrown() {
         thread_local std::exception_ptr exception;
@@ -556,7 +562,8 @@ private:
     }
     static int forward_gradients(float *values, std::size_t count, void *context) {
         try {
-            return (*static_cast<GradientCallback *>(context))(span<float>(values, count)) ? 0 : 1;
+            const std::shared_ptr<HeldCallback> held = static_cast<HeldCallback *>(context)->shared_from_this();
+            return held->function(span<float>(values, count)) ? 0 : 1;
         } catch (...) {
             thrown() = std::current_exception();
             return 1;
@@ -568,7 +575,7 @@ private:
     }
 
     /* Declared before the handle, so that it is destroyed after it. */
-    std::unique_ptr<GradientCallback> callback_;
+    std::shared_ptr<HeldCallback> callback_;
     detail::Owner<dim_trainer, dim_trainer_free> handle_;
 };
 

@@ -333,6 +333,30 @@ void callbacks() {
     CHECK(seen == 0 && trainer.step_count() == 2);
 }
 
+/* Tells when what a callback has captured is destroyed. */
+struct Witness {
+    explicit Witness(bool &flag) : gone(&flag) {}
+    ~Witness() { *gone = true; }
+    bool *gone;
+};
+
+/* The function is in use until it returns, whatever it does with its trainer. */
+void callbacks_that_end_themselves() {
+    dim::Model model(7);
+    const auto images = some_images(2);
+    bool gone = false, early = false;
+    auto witness = std::make_shared<Witness>(gone);
+    dim::Trainer trainer(model);
+    trainer.set_gradient_callback([&trainer, &gone, &early, witness](dim::span<float>) {
+        { const dim::Trainer ended = std::move(trainer); }
+        early = gone;
+        return true;
+    });
+    witness.reset();
+    trainer.step(images);
+    CHECK(gone && !early);
+}
+
 void classifier() {
     dim::Model model(7);
     const auto images = some_images(4);
@@ -379,6 +403,7 @@ int main() {
     architectures();
     training();
     callbacks();
+    callbacks_that_end_themselves();
     classifier();
     for (const char *name : {"weights.h5", "text.h5", "run.h5", "classifier.h5"}) std::remove(scratch(name).c_str());
     std::remove(scratch("").c_str());
