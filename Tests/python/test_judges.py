@@ -1,6 +1,7 @@
 """deepinfomax.judges: the judges on vectors whose answer is known, the intrinsic measures beside independent numbers."""
 
 import json
+import tracemalloc
 
 import deepinfomax as dim
 import ms_ssim as recorded
@@ -10,6 +11,7 @@ from deepinfomax import evaluation, judges
 from deepinfomax.data.dataset import InMemory
 from deepinfomax.judges import comparison, fitted
 from deepinfomax.judges.dependence import Network
+from deepinfomax.neighbours import elected, vote
 
 SETTINGS = judges.Settings(mlp_steps=400, mlp_lr=3e-3)
 
@@ -124,6 +126,28 @@ def test_rows_columns_and_seeds(architecture):
     assert pixels.confusion.sum(axis=1).tolist() == [20, 20] and pixels.confusion.trace() == round(40 * pixels.mean)
     better = max(("calibrated", "untrained"), key=lambda row: found.figure(row, "Y", "svm").mean)
     assert found.baseline("Y", "svm") is found.figure(better, "Y", "svm")
+
+
+def test_many_voters_need_no_memory_for_their_pairs():
+    """4,000 voters were 16 MB of pairs a query, and 8 GB for 500 queries."""
+    chance = np.random.default_rng(0)
+    points, queries = chance.normal(size=(4000, 2)).astype(np.float32), chance.normal(size=(500, 2)).astype(np.float32)
+    labels = chance.integers(0, 7, 4000) * 10**9
+    tracemalloc.start()
+    found = fitted._vote(points, labels, queries, 4000), vote(points, labels, queries, 4000)
+    assert tracemalloc.get_traced_memory()[1] < 200e6
+    tracemalloc.stop()
+    for each in found:  # All vote: one class is the commonest.
+        assert (each == np.unique(labels)[np.bincount(labels // 10**9).argmax()]).all()
+
+
+def test_the_elected_is_the_same_however_many_vote():
+    votes = np.random.default_rng(0).integers(-3, 4, (200, 24))
+    expected = [max(row.tolist(), key=lambda one, row=row.tolist(): (row.count(one), -row.index(one))) for row in votes]
+    assert elected(votes).tolist() == expected
+    few = votes[:, :9]
+    expected = [max(row.tolist(), key=lambda one, row=row.tolist(): (row.count(one), -row.index(one))) for row in few]
+    assert elected(few).tolist() == expected
 
 
 def test_many_classes_have_no_confusion_matrix(architecture):

@@ -8,6 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+#: Voters up to which all pairs of them are compared.
+_PAIRS = 20
+
+
 class Neighbours(NamedTuple):
     """Indices of images and their distances from the subject, both in ascending order of distance."""
 
@@ -46,8 +50,18 @@ def vote(
         distances = squares - 2 * these @ points.T  # Each row lacks the query's own square, which orders nothing.
         near = np.argpartition(distances, k - 1, axis=1)[:, :k]
         by_distance = np.take_along_axis(distances, near, axis=1).argsort(axis=1, kind="stable")
-        votes = labels[np.take_along_axis(near, by_distance, axis=1)]
-        counts = (votes[:, :, np.newaxis] == votes[:, np.newaxis, :]).sum(axis=2)
-        # argmax takes the first of equal counts: the nearest.
-        found[start : start + block] = votes[np.arange(len(votes)), counts.argmax(axis=1)]
+        found[start : start + block] = elected(labels[np.take_along_axis(near, by_distance, axis=1)])
     return found
+
+
+def elected(votes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of each row of labels (m, k), nearest first, the commonest; of equally common ones that of the nearest."""
+    if votes.shape[1] <= _PAIRS:
+        counts = (votes[:, :, np.newaxis] == votes[:, np.newaxis, :]).sum(axis=2)
+    else:  # Whose pairs would be k times as much again.
+        counts = np.empty_like(votes)
+        for row, of_row in zip(votes, counts, strict=True):
+            _, where, times = np.unique(row, return_inverse=True, return_counts=True)
+            of_row[:] = times[where]
+    chosen: NDArray[np.int64] = votes[np.arange(len(votes)), counts.argmax(axis=1)]  # argmax takes the first of equal counts.
+    return chosen

@@ -19,6 +19,7 @@ from ..architecture import Architecture
 from ..classifier_trainer import ClassifierTrainer
 from ..data.order import dataloader_order
 from ..model import Model
+from ..neighbours import elected
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -153,9 +154,7 @@ def _vote(points: Floats, labels: Labels, queries: Floats, k: int) -> Labels:
         distances += squares  # Each row lacks the query's own square, which orders nothing.
         near = np.argpartition(distances, k - 1, axis=1)[:, :k]
         by_distance = np.take_along_axis(distances, near, axis=1).argsort(axis=1, kind="stable")
-        votes = labels[np.take_along_axis(near, by_distance, axis=1)]
-        counts = (votes[:, :, np.newaxis] == votes[:, np.newaxis, :]).sum(axis=2)
-        found[start : start + block] = votes[np.arange(len(votes)), counts.argmax(axis=1)]
+        found[start : start + block] = elected(labels[np.take_along_axis(near, by_distance, axis=1)])
     return found
 
 
