@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import math
 import os
+import socket
+import time
 from dataclasses import fields
 from typing import Any
 
@@ -12,21 +16,41 @@ from ..run_folder import Row
 #: From this field on a row's are figures by their names.
 _FIGURES = [field.name for field in fields(Row)].index("prior_distance")
 
+#: Of the files of this process, which one second may see several of.
+_NUMBERS = itertools.count()
+
 
 class EventFile:
-    """What metrics.csv has of a run, as scalars."""
+    """What metrics.csv has of a run, as scalars. A row is on the disk when `add` returns; it raises OSError otherwise.
+
+    Not TensorBoard's EventFileWriter: that writes in a thread, which prints a traceback where the disk is full.
+    """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         from tensorboard.compat.proto import event_pb2, summary_pb2
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        from tensorboard.summary.writer.record_writer import RecordWriter
 
         self._event: Any = event_pb2.Event
         self._summary: Any = summary_pb2.Summary
-        self._writer: Any = EventFileWriter(os.fspath(folder))
+        began = time.time()
+        name = f"events.out.tfevents.{began:010.0f}.{socket.gethostname()}.{os.getpid()}.{next(_NUMBERS)}"
+        self._path = os.path.join(os.fspath(folder), name)
+        self._file = open(self._path, "wb", buffering=0)
+        self._records: Any = RecordWriter(self)
+        self._add(self._event(wall_time=began, file_version="brain.Event:2"))
+
+    def write(self, record: bytes) -> None:
+        """For RecordWriter."""
+        try:
+            if self._file.write(record) != len(record):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self._path) from error
+
+    def _add(self, event: Any) -> None:
+        self._records.write(event.SerializeToString())
 
     def add(self, row: Row) -> None:
-        import time
-
         scalars = {
             f"{row.phase}/total": row.total,
             f"{row.phase}/local": row.local,
@@ -39,7 +63,7 @@ class EventFile:
         scalars |= {f"{row.phase}/{field.name}": getattr(row, field.name) for field in fields(row)[_FIGURES:]}
         scalars = {tag: value for tag, value in scalars.items() if not math.isnan(value)}
         values = [self._summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
-        self._writer.add_event(self._event(step=row.step, wall_time=time.time(), summary=self._summary(value=values)))
+        self._add(self._event(step=row.step, wall_time=time.time(), summary=self._summary(value=values)))
 
     def close(self) -> None:
-        self._writer.close()
+        self._file.close()
