@@ -42,6 +42,13 @@ def test_shapes_and_dtypes(model):
     assert ((results["prior"] > 0) & (results["prior"] < 1)).all()
 
 
+def test_outputs_are_names_not_a_name(model):
+    """A text is a sequence of letters, of which the first was said to be none."""
+    for wrong in "encoded", b"encoded", 5, {"encoded"}:
+        with pytest.raises(TypeError, match="outputs: expected a tuple of names, found"):
+            model.encode(np.zeros((1, 3, 32, 32), np.float32), outputs=wrong)
+
+
 def test_features_can_be_left_out(model):
     assert (model.encode(IMAGES, features=False) == model.encode(IMAGES)[0]).all()
 

@@ -77,4 +77,6 @@ def test_what_is_wrong_is_said(small):
     with pytest.raises(TypeError, match="tensor"):
         Encoder(small)(np.zeros((2, 1, 28, 28), np.float32))
     with pytest.raises(ValueError, match="outputs"):
-        Encoder(small, outputs=("y",))(torch.rand(2, 1, 28, 28))
+        Encoder(small, outputs=("y",))
+    with pytest.raises(TypeError, match="outputs: expected a tuple of names, found 'encoded'"):
+        Encoder(small, outputs="encoded")

@@ -192,15 +192,7 @@ class Model:
         last map before it is flattened; "fc" the last hidden linear layer.
         """
         names = outputs if outputs is not None else ("encoded", "features") if features else ("encoded",)
-        sizes = self.sizes
-        shapes = {"encoded": (sizes.encoded,), "features": sizes.features, "conv": sizes.conv or (0,), "fc": (sizes.fc,)}
-        for name in names:
-            if name not in shapes:
-                raise ValueError(f"outputs: expected some of {', '.join(OUTPUTS)}, found {name!r}")
-            if shapes[name] == (0,):
-                raise ValueError(f"outputs: the model's architecture has no {name}")
-        if len(set(names)) != len(names) or not names:
-            raise ValueError(f"outputs: expected different names, one at least, found {names!r}")
+        shapes = self._shapes(names)
         x, single = self._images(images)
         arrays = {name: _empty(len(x), shapes[name]) for name in names}
         for start, stop in self._pieces(len(x)):
@@ -211,6 +203,21 @@ class Model:
             check(library().dim_encode_outputs(self._handle.pointer, some, stop - start, byref(wanted)))
         results = tuple(_result(arrays[name], single) for name in names)
         return results if outputs is not None or features else results[0]
+
+    def _shapes(self, names: Any) -> dict[str, tuple[int, ...]]:
+        """Of one image's outputs, once `names` are names of outputs that there are."""
+        if isinstance(names, (str, bytes)) or not isinstance(names, Sequence):
+            raise TypeError(f"outputs: expected a tuple of names, found {names!r}")
+        sizes = self.sizes
+        shapes = {"encoded": (sizes.encoded,), "features": sizes.features, "conv": sizes.conv or (0,), "fc": (sizes.fc,)}
+        for name in names:
+            if name not in shapes:
+                raise ValueError(f"outputs: expected some of {', '.join(OUTPUTS)}, found {name!r}")
+            if shapes[name] == (0,):
+                raise ValueError(f"outputs: the model's architecture has no {name}")
+        if len(set(names)) != len(names) or not names:
+            raise ValueError(f"outputs: expected different names, one at least, found {names!r}")
+        return shapes
 
     def _images(self, images: Any) -> tuple[Floats, bool]:
         return inputs.images(images, self.sizes.image, lambda: str(self.architecture.as_dict()["image"]["resize"]))

@@ -34,6 +34,7 @@ class Encoder(nn.Module):
         self.model = weights if isinstance(weights, Model) else Model.open(weights)
         if "encoder" not in self.model.networks:
             raise ValueError(f"weights: expected an encoder, found {', '.join(self.model.networks) or 'no network'}")
+        self.model._shapes(outputs)  # What is wrong is said here, not by the first batch.
         self.outputs = tuple(outputs)
 
     def forward(self, images: torch.Tensor) -> Any:
