@@ -49,7 +49,8 @@ soak: $(library)
 # Two processes, a file of tests each: most of them start programs that use one core. ARGS: of pytest.
 .PHONY: test-python
 test-python: $(library) | deps
-	@DIM_LIBRARY=$(CURDIR)/$(library) PYTHONPATH=bindings/python $(python) -m pytest -q -n 2 --dist loadfile Tests/python $(ARGS)
+	@DIM_LIBRARY=$(CURDIR)/$(library) PYTHONPATH=bindings/python $(python) -m pytest -q -n 2 --dist loadfile \
+		--durations=20 --durations-min=10 Tests/python $(ARGS)
 
 # A hundred kills of one of four processes, and the notebook's 20 steps in several.
 .PHONY: test-long-distributed
