@@ -20,7 +20,6 @@ import argparse
 import gzip
 import itertools
 import json
-import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -35,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bindings" / "pytho
 
 from deepinfomax.torch import Settings, modules  # noqa: E402
 from deepinfomax.torch import objectives  # noqa: E402
+from rows import rate  # noqa: E402
 
 BATCH = 64
 SNAPSHOT_IMAGES = 20_000
@@ -160,11 +160,6 @@ PEERS: dict[str, Callable[[nn.ModuleDict, float], Step]] = {"dim": dim, "autoenc
 # ---- A run
 
 
-def cosine(done: float) -> float:
-    """The learning rate's factor after this share of the steps, as runner.py has it."""
-    return min(1.0, (done + 0.001) / 0.02) * 0.5 * (1 + math.cos(math.pi * done))
-
-
 def encode(networks: nn.ModuleDict, images: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Vectors and last hidden layers, in evaluation mode."""
     networks.eval()
@@ -192,7 +187,7 @@ def run(options: argparse.Namespace) -> None:
     for x in itertools.islice(batches(train, options.seed), options.steps):
         start = time.perf_counter()
         for group in (group for adam in adams for group in adam.param_groups):
-            group["lr"] = options.lr * (1 if options.schedule == "constant" else cosine(len(losses) / options.steps))
+            group["lr"] = options.lr * rate(options.schedule, len(losses) / options.steps)
         losses.append(step(x))
         seconds += time.perf_counter() - start
         marks.append(seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +38,13 @@ class Row:
     curve: bool = False
     #: Whether images are reconstructed from Y by a decoder that is trained afterwards, in PyTorch.
     decoder: bool = False
+
+
+def rate(schedule: str, done: float) -> float:
+    """The learning rate's factor after this share of the steps."""
+    if schedule == "constant":
+        return 1.0
+    return min(1.0, (done + 0.001) / 0.02) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 ROWS = {  # By make science, in this order.

@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import math
 import os
 import platform
 import shutil
@@ -42,7 +41,7 @@ from deepinfomax import judges  # noqa: E402
 from deepinfomax.judges import vectors  # noqa: E402
 from deepinfomax.data import Dataset, Loader, open_dataset  # noqa: E402
 from deepinfomax.run_folder import RunFolder  # noqa: E402
-from rows import ALL, ROWS, SEARCH, Row  # noqa: E402
+from rows import ALL, ROWS, SEARCH, Row, rate  # noqa: E402
 
 DATA = "/usr/share/datasets/fashion-mnist"
 JUDGES = ("logistic", "knn")
@@ -127,7 +126,7 @@ def timed(
     for epoch in itertools.count(first):
         for batch in loader.epoch(epoch, start=begun if epoch == first else 0):
             start = time.perf_counter()
-            loss = steps(batch, rate(row, len(done.times) / total))
+            loss = steps(batch, rate(row.schedule, len(done.times) / total))
             done.times.append(time.perf_counter() - start)
             count = len(done.times)
             if count == 1 or count % 50 == 0 or count == total:
@@ -150,13 +149,6 @@ def timed(
 
 def marks(total: int) -> list[int]:
     return [total * (k + 1) // MARKS for k in range(MARKS)]
-
-
-def rate(row: Row, done: float) -> float:
-    """The learning rate's factor after this share of the steps."""
-    if row.schedule == "constant":
-        return 1.0
-    return min(1.0, (done + 0.001) / 0.02) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 # ---- Pace
@@ -185,7 +177,7 @@ def measured(row: Row, options: argparse.Namespace) -> float:
         with tempfile.TemporaryDirectory() as folder:
             return float(train_peer(row, 0, count, few, Path(folder) / "peer.npz")["quick_step"])
     with dim.Model(0, architecture(row)) as model:
-        return float(train(model, row, 0, count, Data(few, model.sizes.image, row.data), few)["quick_step"])
+        return float(train(model, row, 0, count, Data(few, model.sizes.image, row.data))["quick_step"])
 
 
 def total_steps(name: str, options: argparse.Namespace) -> int:
@@ -220,10 +212,10 @@ def dependency(y: np.ndarray, options: argparse.Namespace) -> dict[str, float]:
 
 
 def train(
-    model: dim.Model, row: Row, seed: int, total: int, data: Data, options: argparse.Namespace, kept: Path | None = None
+    model: dim.Model, row: Row, seed: int, total: int, data: Data, checkpoint: Checkpoint | None = None
 ) -> dict[str, Any]:
-    """So many steps of this row's objective. Returns what timed does, and the options. If it was cut off while it trained the
-    weights for the file `kept`, it continues from its last checkpoint."""
+    """So many steps of this row's objective. Returns what timed does, and the options. A training that was cut off continues
+    from its checkpoint."""
     if row.kind == "supervised":
         # It sees labels, but never those of the images that it is measured on.
         with dim.ClassifierTrainer(model, "trained", lr=row.lr) as classifier:
@@ -240,8 +232,6 @@ def train(
     trainer, done = dim.Trainer(model, seed=seed, lr=row.lr, **row.options), Progress()
     rates = trainer.encoder_lr, trainer.discriminator_lr
     found: dict[str, Any] = {"options": vars(trainer.options).copy()}
-    about = {"row": asdict(row), "seed": seed, "steps": total, "images": options.images}
-    checkpoint = Checkpoint(kept, about) if kept else None
     if checkpoint and (known := checkpoint.read()):
         trainer.close()
         trainer, done = known
@@ -328,7 +318,7 @@ def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
             if row.kind == "command":
                 about |= command(model, row, seed, total, kept.with_suffix(""), data, options)
             else:
-                about |= train(model, row, seed, total, data, options, kept)
+                about |= train(model, row, seed, total, data, Checkpoint(kept, about["training"]))
             options.work.mkdir(parents=True, exist_ok=True)
             record.unlink(missing_ok=True)
             model.save(kept)
