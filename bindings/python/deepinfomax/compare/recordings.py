@@ -85,7 +85,7 @@ def _ratio(error: float, scale: float) -> float:
 
 
 def save(path: str | PathLike[str], outputs: Mapping[str, Summary], **arrays: Any) -> None:
-    """Writes a recording; with `arrays` beside the outputs."""
+    """Writes a recording, with `arrays` beside the outputs."""
     index: list[dict[str, Any]] = []
     offset = 0
     for key, output in outputs.items():
