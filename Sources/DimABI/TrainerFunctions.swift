@@ -5,7 +5,7 @@ import DimRuntime
 import DimTraining
 import Glibc
 
-private let rotation = "with one image the rotated negative would be the positive"
+private let negatives = "an image's negatives are the other images"
 
 @_cdecl("dim_trainer_options_init") @implementation
 public func dim_trainer_options_init(
@@ -59,7 +59,7 @@ public func dim_trainer_accumulate(
 @_cdecl("dim_trainer_skip") @implementation
 public func dim_trainer_skip(_ trainer: OpaquePointer!, _ n: Int) -> dim_status {
     withTrainer(trainer) { (trainer: Trainer) in
-        try trainer.skip(count: try imageCount(n, atLeast: 2, because: rotation))
+        try trainer.skip(count: try imageCount(n, atLeast: 2, because: negatives))
     }
 }
 
@@ -194,7 +194,7 @@ private func withImages(
 ) -> dim_status {
     withTrainer(trainer) { (trainer: Trainer) in
         let images = try nonNull(images, "images")
-        let n = try imageCount(n, atLeast: 2, because: rotation)
+        let n = try imageCount(n, atLeast: 2, because: negatives)
         store(try call(trainer)(images, n), losses)
     }
 }

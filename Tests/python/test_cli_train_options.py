@@ -157,6 +157,17 @@ def test_options_that_do_not_go(folder, arguments, message):
     assert done.returncode == 2 and message in done.stderr and not (folder / "run").exists(), done.stderr
 
 
+def test_weights_that_do_not_go_with_the_options(folder):
+    assert train(folder, "--epochs", 1).returncode == 0
+    for arguments, message in (
+        (["--coordinates", "absolute"], "--coordinates: run/weights.h5 has no coordinates network to continue with"),
+        (["--image-size", "16"], "without --architecture, --image-size, --channels and --resize, the file's own is used"),
+    ):
+        done = train(folder, "--weights", "run/weights.h5", *arguments, output="other")
+        assert done.returncode == 2 and message in done.stderr and not (folder / "other").exists(), done.stderr
+        assert "networks` leaves out" not in done.stderr, "advice for callers of the function"
+
+
 def test_an_architecture_that_is_none(folder):
     (folder / "tiny.json").write_text('{"preset":"basic32","encoder":{"features":"c9"},"image":{"width":0}}')
     done = train(folder)

@@ -81,6 +81,8 @@ def test_names_and_labels(tmp_path):
         labelled(tmp_path / "x.npz", np.array([2**64 - 1, 0], np.uint64), classes=names)
     with pytest.raises(DataError, match="places among the 3 names of classes, found text"):
         labelled(tmp_path / "x.npz", np.array(["cat", "owl"]), classes=names)
+    with pytest.raises(DataError, match="x.npz: classes: classes 0 and 2 have the same name, 'cat'"):
+        labelled(tmp_path / "x.npz", np.array([1, 0]), classes=np.array(["cat", "dog", "cat"]))
 
 
 @pytest.mark.parametrize(

@@ -203,6 +203,7 @@ def test_a_single_bin_of_any_name(tmp_path):
             "record 0 is damaged: label 100",
         ),
         (lambda f: (f / "fine_label_names.txt").write_text("a\nb\n"), "expected 100 names of classes, found 2"),
+        (lambda f: (f / "fine_label_names.txt").write_text("a\n" * 100), "classes 0 and 1 have the same name, 'a'"),
     ],
 )
 def test_damaged_cifar_100(tmp_path, damage, message):
@@ -428,6 +429,7 @@ def test_stl_10(tmp_path, names):
         (lambda f: (f / "train_y.bin").write_bytes(bytes([1] * 11)), "train_y.bin: expected 12 labels, one an image, found 11"),
         (lambda f: (f / "train_y.bin").write_bytes(bytes([1] * 11 + [0])), "record 11 is damaged: label 0, expected 1 to 10"),
         (lambda f: (f / "class_names.txt").write_text("a\n"), "expected 10 names of classes, found 1"),
+        (lambda f: (f / "class_names.txt").write_text("a\n" * 10), "class_names.txt: classes 0 and 1 have the same name, 'a'"),
         (lambda f: (f / "class_names.txt").write_text("a\n" * 99_999), "expected the names of 10 classes, found 199,998 bytes"),
     ],
 )

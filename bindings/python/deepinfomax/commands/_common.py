@@ -18,6 +18,7 @@ from .. import set_num_threads
 from .._files import size_text
 from ..data.errors import MissingPackage
 from ..architecture import PRESETS
+from ..errors import FileContentError
 from ..model import Model
 from . import UsageError
 
@@ -162,12 +163,18 @@ def open_model(arguments: argparse.Namespace) -> Model:
     return model
 
 
-def opened(path: str, architecture: object, untrusted: bool) -> Model:
-    """The networks of a file. architecture: what they are of; None for what the file says."""
+def opened(path: str, architecture: object, untrusted: bool, chosen_by: str = "--architecture") -> Model:
+    """The networks of a file. architecture: what they are of, chosen by these options; None for what the file says."""
     inside = Path(path) / "weights.h5"
     if inside.is_file():
         raise UsageError(f"{path}: is a folder; its weights are in {inside}")
-    return Model.open(path, architecture=architecture, untrusted=untrusted)
+    try:
+        return Model.open(path, architecture=architecture, untrusted=untrusted)
+    except FileContentError as error:
+        told, other, _ = error.message.partition(". Networks of another architecture are read")
+        if not other:  # That advice is for callers of the function.
+            raise
+        raise UsageError(f"{told}; without {chosen_by}, the file's own is used") from error
 
 
 def weights_name(arguments: argparse.Namespace) -> str:

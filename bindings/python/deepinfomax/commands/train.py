@@ -427,13 +427,20 @@ def _model_and_data(arguments: argparse.Namespace, values: dict[str, Any]) -> tu
     names = None if train.labels is None or train.classes is None else [class_name(name) for name in train.classes]
     fixed = adapted.is_notebook(architecture) or adapted.names_classes(named) or values["weights"]
     described = architecture.as_dict()
-    if values["coordinates"] not in (None, "none") and described["coordinates"] is None and not values["weights"]:
+    if values["coordinates"] not in (None, "none") and described["coordinates"] is None:
+        if values["weights"]:
+            raise UsageError(
+                f"--coordinates: {values['weights']} has no coordinates network to continue with; expected weights of a run with "
+                "--coordinates, or no --weights"
+            )
         architecture = adapted.described(described | {"coordinates": {"hidden": [_COORDINATES]}})
     if names is not None and not fixed and 2 <= len(names) <= adapted.MOST_CLASSES:
         architecture = adapted.with_classes(architecture, len(names))
     model = Model(values["seed"], architecture=architecture)
     if values["weights"] is not None:
-        with opened(values["weights"], architecture, arguments.untrusted) as start:
+        with opened(
+            values["weights"], architecture, arguments.untrusted, "--architecture, --image-size, --channels and --resize"
+        ) as start:
             if "encoder" not in start.networks:
                 raise UsageError(f"{values['weights']}: holds {', '.join(start.networks)}; an encoder is needed")
             model.load_state_dict(start.state_dict())

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from . import plain_pickle, tar
 from .dataset import Dataset, Ids, InMemory, Joined
 from .errors import DataError
+from .labels import distinct_names
 from .options import Options
 from .parts import Parts
 from .rows import Columns, FileRows, Rows
@@ -274,4 +275,4 @@ def _classes(version: _Version, where: str, files: Mapping[str, Any], options: O
         texts = [line.strip() for line in lines if line.strip()]
     if len(texts) != known:
         raise DataError(f"{where}: {file}: expected {known} names of classes, found {len(texts)}")
-    return tuple(texts)
+    return distinct_names(texts, f"{where}: {file}")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .._arrays import LARGEST
 from .dataset import Dataset, Ids, Indices
 from .errors import DataError, listed
-from .labels import MOST_CLASSES, Labels, check_length, numbered
+from .labels import MOST_CLASSES, Labels, check_length, distinct_names, numbered
 from .options import Options, Size, shown
 from .parts import Parts
 from .rows import Rows, take
@@ -98,9 +98,10 @@ def _names(array: Rows, where: str) -> tuple[str, ...]:
         raise DataError(f"{where}: expected {MOST_CLASSES:,} names of classes at most, found the shape {array.shape}")
     names = np.asarray(array[:]) if array.shape else np.asarray(array[()])
     try:
-        return tuple(item.decode() if isinstance(item, bytes) else str(item) for item in names.ravel().tolist())
+        texts = [item.decode() if isinstance(item, bytes) else str(item) for item in names.ravel().tolist()]
     except UnicodeDecodeError as error:
         raise DataError(f"{where}: the classes' names are not UTF-8: {error}") from error
+    return distinct_names(texts, where)
 
 
 # ---- How they are read

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._text import cut
 from .errors import DataError
 from .rows import Rows
 
@@ -55,6 +56,16 @@ def numbered(parts: Sequence[Labels], names: tuple[str, ...] | None) -> tuple[li
         new = np.array([places[value] for value in different.tolist()], np.int64)
         numbers.append(new[np.searchsorted(different, found)] if len(found) else np.empty(0, np.int64))
     return numbers, tuple(map(str, classes))
+
+
+def distinct_names(names: Sequence[str], where: str) -> tuple[str, ...]:
+    """Names of classes, none of which is two classes': files, tables and `--predict` know a class by its name."""
+    if len(set(names)) < len(names):
+        known: dict[str, int] = {}
+        for place, name in enumerate(names):
+            if known.setdefault(name, place) != place:
+                raise DataError(f"{where}: classes {known[name]} and {place} have the same name, {cut(name, 40)!r}")
+    return tuple(names)
 
 
 def check_length(part: Labels) -> None:

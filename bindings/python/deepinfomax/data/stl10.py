@@ -13,6 +13,7 @@ import numpy as np
 
 from .dataset import Dataset, Ids, InMemory
 from .errors import DataError
+from .labels import distinct_names
 from .options import Options
 from .parts import Parts
 from .rows import Columns, FileRows
@@ -72,4 +73,4 @@ def _classes(path: Path) -> tuple[str, ...]:
     names = [line.strip() for line in path.read_text("utf-8", "replace").splitlines() if line.strip()]
     if len(names) != len(CLASSES):
         raise DataError(f"{path}: expected {len(CLASSES)} names of classes, found {len(names)}")
-    return tuple(names)
+    return distinct_names(names, str(path))
