@@ -101,7 +101,7 @@ if $python -c 'import ruff' 2>/dev/null; then
 else
     echo "lint: ruff is missing, which make deps installs; the format of Python was not checked" >&2
 fi
-broken "a module of the Python package outside the order of its rooms" "$($python tools/check/python_rooms.py 2>&1)"
+broken "a module of the Python package outside the order of its levels" "$($python tools/check/python_levels.py 2>&1)"
 bounds=$(grep -oHE 'numpy>=[0-9.]+' $(files '*.toml' '*requirements*.txt'))
 broken "bounds of numpy that differ" "$([ "$(cut -d : -f 2 <<<"$bounds" | sort -u | wc -l)" = 1 ] || echo "$bounds")"
 broken "Swift that its generator would write otherwise" "$($python tools/build/winograd_transforms.py --check 2>&1)"

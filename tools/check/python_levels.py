@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Prints each import in the Python package that points upwards in ROOMS, each module that no room lists, and each folder
+"""Prints each import in the Python package that points upwards in LEVELS, each module that no level lists, and each folder
 that pyproject.toml leaves out of the wheel. `make lint` calls it.
 
-    python3 tools/check/python_rooms.py [PACKAGE]
+    python3 tools/check/python_levels.py [PACKAGE]
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[2] / "bindings" / "python" / "deepinfomax"
 
-#: From the bottom: a module may import its own room and those before it, also inside a function and for types alone.
-#: A folder means all modules in it; `__init__` is the package's own, whose names every room from there on may use.
-ROOMS = (
+#: From the bottom: a module may import its own level and those before it, also inside a function and for types alone.
+#: A folder means all modules in it; `__init__` is the package's own, whose names every level from there on may use.
+LEVELS = (
     ("foundation", "_arrays _copies _files _handles _library _opening _structures _text _version architecture errors"),
     ("data", "data"),
     ("model", "__init__ _run classifier_trainer distributed fitting model trainer"),
@@ -29,20 +29,20 @@ ROOMS = (
     ("report", "report"),
     ("commands", "commands cli __main__"),
 )
-RANK = {name: rank for rank, (_, names) in enumerate(ROOMS) for name in names.split()}
+RANK = {name: rank for rank, (_, names) in enumerate(LEVELS) for name in names.split()}
 
 
 def faults(package: Path) -> Iterator[str]:
     modules = sorted(package.rglob("*.py"))
     found = {module.relative_to(package).parts[0].removesuffix(".py") for module in modules}
-    yield from (f"{name}: in no room of {Path(__file__).name}" for name in sorted(found - RANK.keys()))
-    yield from (f"{name}: in a room of {Path(__file__).name}, but not in the package" for name in sorted(RANK.keys() - found))
+    yield from (f"{name}: in no level of {Path(__file__).name}" for name in sorted(found - RANK.keys()))
+    yield from (f"{name}: in a level of {Path(__file__).name}, but not in the package" for name in sorted(RANK.keys() - found))
     for module in modules:
         own = module.relative_to(package).parts[0].removesuffix(".py")
         for line, name in imports(module, package) if own in RANK else ():
             if RANK[own] < RANK[name]:
-                rooms = f"{ROOMS[RANK[own]][0]} imports {ROOMS[RANK[name]][0]}"
-                yield f"{module.relative_to(package.parent)}:{line}: {rooms}, a room above it ({name})"
+                levels = f"{LEVELS[RANK[own]][0]} imports {LEVELS[RANK[name]][0]}"
+                yield f"{module.relative_to(package.parent)}:{line}: {levels}, a level above it ({name})"
     project = (package.parent / "pyproject.toml").read_text(encoding="utf-8")
     listed = set(re.findall(r'"([\w.]+)"', re.search(r"^packages = (\[[^]]*\])", project, re.M)[1]))
     folders = {".".join(module.parent.relative_to(package.parent).parts) for module in modules}

@@ -1,4 +1,4 @@
-"""The order of the Python package's rooms is checked: tools/check/python_rooms.py finds what breaks it."""
+"""The order of the Python package's levels is checked: tools/check/python_levels.py finds what breaks it."""
 
 import shutil
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-CHECK = ROOT / "tools" / "check" / "python_rooms.py"
+CHECK = ROOT / "tools" / "check" / "python_levels.py"
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_the_package_keeps_the_order(package):
 
 
 @pytest.mark.parametrize(
-    ("module", "line", "rooms"),
+    ("module", "line", "levels"),
     [
         ("_text.py", "from .data import errors", "foundation imports data"),
         ("data/options.py", "from ..model import Model", "data imports model"),
@@ -46,15 +46,15 @@ def test_the_package_keeps_the_order(package):
         ("compare/walk.py", "if TYPE_CHECKING: from .. import torch", "compare imports torch"),
     ],
 )
-def test_an_import_upwards(package, module, line, rooms):
+def test_an_import_upwards(package, module, line, levels):
     with open(package / module, "a") as file:
         file.write(f"\n{line}\n")
     (found,) = said(package).splitlines()
-    assert found.startswith(f"deepinfomax/{module}:") and rooms in found
+    assert found.startswith(f"deepinfomax/{module}:") and levels in found
 
 
 def test_a_module_without_a_room_and_a_folder_outside_the_wheel(package):
     (package / "added").mkdir()
     (package / "added" / "__init__.py").write_text("from ..commands import UsageError\n")
     first, second = said(package).splitlines()
-    assert first.startswith("added: in no room") and second.startswith("deepinfomax.added: differs")
+    assert first.startswith("added: in no level") and second.startswith("deepinfomax.added: differs")
