@@ -70,6 +70,13 @@ mv stdout blocks.txt
 is "several files" 0 "6" bash -c 'wc -l <blocks.txt'
 is "raw output" 0 "" $encode -o out.f32 weights.h5 four.bin
 is "256 bytes an image" 0 "1024" stat -c %s out.f32
+cp black.ppm own.ppm
+ln own.ppm other-name.ppm
+is "output over an image" 2 "-o names a file that is read: own.ppm" $encode -o other-name.ppm weights.h5 black.ppm own.ppm
+is "output over the weights" 2 "-o names a file that is read: weights.h5" $encode -o weights.h5 weights.h5 black.ppm
+is "the image is what it was" 0 "" cmp black.ppm own.ppm
+{ printf 'P6 32 32 10\n'; head -c 3072 /dev/zero | tr '\0' '\13'; } >bright.ppm
+is "a sample over its maximum" 1 "larger than the picture's header allows" $encode weights.h5 bright.ppm
 is "an empty file" 0 "" $encode weights.h5 /dev/null
 
 train="env -i $bin/train"

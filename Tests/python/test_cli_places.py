@@ -60,6 +60,8 @@ def contents(folder):
         "classify --data few.npz --arms untrained --epochs 1 --predict images --picture images/a/1.png",
         "classify --data few.npz --arms untrained --epochs 1 --predict few.npz --predictions few.npz",
         "classify --data images --arms end-to-end --checkpoint images/kept",
+        "classify --data few.npz --arms end-to-end --checkpoint kept --save kept/end-to-end-0.h5",
+        "classify --data few.npz --arms end-to-end --checkpoint kept --predict images --predictions kept/end-to-end-1.json",
         "convert w.h5 w.h5",
         "convert w.h5 ./w.h5 --network encoder",
         "train --data images --output images/run --no-plot",

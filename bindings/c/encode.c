@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <dim.h>
 
@@ -39,6 +40,13 @@ static int fail(const char *what, const char *why) {
 static int wrong_usage(const char *what, const char *which) {
     fprintf(stderr, "encode: %s: %s\n\n%s", what, which, usage);
     return 2;
+}
+
+/* Whether both names are of one regular file, which writing would destroy before it is read. */
+static int same_file(const char *a, const char *b) {
+    struct stat first, second;
+    return stat(a, &first) == 0 && stat(b, &second) == 0 && S_ISREG(first.st_mode) && first.st_dev == second.st_dev
+        && first.st_ino == second.st_ino;
 }
 
 /* A whole number from 1 to `most`, or -1. */
@@ -119,6 +127,9 @@ int main(int argc, char **argv) {
     }
     if (argc - next < 2)
         return wrong_usage("missing", argc == next ? "WEIGHTS and IMAGES" : "IMAGES");
+    for (int i = next; out_name != NULL && i < argc; i++)
+        if (same_file(out_name, argv[i]))
+            return wrong_usage("-o names a file that is read", argv[i]);
 
     /* Everything is released at the end, whichever step failed: free() and dim_model_free() accept NULL. */
     int status = 0;

@@ -150,6 +150,11 @@ static int read_one(images_reader *reader, float *image, int *label) {
                 fail(reader, "the file ends within it");
             return -1;
         }
+        for (size_t i = 0; i < count; i++)
+            if (bytes[i] > maximum) {
+                fail(reader, "a sample is larger than the picture's header allows");
+                return -1;
+            }
         for (size_t cell = 0; cell < cells; cell++)         /* pixel by pixel -> plane by plane */
             for (size_t channel = 0; channel < reader->channels; channel++)
                 image[channel * cells + cell] = (float)bytes[cell * reader->channels + channel] / (float)maximum;

@@ -68,9 +68,11 @@ class Places:
                         f"{option}: {folder} is inside {read}, which {other} reads, and would become part of the data; "
                         "name a folder elsewhere"
                     )
-                replaced = any(fnmatch.fnmatchcase(os.path.basename(os.path.realpath(read)), name) for name in names)
-                if replaced and _same(os.path.dirname(os.path.realpath(read)), folder):
+                if _is_among(read, folder, names):
                     raise UsageError(f"{option}: {read}, which {other} reads, would be written over; name another folder")
+            for other, written in self.files:
+                if _is_among(written, folder, names):
+                    raise UsageError(f"{other}: {written} is among what {option} writes; name another file")
 
 
 def _is_name(option: str, path: str) -> bool:
@@ -88,6 +90,12 @@ def _same(a: str, b: str) -> bool:
         return os.path.samefile(a, b)
     except OSError:
         return os.path.realpath(a) == os.path.realpath(b)
+
+
+def _is_among(path: str, folder: str, names: Sequence[str]) -> bool:
+    """Whether it is one of the files of these names in the folder."""
+    directory, name = os.path.split(os.path.realpath(path))
+    return any(fnmatch.fnmatchcase(name, known) for known in names) and _same(directory, folder)
 
 
 def _is_in(path: str, folder: str) -> bool:
