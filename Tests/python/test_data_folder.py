@@ -1,5 +1,7 @@
 """Folders of image files."""
 
+import pickle
+
 import numpy as np
 import pytest
 from data_fixtures import png, random_images, scaled, write_folder
@@ -96,3 +98,20 @@ def test_what_is_beside_train_and_test_is_named(tmp_path):
     for split in "all", "train", "validation":
         (note,) = open_dataset(tmp_path, split=split).notes
         assert note.endswith("left out, since train and test are the data: extra/; val/; loose.png")
+
+
+@pytest.mark.parametrize("name", ["images", "images/a.png"])
+def test_the_working_folder_may_change(tmp_path, monkeypatch, name):
+    """Another folder's images of the same names were read instead."""
+    for number, place in enumerate(("one", "two")):
+        (tmp_path / place / "images").mkdir(parents=True)
+        Image.fromarray(np.full((4, 4), 10 + number, np.uint8)).save(tmp_path / place / "images" / "a.png")
+    monkeypatch.chdir(tmp_path / "one")
+    data = open_dataset(name)
+    kept = pickle.dumps(data)
+    monkeypatch.chdir(tmp_path / "two")
+    for found in (data, pickle.loads(kept)):
+        assert found.pixels(np.array([0])).max() == 10
+    (tmp_path / "one" / "images" / "a.png").unlink()
+    with pytest.raises(DataError, match=r"^images/a\.png: image 0 cannot be read"):
+        data.pixels(np.array([0]))

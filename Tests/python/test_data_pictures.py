@@ -5,6 +5,7 @@ import os
 import shutil
 import stat
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -32,6 +33,13 @@ def test_integers_without_a_scale_are_refused(tmp_path, order, kind):
     write_tiff(tmp_path / "a.tif", values, bits=8 * values.itemsize, sample_format=1 if kind == "u4" else 2)
     with pytest.raises(DataError, match=r"a\.tif: image 0 (has 32-bit or signed integers|cannot be read: expected one of)"):
         open_dataset(tmp_path)
+
+
+def test_signed_bytes_are_refused(tmp_path):
+    """Pillow reads -56 as 200."""
+    write_tiff(tmp_path / "a.tif", np.arange(24, dtype=np.int8).reshape(4, 6), 8, sample_format=2)
+    with pytest.raises(DataError, match="32-bit or signed integers, whose scale is not known"):
+        read(tmp_path / "a.tif")
 
 
 def test_floating_point_is_refused(tmp_path):
@@ -168,9 +176,32 @@ def test_a_transparent_grey_of_16_bits(tmp_path):
     expect_white_where_transparent(read(tmp_path / "a.png"), (40,))
 
 
-def chunk(kind, content):
-    import zlib
+@pytest.mark.parametrize("bits, row, expected", [(1, 0x40, [0, 255]), (2, 0x1B, [0, 255, 170, 255]), (4, 0x01, [0, 255])])
+def test_a_transparent_grey_of_few_bits(tmp_path, bits, row, expected):
+    """The level 1 is the transparent one, and becomes white."""
+    write_png(tmp_path / "a.png", len(expected), bits, 0, bytes([row]), struct.pack(">H", 1))
+    assert read(tmp_path / "a.png").ravel().tolist() == expected
 
+
+def test_a_transparent_colour_of_3_times_16_bits_is_refused(tmp_path):
+    """Its neighbours have the same upper bits, which are all that Pillow keeps."""
+    pixels = struct.pack(">6H", 50, 60, 70, 0, 0, 0)
+    write_png(tmp_path / "a.png", 2, 16, 2, pixels, bytes(6))
+    with pytest.raises(DataError, match="16 bits a channel and a transparent colour; save it with an alpha channel"):
+        read(tmp_path / "a.png")
+    write_png(tmp_path / "a.png", 2, 16, 2, pixels)
+    assert read(tmp_path / "a.png").shape == (3, 1, 2)
+
+
+def write_png(path, width, bits, kind, row, transparent=b""):
+    """One row."""
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", width, 1, bits, kind, 0, 0, 0))]
+    parts += [(b"tRNS", transparent)] if transparent else []
+    parts += [(b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b"")]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts))
+
+
+def chunk(kind, content):
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
@@ -222,6 +253,9 @@ def test_orientation_that_follows_the_pixels(tmp_path):
     place = content.index(b"IEND") - 4
     (tmp_path / "a.png").write_bytes(content[:place] + chunk(b"eXIf", exif.tobytes()[6:]) + content[place:])
     assert np.array_equal(read(tmp_path)[0], image[::-1, ::-1])
+    exif[274] = 6
+    (tmp_path / "a.png").write_bytes(content[:place] + chunk(b"eXIf", exif.tobytes()[6:]) + content[place:])
+    assert np.array_equal(read(tmp_path)[0], image.T[:, ::-1])
 
 
 def test_damaged_notes_turn_nothing(tmp_path):

@@ -75,7 +75,8 @@ class Folder(Dataset):
     ) -> None:
         self.name, self.labels, self.classes = name, labels, classes
         self.ids = files
-        self._root, self._options = root, options
+        # Files are read later, maybe in another working folder or process; messages have the name that the user gave.
+        self._named, self._root, self._options = root, Path(os.path.abspath(root)), options
         sizes = self._checked()
         if options.image is not None:
             self.image_size = options.image
@@ -102,7 +103,7 @@ class Folder(Dataset):
             try:
                 found.append(hashlib.sha256((self._root / self.ids[index]).read_bytes()).digest())
             except OSError as error:
-                raise DataError(f"{self._root / self.ids[index]}: {error.strerror}") from error
+                raise DataError(f"{self._named / self.ids[index]}: {error.strerror}") from error
         return found
 
     def _checked(self) -> dict[Size, tuple[int, int]]:
@@ -114,7 +115,7 @@ class Folder(Dataset):
             try:
                 size = pictures.size(self._root / self.ids[index], self._options)
             except pictures.Unreadable as error:
-                faults.append(f"{self._root / self.ids[index]}: image {index} {error}")
+                faults.append(f"{self._named / self.ids[index]}: image {index} {error}")
                 continue
             count, first = sizes.get(size, (0, index))
             sizes[size] = count + 1, first
@@ -130,16 +131,16 @@ class Folder(Dataset):
             often = sorted(sizes.items(), key=lambda item: -item[1][0])
             found = [f"{count:,} of {shown(size)} ({self.ids[first]}, ...)" for size, (count, first) in often]
             raise DataError(
-                f"{self._root}: images of different sizes: {listed(found, 5)}; say the size to make of them: {_SIZE}"
+                f"{self._named}: images of different sizes: {listed(found, 5)}; say the size to make of them: {_SIZE}"
             )
         return max(sizes)
 
     def _decode(self, index: int) -> NDArray[np.uint8]:
         """uint8 (c, h, w)"""
-        path = self._root / self.ids[index]
+        path = self._named / self.ids[index]
         given = self._options.image is not None
         try:
-            pixels = pictures.decode(path, self._options, self._conversion if given else None)
+            pixels = pictures.decode(self._root / self.ids[index], self._options, self._conversion if given else None)
         except pictures.Unreadable as error:
             raise DataError(f"{path}: image {index} {error}") from error
         if pixels.shape == self.image_size:

@@ -3,9 +3,10 @@
 - Only the formats that are named here are tried, whatever a file's name says: no other decoder of Pillow's runs, and none
   of the programs that some of these start (EPS: ghostscript).
 - The orientation that a camera notes (EXIF) is applied. Of an animation or a file of several pages, the first picture.
-- Transparency of any kind is composited on white.
+- Transparency of any kind is composited on white; a transparent colour of 3x16 bits, which Pillow cannot tell from its
+  neighbours, is refused.
 - 16 bits of grey become 8: the upper ones. White is the largest value, also where a TIFF file counts the other way.
-- 32-bit integers and floating-point pixels have no scale that is known, Lab and others no conversion: refused.
+- Signed and 32-bit integers and floating-point pixels have no scale that is known, Lab and others no conversion: refused.
 - More pixels than allowed: refused before they are decoded.
 """
 
@@ -63,8 +64,9 @@ _CHANNELS = {
     "CMYK": 3,
     "YCbCr": 3,
 }
-_IMAGE_WIDTH, _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 256, 258, 262, 274
-_WHITE_IS_ZERO = 0
+_IMAGE_WIDTH, _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION, _SAMPLE_FORMAT = 256, 258, 262, 274, 339
+_WHITE_IS_ZERO, _SIGNED = 0, 2
+_NO_SCALE = "has 32-bit or signed integers, whose scale is not known; save it with 8 or 16 bits"
 _limit = threading.Lock()
 if hasattr(os, "register_at_fork"):  # A child must not inherit it from a thread that it does not have.
     os.register_at_fork(before=_limit.acquire, after_in_parent=_limit.release, after_in_child=_limit.release)
@@ -98,8 +100,8 @@ def size(path: Path, options: Options) -> Size:
     with open_file(path) as file, _opened(file, path, options) as image:
         channels = _channels(image)
         width, height = image.size
-        # Pillow would decode a PNG to look for what follows its pixels.
-        known = image.format != "PNG" or "exif" in image.info
+        # Pillow decodes a PNG to look for what follows its pixels.
+        known = image.format != "PNG" or "exif" in image.info or _is_noted_behind_pixels(path)
         # Of a TIFF file it tells the size as turned already, if it turns it.
         done = image.format == "TIFF" and image.tag_v2.get(_IMAGE_WIDTH) != width
         if known and not done and _orientation(image) >= 5:
@@ -121,6 +123,7 @@ def converted(image: Any, wanted: Conversion | None, path: Path | None = None) -
             # A JPEG decoder can leave out detail that scaling would drop: several times as fast for photographs.
             longest = max(wanted.size[1:])
             image.draft(None, (4 * longest, 4 * longest))
+        _scale_transparent_colour(image)
         image.load()
         orientation = _orientation(image)
         plain = _turned(_plain(image), orientation)
@@ -162,12 +165,14 @@ def _opened(file: IO[bytes], path: Path, options: Options) -> Any:
 
 def _channels(image: Any) -> int:
     mode = image.mode
+    if _SIGNED in _tags(image, _SAMPLE_FORMAT):
+        raise Unreadable(_NO_SCALE)
     if mode == "I" and image.format in ("PNG", "PPM"):  # Older versions of Pillow: 16 bits of grey.
         return 1
     if mode == "F":
         raise Unreadable("has floating-point pixels, whose scale is not known; save it with 8 or 16 bits")
     if mode.startswith("I") and mode not in _CHANNELS:
-        raise Unreadable("has 32-bit or signed integers, whose scale is not known; save it with 8 or 16 bits")
+        raise Unreadable(_NO_SCALE)
     if mode not in _CHANNELS:
         raise Unreadable(f"has pixels of the kind {mode}, which is not known; save it in RGB")
     return _CHANNELS[mode]
@@ -189,14 +194,29 @@ def _plain(image: Any) -> Any:
     return image if image.mode == mode else image.convert(mode)
 
 
+def _tags(image: Any, number: int) -> tuple[Any, ...]:
+    """The values of a TIFF tag; none of other files."""
+    found = getattr(image, "tag_v2", {}).get(number, ())
+    return found if isinstance(found, tuple) else (found,)
+
+
+def _scale_transparent_colour(image: Any) -> None:
+    """Before its pixels are decoded: Pillow has the transparent colour of a PNG file in the file's units, pixels in eight bits."""
+    colour, tiles = image.info.get("transparency"), getattr(image, "tile", None)
+    kind = tiles[0][3] if tiles else None  # Of the file's pixels; known until they are decoded.
+    if kind == "RGB;16B" and isinstance(colour, tuple):
+        raise Unreadable("has 16 bits a channel and a transparent colour; save it with an alpha channel or with 8 bits")
+    most = {"L;2": 3, "L;4": 15}.get(kind) if isinstance(kind, str) else None
+    if most is not None and isinstance(colour, int) and colour <= most:
+        image.info["transparency"] = colour * (255 // most)
+
+
 def _upper_bits(image: Any) -> NDArray[np.uint8]:
     """16 bits of grey -> 8, (h, w)"""
     values = np.asarray(image).astype(np.int64)
-    tags = getattr(image, "tag_v2", {})
-    bits = tags.get(_BITS_PER_SAMPLE, (16,))
-    bits = int(bits[0] if isinstance(bits, tuple) else bits)
+    bits = int((_tags(image, _BITS_PER_SAMPLE) or (16,))[0])
     values = np.clip(values >> (bits - 8 if 8 <= bits <= 16 else 8), 0, 255)
-    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+    if _tags(image, _PHOTOMETRIC) == (_WHITE_IS_ZERO,):
         values = 255 - values
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
@@ -212,6 +232,17 @@ def _orientation(image: Any) -> int:
     except _DAMAGE:
         return 1
     return found if isinstance(found, int) and 1 <= found <= 8 else 1
+
+
+def _is_noted_behind_pixels(path: Path) -> bool:
+    """Whether a PNG file has EXIF notes after its pixels, where the header does not tell of them."""
+    with open_file(path) as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
+            if head[4:] == b"eXIf":
+                return True
+            file.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
+    return False
 
 
 def _turned(image: Any, orientation: int) -> Any:
