@@ -72,6 +72,9 @@ public func dim_model_set_class_names(
         }
         let names = try nonNull(names, "names")
         let texts = try (0..<count).map { try className(names[$0], "names[\($0)]") }
+        if let (first, second) = ClassNames.repeated(texts) {
+            throw DimError(.invalidArgument, "names[\(first)] and names[\(second)] are the same, \(texts[first])")
+        }
         let bytes = ClassNames.json(texts).utf8.count
         guard bytes <= FileLabels.mostNames else {
             throw DimError(

@@ -43,13 +43,17 @@ package struct FileLabels {
         guard case .array(let elements) = json.value else {
             throw Fault(description: "expected a JSON array of strings")
         }
-        return try elements.enumerated().map { index, element in
+        let names = try elements.enumerated().map { index, element in
             guard case .string(let name) = element.value else {
                 throw Fault(description: "expected strings, found something else at \(index)")
             }
             if let fault = ClassNames.fault(name) { throw Fault(description: "name \(index) \(fault)") }
             return name
         }
+        if let (first, second) = ClassNames.repeated(names) {
+            throw Fault(description: "names \(first) and \(second) are the same: \(names[first])")
+        }
+        return names
     }
 
     /// The names of the architecture's classes, where the file holds the classifier and names its classes.

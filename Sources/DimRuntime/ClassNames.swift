@@ -13,6 +13,15 @@ package enum ClassNames {
         return nil
     }
 
+    /// Which two classes have the same name, byte for byte; nil where no two have.
+    package static func repeated(_ names: [String]) -> (first: Int, second: Int)? {
+        var known: [[UInt8]: Int] = [:]
+        for (index, name) in names.enumerated() {
+            if let first = known.updateValue(index, forKey: Array(name.utf8)) { return (first, index) }
+        }
+        return nil
+    }
+
     package static func json(_ names: [String]) -> String {
         var text = "["
         for (index, name) in names.enumerated() {

@@ -146,6 +146,7 @@ def test_many_classes_with_long_names(tmp_path, untrusted):
         ({"architecture": ""}, FileContentError, "the end of the text"),
         ({"class_names": '["a","b"]'}, FileContentError, "2 names, but the classifier has 3 classes"),
         ({"class_names": '["a","b",3]'}, FileContentError, "expected strings, found something else at 2"),
+        ({"class_names": '["a","b","a"]'}, FileContentError, "names 0 and 2 are the same: a"),
         ({"class_names": '["a","b",""]'}, FileContentError, "name 2 is empty"),
         ({"class_names": '["a","b","c\\u0007"]'}, FileContentError, "control character"),
         ({"class_names": '{"a":1}'}, FileContentError, "expected a JSON array"),

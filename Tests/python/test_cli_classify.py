@@ -86,7 +86,13 @@ def test_predictions_with_and_without_training(folder):
     out = classify(folder, *training, "--predict", "photos", "--save", "classifier.h5")
     first = out.split("\n")[-4:-1]
     assert [line.split("\t")[:2] for line in first] == [["0.png", "dark"], ["1.png", "grey"], ["2.png", "bright"]]
-    classify(folder, "--weights", "classifier.h5", "--epochs", 0, "--predict", "photos", "--predictions", "labels.csv")
+    told = classify(folder, "--weights", "classifier.h5", "--epochs", 0, "--predict", "photos", "--predictions", "labels.csv")
+    done = dim(
+        *("classify", "--weights", "classifier.h5", "--epochs", 0, "--predict", "photos", "--predictions", "alone.csv"),
+        cwd=folder,
+    )
+    assert "0.png" not in told and done.returncode == 0 and "0.png" not in done.stdout, "they are in the file"
+    assert (folder / "alone.csv").read_bytes() == (folder / "labels.csv").read_bytes()
     lines = (folder / "labels.csv").read_text().splitlines()
     assert lines[0] == "image,label,probability" and [line.split(",")[1] for line in lines[1:]] == ["dark", "grey", "bright"]
 

@@ -30,6 +30,44 @@ def test_alone_it_shows_what_to_do_first():
 
 
 @pytest.mark.parametrize(
+    "arguments, option, why",
+    [
+        ("classify --arms frozen --checkpoint kept", "--checkpoint", "without the arm end-to-end"),
+        ("classify --checkpoint-every 3", "--checkpoint-every", "without --checkpoint"),
+        ("classify --arms frozen --end-to-end-epochs 4", "--end-to-end-epochs", "without the arm end-to-end"),
+        ("classify --arms pixels --lr 3", "--lr", "on the arm pixels"),
+        ("classify --weights w.h5 --epochs 0 --data x --batch 3", "--batch", "with --epochs 0"),
+        ("classify --weights w.h5 --epochs 0 --predict x --seeds 1,2", "--seeds", "without --data"),
+        ("classify --weights w.h5 --epochs 0 --data x --checkpoint kept", "--checkpoint", "with --epochs 0"),
+        ("evaluate --judges logistic --neighbours 3", "--neighbours", "without knn or knn-cosine in --judges"),
+        ("evaluate --mlp-steps 3", "--mlp-steps", "without mlp in --judges"),
+        ("evaluate --fine-tune-steps 3", "--fine-tune-steps", "without --labels"),
+        ("search --duplicates 0.1 --approximate", "--approximate", "with --duplicates"),
+        ("search --duplicates 0.1 --count 3", "--count", "with --duplicates"),
+        ("convert a.h5 b.h5 --epoch 3", "--epoch", "without --original"),
+    ],
+)
+def test_options_without_an_effect(arguments, option, why):
+    parsed = cli._parsed(arguments.split())
+    with pytest.raises(UsageError, match=f"^{option}: has no effect {why}$"):
+        cli._check_effects(parsed, cli.module_of(parsed.command))
+
+
+def test_options_with_an_effect(tmp_path):
+    for arguments in (
+        "classify --checkpoint kept --checkpoint-every 3 --end-to-end-epochs 4 --lr 3",
+        "classify --weights w.h5 --epochs 0 --data x --seeds 1,2 --predict y",
+        "evaluate --judges knn-cosine,mlp --neighbours 3 --mlp-steps 3 --labels 20 --fine-tune-steps 3",
+        "search 1 --approximate --count 3",
+        "convert a.h5 b --original --epoch 3",
+    ):
+        parsed = cli._parsed(arguments.split())
+        cli._check_effects(parsed, cli.module_of(parsed.command))
+    done = dim("search", "--duplicates", "0.1", "--count", "3", cwd=tmp_path)
+    assert done.returncode == 2 and "dim search: --count: has no effect with --duplicates" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(
     "arguments, usage, message",
     [
         ("trian --epochs 2", "usage: dim [-h]", "there is no command 'trian'; did you mean train?"),

@@ -239,6 +239,7 @@ def test_tensors_that_have_no_values_in_numpy(tmp_path):
         (["encoder.onnx", "out.h5"], "ONNX is written, not read"),
         (["weights.h5", "nothing/out.h5"], "there is no folder"),
         (["weights.h5", "weights.h5", "out.h5"], "is also in an earlier input"),
+        (["weights.h5", "out.h5", "--entry", "ema"], "--entry: chooses among the state_dicts of a PyTorch file; weights.h5 is"),
     ],
 )
 def test_usage(folder, arguments, message):

@@ -177,6 +177,9 @@ def test_text():
     long = [_text.class_name("\u732b" * 100 + end) for end in "ab"]
     assert all(len(name.encode()) <= 255 for name in long) and long[0] != long[1]
     assert _text.class_name("a\x9f\x7f") == r"a\x9f\x7f"
+    # Classes that the data does not have, and names that escaping makes the same.
+    assert _text.class_names(["3", "60"], 4) == ["3", "60", "unused 2", "unused 3"]
+    assert len(set(_text.class_names(["\x01", r"\x01", r"\x01 (1)", "b" * 300, "b" * 300 + "c"]))) == 5
     assert [_text.cell(name) for name in ("=1", "+1", "-1", "@a", " =1", "a=1", "1")] == [
         "'=1",
         "'+1",

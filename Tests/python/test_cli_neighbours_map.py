@@ -262,6 +262,8 @@ def test_map_by_tsne(data, tmp_path):
     [
         (["neighbours", "99"], "has images 0 to 13"),
         (["neighbours", "nothing.png"], "no such file"),
+        (["neighbours", "images.npz"], "images.npz: holds 14 images; expected an image file"),
+        (["map", "--vectors", "fc.npz"], "fc.npz: holds fc, but not the vectors; expected a file with the output encoded"),
         (["neighbours", "1", "--grid", "2"], "--grid selects images"),
         (["neighbours", "--output", "nothing/a.png"], "there is no folder nothing"),
         (["neighbours", "--vectors", "images.npz"], "images.npz: not a file by `dim encode`"),
@@ -285,6 +287,7 @@ def test_map_by_tsne(data, tmp_path):
 )
 def test_usage(data, arguments, message):
     (data.parent / "folder.png").mkdir(exist_ok=True)
+    np.savez(data.parent / "fc.npz", fc=np.zeros((N, 8), np.float32), ids=np.array(["a"] * N))
     for name in ("notes.txt", "notes.csv", "notes.h5"):
         (data.parent / name).write_text("notes")
     for name, array in (("few", np.zeros((3, 64))), ("narrow", np.zeros((N, 8))), ("nan", np.full((N, 64), np.nan))):

@@ -121,6 +121,7 @@ def test_hnswlib_is_used_and_its_recall_is_reported(folder):
         (["one.npy", "--index", "trained.npz"], "another encoder"),
         (["one.npy", "--index", "batch.npz"], "in training mode"),
         (["1", "--index", "i.npz", "--html", "a.txt"], "--html"),
+        (["data.npz", "--index", "i.npz"], "data.npz: holds 40 images; expected an image file, or the number of an image"),
     ],
 )
 def test_what_is_wrong_is_said(folder, arguments, message):

@@ -45,6 +45,16 @@ def shell(path: str) -> str:
     return f"$'{quoted}'"
 
 
+def class_names(names: Sequence[str], count: int = 0) -> list[str]:
+    """Each by `class_name`, no two the same; up to `count`, those that no data has: "unused 3"."""
+    found: dict[str, None] = {}
+    for place, name in enumerate([*map(class_name, names), *(f"unused {place}" for place in range(len(names), count))]):
+        while name in found:
+            name = class_name(f"{name} ({place})")
+        found[name] = None
+    return list(found)
+
+
 def class_name(name: str) -> str:
     r"""As a weights file takes it: `valid`, control characters escaped, an empty one as "", a long one cut.
 

@@ -16,7 +16,7 @@ from types import FrameType, ModuleType
 from typing import Any, NoReturn
 
 from ._version import __version__
-from .commands import _output
+from .commands import UsageError, _output
 from .commands._errors import explained
 from .commands._places import Places
 
@@ -72,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         before = _on_terminate(_terminated)
         module = module_of(command)
         getattr(module, "places", Places.of)(parsed).check()
+        _check_effects(parsed, module)
         code = int(module.run(parsed))
         sys.stdout.flush()  # Here, where a full disk behind a > is reported.
         return code
@@ -145,7 +146,17 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parsed, unknown = top.parse_known_args(arguments)
     if unknown:
         chosen.unknown(unknown)
+    if command in COMMANDS:
+        parsed.given = {action.dest for action in chosen._actions if getattr(parsed, action.dest, None) != action.default}
     return parsed
+
+
+def _check_effects(parsed: argparse.Namespace, module: ModuleType) -> None:
+    """Refuses options that would change nothing. A command's `effects(arguments)` lists (option, whether it has an effect
+    with the others, and if not, why)."""
+    for option, has_effect, why in module.effects(parsed) if hasattr(module, "effects") else ():
+        if not has_effect and option[2:].replace("-", "_") in parsed.given:
+            raise UsageError(f"{option}: has no effect {why}")
 
 
 def parser(commands: Iterable[str]) -> argparse.ArgumentParser:

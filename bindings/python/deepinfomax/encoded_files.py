@@ -38,6 +38,8 @@ from .data import Dataset, MissingPackage
 from .data.dataset import fingerprint
 
 FORMATS = (".npy", ".npz", ".csv", ".h5", ".hdf5")
+#: What `dim encode` writes besides the vectors.
+_OUTPUTS = ("features", "conv", "fc")
 #: Numbers of a vector: what an architecture can have.
 _MOST = 65_536
 #: Bytes of names that are read at once.
@@ -335,6 +337,7 @@ def _read_npy(path: str, check: Check, _images: _Images) -> NDArray[Any]:
 
 def _read_npz(path: str, check: Check, images: _Images) -> NDArray[Any]:
     with zipfile.ZipFile(path) as archive, ExitStack() as stack:
+        _check_has_vectors(path, [name.removesuffix(".npy") for name in archive.namelist()])
         with archive.open("encoded.npy") as member:
             shape, dtype = _npy_header(member)
             check(shape, dtype)
@@ -352,6 +355,12 @@ def _read_npz(path: str, check: Check, images: _Images) -> NDArray[Any]:
                 made_of = _npy_items(stack.enter_context(archive.open("fingerprint.npy")), "U")
             images.compare(ids, classes, made_of=made_of)
         return found
+
+
+def _check_has_vectors(path: str, names: list[str]) -> None:
+    others = [name for name in _OUTPUTS if name in names]
+    if "encoded" not in names and others:
+        raise NotVectors(f"{path}: holds {' and '.join(others)}, but not the vectors; expected a file with the output encoded")
 
 
 def _npy_header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -398,6 +407,7 @@ def _read_hdf5(path: str, check: Check, images: _Images) -> NDArray[Any]:
         pass
     try:
         with h5py.File(path, "r") as file:
+            _check_has_vectors(path, list(islice(file, len(_OUTPUTS) + 8)))
             check(file["encoded"].shape, file["encoded"].dtype)
             if images.wanted:
                 ids = _hdf5_texts(file["ids"]) if "ids" in file else None

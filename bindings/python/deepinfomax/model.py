@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ctypes import byref, c_bool, c_char_p, c_size_t, c_void_p, sizeof
 from dataclasses import dataclass
 from typing import Any, Literal, overload
@@ -312,13 +312,19 @@ class Model:
 
     @property
     def class_names(self) -> list[str]:
-        """Names of the classifier's classes, kept in weights files: one for each, or none at all. May be set."""
+        """Names of the classifier's classes, kept in weights files: a different one for each, or none at all. May be set."""
         names = [text(library().dim_model_class_name, self._handle.pointer, i) for i in range(self.sizes.classes)]
         return names if any(names) else []
 
     @class_names.setter
     def class_names(self, names: Sequence[str]) -> None:
-        encoded = [name.encode() for name in names]
+        texts: list[Any] = list(names) if isinstance(names, Iterable) and not isinstance(names, (str, bytes)) else [None]
+        if not all(isinstance(name, str) for name in texts):
+            raise TypeError(f"class_names: expected a list of texts, found {names!r:.60}")
+        try:
+            encoded = [name.encode() for name in texts]
+        except UnicodeEncodeError as error:
+            raise ValueError(f"class_names: {error.object!r:.60} is no UTF-8 text") from error
         if any(b"\0" in name for name in encoded):
             raise ValueError("class_names: a name holds a NUL character, where it would end")
         check(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._arrays import digest
 from ..architecture import Architecture
@@ -13,7 +14,7 @@ from ..data import DataError, Dataset
 from ..data.options import RESIZES
 from ..data.reading import Reading
 from ..model import Model
-from . import _output
+from . import UsageError, _output
 from ._common import positive
 
 #: Images of each part of the data that a digest is of.
@@ -59,6 +60,14 @@ def reading(arguments: argparse.Namespace, model: Model | None) -> Reading:
     architecture = Architecture("notebook") if model is None else model.architecture
     way = arguments.resize or adapted.resize(architecture)
     return Reading(way, arguments.max_pixels, bool(arguments.skip_damaged), adapted.image_size(architecture))
+
+
+def one_image(arguments: argparse.Namespace, model: Model | None, name: str) -> NDArray[np.float32]:
+    """(1, c, h, w): of an image file that a user names."""
+    data = reading(arguments, model).open(name)
+    if len(data) != 1:
+        raise UsageError(f"{name}: holds {len(data):,} images; expected an image file, or the number of an image")
+    return data.read(slice(0, 1))
 
 
 def tell(arguments: argparse.Namespace, data: Dataset) -> Dataset:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..architecture import PRESETS
@@ -17,6 +17,8 @@ from . import UsageError
 #: other kinds are named by the command's own `places(arguments)`.
 READS = ("data", "weights", "architecture", "config", "vectors", "predict", "images", "index")
 WRITES = ("output", "coordinates", "picture", "predictions", "save", "html")
+#: What a command's `effects` yields: an option, whether it has an effect beside the others, and if not, why.
+Effects = Iterator[tuple[str, bool, str]]
 
 
 @dataclass

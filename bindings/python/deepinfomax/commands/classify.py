@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import evaluation
 from .._files import write_whole
-from .._text import class_name, counted, csv_text, shell, shown, table
+from .._text import class_names, counted, csv_text, shell, shown, table
 from ..architecture import Architecture
 from ..classifier_trainer import Evaluation
 from ..data import adapted
@@ -43,7 +43,7 @@ from ._common import (
     seeds_of,
 )
 from ._images import reading, tell
-from ._places import Places
+from ._places import Effects, Places
 from ._progress import Progress
 
 #: Labels below it are classes as they are; larger numbers only where there are nearly as many classes.
@@ -121,6 +121,18 @@ def places(arguments: argparse.Namespace) -> Places:
     return found
 
 
+def effects(arguments: argparse.Namespace) -> Effects:
+    arms = set(arguments.arms.split(","))
+    trains, alone = arguments.epochs > 0, arguments.epochs == 0 and arguments.data is None and arguments.predict is not None
+    end_to_end = trains and "end-to-end" in arms
+    yield from ((option, not alone, "without --data") for option in ("--arms", "--seeds", "--limit", "--split"))
+    for option in "--lr", "--batch", "--loss":
+        yield option, trains and arms != {"pixels"}, "with --epochs 0" if not trains else "on the arm pixels"
+    for option in "--end-to-end-epochs", "--checkpoint", "--checkpoint-every":
+        yield option, end_to_end, "with --epochs 0" if not trains else "without the arm end-to-end"
+    yield "--checkpoint-every", arguments.checkpoint is not None, "without --checkpoint"
+
+
 def run(arguments: argparse.Namespace) -> int:
     apply_general(arguments)
     arms, seeds = _checked(arguments)
@@ -158,8 +170,7 @@ def run(arguments: argparse.Namespace) -> int:
         _draw(arguments.picture, [run for run in models if run.seed == seeds[0]], names)
     if arguments.save:
         saved = _model(models[0])
-        rest = map(str, range(len(names), saved.sizes.classes))  # The notebook's ten, where there are fewer.
-        saved.class_names = [*map(class_name, names), *rest]
+        saved.class_names = class_names(names, saved.sizes.classes)  # The notebook has ten, also where the data has fewer.
         saved.save(arguments.save)
     if unlabelled is not None:
         report["predictions"] = _predict(_model(models[0]), unlabelled, names, _output.prints_text(arguments))
@@ -179,12 +190,12 @@ def _predict_alone(arguments: argparse.Namespace, model: Model, images: Dataset)
         "weights": arguments.weights,
         "predictions": _predict(model, images, names, _output.prints_text(arguments)),
     }
+    _write_predictions(arguments, report)
     unnamed = "" if model.class_names else "; classes by number: --data names them"
     text = [
         f"{counted(len(images), 'image')} of {shown(images.name)}, weights {shown(arguments.weights)}{unnamed}",
         *_prediction_lines(report),
     ]
-    _write_predictions(arguments, report)
     _output.result(arguments, report, "\n".join(text))
     return 0
 
@@ -272,14 +283,15 @@ def _with_classes(data: Dataset, model: Model, *, kept: bool) -> Dataset:
         raise UsageError(f"{data.name}: {counted(len(data), 'image')}; ten at least are needed, to train and to test")
     found = data.subset(np.arange(len(data)))
     there = model.class_names if kept else []
-    if there and data.classes is not None and there[: len(data.classes)] != list(map(class_name, data.classes)):
-        missing = [name for name in names if class_name(name) not in there]
+    if there and data.classes is not None and there[: len(data.classes)] != class_names(data.classes):
+        kept_names = class_names(names)
+        missing = [name for name, text in zip(names, kept_names, strict=True) if text not in there]
         if missing:
             raise UsageError(
                 f"{data.name}: has the class {shown(missing[0])}, which the classifier of --weights does not have; it has "
                 f"{', '.join(map(shown, there[:20]))}"
             )
-        numbers = np.array([there.index(class_name(name)) for name in names], np.int64)
+        numbers = np.array([there.index(text) for text in kept_names], np.int64)
         found.labels = numbers[np.searchsorted(known, data.labels)]
         found.classes = tuple(there)
     elif known[0] >= 0 and known[-1] < (most if kept else max(_FEW, 2 * len(known))):
@@ -487,8 +499,8 @@ def _text(report: dict[str, Any]) -> str:
 
 
 def _prediction_lines(report: dict[str, Any]) -> list[str]:
-    """Between tabs, for other programs."""
-    return [f"{shown(p['image'])}\t{shown(p['label'])}\t{p['probability']:.3f}" for p in report["predictions"]]
+    """Between tabs, for other programs; none where they are in a file."""
+    return [f"{shown(p['image'])}\t{shown(p['label'])}\t{p['probability']:.3f}" for p in report.get("predictions", ())]
 
 
 def _mean(values: list[float | None]) -> str:

@@ -23,8 +23,19 @@ from ..data.errors import MissingPackage
 from ..model import Model
 from ..torch_files import State, TorchFileError
 from . import UsageError, _output
-from ._common import add_architecture, add_examples, add_general, add_untrusted, apply_general, check_writable, natural, opened
-from ._places import Places
+from ._common import (
+    add_architecture,
+    add_examples,
+    add_general,
+    add_untrusted,
+    apply_general,
+    check_folder,
+    check_writable,
+    make_folder,
+    natural,
+    opened,
+)
+from ._places import Effects, Places
 
 HDF5_NAMES = (".h5", ".hdf5", ".hdf")
 TORCH_NAMES = (".pt", ".pth", ".wgt", ".bin", ".ckpt", ".tar")
@@ -74,6 +85,10 @@ def places(arguments: argparse.Namespace) -> Places:
     return Places([("the command", path) for path in inputs], [("output", str(path)) for path in outputs])
 
 
+def effects(arguments: argparse.Namespace) -> Effects:
+    yield "--epoch", arguments.original, "without --original"
+
+
 def run(arguments: argparse.Namespace) -> int:
     apply_general(arguments)
     *inputs, output = arguments.files
@@ -92,8 +107,11 @@ def run(arguments: argparse.Namespace) -> int:
         state |= found
     assert whole is not None
     written = []
-    for path, networks, prefixed in outputs:
-        _write(path, replace(whole, state=_of(state, networks, prefixed, inputs)))
+    parts = [replace(whole, state=_of(state, networks, prefixed, inputs)) for _, networks, prefixed in outputs]
+    if arguments.original:
+        make_folder(output)
+    for (path, networks, _), part in zip(outputs, parts, strict=True):
+        _write(path, part)
         written.append({"file": str(path), "networks": [name for name in networks if _holds(state, name)]})
     entries = {"inputs": inputs, "outputs": written, "entries": len(state)}
     _output.result(arguments, entries, "\n".join(map(_line, written)))
@@ -120,6 +138,8 @@ def _read(path: str, untrusted: bool, entry: str | None, architecture: Architect
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
     if start[:8] == HDF5_SIGNATURE or start[7:] == b"\0{":  # or safetensors: eight bytes of a length, then JSON
+        if entry is not None:
+            raise UsageError(f"--entry: chooses among the state_dicts of a PyTorch file; {path} is HDF5 or safetensors, of one")
         with opened(path, architecture, untrusted) as model:
             return Contents(model.state_dict(), model.architecture, model.class_names)
     if Path(path).suffix.lower() in ONNX_NAMES:
@@ -146,10 +166,9 @@ def _outputs(arguments: argparse.Namespace, output: Path) -> list[tuple[Path, tu
         if arguments.network:
             raise UsageError("--original writes the encoder and the discriminators; --network does not go with it")
         _need("torch", "PyTorch's files")
-        try:
-            output.mkdir(exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"{output}: cannot be made a folder: {error.strerror}") from error
+        if output.exists() and not output.is_dir():
+            raise UsageError(f"{output}: is a file; --original writes a folder")
+        check_folder(output)
         encoder, loss = _originals(arguments, output)
         files = [(encoder, ("encoder",), False), (loss, ("global_d", "local_d", "prior_d"), True)]
     elif output.suffix.lower() in HDF5_NAMES + SAFETENSORS_NAMES:
@@ -171,7 +190,8 @@ def _outputs(arguments: argparse.Namespace, output: Path) -> list[tuple[Path, tu
             f"in {ONNX_NAMES[0]}, or in {', '.join(TORCH_NAMES)} for PyTorch"
         )
     for path, _, _ in files:
-        check_writable(path)
+        if path.parent.exists() or not arguments.original:
+            check_writable(path)
     return files
 
 

@@ -34,7 +34,7 @@ from ._common import (
     seeds_of,
 )
 from ._images import add_reading, reading, tell
-from ._places import Places
+from ._places import Effects, Places
 from ._progress import Progress
 
 JUDGES = {
@@ -144,6 +144,14 @@ def places(arguments: argparse.Namespace) -> Places:
     if arguments.architecture is not None and arguments.architecture.endswith(".json"):
         found.reads.append(("--architecture", arguments.architecture))
     return found
+
+
+def effects(arguments: argparse.Namespace) -> Effects:
+    chosen = set(arguments.judges.split(","))
+    yield "--neighbours", bool(chosen & {"knn", "knn-cosine"}), "without knn or knn-cosine in --judges"
+    yield "--mlp-steps", "mlp" in chosen, "without mlp in --judges"
+    yield "--fine-tune-steps", arguments.labels is not None, "without --labels"
+    yield "--untrusted", bool(arguments.weights), "without --weights"
 
 
 def run(arguments: argparse.Namespace) -> int:

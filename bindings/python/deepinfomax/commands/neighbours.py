@@ -28,7 +28,7 @@ from ._common import (
     open_data,
     positive,
 )
-from ._images import reading
+from ._images import one_image
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -141,7 +141,7 @@ def _subjects(arguments: argparse.Namespace, data: Dataset, model: Model | None)
                 raise UsageError(f"image {cut(name, 40)}: {data.name} has images 0 to {len(data) - 1}")
             chosen.append((data.ids[number], number, data.read([number])))
         else:
-            chosen.append((name, None, reading(arguments, model).open(name).read(slice(0, 1))))
+            chosen.append((name, None, one_image(arguments, model, name)))
     return chosen
 
 

@@ -31,7 +31,8 @@ from ._common import (
     positive,
     weights_name,
 )
-from ._images import reading
+from ._images import one_image
+from ._places import Effects
 
 #: Near-duplicates that a contact sheet shows.
 PAIRS = 200
@@ -63,6 +64,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   dim search --duplicates 0.05 --index photos.npz --data photos --html duplicates.html
 """,
     )
+
+
+def effects(arguments: argparse.Namespace) -> Effects:
+    for option in "--approximate", "--count":
+        yield option, arguments.duplicates is None, "with --duplicates"
+    yield "--data", arguments.picture is not None or arguments.html is not None, "without --picture or --html"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -156,7 +163,7 @@ def _queries(
     vectors, drawn = [], []
     for name in arguments.images:
         if model is not None and name in files:
-            image = reading(arguments, model).open(name).read(slice(0, 1))
+            image = one_image(arguments, model, name)
             vectors.append(model.encode(image, features=False))
             drawn.append(image)
             continue

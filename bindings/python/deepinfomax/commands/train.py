@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .. import evaluation, report
-from .._text import class_name, counted, shell, valid
+from .._text import class_names, counted, shell, valid
 from ..data import Augmentation, DataError, Dataset, Loader, adapted
 from ..data.options import Size
 from ..data.reading import Reading
@@ -424,7 +424,7 @@ def _model_and_data(arguments: argparse.Namespace, values: dict[str, Any]) -> tu
     if data is None or reading.resize != adapted.resize(architecture):
         data = open_data(source, count, replace(reading, image=image, resize=adapted.resize(architecture)))
     train, validation = data
-    names = None if train.labels is None or train.classes is None else [class_name(name) for name in train.classes]
+    names = None if train.labels is None or train.classes is None else class_names(train.classes)
     fixed = adapted.is_notebook(architecture) or adapted.names_classes(named) or values["weights"]
     described = architecture.as_dict()
     if values["coordinates"] not in (None, "none") and described["coordinates"] is None:
