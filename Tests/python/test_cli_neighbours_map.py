@@ -307,9 +307,30 @@ def test_vote_is_that_of_the_nearest():
     assert vote(y, labels, np.array([[0.1]]), k=50).tolist() in ([1], [2])
 
 
+@pytest.mark.parametrize("value", [0, 1, 1e30])
+def test_tsne_of_equal_vectors(value):
+    """scikit-learn's ended the process."""
+    pytest.importorskip("sklearn")
+    y = np.full((7, 3), value, np.float32)
+    assert np.array_equal(maps.tsne(y).places, np.zeros((7, 2)))
+    with pytest.raises(ValueError, match="y: expected finite numbers"):
+        maps.tsne(y + [[np.nan, 0, 0]])
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_tsne_of_vectors_of_any_scale(scale):
+    pytest.importorskip("sklearn")
+    y = np.random.default_rng(0).normal(size=(12, 3)) + 5 * (np.arange(12) % 2)[:, np.newaxis]
+    places = maps.tsne((y * scale).astype(np.float32)).places
+    assert np.isfinite(places).all() and np.ptp(places, axis=0).min() > 0
+
+
 def test_neighbours_of_few():
     found = neighbours(np.zeros(2), np.array([[3.0, 4.0], [0.0, 1.0]]))
     assert found.nearest.tolist() == [1, 0] and found.farthest_distances.tolist() == [1, 5]
+    for count in (0, -1):
+        with pytest.raises(ValueError, match=f"count: expected 1 or more, found {count}"):
+            neighbours(np.zeros(2), np.zeros((3, 2)), count)
 
 
 def test_pca_of_what_does_not_vary():

@@ -177,3 +177,11 @@ def test_hdf5_values_in_other_files_are_refused(tmp_path):
         open_dataset(tmp_path / "a.h5")
     with pytest.raises(DataError, match="no array of images"):
         open_dataset(tmp_path / "b.h5")
+
+
+def test_what_is_joined_are_data_sets():
+    with pytest.raises(ValueError, match="parts: expected one data set or several"):
+        Joined("none", [])
+    for parts in ([None], "ab", [np.zeros((2, 3, 4, 4))]):
+        with pytest.raises(TypeError, match="parts: expected data sets"):
+            Joined("odd", parts)

@@ -115,3 +115,15 @@ def test_the_working_folder_may_change(tmp_path, monkeypatch, name):
     (tmp_path / "one" / "images" / "a.png").unlink()
     with pytest.raises(DataError, match=r"^images/a\.png: image 0 cannot be read"):
         data.pixels(np.array([0]))
+
+
+@pytest.mark.parametrize("name", [".", "..", "sub/.."])
+def test_the_name_of_this_folder(tmp_path, monkeypatch, name):
+    """It was empty."""
+    for place in ("photos", "photos/sub"):
+        (tmp_path / place).mkdir()
+    (tmp_path / "photos" / "a.png").write_bytes(png(random_images(1)[0]))
+    (tmp_path / "photos" / "sub" / "a.png").write_bytes(png(random_images(1)[0]))
+    monkeypatch.chdir(tmp_path / "photos" / ("sub" if name == ".." else ""))
+    (tmp_path / "photos" / "a.png").unlink()
+    assert open_dataset(name).name == "photos"

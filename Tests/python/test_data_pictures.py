@@ -193,12 +193,21 @@ def test_a_transparent_colour_of_3_times_16_bits_is_refused(tmp_path):
     assert read(tmp_path / "a.png").shape == (3, 1, 2)
 
 
-def write_png(path, width, bits, kind, row, transparent=b""):
-    """One row."""
-    parts = [(b"IHDR", struct.pack(">IIBBBBB", width, 1, bits, kind, 0, 0, 0))]
+def write_png(path, width, bits, kind, row, transparent=b"", height=1):
+    """One row, or the bytes of several."""
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0))]
     parts += [(b"tRNS", transparent)] if transparent else []
     parts += [(b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b"")]
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts))
+
+
+@pytest.mark.parametrize("width, height", [(2**20 + 1, 1), (1, 2**20 + 1)])
+def test_a_side_that_resizing_would_take_gigabytes_for(tmp_path, width, height):
+    """8 KB, and fewer pixels than are allowed; refused by its header."""
+    row = bytes((width + 7) // 8) if height == 1 else b"\0" * (2 * height - 1)
+    write_png(tmp_path / "a.png", width, 1, 0, row, height=height)
+    with pytest.raises(DataError, match="pixels; expected at most 1,048,576 in width and height"):
+        open_dataset(tmp_path, image=(1, 4, 4))
 
 
 def chunk(kind, content):

@@ -362,12 +362,24 @@ def test_what_dependence_refuses():
     for y, text in ((np.zeros((5, 3)), "n of 20"), (np.zeros((50, 1)), "d of 2"), (np.full((50, 2), np.inf), "finite")):
         with pytest.raises(ValueError, match=text):
             judges.neural_dependency(y)
+    for wrong in ({"lr": -1}, {"lr": np.nan}, {"hidden": (0,)}, {"seed": -1}):
+        with pytest.raises(ValueError, match="expected lr > 0, seed >= 0, hidden layers of one unit at least"):
+            judges.neural_dependency(np.random.default_rng(0).normal(size=(40, 2)), **wrong)
     with pytest.raises(ValueError, match="y: .* finite"):
         judges.mutual_information(np.zeros((50, 2)), np.full((50, 2), np.nan))
     with pytest.raises(ValueError, match="x: expected"):
         judges.mutual_information(np.zeros(50), np.zeros((50, 2)))
     with pytest.raises(ValueError, match="found 40 and 50"):
         judges.mutual_information(np.zeros((40, 2)), np.zeros((50, 2)))
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1, 1e30])
+def test_the_dependency_of_vectors_of_any_scale(scale):
+    """It was 0 beyond the range of float32's squares."""
+    x = np.random.default_rng(0).normal(size=(400, 1))
+    y = np.concatenate([x, x], 1) * scale
+    assert judges.neural_dependency(y, steps=150, batch=300, lr=3e-3, hidden=(64, 32)).value > 0.5
+
 
 
 # ---- Similarity

@@ -71,6 +71,14 @@ def test_of_a_run_of_before(run, tmp_path):
     assert path == tmp_path / "a.html" and "it needs 20 at least" in path.read_text("utf-8")
 
 
+@pytest.mark.parametrize("name", ["weights.h5", "checkpoint.h5", "metrics.csv", "settings.json"])
+def test_a_page_is_not_written_over_the_run(run, name):
+    before = (run / name).read_bytes()
+    with pytest.raises(ValueError, match=f"{name}: is a file of the run; expected another name"):
+        report.write(run, path=run / ".." / run.name / name)
+    assert (run / name).read_bytes() == before
+
+
 def test_what_cannot_be_written(run, tmp_path):
     with pytest.raises(OSError, match="nothing"):
         report.write(run, path=tmp_path / "nothing" / "a.html", images=5)

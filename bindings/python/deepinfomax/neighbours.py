@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from . import _arrays
+
 
 #: Voters up to which all pairs of them are compared.
 _PAIRS = 20
@@ -25,8 +27,9 @@ def neighbours(subject: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]],
     """The `count` vectors of y nearest to the subject and the `count` farthest, by L2 distance.
 
     subject (d,), y (n,d); fewer where n < count. A subject that is one of y is its own nearest neighbour, at
-    distance 0, as in the original's picture. Equal distances keep the order of y.
+    distance 0, as in the original's picture. Equal distances keep the order of y. Raises ValueError for a count below 1.
     """
+    count = _arrays.whole_number(count, 1, 2**63, "count", "1 or more")
     distances = np.sqrt(np.square(np.asarray(y, np.float64) - np.asarray(subject, np.float64)).sum(axis=1))
     order = np.argsort(distances, kind="stable")
     near, far = order[:count], order[-count:]

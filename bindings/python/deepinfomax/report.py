@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from fnmatch import fnmatch
 from html import escape as _html
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from .model import Model
 from .neighbours import neighbours
 from .plots import maps, pictures, svg
 from .plots.curves import PROBES, TERMS, TRAINING, VALIDATION, Smoothed, figures
-from .run_folder import Row, RunFolder, Settings, advice
+from .run_folder import FILES, Row, RunFolder, Settings, advice
 
 #: Enough for a map and for a classifier to show something, and few enough to be encoded in seconds.
 IMAGES = 1000
@@ -71,6 +72,9 @@ def write(
     """
     images = _arrays.whole_number(images, 2, 2**63, "images", "2 or more")
     run = folder if isinstance(folder, RunFolder) else RunFolder(folder)
+    target = run.path / NAME if path is None else Path(os.fsdecode(path))
+    if target.name != NAME and any(fnmatch(target.name, name) for name in FILES) and _is_folder(target.parent, run.path):
+        raise ValueError(f"{target}: is a file of the run; expected another name")
     settings = run.read_settings()
     if model is None:
         model = Model.open(run.weights if run.weights.exists() else run.checkpoint)
@@ -87,9 +91,12 @@ def write(
         _section("Architecture", _architecture(model)),
         _section("Settings", _settings(asdict(settings))),
     ]
-    target = run.path / NAME if path is None else Path(os.fsdecode(path))
     write_whole(target, _page(f"Deep InfoMax: {run.path.resolve().name}", parts).encode())
     return target
+
+
+def _is_folder(path: Path, folder: Path) -> bool:
+    return os.path.realpath(path) == os.path.realpath(folder)
 
 
 # ---- Sections

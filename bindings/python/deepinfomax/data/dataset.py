@@ -227,6 +227,10 @@ class Joined(Dataset):
     """Several data sets one after another; labelled if all of them are, with the first one's class names."""
 
     def __init__(self, name: str, parts: Sequence[Dataset]) -> None:
+        if isinstance(parts, str) or not all(isinstance(part, Dataset) for part in parts):
+            raise TypeError(f"parts: expected data sets, as open_dataset returns them, found {parts!r:.60}")
+        if not parts:
+            raise ValueError("parts: expected one data set or several, found none")
         self.name, self.labels, self.classes = name, None, None
         self.image_size = parts[0].image_size
         for part in parts:

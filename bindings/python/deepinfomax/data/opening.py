@@ -125,7 +125,8 @@ def _open(source: str | None, labelled: bool, split: str, options: Options) -> t
         sample = (samples.digits if digits else samples.photographs)(options)
         parts = _part(Parts(sample), options.part, sample.name)
     else:
-        path, module = _format(Path(source))
+        path = Path(source)
+        path, module = _format(Path(os.path.abspath(path)) if path.name in ("", "..") else path)  # "." has no name.
         if module in ("idx", "stl10") and split == "test" and options.part is None and path.is_dir():
             options, whole = dataclasses.replace(options, part="test"), True
         parts = importlib.import_module(f".{module}", __package__).open_parts(path, options)

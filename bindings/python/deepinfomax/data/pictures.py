@@ -27,6 +27,8 @@ from .options import MAX_PIXELS, Options, Size
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "TIFF")
+#: Pixels in width or height.
+MOST_SIDE = 1 << 20
 #: What Pillow's decoders raise on damaged files.
 _DAMAGE = (
     OSError,
@@ -156,6 +158,10 @@ def _opened(file: IO[bytes], path: Path, options: Options) -> Any:
         raise Unreadable(f"cannot be read: {_reason(error, path)}") from error
     if most is None:
         most = min(MAX_PIXELS, pillows or MAX_PIXELS)
+    if max(image.size) > MOST_SIDE:  # Resizing needs 32 bytes and more for each pixel of a side.
+        found = f"{image.width}x{image.height} pixels"
+        image.close()
+        raise Unreadable(f"has {found}; expected at most {MOST_SIDE:,} in width and height")
     if image.width * image.height > most:
         found = f"{image.width}x{image.height} = {image.width * image.height:,} pixels"
         image.close()

@@ -12,6 +12,7 @@ large, as the paper's own code is (its issue 40).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -109,13 +110,16 @@ def _estimated(
 ) -> Dependency:
     if steps < 1 or batch < 2 or not 0 < held_out < 1:
         raise ValueError(f"expected steps >= 1, batch >= 2, 0 < held_out < 1, found {steps}, {batch}, {held_out}")
+    if not (math.isfinite(lr) and lr > 0) or seed < 0 or any(units < 1 for units in hidden):
+        raise ValueError(f"expected lr > 0, seed >= 0, hidden layers of one unit at least, found {lr}, {seed}, {hidden}")
     generator = np.random.default_rng(seed)
     values = values[generator.permutation(len(values))]
     tested = max(2, round(len(values) * held_out))
     train, test = values[tested:], values[:tested]
-    mean, deviation = train.mean(0), train.std(0)
-    scale = np.divide(1, deviation, out=np.zeros_like(deviation), where=deviation > 1e-12)
-    train, test = (train - mean) * scale, (test - mean) * scale
+    mean, deviation = train.mean(0, dtype=np.float64), train.std(0, dtype=np.float64)
+    # Constant columns stay constant; one step of float32 is 1e-7 of a value.
+    scale = np.divide(1, deviation, out=np.zeros_like(deviation), where=deviation > 1e-9 * np.abs(mean))
+    train, test = (((part - mean) * scale).astype(np.float32) for part in (train, test))
 
     network = Network((values.shape[1], *hidden, 1), generator)
     for step in range(steps):

@@ -32,9 +32,18 @@ def pca(y: NDArray[np.floating[Any]]) -> Projection:
 
 
 def tsne(y: NDArray[np.floating[Any]], seed: int = 0, perplexity: float = 30.0) -> Projection:
-    """scikit-learn's t-SNE, begun from PCA. Raises ImportError where scikit-learn is missing."""
+    """scikit-learn's t-SNE, begun from PCA; vectors that are all the same are at one place. Raises ImportError where
+    scikit-learn is missing, ValueError for NaN."""
     from sklearn.manifold import TSNE
 
+    y = np.asarray(y, np.float64)
+    if not np.isfinite(y).all():
+        raise ValueError("y: expected finite numbers, found NaN or infinite ones")
+    extent = float(np.ptp(y, axis=0).max(initial=0))
+    if extent == 0:  # It would end the process: without an extent PCA's places are NaN.
+        return Projection(np.zeros((len(y), 2)), "t-sne", None)
+    if not 1e-12 < extent < 1e12:  # Squares have to be numbers of float32; distances alone count, in proportion.
+        y = (y - y.mean(axis=0)) / extent
     at_most = max(1.0, (len(y) - 1) / 3)  # scikit-learn refuses a perplexity that n cannot fill.
     method = TSNE(2, perplexity=min(perplexity, at_most), init="pca", random_state=seed % 2**32)
     return Projection(np.asarray(method.fit_transform(np.asarray(y, np.float32)), np.float64), "t-sne", None)
