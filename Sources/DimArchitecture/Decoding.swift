@@ -209,15 +209,18 @@ struct Decoding {
         let members = members(json, "image", ["channels", "height", "width", "mean", "std", "resize"], "image")
         if faults.touch("image") && members.values.isEmpty { return ImageDescription(channels: 1, height: 1, width: 1) }
         let resize: ImageDescription.Resize? = members["resize"].flatMap { choice($0, "image.resize") }
+        let channels = integer(members, "channels", base?.channels)
+        let known = faults.touch("image.channels") ? nil : channels
         return ImageDescription(
-            channels: integer(members, "channels", base?.channels), height: integer(members, "height", base?.height),
+            channels: channels, height: integer(members, "height", base?.height),
             width: integer(members, "width", base?.width),
-            mean: channelNumbers(members, "mean", base?.mean, 0), std: channelNumbers(members, "std", base?.std, 1),
+            mean: channelNumbers(members, "mean", known, base?.mean, 0),
+            std: channelNumbers(members, "std", known, base?.std, 1),
             resize: members.has("resize") ? resize ?? .fit : base?.resize ?? .fit)
     }
 
     private mutating func channelNumbers(
-        _ members: Members, _ key: String, _ base: [Double]?, _ standard: Double
+        _ members: Members, _ key: String, _ channels: Int?, _ base: [Double]?, _ standard: Double
     ) -> [Double] {
         guard let json = members[key] else { return members.has(key) ? [standard] : base ?? [standard] }
         let place = members.at(key)
@@ -225,6 +228,10 @@ struct Decoding {
         let list = array(json, place, "a number, or one per channel", atMost: Limits.channels)
         if list.isEmpty && !faults.touch(place) { faults.add(place, "expected a number, or one per channel, found []") }
         let numbers = list.enumerated().map { number($1, "\(place)[\($0)]") ?? standard }
+        // Equal numbers become one, whatever their count: here it is still known.
+        if let channels, !list.isEmpty, list.count != 1, list.count != channels, !faults.touch(place) {
+            faults.add(place, "expected a number, or one for each of \(channels) channels, found \(list.count)")
+        }
         return numbers.isEmpty ? [standard] : numbers
     }
 

@@ -59,6 +59,10 @@ import Testing
             #"{"preset":"basic32","image":{"channels":2,"mean":[1,2,3]}}"#,
             "image.mean: expected a number, or one for each of 2 channels, found 3"
         ),
+        (
+            #"{"preset":"basic32","image":{"channels":3,"std":[2,2]}}"#,
+            "image.std: expected a number, or one for each of 3 channels, found 2"
+        ),
         (#"{"preset":"basic32","image":{"mean":[]}}"#, "image.mean: expected a number, or one per channel, found []"),
         (#"{"preset":"basic32","image":{"std":0}}"#, "image.std: expected 1e-6 to 1e6, found 0.0"),
         (#"{"preset":"basic32","image":{"std":[1,-1,1]}}"#, "image.std[1]: expected 1e-6 to 1e6, found -1.0"),

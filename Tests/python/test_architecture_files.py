@@ -402,3 +402,18 @@ def test_mutants_through_the_isolated_reader(model, tmp_path, kind):
             outcomes.add("taken")
             found.close()
     assert "refused" in outcomes
+
+
+def test_numbers_of_numpy():
+    """They ended in json's words."""
+    chosen = {
+        "channels": np.int64(3),
+        "height": np.uint8(16),
+        "width": 16,
+        "mean": np.array([0.1, 0.2, 0.3]),
+        "std": np.float64(2),
+    }
+    expected = {"channels": 3, "height": 16, "width": 16, "mean": [0.1, 0.2, 0.3], "std": 2}
+    assert Architecture.preset("basic32", **chosen) == Architecture.preset("basic32", **expected)
+    with pytest.raises(TypeError, match="description: expected numbers, texts, lists and dicts, found set"):
+        Architecture({"preset": "basic32", "image": {"mean": {1}}})

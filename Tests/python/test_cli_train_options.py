@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 from pathlib import Path
 
 import deepinfomax
@@ -431,3 +432,40 @@ def test_an_event_file_on_a_full_disk(tmp_path, monkeypatch):
         file.add(row)
     file.close()
     assert raised.value.filename == str(written)
+
+
+def test_what_measures_refuse():
+    """They were taken, or ended in numpy's words."""
+    labels = np.array([0, 1, 2])
+    for call, words in (
+        (lambda: evaluation.confusion(labels - 1, labels, 3), "labels: expected 0 to 2, found -1 to 1"),
+        (lambda: evaluation.confusion(labels, labels + 1, 3), "predicted: expected 0 to 2, found 1 to 3"),
+        (lambda: evaluation.prior_distance(np.zeros((4, 2)), "x"), "squash: expected sigmoid or none, found 'x'"),
+        (lambda: evaluation.split(10, 0, 2.0), "share: expected 0 to 1, found 2.0"),
+        (lambda: evaluation.split(10, 0, math.nan), "share: expected 0 to 1, found nan"),
+        (lambda: evaluation.is_worse(0.5, 0.9, 0), "images: expected 1 or more, found 0"),
+        (lambda: evaluation.calibration_images(100, 0), "batch: expected 1 or more, found 0"),
+        (lambda: evaluation.nearest_neighbours(np.eye(3), labels, np.eye(3), labels, k=0), "k: expected 1 or more, found 0"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call()
+
+
+def test_the_default_of_probes_is_not_a_setting(folder):
+    """A run's settings.json on unlabelled data was refused for --probe, which nobody had given; the reverse never probed."""
+    pytest.importorskip("sklearn")
+    images = np.load(folder / "digits.npz")["images"]
+    np.savez(folder / "plain.npz", images=images)
+    for data, other, probes in (("digits.npz", "plain.npz", 0), ("plain.npz", "digits.npz", 1)):
+        shutil.rmtree(folder / "run", ignore_errors=True)
+        shutil.rmtree(folder / "again", ignore_errors=True)
+        assert train(folder, "--data", data, "--epochs", 1).returncode == 0
+        done = dim("train", "--data", other, "--config", "run/settings.json", "--output", "again", "--no-plot", cwd=folder)
+        assert done.returncode == 0 and settings_of(folder / "again")["probe"] == probes, done.stderr
+
+
+def test_advice_after_a_loss_that_is_not_finite(folder):
+    """Resumed, the run comes to the same step again; the advice was to resume it."""
+    done = train(folder, "--epochs", 2, "--schedule", "step", "--step-epochs", 1, "--step-factor", "1e40")
+    assert done.returncode == 1 and "start a run from it with a smaller --lr, or --gradient-clip 1" in done.stderr, done.stderr
+    assert "dim train --weights run/checkpoint.h5 --lr X --output NEW" in done.stderr and "--resume" not in done.stderr

@@ -381,7 +381,6 @@ def test_the_dependency_of_vectors_of_any_scale(scale):
     assert judges.neural_dependency(y, steps=150, batch=300, lr=3e-3, hidden=(64, 32)).value > 0.5
 
 
-
 # ---- Similarity
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from cli_fixtures import dim
 from deepinfomax import report
+from deepinfomax.data import DataError
 from deepinfomax.plots import svg
 
 
@@ -77,6 +78,18 @@ def test_a_page_is_not_written_over_the_run(run, name):
     with pytest.raises(ValueError, match=f"{name}: is a file of the run; expected another name"):
         report.write(run, path=run / ".." / run.name / name)
     assert (run / name).read_bytes() == before
+
+
+def test_other_data_of_the_same_name(run, data):
+    """It showed the other images, without a word."""
+    before = data.read_bytes()
+    arrays = dict(np.load(data))
+    np.savez(data, **(arrays | {"images": arrays["images"][::-1]}))
+    try:
+        with pytest.raises(DataError, match="not the data that the run was started with: as many images, but others"):
+            report.write(run, images=5)
+    finally:
+        data.write_bytes(before)
 
 
 def test_what_cannot_be_written(run, tmp_path):

@@ -83,6 +83,9 @@ def test_options(model):
         assert (trainer.options.encoder_lr, trainer.options.discriminator_lr) == (0.25, 0.125)
     with Trainer(model, lr=1e-3) as trainer:
         assert (trainer.encoder_lr, trainer.discriminator_lr) == (1e-3, 1e-3)
+        trainer.lr = 0.5
+        assert (trainer.encoder_lr, trainer.discriminator_lr, trainer.lr) == (0.5, 0.5, 0.5)
+        trainer.lr = 1e-3
 
 
 def test_a_learning_rate_of_0_moves_nothing(model):
@@ -131,8 +134,8 @@ def test_batches_that_are_refused(trainer, unchanged):
     with unchanged(trainer):
         for function in (trainer.step, trainer.accumulate, trainer.evaluate):
             for batch, error in (
-                (PHOTOS[:1], "rotated negative"),
-                (PHOTOS[0], "rotated negative"),
+                (PHOTOS[:1], "an image.s negatives are the other images"),
+                (PHOTOS[0], "an image.s negatives are the other images"),
                 (PHOTOS[:0], "n is 0|0"),
                 (holes, "image 1 holds nan"),
                 (endless, "image 0 holds"),

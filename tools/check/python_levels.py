@@ -21,7 +21,7 @@ LEVELS = (
     ("foundation", "_arrays _copies _files _handles _library _opening _structures _text _version architecture errors"),
     ("data", "data"),
     ("model", "__init__ _run classifier_trainer distributed fitting model trainer"),
-    ("vectors", "dask encoded_files evaluation neighbours onnx_export run_folder search sklearn torch_files"),
+    ("vectors", "dask encoded_files evaluation neighbours onnx_export run_data run_folder search sklearn torch_files"),
     ("plots", "plots"),
     ("judges", "judges"),
     ("compare", "compare"),

@@ -7,12 +7,21 @@ import os
 from ctypes import c_char_p, c_size_t
 from typing import Any
 
+import numpy as np
+
 from ._handles import OwnedHandle, new_handle
 from ._library import library, text
 from .errors import DimError
 
 #: Architectures that the library knows by name.
 PRESETS = ("notebook", "basic28", "basic32", "basic64", "alex64", "resnet19_32")
+
+
+def _plain(value: Any) -> Any:
+    """numpy's numbers and arrays, for json."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    raise TypeError(f"description: expected numbers, texts, lists and dicts, found {type(value).__name__}")
 
 
 class Architecture:
@@ -106,7 +115,7 @@ def _handle(description: Any) -> OwnedHandle:
     if isinstance(description, Architecture):
         description = description.json()
     if isinstance(description, dict):
-        description = json.dumps(description)
+        description = json.dumps(description, default=_plain)
     if isinstance(description, str) and description in PRESETS:
         return new_handle("architecture", free, lib.dim_architecture_preset, description.encode())
     if isinstance(description, str) and description.lstrip()[:1] in ("{", ""):

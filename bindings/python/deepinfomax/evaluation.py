@@ -64,6 +64,8 @@ OnEpoch = Callable[[Epoch], object]
 
 def split(n: int, seed: int, share: float = 0.1) -> tuple[Labels, Labels]:
     """Indices to train and to test on: 90 and 10 percent, drawn as torch.utils.data.random_split draws for the seed."""
+    if not 0 <= share <= 1:
+        raise ValueError(f"share: expected 0 to 1, found {share}")
     tested = max(1, round(n * share))
     order = randperm(n, seed)
     return order[: n - tested], order[n - tested :]
@@ -146,6 +148,10 @@ def test_on_vectors(model: Model, y: Floats, labels: Labels) -> Evaluation:
 def confusion(labels: Labels, predicted: NDArray[Any], classes: int) -> NDArray[np.int64]:
     """(classes, classes) counts: row = label, column = prediction."""
     counts = np.zeros((classes, classes), np.int64)
+    for name, values in (("labels", labels), ("predicted", predicted)):
+        values = _arrays.integers(values, name)
+        if len(values) and not (0 <= int(values.min()) and int(values.max()) < classes):
+            raise ValueError(f"{name}: expected 0 to {classes - 1}, found {values.min()} to {values.max()}")
     np.add.at(counts, (labels, predicted), 1)
     return counts
 
@@ -213,6 +219,7 @@ def calibration_images(count: int, batch: int = BATCH) -> int:
 
 
 def _calibration(count: int, batch: int) -> list[NDArray[np.int64]]:
+    batch = _arrays.whole_number(batch, 1, 2**63, "batch", "1 or more")
     every = max(1, count // batch)
     parts = min(every, _CALIBRATION)
     return [np.arange(number * every // parts, count, every)[:batch] for number in range(parts)]
@@ -222,6 +229,7 @@ def calibrated(model: Model, data: Dataset, batch: int) -> Model:
     """A copy of the model in evaluation mode, calibrated on the data."""
     copy = Model(0, architecture=model.architecture)
     copy.load_state_dict(model.state_dict())
+    copy.class_names = model.class_names
     calibrate(copy, data, batch)
     return copy
 
@@ -241,7 +249,8 @@ class Probe:
     MOST = 5000
 
     def __init__(self, train: Dataset, held_out: Dataset) -> None:
-        assert train.labels is not None and held_out.labels is not None
+        if train.labels is None or held_out.labels is None:
+            raise ValueError("expected data sets with labels: a probe predicts them")
         self.train = train if len(train) <= self.MOST else train.subset(np.sort(randperm(len(train), 0)[: self.MOST]))
         self.held_out = held_out
 
@@ -258,6 +267,7 @@ class Probe:
 
 def is_worse(accuracy: float, untrained: float, images: int) -> bool:
     """Whether it is below the untrained encoder's by more than two standard errors of an accuracy over so many images."""
+    images = _arrays.whole_number(images, 1, 2**63, "images", "1 or more")
     share = min(max(untrained, 1 / (images + 2)), 1 - 1 / (images + 2))
     return accuracy < untrained - 2 * float(np.sqrt(share * (1 - share) / images))
 
@@ -267,6 +277,8 @@ def prior_distance(y: Floats, squash: str) -> float:
 
     squash: "sigmoid" where the prior's discriminator sees sigmoid(y), "none" where it sees y.
     """
+    if squash not in ("sigmoid", "none"):
+        raise ValueError(f"squash: expected sigmoid or none, found {squash!r}")
     values = np.asarray(y, np.float64)
     if squash == "sigmoid":
         values = 0.5 * (1 + np.tanh(values / 2))

@@ -43,7 +43,7 @@ def vote(
 
     On a tie the label whose nearest member is nearer wins. Works through the queries in blocks of bounded memory.
     """
-    k = min(k, len(y))
+    k = min(_arrays.whole_number(k, 1, 2**63, "k", "1 or more"), len(y))
     points = np.asarray(y, np.float64)
     squares = np.square(points).sum(axis=1)
     found = np.empty(len(queries), np.int64)

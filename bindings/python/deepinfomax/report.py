@@ -35,6 +35,7 @@ from .model import Model
 from .neighbours import neighbours
 from .plots import maps, pictures, svg
 from .plots.curves import PROBES, TERMS, TRAINING, VALIDATION, Smoothed, figures
+from .run_data import data_of
 from .run_folder import FILES, Row, RunFolder, Settings, advice
 
 #: Enough for a map and for a classifier to show something, and few enough to be encoded in seconds.
@@ -68,7 +69,7 @@ def write(
     model: None for the folder's weights.h5, or its checkpoint while the run continues. images: how many to look at.
 
     Raises OSError where it cannot be written, ValueError for a folder without a run, DataError where the run's data is
-    no longer there, a DimError for its weights.
+    no longer there or is other data by now, a DimError for its weights.
     """
     images = _arrays.whole_number(images, 2, 2**63, "images", "2 or more")
     run = folder if isinstance(folder, RunFolder) else RunFolder(folder)
@@ -76,6 +77,7 @@ def write(
     if target.name != NAME and any(fnmatch(target.name, name) for name in FILES) and _is_folder(target.parent, run.path):
         raise ValueError(f"{target}: is a file of the run; expected another name")
     settings = run.read_settings()
+    data_of(settings)  # As many other images would be shown in their place.
     if model is None:
         model = Model.open(run.weights if run.weights.exists() else run.checkpoint)
     shown = _some(settings.reading.open(settings.data), images)

@@ -82,8 +82,10 @@ class Settings:
     #: For reports: the command that started the run, and when, in UTC.
     command: str = ""
     started: str = ""
-    #: Of labels and of some of the images (`commands._images.digest_of`); "" where it is not known.
+    #: Of labels and of some of the images (`run_data.digest_of`); "" where it is not known.
     digest: str = ""
+    #: Whether `probe` was not asked for, but follows from data and epochs: for other data it is another.
+    probe_by_default: bool = False
 
     @property
     def reading(self) -> Reading:

@@ -440,6 +440,15 @@ class Trainer(Run):
         self._call("set_learning_rates", *rates)
 
     @property
+    def lr(self) -> float:
+        """The learning rate of both Adams, the encoder's where they differ; may be set between steps, of both."""
+        return self.options.encoder_lr
+
+    @lr.setter
+    def lr(self, rate: float) -> None:
+        self.set_learning_rates(rate, rate)
+
+    @property
     def encoder_lr(self) -> float:
         """The encoder's learning rate; may be set between steps."""
         return self.options.encoder_lr

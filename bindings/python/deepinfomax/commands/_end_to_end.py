@@ -19,8 +19,8 @@ from ..classifier_trainer import ClassifierTrainer
 from ..data import Dataset
 from ..evaluation import Epoch, Settings
 from ..model import Model
+from ..run_data import digest_of
 from . import UsageError
-from ._images import digest_of
 from ._interrupts import Interrupts
 from ._progress import Progress
 

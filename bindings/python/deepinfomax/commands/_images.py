@@ -17,9 +17,6 @@ from ..model import Model
 from . import UsageError, _output
 from ._common import positive
 
-#: Images of each part of the data that a digest is of.
-_COMPARED = 32
-
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
     """--resize, --max-pixels, --skip-damaged; None where they are not given."""
@@ -38,21 +35,6 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="read all images once, leave out those that cannot be read, and list them",
     )
-
-
-def digest_of(*parts: Dataset | None) -> str:
-    """Of labels and of a few images from everywhere: what other data of as many images does not have. "" where one of these
-    cannot be read."""
-    found = []
-    for data in parts:
-        if data is None:
-            continue
-        few = np.unique(np.linspace(0, len(data) - 1, _COMPARED).astype(np.int64))
-        try:
-            found.append(digest(data.read(few), b"" if data.labels is None else data.labels.tobytes()))
-        except DataError:
-            return ""
-    return digest(" ".join(found).encode())
 
 
 def reading(arguments: argparse.Namespace, model: Model | None) -> Reading:

@@ -21,27 +21,8 @@ from ..model import Model
 from ..run_folder import RunFolder, Settings
 from . import UsageError
 from ._common import check_folder, check_room, claimed, make_folder
-from ._images import digest_of
 from ._places import Places
 from ._train_options import checked_run
-
-
-def open_data(source: str | None, validation_images: int, reading: Reading) -> tuple[Dataset, Dataset | None]:
-    """Training images, and those for validation: that many, spread over the held-out ones.
-
-    Where nothing is validated nothing is held out; images that the data itself calls its test set are never trained on.
-    """
-    train = reading.open(source, split="train")
-    own_test = has_test_set(train)
-    held_out = reading.open(source, split="validation") if validation_images and (own_test or len(train) >= 10) else None
-    count = 0 if held_out is None else min(len(held_out), validation_images)
-    if count < 2 and not own_test:
-        train = reading.open(source)
-    if len(train) < 2:
-        raise UsageError(f"{source}: one image; training needs two at least")
-    if held_out is None or count < 2:
-        return train, None
-    return train, held_out.subset(np.linspace(0, len(held_out) - 1, count).astype(np.int64))
 
 
 def lasting(source: str | None) -> str | None:
@@ -97,24 +78,6 @@ def settings_of(folder: RunFolder, arguments: argparse.Namespace) -> Settings:
         if arguments.data is None and not is_sample(settings.data) and not os.path.exists(settings.data):
             raise UsageError(f"{settings.data}: the run's data is no longer there; if it was moved, name it with --data")
     return settings
-
-
-def data_of(settings: Settings) -> tuple[Dataset, Dataset | None]:
-    train, validation = open_data(settings.data, settings.validation_images, settings.reading)
-    for images, before in ((train, settings.images), (validation, settings.validation_images)):
-        found = 0 if images is None else len(images)
-        if found != before:
-            raise UsageError(
-                f"{settings.data}: not the data that the run was started with: {counted(found, 'image')} "
-                f"{'to train on' if images is train else 'for validation'}, expected {before:,}"
-            )
-    found_digest = digest_of(train, validation) if settings.digest else ""
-    if found_digest and found_digest != settings.digest:
-        raise UsageError(
-            f"{settings.data}: not the data that the run was started with: as many images, but others, or in another order; to "
-            "train on these, start a run with --weights checkpoint.h5"
-        )
-    return train, validation
 
 
 def prepare(

@@ -408,7 +408,7 @@ _NATURAL = _Kind("a whole number from 0 on, below 2^64", _is_natural)
 _POSITIVE = _Kind("a whole number from 1 on, below 2^64", _is_positive)
 _FLAG = _Kind("true or false", lambda value: isinstance(value, bool))
 #: In a run's settings.json, and of no use to another run.
-_OF_A_RUN = {"images": _POSITIVE, **dict.fromkeys(("command", "started", "digest"), _TEXT)}
+_OF_A_RUN = {"images": _POSITIVE, "probe_by_default": _FLAG, **dict.fromkeys(("command", "started", "digest"), _TEXT)}
 _KINDS = {
     "data": _TEXT,
     "weights": _TEXT,
@@ -512,4 +512,6 @@ def _read(path: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UsageError(f"--config: {path}: expected an object of settings, found {type(found).__name__}")
     _check_kinds(found, f"--config: {path}", optional=found)
+    if found.get("probe_by_default"):  # Other data and epochs have another.
+        del found["probe"]
     return {name: value for name, value in found.items() if name in _KINDS and value is not None}

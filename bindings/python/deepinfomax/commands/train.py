@@ -28,11 +28,12 @@ from ..run_folder import FILES, Row, RunFolder, Settings, figures
 from ..trainer import Losses, Trainer
 from . import UsageError, _processes
 from ._common import opened
-from ._images import digest_of, tell
+from ._images import tell
 from ._interrupts import Interrupts
 from ._places import Places
 from ._schedule import Schedule
-from ._train_folder import check_new, check_run_room, data_of, free_name, lasting, link, open_data, prepare, settings_of
+from ..run_data import data_of, digest_of, open_data
+from ._train_folder import check_new, check_run_room, free_name, lasting, link, prepare, settings_of
 from ._train_options import (
     add_arguments,
     check_data,
@@ -153,6 +154,7 @@ class _Training:
             occlusion=options.occlusion,
             locations=options.locations,
             probe=probe_every(values["probe"], values["epochs"]) if _can_probe(train, validation) else 0,
+            probe_by_default=values["probe"] is None,
             command=shlex.join(["dim", *map(valid, sys.argv[1:])]),
             started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             digest=digest_of(train, validation),
@@ -206,7 +208,7 @@ class _Training:
                 elif self.saved != self.trainer.steps:
                     self._save(log)
             except NotFinite as error:
-                return log.failed(f"{error}\nTry a smaller --lr or --gradient-clip 1. {self._what_is_kept()}")
+                return log.failed(f"{error}\n{self._what_to_do_instead()}")
             except DataError as error:  # The file may be mended, and the run gone on with.
                 if self.saved != self.trainer.steps:
                     self._save(log)
@@ -214,8 +216,9 @@ class _Training:
             except PeerError as error:
                 if error.kind == "DataError" and self.saved != self.trainer.steps:
                     self._save(log)
-                advice = "Try a smaller --lr or --gradient-clip 1. " if error.kind == "NotFinite" else ""
-                return log.failed(f"{error}\n{advice}{self._what_is_kept()}")
+                return log.failed(
+                    f"{error}\n{self._what_to_do_instead() if error.kind == 'NotFinite' else self._what_is_kept()}"
+                )
             except FileAccessError as error:
                 return log.failed(f"{error}\n{self._what_is_kept()}")
             except OSError as error:
@@ -341,6 +344,15 @@ class _Training:
         if self.saved is None:
             return "There is no checkpoint yet."
         return f"The checkpoint of step {self.saved} is kept; continue from it with: {self._resume_command()}"
+
+    def _what_to_do_instead(self) -> str:
+        """Of a run whose loss is no longer finite: resumed, it would come to the same step."""
+        if self.saved is None:
+            return "Start again with a smaller --lr, or --gradient-clip 1."
+        return (
+            f"The checkpoint of step {self.saved} is kept; start a run from it with a smaller --lr, or --gradient-clip 1: "
+            f"dim train --weights {shell(str(self.folder.checkpoint))} --lr X --output NEW"
+        )
 
     def _resume_command(self) -> str:
         return f"dim train --resume {shell(str(self.folder.path))}"

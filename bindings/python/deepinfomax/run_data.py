@@ -1,0 +1,65 @@
+"""The data of a run: what it trains on, what it holds out, and whether data is what a run was started with."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._arrays import digest
+from ._text import counted
+from .data import DataError, Dataset
+from .data.reading import Reading, has_test_set
+from .run_folder import Settings
+
+#: Images of each part of the data that a digest is of.
+_COMPARED = 32
+
+
+def open_data(source: str | None, validation_images: int, reading: Reading) -> tuple[Dataset, Dataset | None]:
+    """Training images, and those for validation: that many, spread over the held-out ones.
+
+    Where nothing is validated nothing is held out; images that the data itself calls its test set are never trained on.
+    """
+    train = reading.open(source, split="train")
+    own_test = has_test_set(train)
+    held_out = reading.open(source, split="validation") if validation_images and (own_test or len(train) >= 10) else None
+    count = 0 if held_out is None else min(len(held_out), validation_images)
+    if count < 2 and not own_test:
+        train = reading.open(source)
+    if len(train) < 2:
+        raise DataError(f"{source}: one image; training needs two at least")
+    if held_out is None or count < 2:
+        return train, None
+    return train, held_out.subset(np.linspace(0, len(held_out) - 1, count).astype(np.int64))
+
+
+def data_of(settings: Settings) -> tuple[Dataset, Dataset | None]:
+    train, validation = open_data(settings.data, settings.validation_images, settings.reading)
+    for images, before in ((train, settings.images), (validation, settings.validation_images)):
+        found = 0 if images is None else len(images)
+        if found != before:
+            raise DataError(
+                f"{settings.data}: not the data that the run was started with: {counted(found, 'image')} "
+                f"{'to train on' if images is train else 'for validation'}, expected {before:,}"
+            )
+    found_digest = digest_of(train, validation) if settings.digest else ""
+    if found_digest and found_digest != settings.digest:
+        raise DataError(
+            f"{settings.data}: not the data that the run was started with: as many images, but others, or in another order; to "
+            "train on these, start a run with --weights checkpoint.h5"
+        )
+    return train, validation
+
+
+def digest_of(*parts: Dataset | None) -> str:
+    """Of labels and of a few images from everywhere: what other data of as many images does not have. "" where one of these
+    cannot be read."""
+    found = []
+    for data in parts:
+        if data is None:
+            continue
+        few = np.unique(np.linspace(0, len(data) - 1, _COMPARED).astype(np.int64))
+        try:
+            found.append(digest(data.read(few), b"" if data.labels is None else data.labels.tobytes()))
+        except DataError:
+            return ""
+    return digest(" ".join(found).encode())
