@@ -46,10 +46,10 @@ SECONDS ?= 3600
 soak: $(library)
 	@$(MAKE) -C Tests/c soak SECONDS=$(SECONDS)
 
-# Two processes, a file of tests each: most of them start programs that use one core. ARGS: of pytest.
+# Three processes, a file of tests each: most of them start programs that use one core, or wait. ARGS: of pytest.
 .PHONY: test-python
 test-python: $(library) | deps
-	@DIM_LIBRARY=$(CURDIR)/$(library) PYTHONPATH=bindings/python $(python) -m pytest -q -n 2 --dist loadfile \
+	@DIM_LIBRARY=$(CURDIR)/$(library) PYTHONPATH=bindings/python $(python) -m pytest -q -n 3 --dist loadfile \
 		--durations=20 --durations-min=10 Tests/python $(ARGS)
 
 # A hundred kills of one of four processes, and the notebook's 20 steps in several.
