@@ -86,6 +86,13 @@ def test_timeout_out_of_range(tmp_path, seconds):
         Model.open(tmp_path / "w.h5", untrusted=True, timeout=seconds)
 
 
+def test_a_timeout_is_of_untrusted_files(tmp_path):
+    """It had no effect, without a word."""
+    for call in (Model.open, Trainer.resume):
+        with pytest.raises(ValueError, match="timeout: bounds the process .* expected untrusted=True as well"):
+            call(tmp_path / "w.h5", timeout=5)
+
+
 def test_timeout(tmp_path):
     path = write(tmp_path / "w.h5", state_of("prior_d"))
     with pytest.raises(FileFormatError, match="not read within 0.0005 s"):

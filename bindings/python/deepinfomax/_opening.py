@@ -35,6 +35,8 @@ def options(
     """The struct: any architecture, unless one is given. It keeps alive what it points to."""
     if timeout is not None and not 0 < timeout <= 86400:
         raise ValueError(f"timeout: expected more than 0 and at most 86400 seconds, found {timeout}")
+    if timeout is not None and not untrusted:
+        raise ValueError("timeout: bounds the process that reads an untrusted file; expected untrusted=True as well")
     made = OpenOptions(struct_size=sizeof(OpenOptions))
     made.untrusted = bool(untrusted)
     made.any_architecture = architecture is None

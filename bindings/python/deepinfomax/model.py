@@ -123,7 +123,8 @@ class Model:
         networks: names of those to read, "encoder" for instance; the others are not checked.
 
         untrusted: a child process without privileges reads the file, so that no file can harm this one; takes 20 ms longer,
-        about 140 for all networks of the notebook. timeout: how long that may take, in seconds; 60 by default.
+        about 140 for all networks of the notebook. timeout: how long that may take, in seconds; 60 by default; of
+        untrusted files alone.
 
         Raises FileAccessError (an OSError), FileFormatError or FileContentError (ValueErrors).
         """
