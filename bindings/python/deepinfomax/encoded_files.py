@@ -407,7 +407,7 @@ def _read_hdf5(path: str, check: Check, images: _Images) -> NDArray[Any]:
         pass
     try:
         with h5py.File(path, "r") as file:
-            _check_has_vectors(path, list(islice(file, len(_OUTPUTS) + 8)))
+            _check_has_vectors(path, [name for name in ("encoded", *_OUTPUTS) if name in file])
             check(file["encoded"].shape, file["encoded"].dtype)
             if images.wanted:
                 ids = _hdf5_texts(file["ids"]) if "ids" in file else None

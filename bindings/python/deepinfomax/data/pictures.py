@@ -103,7 +103,7 @@ def size(path: Path, options: Options) -> Size:
         channels = _channels(image)
         width, height = image.size
         # Pillow decodes a PNG to look for what follows its pixels.
-        known = image.format != "PNG" or "exif" in image.info or _is_noted_behind_pixels(path)
+        known = image.format != "PNG" or "exif" in image.info or (width != height and _is_noted_behind_pixels(path))
         # Of a TIFF file it tells the size as turned already, if it turns it.
         done = image.format == "TIFF" and image.tag_v2.get(_IMAGE_WIDTH) != width
         if known and not done and _orientation(image) >= 5:
