@@ -1,7 +1,6 @@
 /* The isolated reader uses the same library files as its host, whatever files are in the current folder by now. Each
  * test is a host of its own, this program started again; it is not linked with libdim.
  * usage: isolation build/libdim.so evil.so */
-#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
@@ -94,24 +93,6 @@ static int enter(const char *name) {
         return 0;
     perror(path);
     exit(2);
-}
-
-static pid_t child_of(pid_t parent) {
-    DIR *entries = opendir("/proc");
-    pid_t found = 0;
-    for (struct dirent *entry; found == 0 && (entry = readdir(entries)) != NULL;) {
-        char path[300], state;
-        int pid = atoi(entry->d_name), of = 0;
-        snprintf(path, sizeof path, "/proc/%d/stat", pid);
-        FILE *file = pid > 0 ? fopen(path, "r") : NULL;
-        if (file == NULL)
-            continue;
-        if (fscanf(file, "%*d (%*[^)]) %c %d", &state, &of) == 2 && of == parent && state != 'Z')
-            found = pid;
-        fclose(file);
-    }
-    closedir(entries);
-    return found;
 }
 
 /* What is mapped into a reader that has loaded its libraries; "" of any other process. Before its exec a reader has the maps

@@ -155,25 +155,6 @@ static void time_limit(void) {
     dim_model_free(out);
 }
 
-/* The processes whose parent is this one. */
-static pid_t child_of(pid_t parent) {
-    DIR *entries = opendir("/proc");
-    pid_t found = 0;
-    for (struct dirent *entry; found == 0 && (entry = readdir(entries)) != NULL;) {
-        char path[300], state;
-        int pid = atoi(entry->d_name), of = 0;
-        snprintf(path, sizeof path, "/proc/%d/stat", pid);
-        FILE *file = pid > 0 ? fopen(path, "r") : NULL;
-        if (file == NULL)
-            continue;
-        if (fscanf(file, "%*d (%*[^)]) %c %d", &state, &of) == 2 && of == parent && state != 'Z')
-            found = pid;
-        fclose(file);
-    }
-    closedir(entries);
-    return found;
-}
-
 /* Waits for the reader of a host that is reading, once it is confined, and stops it. 0 where it was missed. */
 static pid_t stop_reader(pid_t host) {
     char path[64], line[256];
