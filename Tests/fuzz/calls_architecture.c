@@ -230,8 +230,13 @@ static void set_class_names(context *c) {
     const char *names[TINY_CLASSES];
     void *model = tiny_model(c);
     size_t count = once_in(&c->random, 5) ? 0 : TINY_CLASSES;
+    const size_t first = below(&c->random, sizeof good / sizeof good[0]);
     for (size_t i = 0; i < TINY_CLASSES; i++)
-        names[i] = ONE_OF(&c->random, good);
+        names[i] = good[(first + i) % (sizeof good / sizeof good[0])];
+    if (once_in(&c->random, 4) && count > 0) {
+        names[1 + below(&c->random, TINY_CLASSES - 1)] = names[0];
+        c->wrong = true;
+    }
     if (once_in(&c->random, 4) && count > 0) {
         names[below(&c->random, TINY_CLASSES)] = ONE_OF(&c->random, bad);
         c->wrong = true;

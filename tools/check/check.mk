@@ -1,13 +1,16 @@
 # What is checked: tests, recorded results, rules, the binary interface. Included by the Makefile; fuzzing is in Tests/fuzz.
 
-# The Python tests beside all others: neither keeps two cores busy.
-.PHONY: test test-others
+# The Python tests beside two rows of all others: none of the three keeps two cores busy.
+.PHONY: test test-built test-called
 test: $(library) examples | deps
-	@$(MAKE) -j2 test-python test-others
+	@$(MAKE) -j3 test-python test-built test-called
 	@echo "all tests passed"
 
-test-others: $(library) | deps
-	@$(MAKE) -j1 lint check abi-check gate test-swift test-c test-cpp test-fuzz test-sanitize test-install test-kernels
+# What builds something, and what calls the library that is built.
+test-built: $(library) | deps
+	@$(MAKE) -j1 lint abi-check test-swift test-sanitize test-install
+test-called: $(library) | deps
+	@$(MAKE) -j1 check gate test-c test-cpp test-fuzz test-kernels
 
 # Two minutes of it, once the library is built: recorded numbers, rules, what most changes would break first.
 quick := test_contract.py test_golden.py test_model.py test_inputs.py test_recorded_objectives.py test_weights_accepted.py \
