@@ -115,7 +115,9 @@ def shortened(words):
     own = shlex.split(SHORT.get(words[0], ""))
     parsed = cli._parsed([*words, *own])
     module = cli.module_of(words[0])
-    without = {option for option, has_effect, _ in module.effects(parsed) if not has_effect} if hasattr(module, "effects") else ()
+    without = (
+        {option for option, has_effect, _ in module.effects(parsed) if not has_effect} if hasattr(module, "effects") else ()
+    )
     return [word for at, word in enumerate(own) if not {word, own[at - 1]} & {*without}]
 
 
