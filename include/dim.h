@@ -299,8 +299,8 @@ uint32_t dim_model_networks(const dim_model *model);
 
 /* Sets the class names of the classifier, which a new model does not have. A weights file stores them.
  * count is 0 (none) or the architecture's number of classes; each name is UTF-8 of 1 to 255 bytes without control
- * characters, and no two are the same. Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT, DIM_SIZE_MISMATCH (count), DIM_MISSING_NETWORK (no
- * classifier). */
+ * characters, and no two are the same. Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT, DIM_SIZE_MISMATCH (count),
+ * DIM_MISSING_NETWORK (no classifier). */
 dim_status dim_model_set_class_names(dim_model *model, size_t count, const char *const *names);
 
 /* Copies the name of class `index`, with its NUL, into out; "" if the model has no names. *needed (may be NULL): its

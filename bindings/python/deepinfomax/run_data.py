@@ -33,6 +33,7 @@ def open_data(source: str | None, validation_images: int, reading: Reading) -> t
 
 
 def data_of(settings: Settings) -> tuple[Dataset, Dataset | None]:
+    """What `open_data` opened when the run was started. Raises DataError where other data is there by now."""
     train, validation = open_data(settings.data, settings.validation_images, settings.reading)
     for images, before in ((train, settings.images), (validation, settings.validation_images)):
         found = 0 if images is None else len(images)

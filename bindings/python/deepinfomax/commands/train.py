@@ -24,6 +24,7 @@ from ..data.reading import Reading
 from ..distributed import PeerError, Solo
 from ..errors import FileAccessError, InvalidArgument, NotFinite
 from ..model import Model
+from ..run_data import data_of, digest_of, open_data
 from ..run_folder import FILES, Row, RunFolder, Settings, figures
 from ..trainer import Losses, Trainer
 from . import UsageError, _processes
@@ -32,7 +33,6 @@ from ._images import tell
 from ._interrupts import Interrupts
 from ._places import Places
 from ._schedule import Schedule
-from ..run_data import data_of, digest_of, open_data
 from ._train_folder import check_new, check_run_room, free_name, lasting, link, prepare, settings_of
 from ._train_options import (
     add_arguments,
