@@ -1,6 +1,6 @@
 # Speed beside others, and what is learned: README.md. Included by the Makefile at the top.
 
-bench_tools := build/bench/fma_peak
+bench_tools := build/bench/fma_peak build/bench/core_latency
 
 .PHONY: bench
 bench: $(library) examples $(bench_tools) | deps
@@ -11,8 +11,8 @@ bench: $(library) examples $(bench_tools) | deps
 bench-deps: | deps
 	@$(python) -m pip install --quiet --disable-pip-version-check -r Benchmarks/requirements.txt
 
-# For this very machine: its peak is what is asked.
-$(bench_tools): Benchmarks/fma_peak.c
+# For this very machine: what it can do is what is asked.
+$(bench_tools): build/bench/%: Benchmarks/%.c
 	@mkdir -p $(@D)
 	@$(CC) $(CFLAGS) -O3 -march=native $(warnings) -pthread $< -o $@
 

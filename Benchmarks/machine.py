@@ -9,7 +9,7 @@ from importlib import metadata
 
 from workers import SCRATCH
 
-PEERS = ("torch", "onnxruntime", "openvino", "h5py", "numpy")
+PEERS = ("torch", "onnxruntime", "openvino", "MNN", "h5py", "numpy")
 
 
 def cores() -> int:
@@ -37,10 +37,24 @@ def load() -> float:
 
 def fma_peak(threads: int) -> float | None:
     """GFLOP/s of fma_peak.c; None where it was not built or does not run."""
+    return _measured("fma_peak", str(threads))
+
+
+def core_latency() -> float | None:
+    """Nanoseconds of core_latency.c; None likewise, or with one core."""
+    return _measured("core_latency")
+
+
+def has_bf16() -> bool:
+    """Whether products of bf16 are instructions here; elsewhere they are emulated, up to a hundred times slower."""
+    return bool({"avx512_bf16", "amx_bf16"} & set(_cpuinfo("flags").split()))
+
+
+def _measured(program: str, *words: str) -> float | None:
     try:
-        run = subprocess.run([SCRATCH / "fma_peak", str(threads)], capture_output=True, text=True, check=True)
+        run = subprocess.run([SCRATCH / program, *words], capture_output=True, text=True, check=True, timeout=60)
         return float(run.stdout)
-    except (OSError, ValueError, subprocess.CalledProcessError):
+    except (OSError, ValueError, subprocess.SubprocessError):
         return None
 
 

@@ -20,13 +20,26 @@ measures and how to read the tables.
 """
 
 
-def markdown(facts: Mapping[str, str], figures: Figures, checked: Sequence[Requirement]) -> str:
+#: Of a part of the benchmark: its name; the peaks of fused multiply-adds, in GFLOP/s; the latency between cores, in ns.
+States = Sequence[tuple[str, Sequence[float | None]]]
+
+
+def markdown(facts: Mapping[str, str], figures: Figures, checked: Sequence[Requirement], threads: int, states: States) -> str:
     parts = [
         "\n".join(f"- {name}: {value}" for name, value in facts.items()),
+        *([f"## The machine before each part\n\n{_states(threads, states)}"] if states else []),
         *(["## Required and measured\n\n" + _requirements(figures, checked)] if checked else []),
         *(f"## {figure.title}\n\n{_table(figure)}" for figure in figures.values() if figure.rows),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _states(threads: int, states: States) -> str:
+    peaks = [f"peak of {count} thread{'s' * (count > 1)}, GFLOP/s" for count in sorted({1, threads})]
+    lines = ["| part | " + " | ".join([*peaks, "core to core, ns"]) + " |", "|---" + "|---:" * (len(peaks) + 1) + "|"]
+    for part, values in states:
+        lines.append(f"| {part} | " + " | ".join("" if value is None else f"{value:.0f}" for value in values) + " |")
+    return "\n".join(lines)
 
 
 def _requirements(figures: Figures, checked: Sequence[Requirement]) -> str:
@@ -80,7 +93,7 @@ def _number(value: float) -> str:
     return f"{value:.0f}" if value >= 1000 else f"{value:.1f}" if value >= 100 else f"{value:#.3g}"
 
 
-def write_json(path: Path, facts: Mapping[str, str], figures: Figures, checked: Sequence[Requirement]) -> None:
+def write_json(path: Path, facts: Mapping[str, str], figures: Figures, checked: Sequence[Requirement], states: States) -> None:
     requirements: list[dict[str, Any]] = []
     for requirement in checked:
         value = requirement.measured(figures)
@@ -95,6 +108,7 @@ def write_json(path: Path, facts: Mapping[str, str], figures: Figures, checked: 
         )
     document = {
         "facts": dict(facts),
+        "states": [{"part": part, "values": list(values)} for part, values in states],
         "requirements": requirements,
         "figures": {name: figure.json() for name, figure in figures.items()},
     }

@@ -28,7 +28,7 @@ class Contender:
     title: str
     #: What must be importable.
     packages: tuple[str, ...]
-    #: "float32" or "bf16": how close to this library's outputs it has to be.
+    #: "float32", "winograd" (float32, by tiles that round more) or "bf16": how close to this library's outputs it has to be.
     precision: str = "float32"
     #: Set before its process starts.
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -57,7 +57,7 @@ CONTENDERS: dict[str, Contender] = {
         Contender("ort", "ONNX Runtime", ("onnxruntime", *_ONNX)),
         Contender("openvino", "OpenVINO float32", ("openvino", *_ONNX)),
         Contender("openvino-bf16", "OpenVINO bf16 hint", ("openvino", *_ONNX), "bf16"),
-        Contender("mnn", "MNN", ("MNN", *_ONNX)),
+        Contender("mnn", "MNN", ("MNN", *_ONNX), "winograd"),
         Contender("h5py", "h5py, bytes alone", ("h5py", "numpy")),
     )
 }

@@ -80,6 +80,7 @@ ROWS = {  # By make science, in this order.
 }
 
 #: Candidates for the defaults, judged on validation images alone: runner.py --rows nce-3e-4,nce-1e-3,...
+PRIOR: dict[str, Any] = {"options": {"prior": "adversarial", "gamma": 0.1}}
 BOTH: dict[str, Any] = {"description": {"global": LIGHT_GLOBAL}, "options": {"alpha": 0.5}}
 SEARCH = {
     "nce-3e-4-constant": Row("DIM(L), nce, Adam 3e-4, constant", lr=3e-4, schedule="constant"),
@@ -89,5 +90,8 @@ SEARCH = {
     "both-1e-3": Row("DIM(L+G), nce, Adam 1e-3", lr=1e-3, **BOTH),
     "both-3e-3": Row("DIM(L+G), nce, Adam 3e-3", **BOTH),
     "both-1e-2": Row("DIM(L+G), nce, Adam 1e-2", lr=1e-2, **BOTH),
+    "prior-3e-4": Row("DIM(L), nce, adversarial prior, Adam 3e-4", lr=3e-4, **PRIOR),
+    "vae-1e-3": Row("VAE, by PyTorch, Adam 1e-3", kind="peer", peer="vae", lr=1e-3),
+    "autoencoder-1e-3": Row("autoencoder, by PyTorch, Adam 1e-3", kind="peer", peer="autoencoder", lr=1e-3),
 }
 ALL = ROWS | SEARCH

@@ -45,6 +45,9 @@ def test_alone_it_shows_what_to_do_first():
         ("search --duplicates 0.1 --approximate", "--approximate", "with --duplicates"),
         ("search --duplicates 0.1 --count 3", "--count", "with --duplicates"),
         ("convert a.h5 b.h5 --epoch 3", "--epoch", "without --original"),
+        ("evaluate --untrusted", "--untrusted", "without --weights"),
+        ("encode --output y.npz --untrusted", "--untrusted", "without --weights"),
+        ("train --untrusted", "--untrusted", "without --weights or --resume"),
     ],
 )
 def test_options_without_an_effect(arguments, option, why):
@@ -60,6 +63,10 @@ def test_options_with_an_effect(tmp_path):
         "evaluate --judges knn-cosine,mlp --neighbours 3 --mlp-steps 3 --labels 20 --fine-tune-steps 3",
         "search 1 --approximate --count 3",
         "convert a.h5 b --original --epoch 3",
+        "convert a.h5 b.h5 --untrusted",
+        "info a.h5 --untrusted",
+        "map --weights w.h5 --untrusted",
+        "train --resume run --untrusted",
     ):
         parsed = cli._parsed(arguments.split())
         cli._check_effects(parsed, cli.module_of(parsed.command))

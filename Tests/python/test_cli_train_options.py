@@ -146,9 +146,9 @@ def test_settings_that_are_none(folder, content, message):
         (["--image-size", "0x4"], "expected N or WIDTHxHEIGHT"),
         (["--gradient-clip", "-1"], "--gradient-clip: expected a number that is not negative"),
         (["--early-stopping", "1", "--validation-images", "0"], "expected --validation-images over 0"),
-        (["--gamma", "0.1"], "--gamma: is of no effect by itself; expected --prior"),
-        (["--coordinates-weight", "2"], "--coordinates-weight: is of no effect by itself; expected --coordinates"),
-        (["--step-factor", "0.5"], "--step-factor: is of no effect by itself; expected --schedule step as well"),
+        (["--gamma", "0.1"], "--gamma: has no effect without --prior"),
+        (["--coordinates-weight", "2"], "--coordinates-weight: has no effect without --coordinates"),
+        (["--step-factor", "0.5"], "--step-factor: has no effect without --schedule step"),
         (["--schedule", "step", "--step-factor", "1e300", "--step-epochs", "1"], "no finite learning rate after 10 epochs"),
         (["--alpha", "1"], "alpha"),  # There is no global network.
     ],

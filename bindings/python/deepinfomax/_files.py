@@ -1,11 +1,12 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and whether two names are of one file."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 
@@ -16,6 +17,24 @@ def write_whole(path: str | os.PathLike[str], content: bytes | memoryview) -> No
     """
     with whole(path) as temporary, open(temporary, "wb") as file:
         file.write(content)
+
+
+def is_same(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
+    """Whether both are one file or folder, by whatever names: links, hard links, paths."""
+    try:
+        return os.path.samefile(a, b)
+    except OSError:
+        return os.path.realpath(a) == os.path.realpath(b)
+
+
+def is_among(path: str | os.PathLike[str], folder: str | os.PathLike[str], names: Iterable[str]) -> bool:
+    """Whether it is, or would be, one of the files of these names (`*` in them stands for anything) in the folder."""
+    known = list(names)
+    for form in (os.path.abspath(path), os.path.realpath(path)):  # A link there, and what a link elsewhere leads to.
+        directory, name = os.path.split(form)
+        if any(fnmatchcase(name, pattern) for pattern in known) and is_same(directory, folder):
+            return True
+    return False
 
 
 @contextmanager

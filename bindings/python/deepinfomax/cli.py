@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from ._version import __version__
 from .commands import UsageError, _output
 from .commands._errors import explained
+from .commands._effects import check_effects, effects_of_all
 from .commands._places import Places
 
 #: In the order of --help. The summary starts with a verb in lower case and has no full stop. Each command is a module of
@@ -152,11 +153,9 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _check_effects(parsed: argparse.Namespace, module: ModuleType) -> None:
-    """Refuses options that would change nothing. A command's `effects(arguments)` lists (option, whether it has an effect
-    with the others, and if not, why)."""
-    for option, has_effect, why in module.effects(parsed) if hasattr(module, "effects") else ():
-        if not has_effect and option[2:].replace("-", "_") in parsed.given:
-            raise UsageError(f"{option}: has no effect {why}")
+    check_effects(parsed, effects_of_all(parsed))
+    if hasattr(module, "effects"):
+        check_effects(parsed, module.effects(parsed))
 
 
 def parser(commands: Iterable[str]) -> argparse.ArgumentParser:

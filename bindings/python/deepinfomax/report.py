@@ -14,7 +14,6 @@ import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from fnmatch import fnmatch
 from html import escape as _html
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _arrays, build_info, evaluation
-from ._files import write_whole
+from ._files import is_among, write_whole
 from ._text import shown
 from ._version import __version__
 from .classifier_trainer import Evaluation
@@ -74,7 +73,7 @@ def write(
     images = _arrays.whole_number(images, 2, 2**63, "images", "2 or more")
     run = folder if isinstance(folder, RunFolder) else RunFolder(folder)
     target = run.path / NAME if path is None else Path(os.fsdecode(path))
-    if target.name != NAME and any(fnmatch(target.name, name) for name in FILES) and _is_folder(target.parent, run.path):
+    if is_among(target, run.path, set(FILES) - {NAME}):
         raise ValueError(f"{target}: is a file of the run; expected another name")
     settings = run.read_settings()
     data_of(settings)  # As many other images would be shown in their place.
@@ -95,10 +94,6 @@ def write(
     ]
     write_whole(target, _page(f"Deep InfoMax: {run.path.resolve().name}", parts).encode())
     return target
-
-
-def _is_folder(path: Path, folder: Path) -> bool:
-    return os.path.realpath(path) == os.path.realpath(folder)
 
 
 # ---- Sections

@@ -32,8 +32,9 @@ def open_data(source: str | None, validation_images: int, reading: Reading) -> t
     return train, held_out.subset(np.linspace(0, len(held_out) - 1, count).astype(np.int64))
 
 
-def data_of(settings: Settings) -> tuple[Dataset, Dataset | None]:
-    """What `open_data` opened when the run was started. Raises DataError where other data is there by now."""
+def data_of(settings: Settings, advice: str = "") -> tuple[Dataset, Dataset | None]:
+    """What `open_data` opened when the run was started. Raises DataError where other data is there by now; `advice` for a
+    caller who has as many other images."""
     train, validation = open_data(settings.data, settings.validation_images, settings.reading)
     for images, before in ((train, settings.images), (validation, settings.validation_images)):
         found = 0 if images is None else len(images)
@@ -45,8 +46,8 @@ def data_of(settings: Settings) -> tuple[Dataset, Dataset | None]:
     found_digest = digest_of(train, validation) if settings.digest else ""
     if found_digest and found_digest != settings.digest:
         raise DataError(
-            f"{settings.data}: not the data that the run was started with: as many images, but others, or in another order; to "
-            "train on these, start a run with --weights checkpoint.h5"
+            f"{settings.data}: not the data that the run was started with: as many images, but others, or in another "
+            f"order{advice}"
         )
     return train, validation
 

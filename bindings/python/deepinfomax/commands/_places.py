@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import fnmatch
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..architecture import PRESETS
 from ..data.pictures import SUFFIXES
 from ..data.opening import is_sample
+from .._files import is_among, is_same
 from . import UsageError
 
 #: Arguments that name what is read, and those that name a file that is written, by their names in argparse. Arguments of
 #: other kinds are named by the command's own `places(arguments)`.
 READS = ("data", "weights", "architecture", "config", "vectors", "predict", "images", "index")
 WRITES = ("output", "coordinates", "picture", "predictions", "save", "html")
-#: What a command's `effects` yields: an option, whether it has an effect beside the others, and if not, why.
-Effects = Iterator[tuple[str, bool, str]]
 
 
 @dataclass
@@ -53,7 +51,7 @@ class Places:
         reads += [(option, path[:-4] + "_labels.npy") for option, path in reads if path.endswith(".npy")]
         for number, (option, path) in enumerate(self.files):
             for other, read in reads:
-                if _same(path, read):
+                if is_same(path, read):
                     raise UsageError(f"{option}: {path} is what {other} reads; name another file")
                 if os.path.isdir(read) and _is_in(path, read) and path.lower().endswith((*SUFFIXES, ".bin")):
                     raise UsageError(
@@ -61,19 +59,19 @@ class Places:
                         "name a file outside of it"
                     )
             for other, written in self.files[:number]:
-                if _same(path, written):
+                if is_same(path, written):
                     raise UsageError(f"{option}: {path} is what {other} writes; name another file")
         for option, folder, names in self.folders:
             for other, read in reads:
-                if os.path.isdir(read) and (_same(folder, read) or _is_in(folder, read)):
+                if os.path.isdir(read) and (is_same(folder, read) or _is_in(folder, read)):
                     raise UsageError(
                         f"{option}: {folder} is inside {read}, which {other} reads, and would become part of the data; "
                         "name a folder elsewhere"
                     )
-                if _is_among(read, folder, names):
+                if is_among(read, folder, names):
                     raise UsageError(f"{option}: {read}, which {other} reads, would be written over; name another folder")
             for other, written in self.files:
-                if _is_among(written, folder, names):
+                if is_among(written, folder, names):
                     raise UsageError(f"{other}: {written} is among what {option} writes; name another file")
 
 
@@ -84,20 +82,6 @@ def _is_name(option: str, path: str) -> bool:
 
 def _option(name: str) -> str:
     return "IMAGE" if name == "images" else f"--{name}"
-
-
-def _same(a: str, b: str) -> bool:
-    """Whether both are one file, by whatever names: links, hard links, paths."""
-    try:
-        return os.path.samefile(a, b)
-    except OSError:
-        return os.path.realpath(a) == os.path.realpath(b)
-
-
-def _is_among(path: str, folder: str, names: Sequence[str]) -> bool:
-    """Whether it is one of the files of these names in the folder."""
-    directory, name = os.path.split(os.path.realpath(path))
-    return any(fnmatch.fnmatchcase(name, known) for known in names) and _same(directory, folder)
 
 
 def _is_in(path: str, folder: str) -> bool:

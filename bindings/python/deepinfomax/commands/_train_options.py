@@ -18,6 +18,7 @@ from ..data.options import RESIZES
 from ..run_folder import RunFolder, Settings
 from ..trainer import COORDINATES, MEASURES, MOST_MICRO_BATCHES, PRIORS, TIMEOUT, Trainer, TrainerOptions
 from . import UsageError
+from ._effects import Effects
 from ._common import DATA, add_examples, add_general, add_untrusted, natural, positive, seconds
 from ._images import add_reading
 from ._schedule import KINDS
@@ -333,20 +334,16 @@ def check_unchanged(arguments: argparse.Namespace) -> None:
         )
 
 
-def check_used(arguments: argparse.Namespace, options: TrainerOptions, schedule: str) -> None:
-    """That what was given on the command line is of some effect. What --config has may be a preset's."""
-    for option, given, wanted in (
-        ("--gamma", options.prior == "none" and arguments.gamma, "--prior monolithic or adversarial"),
-        (
-            "--coordinates-weight",
-            options.coordinates == "none" and arguments.coordinates_weight,
-            "--coordinates absolute or relative",
-        ),
-        ("--step-epochs", schedule != "step" and arguments.step_epochs, "--schedule step"),
-        ("--step-factor", schedule != "step" and arguments.step_factor is not None, "--schedule step"),
-    ):
-        if given:
-            raise UsageError(f"{option}: is of no effect by itself; expected {wanted} as well")
+def effects_of(arguments: argparse.Namespace, options: TrainerOptions, schedule: str) -> Effects:
+    """Whether what was given on the command line has an effect. What --config has may be a preset's."""
+    yield "--gamma", options.prior != "none" or not arguments.gamma, "without --prior monolithic or adversarial"
+    yield (
+        "--coordinates-weight",
+        options.coordinates != "none" or not arguments.coordinates_weight,
+        "without --coordinates absolute or relative",
+    )
+    for option in "--step-epochs", "--step-factor":
+        yield option, schedule == "step", "without --schedule step"
 
 
 def check_tensorboard(arguments: argparse.Namespace) -> None:

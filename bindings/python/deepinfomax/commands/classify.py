@@ -43,7 +43,8 @@ from ._common import (
     seeds_of,
 )
 from ._images import reading, tell
-from ._places import Effects, Places
+from ._effects import Effects
+from ._places import Places
 from ._progress import Progress
 
 #: Labels below it are classes as they are; larger numbers only where there are nearly as many classes.

@@ -35,7 +35,8 @@ from ._common import (
     natural,
     opened,
 )
-from ._places import Effects, Places
+from ._effects import Effects
+from ._places import Places
 
 HDF5_NAMES = (".h5", ".hdf5", ".hdf")
 TORCH_NAMES = (".pt", ".pth", ".wgt", ".bin", ".ckpt", ".tar")

@@ -34,7 +34,8 @@ from ._common import (
     seeds_of,
 )
 from ._images import add_reading, reading, tell
-from ._places import Effects, Places
+from ._effects import Effects
+from ._places import Places
 from ._progress import Progress
 
 JUDGES = {
@@ -151,7 +152,6 @@ def effects(arguments: argparse.Namespace) -> Effects:
     yield "--neighbours", bool(chosen & {"knn", "knn-cosine"}), "without knn or knn-cosine in --judges"
     yield "--mlp-steps", "mlp" in chosen, "without mlp in --judges"
     yield "--fine-tune-steps", arguments.labels is not None, "without --labels"
-    yield "--untrusted", bool(arguments.weights), "without --weights"
 
 
 def run(arguments: argparse.Namespace) -> int:

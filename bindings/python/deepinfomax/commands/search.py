@@ -32,7 +32,7 @@ from ._common import (
     weights_name,
 )
 from ._images import one_image
-from ._places import Effects
+from ._effects import Effects
 
 #: Near-duplicates that a contact sheet shows.
 PAIRS = 200

@@ -31,6 +31,7 @@ from . import UsageError, _processes
 from ._common import opened
 from ._images import tell
 from ._interrupts import Interrupts
+from ._effects import check_effects
 from ._places import Places
 from ._schedule import Schedule
 from ._train_folder import check_new, check_run_room, free_name, lasting, link, prepare, settings_of
@@ -40,7 +41,7 @@ from ._train_options import (
     check_same_run,
     check_tensorboard,
     check_unchanged,
-    check_used,
+    effects_of,
     chosen,
     has_sklearn,
     probe_every,
@@ -129,7 +130,7 @@ class _Training:
             tell(arguments, train)
         trainer = group.call(lambda: _trainer(model, values))
         options = trainer.options
-        group.call(lambda: check_used(arguments, options, values["schedule"]))
+        group.call(lambda: check_effects(arguments, effects_of(arguments, options, values["schedule"])))
         kept = {name: values[name] for name in _AS_GIVEN}
         settings = Settings(
             **kept,
@@ -173,7 +174,9 @@ class _Training:
         settings = group.first(lambda: settings_of(folder, arguments))
         trainer = _processes.resumed(group, folder.checkpoint, arguments.untrusted)
         group.call(lambda: check_same_run(folder, settings, trainer))
-        train, validation = group.call(lambda: data_of(settings))
+        train, validation = group.call(
+            lambda: data_of(settings, "; to train on these, start a run with --weights checkpoint.h5")
+        )
         settings = replace(settings, digest=settings.digest or digest_of(train, validation))
         done = trainer.steps / len(Loader(train, settings.batch))
         group.first(lambda: _check_unfinished(folder, settings, trainer.steps, done))
