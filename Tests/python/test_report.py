@@ -80,6 +80,14 @@ def test_a_page_is_not_written_over_the_run(run, name):
     assert (run / name).read_bytes() == before
 
 
+def test_nor_through_a_link(run, tmp_path):
+    (tmp_path / "page.html").symlink_to(run / "weights.h5")
+    before = (run / "weights.h5").read_bytes()
+    with pytest.raises(ValueError, match="page.html: is a file of the run"):
+        report.write(run, path=tmp_path / "page.html")
+    assert (run / "weights.h5").read_bytes() == before
+
+
 def test_other_data_of_the_same_name(run, data):
     """It showed the other images, without a word."""
     before = data.read_bytes()
