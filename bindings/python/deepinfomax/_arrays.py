@@ -185,6 +185,26 @@ def to_float32(array: NDArray[Any], what: str, accepted: str = "float32") -> NDA
     return result
 
 
+def shaped(value: Any, shape: tuple[int | str, ...], what: str, **sizes: int) -> NDArray[Any]:
+    """Numbers of a shape, ("n", 3, "h", "w"): a letter is any size of 1 or more, or that of `sizes`."""
+    array = value if isinstance(value, np.ndarray) else np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{what}: expected numbers, found {array.dtype}")
+    expected = tuple(size if isinstance(size, int) else sizes.get(size, size) for size in shape)
+    found = array.shape
+    if len(found) != len(expected) or any(
+        a < 1 if isinstance(b, str) else a != b for a, b in zip(found, expected, strict=True)
+    ):
+        raise ValueError(f"{what}: expected shape {_text(expected)}, found {_shape(array)}")
+    return array
+
+
+def finite(array: NDArray[Any], what: str) -> NDArray[Any]:
+    if not np.isfinite(array).all():
+        raise ValueError(f"{what}: expected finite numbers, found NaN or infinite ones")
+    return array
+
+
 def _floats(array: NDArray[Any], item: tuple[int, ...], what: str, accepted: str) -> tuple[NDArray[np.float32], bool]:
     single = array.shape == item
     if not single and (array.ndim != len(item) + 1 or array.shape[1:] != item):

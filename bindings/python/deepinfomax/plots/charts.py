@@ -23,6 +23,15 @@ def confusion(matrices: Sequence[tuple[str, NDArray[np.int64]]], classes: Sequen
     matrices: of (10,10) counts, row = label, column = prediction; only the rows and columns of `classes` are drawn.
     Raises ImportError where matplotlib is missing.
     """
+    if file_format not in FORMATS:
+        raise ValueError(f"file_format: expected one of {', '.join(FORMATS)}, found {file_format!r}")
+    if not len(matrices) or not len(classes):
+        raise ValueError("expected a matrix and a class, or more, found none")
+    for title, counts in matrices:
+        if np.ndim(counts) != 2 or min(np.shape(counts)) < len(classes):
+            raise ValueError(
+                f"{title}: expected a row and a column for each of {len(classes)} classes, found {np.shape(counts)}"
+            )
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .._arrays import finite, shaped
+
 
 class Projection(NamedTuple):
     """Places on a map, (n,2), and what made them."""
@@ -20,6 +22,9 @@ class Projection(NamedTuple):
 
 def pca(y: NDArray[np.floating[Any]]) -> Projection:
     """The two directions of most variance. y (n,d), n >= 2. The same places for the same vectors, signs included."""
+    y = finite(shaped(y, ("n", "d"), "y"), "y")
+    if len(y) < 2:
+        raise ValueError("y: expected two vectors or more, found one")
     centred = np.asarray(y, np.float64) - np.mean(y, axis=0, dtype=np.float64)
     _, sizes, directions = np.linalg.svd(centred, full_matrices=False)
     axes = np.zeros((2, centred.shape[1]))
@@ -36,9 +41,7 @@ def tsne(y: NDArray[np.floating[Any]], seed: int = 0, perplexity: float = 30.0) 
     scikit-learn is missing, ValueError for NaN."""
     from sklearn.manifold import TSNE
 
-    y = np.asarray(y, np.float64)
-    if not np.isfinite(y).all():
-        raise ValueError("y: expected finite numbers, found NaN or infinite ones")
+    y = finite(np.asarray(shaped(y, ("n", "d"), "y"), np.float64), "y")
     extent = float(np.ptp(y, axis=0).max(initial=0))
     if extent == 0:  # It would end the process: without an extent PCA's places are NaN.
         return Projection(np.zeros((len(y), 2)), "t-sne", None)
@@ -61,6 +64,7 @@ def fitted(places: NDArray[np.float64], axes: str = "auto") -> tuple[NDArray[np.
     """
     if axes not in AXES:
         raise ValueError(f"axes: expected one of {', '.join(AXES)}, found {axes!r}")
+    places = finite(shaped(places, ("n", 2), "places"), "places")
     factors = np.ones(2)
     extent = np.ptp(places, axis=0)
     if axes == "whiten":

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._arrays import finite, shaped, whole_number
 from . import lettering
 
 Picture = NDArray[np.uint8]
@@ -106,11 +107,14 @@ def captioned(
     rows: Sequence[NDArray[np.floating[Any]]], captions: Sequence[Sequence[Sequence[str]]], scale: int = 1, gap: int = 4
 ) -> Picture:
     """Rows of images, each (n,3,h,w), with lines of text under each image: captions[row][column]. Needs Pillow."""
+    _check_rows(rows, scale, gap)
+    if [len(row) for row in captions] != [len(row) for row in rows]:
+        raise ValueError("captions: expected lines for each image, found other numbers of images and of captions")
     letters = [[[lettering.text(line, 11, 150) for line in lines] for lines in row] for row in captions]
     flat = [line for row in letters for lines in row for line in lines]
     side = max(rows[0].shape[2:]) * scale
-    width = max(side, *(line.shape[1] for line in flat)) + 2 * gap
-    line_height = max(line.shape[0] for line in flat)
+    width = max([side, *(line.shape[1] for line in flat)]) + 2 * gap
+    line_height = max((line.shape[0] for line in flat), default=0)
     height = side + max(len(lines) for row in letters for lines in row) * line_height + 2 * gap
     sheet = blank(len(rows) * height, max(map(len, rows)) * width)
     for number, row in enumerate(rows):
@@ -124,6 +128,7 @@ def captioned(
 
 def to_pixels(images: NDArray[np.floating[Any]]) -> Picture:
     """(n,3,h,w) in [0,1] -> (n,h,w,3) bytes; values outside become black or white."""
+    images = shaped(images, ("n", "c", "h", "w"), "images")
     if images.shape[1] != 3:  # Grey, or the first three of many channels; of two the first.
         images = images[:, :3] if images.shape[1] > 3 else np.repeat(images[:, :1], 3, axis=1)
     pixels: Picture = np.rint(np.clip(np.moveaxis(images, 1, -1), 0, 1) * 255).astype(np.uint8)
@@ -135,13 +140,22 @@ def panel(rows: Sequence[NDArray[np.floating[Any]]], scale: int = 1, gap: int = 
 
     rows: each (n,3,32,32) with the same n. scale: how many pixels wide an image's pixel is.
     """
+    _check_rows(rows, scale, gap)
+    for row in rows:
+        shaped(row, ("n", "c", "h", "w"), "rows", n=len(rows[0]), h=rows[0].shape[2], w=rows[0].shape[3])
     images = [_enlarged(image, scale) for row in rows for image in to_pixels(row)]
     return stack(images, len(rows[0]), gap)
 
 
 def stack(pictures: Sequence[Picture], columns: int = 1, gap: int = 8) -> Picture:
     """Pictures of one size in a grid, row by row, with white between them."""
-    height, width = pictures[0].shape[:2]
+    if not len(pictures):
+        raise ValueError("pictures: expected one or more, found none")
+    columns = whole_number(columns, 1, 2**31, "columns", "1 or more")
+    gap = whole_number(gap, 0, 2**31, "gap", "0 or more")
+    height, width = shaped(pictures[0], ("h", "w", 3), "pictures").shape[:2]
+    for picture in pictures:
+        shaped(picture, (height, width, 3), "pictures")
     rows = -(-len(pictures) // columns)
     columns = min(columns, len(pictures))
     sheet = blank(rows * (height + gap) - gap, columns * (width + gap) - gap)
@@ -162,8 +176,13 @@ def scatter(
 
     places: (n,2), any unit, x to the right and y upwards. colours: (n,3), the frames. size: of the longer side.
     """
+    n = len(shaped(images, ("n", "c", "h", "w"), "images"))
+    places = finite(shaped(places, (n, 2), "places"), "places")
     frame = 0 if colours is None else 2
-    side = thumbnail + 2 * frame
+    if colours is not None:
+        colours = shaped(colours, (n, 3), "colours")
+    side = whole_number(thumbnail, 1, 2**20, "thumbnail", "1 or more") + 2 * frame
+    size = whole_number(size, side, 2**31, "size", f"{side} or more, a thumbnail's")
     low = places.min(0)
     extent = np.maximum(places.max(0) - low, 1e-12)
     # One unit for both axes: distances on the map are distances.
@@ -181,8 +200,10 @@ def scatter(
 
 
 def png(picture: Picture) -> bytes:
-    """The file's bytes: 8-bit RGB."""
-    height, width = picture.shape[:2]
+    """The file's bytes: 8-bit RGB. picture: (h,w,3), uint8."""
+    height, width = shaped(picture, ("h", "w", 3), "picture").shape[:2]
+    if picture.dtype != np.uint8:
+        raise TypeError(f"picture: expected uint8, found {picture.dtype}")
     packed, deflate = [], zlib.compressobj(9)
     block = max(1, (1 << 24) // (3 * width))
     for start in range(0, height, block):  # In blocks: a copy of a large picture would be as large.
@@ -197,6 +218,15 @@ def png(picture: Picture) -> bytes:
             _chunk(b"IEND", b""),
         )
     )
+
+
+def _check_rows(rows: Sequence[NDArray[np.floating[Any]]], scale: int, gap: int) -> None:
+    if not len(rows):
+        raise ValueError("rows: expected one or more, found none")
+    for row in rows:
+        shaped(row, ("n", "c", "h", "w"), "rows")
+    whole_number(scale, 1, 2**16, "scale", "1 or more")
+    whole_number(gap, 0, 2**31, "gap", "0 or more")
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
