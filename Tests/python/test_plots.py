@@ -44,8 +44,16 @@ def test_what_goes():
         (lambda: maps.pca(PLACES * np.inf), ValueError, "y: expected finite numbers"),
         (lambda: maps.fitted(IMAGES), ValueError, r"places: expected shape \(n,2\)"),
         (lambda: charts.confusion([], ["a"]), ValueError, "expected a matrix and a class"),
-        (lambda: charts.confusion([("counts", np.eye(2))], ["a", "b", "c"]), ValueError, r"counts: .* of 3 classes, found \(2, 2\)"),
-        (lambda: charts.confusion([("counts", np.eye(2))], ["a"], "gif"), ValueError, "file_format: expected one of png, svg, pdf"),
+        (
+            lambda: charts.confusion([("counts", np.eye(2))], ["a", "b", "c"]),
+            ValueError,
+            r"counts: .* of 3 classes, found \(2, 2\)",
+        ),
+        (
+            lambda: charts.confusion([("counts", np.eye(2))], ["a"], "gif"),
+            ValueError,
+            "file_format: expected one of png, svg, pdf",
+        ),
     ],
 )
 def test_what_does_not(call, error, message):
