@@ -131,12 +131,18 @@ template <class Handle, void (*release)(Handle *)> struct Free {
 };
 template <class Handle, void (*release)(Handle *)> using Owner = std::unique_ptr<Handle, Free<Handle, release>>;
 
+/* C ends a text at its first NUL: what follows would be left out without a word. */
+inline void check_whole(const std::string &text) {
+    if (text.find('\0') != std::string::npos)
+        throw error(DIM_INVALID_ARGUMENT, "a path or a name has a NUL inside: " + std::string(text.c_str()) + "\\0...");
+}
+
 /* A path or a name: std::string, a C string, std::filesystem::path. 0 and nullptr do not compile; a pointer that is
  * null at run time is an error. */
 class Text {
 public:
     template <class S, class = std::enable_if_t<std::is_convertible_v<const S &, std::string> && !std::is_same_v<S, std::nullptr_t>>>
-    Text(const S &text) : text_(checked(text)) {}
+    Text(const S &text) : text_(checked(text)) { check_whole(text_); }
     const char *c_str() const noexcept { return text_.c_str(); }
 
 private:
@@ -323,7 +329,10 @@ public:
     }
     void set_class_names(const std::vector<std::string> &names) {
         std::vector<const char *> pointers;
-        for (const std::string &name : names) pointers.push_back(name.c_str());
+        for (const std::string &name : names) {
+            detail::check_whole(name);
+            pointers.push_back(name.c_str());
+        }
         check(dim_model_set_class_names(get(), pointers.size(), pointers.data()));
     }
 

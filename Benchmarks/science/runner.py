@@ -400,11 +400,11 @@ def peer(name: str, seed: int, total: int, options: argparse.Namespace) -> dict[
     expected = arrays["test_labels"].astype(np.int64) if final else labels[asked]
     found = []
     for column, train, test in (("Y", "train", "test"), ("fc", "train_fc", "test_fc")):
-        for name in JUDGES:
+        for judge in JUDGES:
             queries = arrays[test] if final else arrays[train][asked]
-            accuracy = float(np.mean(judges.judge(name, arrays[train][fitted], labels[fitted], queries, seed) == expected))
+            right = float(np.mean(judges.judge(judge, arrays[train][fitted], labels[fitted], queries, seed) == expected))
             numbers_of = int(arrays[train].shape[1])
-            found.append({"row": "weights", "column": column, "numbers": numbers_of, "judge": name, "accuracy": accuracy})
+            found.append({"row": "weights", "column": column, "numbers": numbers_of, "judge": judge, "accuracy": right})
     if row.curve:
         few = labels[:CURVE_IMAGES]
         about["curve"] = [

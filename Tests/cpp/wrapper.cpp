@@ -120,6 +120,10 @@ void owners() {
     /* 0 is a seed here, and no handle; a C string that is NULL is no path. */
     const char *nothing = nullptr;
     THROWS(DIM_INVALID_ARGUMENT, "null pointer", first.save(nothing));
+    THROWS(DIM_INVALID_ARGUMENT, "has a NUL inside: keep.h5\\0", first.save(std::string("keep.h5\0.new", 12)));
+    THROWS(DIM_INVALID_ARGUMENT, "has a NUL inside", dim::Architecture::preset(std::string("basic32\0zz", 10)));
+    std::vector<std::string> cut(first.classes(), std::string("a\0x", 3));
+    THROWS(DIM_INVALID_ARGUMENT, "has a NUL inside", first.set_class_names(cut));
     THROWS(DIM_INVALID_ARGUMENT, "null pointer", dim::Model::open(nothing));
     dim_model *seeded = nullptr;
     CHECK(dim_model_create(0, &seeded) == DIM_OK);

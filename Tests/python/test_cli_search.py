@@ -107,6 +107,19 @@ def test_hnswlib_is_used_and_its_recall_is_reported(folder):
         assert "approximate, by hnswlib: 100.0% of the nearest found" in done.stdout, done.stderr
 
 
+def test_an_index_that_does_not_say_whose_vectors_it_has(folder):
+    """Distances between two encoders' vectors came without a word."""
+    for words in (
+        ["encode", "--data", "data.npz", "--weights", "w.h5", "--output", "v.npz"],
+        ["index", "--data", "data.npz", "--vectors", "v.npz", "--output", "unsaid.npz"],
+    ):
+        assert dim(*words, cwd=folder).returncode == 0
+    done = dim("search", "one.npy", "--index", "unsaid.npz", "--weights", "w.h5", cwd=folder)
+    assert done.returncode == 0 and "does not say which weights made its vectors: taken to be those of w.h5" in done.stderr
+    done = dim("search", "--duplicates", "1e300", "--index", "unsaid.npz", cwd=folder)
+    assert done.returncode == 0 and done.stdout.startswith("780 pairs"), (done.stdout[:200], done.stderr)
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [

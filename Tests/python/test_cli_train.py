@@ -102,6 +102,8 @@ def test_an_interrupt_saves_and_a_resumed_run_continues_bit_for_bit(data, whole,
     same_end(folder, whole[0])
     again = dim("train", "--resume", folder)
     assert again.returncode == 2 and "the run is complete, 2 epochs; to continue, set --epochs to 3 or more" in again.stderr
+    again = dim("train", "--resume", folder, "--epochs", 1)
+    assert again.returncode == 2 and "the run is complete, 2 epochs; to continue, set --epochs to 3 or more" in again.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])

@@ -169,6 +169,21 @@ def test_weights_that_do_not_go_with_the_options(folder):
         assert "networks` leaves out" not in done.stderr, "advice for callers of the function"
 
 
+def test_negatives_and_a_short_last_batch_of_validation(folder):
+    """The last batch, of 2 of 34 images, ended the run before its first step."""
+    done = train(folder, "--negatives", 3, "--epochs", 1, "--validation-images", 34)
+    assert done.returncode == 0, done.stderr
+    assert [event for event in RunFolder(folder / "run").read_metrics() if event.phase == "validation"]
+
+
+def test_a_file_that_is_no_architecture(folder):
+    """All of it was the error's text."""
+    (folder / "rows.csv").write_text("step,epoch\n" * 9999)
+    done = train(folder, "--architecture", "rows.csv")
+    assert done.returncode == 2 and len(done.stderr) < 300, done.stderr[:500]
+    assert "rows.csv: not a description in JSON: expected an object, found a file that begins with b'step,epo'" in done.stderr
+
+
 def test_an_architecture_that_is_none(folder):
     (folder / "tiny.json").write_text('{"preset":"basic32","encoder":{"features":"c9"},"image":{"width":0}}')
     done = train(folder)

@@ -31,3 +31,10 @@ def test_as_recorded():
 def test_too_many():
     with pytest.raises(ValueError, match="found 4294967295"):
         randperm(2**32 - 1, 0)
+
+
+def test_epochs_that_are_none():
+    with pytest.raises(ValueError, match="epoch: expected 0 or more, found -1"):
+        dataloader_order(5, 0, -1)
+    with pytest.raises(TypeError, match="epoch: expected an integer"):
+        dataloader_order(5, 0, 1.5)

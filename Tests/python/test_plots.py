@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from deepinfomax.neighbours import neighbours
 from deepinfomax.plots import charts, maps, pictures
 
 IMAGES = np.linspace(0, 1, 4 * 3 * 6 * 5, dtype=np.float32).reshape(4, 3, 6, 5)
@@ -42,6 +43,8 @@ def test_what_goes():
         (lambda: maps.pca(PLACES[:1]), ValueError, "y: expected two vectors or more"),
         (lambda: maps.pca(PLACES[0]), ValueError, r"y: expected shape \(n,d\), found \(2,\)"),
         (lambda: maps.pca(PLACES * np.inf), ValueError, "y: expected finite numbers"),
+        (lambda: neighbours(PLACES[0, :1], PLACES), ValueError, r"subject: expected shape \(2,\), found \(1,\)"),
+        (lambda: neighbours(PLACES[0], PLACES * np.nan), ValueError, "y: expected finite numbers"),
         (lambda: maps.fitted(IMAGES), ValueError, r"places: expected shape \(n,2\)"),
         (lambda: charts.confusion([], ["a"]), ValueError, "expected a matrix and a class"),
         (

@@ -88,6 +88,21 @@ def test_nor_through_a_link(run, tmp_path):
     assert (run / "weights.h5").read_bytes() == before
 
 
+def test_a_page_replaces_pages_alone(run, tmp_path, monkeypatch):
+    """It replaced a photograph, and the file of the data set, and could become one of the images."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "photo.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(ValueError, match="photo.png: is no page; expected a new name"):
+        report.write(run, path=tmp_path / "photo.png")
+    assert (tmp_path / "photo.png").read_bytes() == b"\x89PNG\r\n\x1a\n"
+    with pytest.raises(ValueError, match="a.png: would become one of the images of images"):
+        report._check_target(tmp_path / "images" / "a.png", "images")
+    report._check_target(tmp_path / "images" / "a.html", "images")
+    (tmp_path / "before.html").write_bytes(b"<!DOCTYPE html>...")
+    report._check_target(tmp_path / "before.html", None)
+
+
 def test_other_data_of_the_same_name(run, data):
     """It showed the other images, without a word."""
     before = data.read_bytes()

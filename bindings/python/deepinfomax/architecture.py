@@ -122,6 +122,8 @@ def _handle(description: Any) -> OwnedHandle:
         text = description.encode("utf-8", "surrogatepass")
     elif isinstance(description, (str, bytes, os.PathLike)):
         path = os.fspath(description)
+        if (b"\0" if isinstance(path, bytes) else "\0") in path:
+            raise ValueError(f"architecture: expected a name without NUL, found {path!r}")
         if isinstance(path, str) and not os.path.exists(path) and os.sep not in path and not path.endswith(".json"):
             raise ValueError(f"architecture: expected one of {', '.join(PRESETS)}, JSON text or a file, found {path!r}")
         where = os.fsdecode(path)

@@ -440,6 +440,8 @@ def _checked(state: Mapping[str, Any], infos: list[ParameterInfo]) -> dict[str, 
     """`state` as contiguous arrays of the right dtypes, or a ValueError that lists all that is wrong with it."""
     if not state:
         raise ValueError("state_dict: expected the entries of one network at least, found none")
+    if strange := [name for name in state if not isinstance(name, str)]:
+        raise TypeError(f"state_dict: expected names as keys, found {strange[0]!r}")
     expected = {info.name: info for info in infos}
     touched = {name.split(".")[0] for name in state}
     wrong = [

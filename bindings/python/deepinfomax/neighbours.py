@@ -30,7 +30,9 @@ def neighbours(subject: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]],
     distance 0, as in the original's picture. Equal distances keep the order of y. Raises ValueError for a count below 1.
     """
     count = _arrays.whole_number(count, 1, 2**63, "count", "1 or more")
-    distances = np.sqrt(np.square(np.asarray(y, np.float64) - np.asarray(subject, np.float64)).sum(axis=1))
+    points = _arrays.finite(np.asarray(_arrays.shaped(y, ("n", "d"), "y"), np.float64), "y")
+    subject = _arrays.finite(_arrays.shaped(subject, (points.shape[1],), "subject"), "subject")
+    distances = np.sqrt(np.square(points - np.asarray(subject, np.float64)).sum(axis=1))
     order = np.argsort(distances, kind="stable")
     near, far = order[:count], order[-count:]
     return Neighbours(near, distances[near], far, distances[far])

@@ -13,6 +13,7 @@ import math
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from html import escape as _html
 from pathlib import Path
@@ -28,6 +29,7 @@ from ._version import __version__
 from .classifier_trainer import Evaluation
 from .data import adapted
 from .data import DataError, Dataset, MissingPackage, randperm
+from .data.pictures import SUFFIXES
 from .data.reading import Reading
 from .evaluation import Floats
 from .model import Model
@@ -76,6 +78,7 @@ def write(
     if is_among(target, run.path, set(FILES) - {NAME}):
         raise ValueError(f"{target}: is a file of the run; expected another name")
     settings = run.read_settings()
+    _check_target(target, settings.data)
     data_of(settings)  # As many other images would be shown in their place.
     if model is None:
         model = Model.open(run.weights if run.weights.exists() else run.checkpoint)
@@ -94,6 +97,17 @@ def write(
     ]
     write_whole(target, _page(f"Deep InfoMax: {run.path.resolve().name}", parts).encode())
     return target
+
+
+def _check_target(target: Path, data: str | None) -> None:
+    """A page replaces a page and nothing else, and does not become one of the run's images."""
+    with suppress(OSError):
+        if target.is_file() and target.stat().st_size and not target.read_bytes()[:15].lower().startswith(b"<!doctype html"):
+            raise ValueError(f"{target}: is no page; expected a new name, or that of a page, to write the report to")
+    if data and os.path.isdir(data) and target.suffix.lower() in SUFFIXES:
+        inner, outer = os.path.realpath(target), os.path.realpath(data)
+        if inner.startswith(outer.rstrip(os.sep) + os.sep):
+            raise ValueError(f"{target}: would become one of the images of {data}; expected a name outside of it")
 
 
 # ---- Sections

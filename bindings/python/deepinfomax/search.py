@@ -204,7 +204,8 @@ class Index:
             raise ValueError(f"threshold: expected a finite number of at least 0, found {threshold}")
         # float32's distances choose generously, float64's decide.
         largest = float(self._squares.max())
-        bound = (threshold * self._scale) ** 2 if self.metric == "l2" else 2 * threshold
+        # Beyond 1e150 squares are infinite; no two vectors of float32 are so far apart.
+        bound = min(threshold * self._scale, 1e150) ** 2 if self.metric == "l2" else 2 * threshold
         bound += max(1e-5, 4 * self._error) * max(largest, 1e-30)
         pairs: list[NDArray[np.int64]] = []
         count = 0

@@ -133,6 +133,8 @@ class Contents:
 
 def _read(path: str, untrusted: bool, entry: str | None, architecture: Architecture | None) -> Contents:
     """All networks of a file. architecture: what they have to be of; None for what the file says."""
+    if os.path.exists(path) and not os.path.isfile(path):  # A FIFO would be waited for, and could not be read again.
+        raise UsageError(f"{path}: expected a regular file")
     try:
         with open(path, "rb") as file:
             start = file.read(9)

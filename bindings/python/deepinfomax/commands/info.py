@@ -202,7 +202,7 @@ def _text(file: dict[str, Any], shapes: bool) -> str:
             lines.append(f"  not in it: {', '.join(missing)}")
     if file["training"] is not None:
         lines += ["", f"  checkpoint of the {file['training']['kind']}, after {counted(file['training']['step'], 'step')}"]
-        lines += [f"  {name:<18}{_value(value)}" for name, value in file["training"].items() if name not in ("kind", "step")]
+        lines += [f"  {name:<19}{_value(value)}" for name, value in file["training"].items() if name not in ("kind", "step")]
     if shapes:
         for name, network in networks.items():
             lines += ["", f"  {name}"]

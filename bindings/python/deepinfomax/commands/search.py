@@ -69,7 +69,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def effects(arguments: argparse.Namespace) -> Effects:
     for option in "--approximate", "--count":
         yield option, arguments.duplicates is None, "with --duplicates"
-    yield "--data", arguments.picture is not None or arguments.html is not None, "without --picture or --html"
+    sheets = arguments.picture is not None or arguments.html is not None
+    for option in "--data", "--split", "--limit", "--skip-damaged":
+        yield option, sheets, "without --picture or --html"
+    # Queries by number have their vectors in the index.
+    encodes = sheets or arguments.duplicates is None and not all(name.isdecimal() for name in arguments.images)
+    for option in "--weights", "--architecture", "--resize", "--max-pixels":
+        yield option, encodes, "without an image file, --picture or --html"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -160,6 +166,12 @@ def _queries(
     files = [name for name in arguments.images if not name.isdecimal()]
     if model is not None and files:
         _check(arguments, index, model, files[0])
+        if not index.made_by:
+            _output.note(
+                arguments,
+                f"{arguments.index} does not say which weights made its vectors: taken to be those of {arguments.weights}; "
+                "`dim index --vectors FILE --weights WEIGHTS` stores and checks it",
+            )
     vectors, drawn = [], []
     for name in arguments.images:
         if model is not None and name in files:

@@ -297,8 +297,10 @@ class _Training:
         """Number, images, losses and other figures of the batches that are this process's."""
         assert self.validation is not None
         found = []
+        # A short last batch has too few others for the negatives of each image.
+        fewest = self.settings.negatives if isinstance(self.settings.negatives, int) else 1
         for number, batch in enumerate(self.validation.epoch(0, self.group.rank, self.group.size)):
-            if len(batch.images) >= 2:
+            if len(batch.images) > fewest:
                 place = number * self.group.size + self.group.rank
                 losses = self.trainer.evaluate(batch.images)
                 found.append((place, len(batch.images), losses, figures(self.trainer.report())))
@@ -530,9 +532,9 @@ def _probe(settings: Settings, train: Dataset, validation: Dataset | None) -> ev
 
 def _check_unfinished(folder: RunFolder, settings: Settings, step: int, done: float) -> None:
     if done >= settings.epochs:
+        epochs = math.floor(done)
         raise UsageError(
-            f"{folder.path}: the run is complete, {counted(settings.epochs, 'epoch')}; to continue, set --epochs "
-            f"to {settings.epochs + 1} or more"
+            f"{folder.path}: the run is complete, {counted(epochs, 'epoch')}; to continue, set --epochs to {epochs + 1} or more"
         )
     if _has_stalled([row for row in folder.read_metrics() if row.step <= step], settings.early_stopping):
         raise UsageError(

@@ -51,8 +51,11 @@ def read(named: str) -> str:
     """A preset's name as it is, the text of a file: read once, since it may be a pipe."""
     if named in PRESETS or not os.path.exists(named):  # Of a name that is neither, `described` says what is expected.
         return named
-    with open(named, encoding="utf-8", errors="surrogateescape") as file:
-        return file.read(1 << 20) or " "
+    with open(named, "rb") as file:
+        start = file.read(1 << 20)
+    if not start.lstrip()[:1] in (b"{", b""):  # It would be taken for a name.
+        raise ValueError(f"{named}: not a description in JSON: expected an object, found a file that begins with {start[:8]!r}")
+    return start.decode("utf-8", "surrogateescape") or " "
 
 
 def is_notebook(architecture: Architecture) -> bool:

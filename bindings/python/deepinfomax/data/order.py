@@ -16,9 +16,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from .._arrays import whole_number
+
 
 def dataloader_order(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """A permutation of 0..n-1: what RandomSampler draws in this epoch (the first is 0)."""
+    epoch = whole_number(epoch, 0, 2**32, "epoch", "0 or more")
     # Each epoch takes two int64 from the global generator: the workers' base seed, which nobody here needs, then the
     # seed of the generator that the sampler makes for itself.
     words = _mt19937(seed, 4 * epoch + 4)[-2:].astype(np.uint64)
