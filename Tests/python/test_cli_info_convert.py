@@ -47,6 +47,12 @@ def test_info_of_weights(folder):
     assert "checkpoint" not in done.stdout
 
 
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.h5")
+    done = dim("convert", "pipe.h5", "out.h5", cwd=tmp_path)
+    assert done.returncode == 2 and "pipe.h5: expected a regular file" in done.stderr, done.stderr
+
+
 def test_info_of_checkpoints(folder):
     done = dim("info", "--json", folder / "objective.h5", folder / "classifier.h5")
     objective, classifier = json.loads(done.stdout)["files"]
@@ -58,6 +64,8 @@ def test_info_of_checkpoints(folder):
     assert objective["networks"]["encoder"]["batches"] == 1 and objective["networks"]["prior_d"]["batches"] is None
     # Its running statistics moved for the classifier alone.
     assert classifier["networks"]["classifier"]["batches"] == 1
+    lines = dim("info", folder / "objective.h5").stdout.splitlines()
+    assert any(line.split() == ["coordinates_weight", "1"] for line in lines), "a blank after the longest name"
 
 
 def test_info_tells_what_is_wrong(folder, tmp_path):

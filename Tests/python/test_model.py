@@ -236,6 +236,11 @@ def test_state_dict_round_trip(model):
         assert (model.encode(IMAGES, features=False) == other.encode(IMAGES, features=False)).all()
 
 
+def test_a_key_of_a_state_dict_that_is_no_name(model):
+    with pytest.raises(TypeError, match="state_dict: expected names as keys, found 1"):
+        model.load_state_dict({1: np.zeros(3, np.float32)})
+
+
 def test_state_dict_is_a_copy(model):
     state = model.state_dict()
     state["encoder.c0.bias"][:] = 7

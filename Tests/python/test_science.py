@@ -124,3 +124,27 @@ def test_the_first_run_is_the_command(data, tmp_path):
     settings = json.loads((tmp_path / "work" / "first-run-3" / "settings.json").read_text())
     assert settings["seed"] == 3 and settings["epochs"] == 2
     assert "| dim train with no settings but --data, at 28x28 | 1 |" in document.text([found], "validation")
+
+
+@pytest.mark.parametrize("judged_on", ["validation", "test"])
+def test_a_peer_is_judged_by_its_vectors(data, tmp_path, monkeypatch, judged_on):
+    """Its row could not be written. PyTorch's part of it is stood in for: the file of peers.py."""
+
+    def trained(row, seed, total, options, out):
+        chance = np.random.default_rng(seed)
+        arrays = {}
+        for part, count in ("train", 200), ("test", 30):
+            labels = np.arange(count) // 3 % 2
+            arrays[f"{part}_labels"] = labels.astype(np.uint8)
+            for name, width in (part, 64), (f"{part}_fc", 1024):
+                arrays[name] = (chance.standard_normal((count, width)) + 3 * labels[:, np.newaxis]).astype(np.float32)
+        np.savez(out, about=np.array(json.dumps({"steps": total})), **arrays)
+
+    monkeypatch.setattr(runner, "train_peer", trained)
+    words = ["--rows", "vae", "--seeds", "0", "--steps", "2", "--decoder-steps", "0", "--judge-on", judged_on]
+    assert runner.main([*options(data, tmp_path), *words]) == 0
+    found = json.loads((tmp_path / judged_on / "vae-0.json").read_text())
+    assert [(one["column"], one["judge"]) for one in found["figures"]] == [
+        (column, judge) for column in ("Y", "fc") for judge in ("logistic", "knn")
+    ]
+    assert all(one["accuracy"] == 1 for one in found["figures"]) and found["steps"] == 2
