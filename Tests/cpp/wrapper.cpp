@@ -122,7 +122,7 @@ void owners() {
     THROWS(DIM_INVALID_ARGUMENT, "null pointer", first.save(nothing));
     THROWS(DIM_INVALID_ARGUMENT, "has a NUL inside: keep.h5\\0", first.save(std::string("keep.h5\0.new", 12)));
     THROWS(DIM_INVALID_ARGUMENT, "has a NUL inside", dim::Architecture::preset(std::string("basic32\0zz", 10)));
-    std::vector<std::string> cut(first.classes(), std::string("a\0x", 3));
+    const std::vector<std::string> cut(10, std::string("a\0x", 3));
     THROWS(DIM_INVALID_ARGUMENT, "has a NUL inside", first.set_class_names(cut));
     THROWS(DIM_INVALID_ARGUMENT, "null pointer", dim::Model::open(nothing));
     dim_model *seeded = nullptr;
