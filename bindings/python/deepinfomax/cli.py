@@ -118,10 +118,6 @@ class _Parser(argparse.ArgumentParser):
             error.message += _meant(str(value), map(str, action.choices))
             raise
 
-    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        sys.stdout.flush()  # Here, where a full disk behind --help > is reported.
-        super().exit(status, message)
-
     def check_options(self, arguments: Sequence[str]) -> None:
         known = list(self._option_string_actions)
         for word in arguments:
