@@ -11,6 +11,7 @@ AUTHORS = {"score": "dot", "net": "authors", "units": 512}
 CONCAT = {"score": "concat", "hidden": [512, 512]}
 GLOBAL = {"score": "dot", "net": "copy", "units": 512}
 LIGHT_GLOBAL = {"score": "dot", "net": "light", "units": 512}
+PRIOR: dict[str, Any] = {"options": {"prior": "adversarial", "gamma": 0.1}}
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ ROWS = {  # By make science, in this order.
         "DIM(L), nce, absolute coordinates", description={"coordinates": {"hidden": [512]}}, options={"coordinates": "absolute"}
     ),
     "occlusion": Row("DIM(L), nce, occlusion", options={"occlusion": True}),
-    "prior": Row("DIM(L), nce, adversarial prior", options={"prior": "adversarial", "gamma": 0.1}),
+    "prior": Row("DIM(L), nce, adversarial prior", **PRIOR),
     "notebook": Row("the notebook's network and objective", preset="notebook", lr=1e-4, schedule="constant"),
     "pytorch": Row("DIM(L), nce, by PyTorch", kind="peer", peer="dim", curve=True),
     "autoencoder": Row("autoencoder, by PyTorch", kind="peer", peer="autoencoder", decoder=True),
@@ -80,7 +81,6 @@ ROWS = {  # By make science, in this order.
 }
 
 #: Candidates for the defaults, judged on validation images alone: runner.py --rows nce-3e-4,nce-1e-3,...
-PRIOR: dict[str, Any] = {"options": {"prior": "adversarial", "gamma": 0.1}}
 BOTH: dict[str, Any] = {"description": {"global": LIGHT_GLOBAL}, "options": {"alpha": 0.5}}
 SEARCH = {
     "nce-3e-4-constant": Row("DIM(L), nce, Adam 3e-4, constant", lr=3e-4, schedule="constant"),

@@ -27,6 +27,12 @@ def is_same(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
         return os.path.realpath(a) == os.path.realpath(b)
 
 
+def is_in(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> bool:
+    """Whether it is, or would be, below the folder."""
+    inner, outer = os.path.realpath(path), os.path.realpath(folder)
+    return inner.startswith(outer.rstrip(os.sep) + os.sep)
+
+
 def is_among(path: str | os.PathLike[str], folder: str | os.PathLike[str], names: Iterable[str]) -> bool:
     """Whether it is, or would be, one of the files of these names (`*` in them stands for anything) in the folder."""
     known = list(names)

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _arrays, build_info, evaluation
-from ._files import is_among, write_whole
+from ._files import is_among, is_in, write_whole
 from ._text import shown
 from ._version import __version__
 from .classifier_trainer import Evaluation
@@ -45,6 +45,8 @@ SUBJECTS = 6
 #: Classes that a legend names.
 LEGEND = 100
 NAME = "report.html"
+#: What every page begins with, in any case of letters.
+_PAGE = b"<!doctype html"
 #: What held-out images show, in every chart, as in curves.png.
 VALIDATED = (VALIDATION, 1.4, "o-")
 _STYLE = """
@@ -101,13 +103,15 @@ def write(
 
 def _check_target(target: Path, data: str | None) -> None:
     """A page replaces a page and nothing else, and does not become one of the run's images."""
+    start = b""
     with suppress(OSError):
-        if target.is_file() and target.stat().st_size and not target.read_bytes()[:15].lower().startswith(b"<!doctype html"):
-            raise ValueError(f"{target}: is no page; expected a new name, or that of a page, to write the report to")
-    if data and os.path.isdir(data) and target.suffix.lower() in SUFFIXES:
-        inner, outer = os.path.realpath(target), os.path.realpath(data)
-        if inner.startswith(outer.rstrip(os.sep) + os.sep):
-            raise ValueError(f"{target}: would become one of the images of {data}; expected a name outside of it")
+        if target.is_file():
+            with open(target, "rb") as file:
+                start = file.read(len(_PAGE))
+    if start and start.lower() != _PAGE:
+        raise ValueError(f"{target}: is no page; expected a new name, or that of a page, to write the report to")
+    if data and os.path.isdir(data) and target.suffix.lower() in SUFFIXES and is_in(target, data):
+        raise ValueError(f"{target}: would become one of the images of {data}; expected a name outside of it")
 
 
 # ---- Sections

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ..architecture import PRESETS
 from ..data.pictures import SUFFIXES
 from ..data.opening import is_sample
-from .._files import is_among, is_same
+from .._files import is_among, is_in, is_same
 from . import UsageError
 
 #: Arguments that name what is read, and those that name a file that is written, by their names in argparse. Arguments of
@@ -53,7 +53,7 @@ class Places:
             for other, read in reads:
                 if is_same(path, read):
                     raise UsageError(f"{option}: {path} is what {other} reads; name another file")
-                if os.path.isdir(read) and _is_in(path, read) and path.lower().endswith((*SUFFIXES, ".bin")):
+                if os.path.isdir(read) and is_in(path, read) and path.lower().endswith((*SUFFIXES, ".bin")):
                     raise UsageError(
                         f"{option}: {path} is inside {read}, whose images {other} reads, and would become one of them; "
                         "name a file outside of it"
@@ -63,7 +63,7 @@ class Places:
                     raise UsageError(f"{option}: {path} is what {other} writes; name another file")
         for option, folder, names in self.folders:
             for other, read in reads:
-                if os.path.isdir(read) and (is_same(folder, read) or _is_in(folder, read)):
+                if os.path.isdir(read) and (is_same(folder, read) or is_in(folder, read)):
                     raise UsageError(
                         f"{option}: {folder} is inside {read}, which {other} reads, and would become part of the data; "
                         "name a folder elsewhere"
@@ -82,8 +82,3 @@ def _is_name(option: str, path: str) -> bool:
 
 def _option(name: str) -> str:
     return "IMAGE" if name == "images" else f"--{name}"
-
-
-def _is_in(path: str, folder: str) -> bool:
-    inner, outer = os.path.realpath(path), os.path.realpath(folder)
-    return inner.startswith(outer.rstrip(os.sep) + os.sep)
