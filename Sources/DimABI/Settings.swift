@@ -15,6 +15,15 @@ struct Settings {
         case number(Double)
         case integer(Int)
         case text(String)
+
+        /// In a message.
+        var found: String {
+            switch self {
+            case .number(let number): "\(number)"
+            case .integer(let integer): "\(integer)"
+            case .text(let text): quoted(text)
+            }
+        }
     }
 
     private(set) var values: [String: Value]
@@ -34,20 +43,25 @@ struct Settings {
 
     /// From a checkpoint's text.
     init(_ json: String, path: FilePath) throws {
+        let bytes = Array(json.utf8)
         let parsed: JSON
         do {
-            parsed = try JSON.parse(Array(json.utf8), limits: JSON.Limits(bytes: Settings.most, depth: 1))
+            parsed = try JSON.parse(bytes, limits: JSON.Limits(bytes: Settings.most, depth: 1))
         } catch let failure as JSON.Failure {
             throw Settings.wrong(path, failure.description)
         }
-        guard case .object(let members) = parsed.value else { throw Settings.wrong(path, "expected a JSON object") }
+        guard case .object(let members) = parsed.value else {
+            throw Settings.wrong(path, "expected a JSON object, found \(parsed.found(in: bytes))")
+        }
         values = [:]
         for (name, member) in members {
             switch member.value {
             case .number(let number): values[name] = .number(number)
             case .integer(let integer): values[name] = .integer(integer)
             case .string(let text): values[name] = .text(text)
-            default: throw Settings.wrong(path, "\(quoted(name)): expected a number or a text")
+            default:
+                throw Settings.wrong(
+                    path, "\(quoted(name)): expected a number or a text, found \(member.found(in: bytes))")
             }
         }
     }
@@ -69,7 +83,7 @@ struct Settings {
             switch values.removeValue(forKey: name) {
             case .number(let number): return number
             case .integer(let integer): return Double(integer)
-            case .text: fault("\(name): expected a number")
+            case .text(let text): fault("\(name): expected a number, found \(quoted(text))")
             case nil:
                 if let absent { return absent }
                 fault("\(name) is missing")
@@ -80,7 +94,7 @@ struct Settings {
         func integer(_ name: String, absent: Int, _ range: ClosedRange<Int>) -> Int {
             guard let value = values.removeValue(forKey: name) else { return absent }
             if case .integer(let integer) = value, range.contains(integer) { return integer }
-            fault("\(name): expected a whole number from \(range.lowerBound) to \(range.upperBound)")
+            fault(name, "expected a whole number from \(range.lowerBound) to \(range.upperBound)", value)
             return absent
         }
 
@@ -94,16 +108,15 @@ struct Settings {
                 return found.choice
             }
             let known = choices.map { quoted($0.name) }.joined(separator: ", ")
-            if case .text(let text) = value {
-                fault("\(name): expected one of \(known), found \(quoted(text))")
-            } else {
-                fault(value == nil ? "\(name) is missing" : "\(name): expected one of \(known)")
-            }
+            fault(name, "expected one of \(known)", value)
             return choices[0].choice
         }
 
         func take(_ name: String) -> Value? { values.removeValue(forKey: name) }
         func fault(_ text: String) { faults.append(text) }
+        func fault(_ name: String, _ expected: String, _ value: Value?) {
+            fault(value.map { "\(name): \(expected), found \($0.found)" } ?? "\(name) is missing")
+        }
 
         /// Throws all that is wrong.
         func finish(_ path: FilePath) throws {
@@ -156,7 +169,8 @@ struct Settings {
         case .text("all"): o.negatives = Int32(DIM_NEGATIVES_ALL)
         case .text("rotation"): o.negatives = Int32(DIM_NEGATIVES_ROTATION)
         case .integer(let k) where (1...Int(Int32.max)).contains(k): o.negatives = Int32(k)
-        default: taker.fault("negatives: expected \"all\", \"rotation\" or how many to draw")
+        case let other:
+            taker.fault("negatives", "expected \"all\", \"rotation\" or how many to draw, below 2^31", other)
         }
         o.prior = taker.choice("prior", Settings.priors)
         o.gradient_penalty = taker.number("gradient_penalty", absent: 0)
@@ -170,17 +184,18 @@ struct Settings {
         switch taker.take("micro_batches") {
         case nil: o.micro_batches = 1
         case .integer(let k): o.micro_batches = k
-        default: taker.fault("micro_batches: expected a whole number")
+        case let other: taker.fault("micro_batches", "expected a whole number", other)
         }
         (o.alpha, o.beta, o.gamma) = (taker.number("alpha"), taker.number("beta"), taker.number("gamma"))
         o.encoder_learning_rate = taker.number("encoder_learning_rate")
         o.discriminator_learning_rate = taker.number("discriminator_learning_rate")
         (o.adam_beta1, o.adam_beta2) = (taker.number("adam_beta1"), taker.number("adam_beta2"))
         (o.epsilon, o.weight_decay) = (taker.number("epsilon"), taker.number("weight_decay"))
-        if case .text(let digits) = taker.take("seed"), let seed = UInt64(digits) {
-            o.seed = seed
+        let seed = taker.take("seed")
+        if case .text(let digits) = seed, let number = UInt64(digits) {
+            o.seed = number
         } else {
-            taker.fault("seed: expected a whole number of 64 bits, as text")
+            taker.fault("seed", "expected a whole number of 64 bits, as text", seed)
         }
         try taker.finish(path)
         return try Settings.inFile(path) { try o.checked() }

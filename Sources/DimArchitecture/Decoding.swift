@@ -74,15 +74,7 @@ struct Decoding {
 
     // MARK: Values
 
-    /// The text found, for a message: at most 40 bytes.
-    private func found(_ json: JSON) -> String {
-        switch json.value {
-        case .array: return "an array"
-        case .object: return "an object"
-        case .string(let string): return quoted(string)
-        default: return String(decoding: text[json.range].prefix(40), as: UTF8.self)
-        }
-    }
+    private func found(_ json: JSON) -> String { json.found(in: text) }
 
     private mutating func members(_ json: JSON, _ place: String, _ keys: [String], _ owner: String) -> Members {
         var result = Members(place: place)

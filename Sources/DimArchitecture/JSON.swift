@@ -18,6 +18,16 @@ package struct JSON: Sendable {
     /// Bytes of the text.
     package let range: Range<Int>
 
+    /// What was found, for a message: at most 40 characters of the text that this was parsed from.
+    package func found(in text: [UInt8]) -> String {
+        switch value {
+        case .array: "an array"
+        case .object: "an object"
+        case .string(let string): quoted(string)
+        default: String(decoding: text[range].prefix(40), as: UTF8.self)
+        }
+    }
+
     package struct Limits: Sendable {
         let bytes: Int
         /// Arrays and objects within each other.

@@ -70,7 +70,7 @@ enum ElementType: CaseIterable {
             return isBrain ? "bfloat16" : "float\(size &* 8)\(big)"
         case H5T_INTEGER:
             return (H5Tget_sign(type) == H5T_SGN_NONE ? "uint" : "int") + "\(size &* 8)\(big)"
-        case H5T_STRING: return "string"
+        case H5T_STRING: return H5Tis_variable_str(type) > 0 ? "string of variable length" : "string"
         case H5T_OPAQUE: return "opaque bytes"
         case H5T_COMPOUND: return "compound"
         case H5T_ENUM: return "enum"

@@ -41,7 +41,7 @@ package struct ArraySpec {
         case .float64: "float64 \(describe(shape: shape))"
         case .int64: "int64 \(describe(shape: shape))"
         case .uint32: "uint32 \(describe(shape: shape))"
-        case .text(let most): "a string of at most \(most) bytes"
+        case .text(let most): "a string of fixed length, of at most \(most) bytes"
         }
     }
 }
@@ -133,7 +133,8 @@ enum TextArray {
             H5Tis_variable_str(type.id) == 0, found.shape == [], H5Tget_size(type.id) <= min(most, TextArray.most) + 1
         else {
             problems.content(
-                "\(name): found \(found.typeText) \(found.shapeText), expected a string of at most \(most) bytes")
+                "\(name): found \(found.typeText) \(found.shapeText), expected a string of fixed length, of at most \(most) bytes"
+            )
             return nil
         }
         let size = H5Tget_size(type.id)

@@ -61,7 +61,8 @@ struct RootAttribute {
     private func fixed(_ attribute: HDF5Object, _ type: HDF5Object) throws -> [UInt8] {
         let size = H5Tget_size(type.id)
         try checkSize(size)
-        guard H5Aget_storage_size(attribute.id) == size else { throw damaged("its size") }
+        let stored = H5Aget_storage_size(attribute.id)
+        guard stored == size else { throw damaged("\(stored) bytes, its type has \(size)") }
         var bytes = [UInt8](repeating: 0, count: size)
         guard H5Aread(attribute.id, type.id, &bytes) >= 0 else { throw damaged(HDF5.lastReason) }
         return bytes
@@ -87,12 +88,12 @@ struct RootAttribute {
         try checkSize(length)
         let (place, overflows) = address.addingReportingOverflow(base)
         guard !overflows, place <= UInt64(max(0, file.size)), let start = Int64(exactly: place) else {
-            throw damaged("its heap is outside the file")
+            throw damaged("its heap is at byte \(address), outside the file")
         }
         let head = try read(file, 16, at: start, before: file.size)
         let size = RootAttribute.integer(head, at: 8)
         guard head.starts(with: Array("GCOL".utf8)), head[4] == 1, size >= 16, size <= UInt64(file.size - start) else {
-            throw damaged("its heap")
+            throw damaged("no heap of strings at byte \(start)")
         }
         let end = start + Int64(size)
         var at = start + 16
@@ -103,12 +104,14 @@ struct RootAttribute {
             let found = UInt32(object[0]) | UInt32(object[1]) << 8
             guard found != 0, size <= UInt64(end - at - 16) else { break }
             if found == index {
-                guard size >= UInt64(length) else { throw damaged("its length") }
+                guard size >= UInt64(length) else {
+                    throw damaged("\(length) bytes, its heap has \(size)")
+                }
                 return try read(file, length, at: at + 16, before: end)
             }
             at += 16 + (Int64(size) + 7) / 8 * 8
         }
-        throw damaged("its heap has no such object")
+        throw damaged("its heap has no object \(index)")
     }
 
     private func read(_ file: InputFile, _ count: Int, at offset: Int64, before end: Int64) throws -> [UInt8] {

@@ -69,7 +69,9 @@ struct SafetensorsHeader {
         } catch let failure as JSON.Failure {
             throw damaged("its header, \(printable(failure.description, most: 300))")
         }
-        guard case .object(let members) = json.value else { throw damaged("its header is not a JSON object") }
+        guard case .object(let members) = json.value else {
+            throw damaged("its header is \(json.found(in: text)), no JSON object")
+        }
         guard members.count <= SafetensorsHeader.mostTensors + 1 else {
             throw DimError(
                 .fileFormat, "\(path): more than \(SafetensorsHeader.mostTensors) tensors; this is not a weights file")
@@ -81,8 +83,10 @@ struct SafetensorsHeader {
         let data = Int64(length) + 8
         for (name, value) in members {
             if name == SafetensorsHeader.metadataKey {
-                metadata = SafetensorsHeader.texts(value, problems: &problems)
-            } else if let tensor = SafetensorsHeader.tensor(name, value, data: data, end: input.size, &problems) {
+                metadata = SafetensorsHeader.texts(value, text, problems: &problems)
+            } else if let tensor = SafetensorsHeader.tensor(
+                name, value, text, data: data, end: input.size, &problems)
+            {
                 tensors.append(tensor)
             }
         }
@@ -93,9 +97,9 @@ struct SafetensorsHeader {
         self.metadata = metadata
     }
 
-    private static func texts(_ value: JSON, problems: inout Problems) -> [String: String] {
+    private static func texts(_ value: JSON, _ header: [UInt8], problems: inout Problems) -> [String: String] {
         guard case .object(let members) = value.value else {
-            problems.format("\(metadataKey): expected an object of strings")
+            problems.format("\(metadataKey): expected an object of strings, found \(value.found(in: header))")
             return [:]
         }
         var texts: [String: String] = [:]
@@ -103,7 +107,7 @@ struct SafetensorsHeader {
             if case .string(let text) = value.value {
                 texts[key] = text
             } else {
-                problems.format("\(metadataKey).\(printable(key)): expected a string")
+                problems.format("\(metadataKey).\(printable(key)): expected a string, found \(value.found(in: header))")
             }
         }
         return texts
@@ -111,35 +115,47 @@ struct SafetensorsHeader {
 
     /// nil where a problem was noted.
     private static func tensor(
-        _ name: String, _ value: JSON, data: Int64, end: Int64, _ problems: inout Problems
+        _ name: String, _ value: JSON, _ header: [UInt8], data: Int64, end: Int64, _ problems: inout Problems
     ) -> Tensor? {
         let label = printable(name)
-        guard case .object(let members) = value.value, Set(members.map(\.key)) == ["dtype", "shape", "data_offsets"]
+        guard case .object(let members) = value.value else {
+            problems.format(
+                "\(label): expected an object of dtype, shape and data_offsets, found \(value.found(in: header))")
+            return nil
+        }
+        // The parser's keys differ in their bytes; Strings of other bytes may be equal.
+        let values = Dictionary(members.map { ($0.key, $0.value) }) { first, _ in first }
+        guard members.count == 3, let dtype = values["dtype"], let sizes = values["shape"],
+            let offsets = values["data_offsets"]
         else {
-            problems.format("\(label): expected an object of dtype, shape and data_offsets")
+            let keys = members.prefix(4).map { quoted($0.key) } + (members.count > 4 ? ["..."] : [])
+            problems.format(
+                "\(label): expected an object of dtype, shape and data_offsets, found "
+                    + (keys.isEmpty ? "an empty one" : "one of " + keys.joined(separator: ", ")))
             return nil
         }
-        var typeText: String?
-        var shape: [Int]?
-        var places: [Int]?
-        for (key, value) in members {
-            switch (key, value.value) {
-            case ("dtype", .string(let text)): typeText = text
-            case ("shape", .array(let list)) where list.count <= mostAxes: shape = sizes(list)
-            case ("data_offsets", .array(let list)) where list.count == 2: places = sizes(list)
-            default: break
-            }
+        func found(_ json: JSON) -> String {
+            let text = String(decoding: header[json.range].prefix(60), as: UTF8.self)
+            return printable(json.range.count > 60 ? text + "..." : text)
         }
-        guard let typeText else {
-            problems.format("\(label): expected a string as dtype")
+        guard case .string(let typeText) = dtype.value else {
+            problems.format("\(label): expected a string as dtype, found \(found(dtype))")
             return nil
         }
-        guard let shape else {
-            problems.format("\(label): expected up to \(mostAxes) whole numbers of 0 and more as shape")
+        guard let shape = numbers(sizes), shape.count <= mostAxes else {
+            problems.format(
+                "\(label): expected up to \(mostAxes) whole numbers of 0 and more as shape, found \(found(sizes))")
             return nil
         }
-        guard let places, places[0] <= places[1], Int64(places[1]) <= end - data else {
-            problems.format("\(label): expected two data_offsets, in order, of at most \(end - data)")
+        guard let places = numbers(offsets), places.count == 2, places[0] <= places[1] else {
+            problems.format(
+                "\(label): expected two data_offsets, whole numbers of 0 and more, in order, found \(found(offsets))")
+            return nil
+        }
+        guard Int64(places[1]) <= end - data else {
+            problems.format(
+                "\(label): its data_offsets end at \(places[1]), and the file has \(end - data) bytes of data: cut off, "
+                    + "or damaged")
             return nil
         }
         let bytes = places[1] - places[0]
@@ -163,13 +179,15 @@ struct SafetensorsHeader {
             name: name, type: type, typeText: text, shape: shape, offset: data + Int64(places[0]), bytes: bytes)
     }
 
-    private static func sizes(_ list: [JSON]) -> [Int]? {
-        var sizes: [Int] = []
+    /// Of an array of whole numbers of 0 and more; nil of all else.
+    private static func numbers(_ json: JSON) -> [Int]? {
+        guard case .array(let list) = json.value else { return nil }
+        var numbers: [Int] = []
         for element in list {
-            guard case .integer(let size) = element.value, size >= 0 else { return nil }
-            sizes.append(size)
+            guard case .integer(let number) = element.value, number >= 0 else { return nil }
+            numbers.append(number)
         }
-        return sizes
+        return numbers
     }
 
     /// The data is the tensors', one behind the other, and nothing else.

@@ -189,7 +189,7 @@ final class LayerObjective: Objective {
             throw DimError(
                 .notFinite,
                 "the \(pass.head.network == .localD ? "local" : "global") loss \(place), \(measure.name), is not finite "
-                    + "(\(loss)): its scores are from \(range.smallest) to \(range.largest); "
+                    + "(\(loss)): \(range); "
                     + (gradients == nil ? "nothing was changed" : LayerObjective.dropped))
         }
         figures.information[pass.head.network] = measure.estimate(loss: loss, table)
@@ -273,12 +273,17 @@ final class LayerObjective: Objective {
 }
 
 /// From the smallest to the largest score, for reports.
-private struct ScoreRange {
+private struct ScoreRange: CustomStringConvertible {
     var smallest = Float.infinity
     var largest = -Float.infinity
 
     mutating func include(_ scores: UnsafePointer<Float>, _ count: Int) {
         largest = max(largest, DimKernels.selected.largest(scores, count, 1))
         smallest = min(smallest, -DimKernels.selected.largest(scores, count, -1))
+    }
+
+    /// NaN is neither.
+    var description: String {
+        smallest <= largest ? "its scores are from \(smallest) to \(largest)" : "none of its scores is a number"
     }
 }

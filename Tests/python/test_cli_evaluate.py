@@ -91,6 +91,8 @@ def test_weights_against_the_untrained(small, tmp_path):
         shutil.copy(tmp_path / "0.h5", tmp_path / "copy.h5")
         refused = dim("evaluate", "--weights", "0.h5", "1.h5", twice, *few, cwd=tmp_path)
         assert refused.returncode == 2 and f"the encoders of 0.h5 and {twice} are the same" in refused.stderr, refused.stderr
+    refused = dim("evaluate", "--weights", "0.h5", *few, "--neighbours", 41, cwd=tmp_path)
+    assert refused.returncode == 2 and "--neighbours: expected at most 40, the images that" in refused.stderr, refused.stderr
     assert "Y, 3-NN: +0.0 points over the better untrained network (untrained, 0 and 1)" in done.stdout
     with deepinfomax.Model(0, "basic28") as model:
         model.save(tmp_path / "other.h5")

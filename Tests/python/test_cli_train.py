@@ -238,6 +238,7 @@ def test_settings_that_were_changed(whole, folder, setting, value, message):
         ("settings.json", b"[1]"),
         ("settings.json", 100_000 * b"["),
         ("settings.json", b"\xff"),
+        ("settings.json", b'{"seed": 1, "seed": 2}'),
         ("metrics.csv", b"\xff\xfe"),
         ("metrics.csv", b"step," + 200_000 * b"x"),
     ],

@@ -125,6 +125,7 @@ def test_a_settings_file_makes_the_same_run(folder):
         (r'{"architecture": "tiny\ud800.json"}', "architecture: expected a preset's name, a file"),
         (r'{"weights": "\u0000"}', "weights: expected a text without NUL"),
         ('{"batch": 1}', "--batch: expected 2 at least"),
+        ('{"batch": 64, "batch": 32}', "the key batch is listed twice"),
     ],
 )
 def test_settings_that_are_none(folder, content, message):

@@ -134,6 +134,20 @@ def test_floats_stay_within_their_own_range(tmp_path):
     assert found.min() == 0 and found.max() == 1 and np.array_equal(found[:, 0], found[:, 2])
 
 
+def test_floats_of_another_scale_are_told(tmp_path):
+    """scikit-learn's digits are 0 to 16; standardised images and those in [0,1] are what they should be."""
+    chance = np.random.RandomState(0)
+    for images, notes in (
+        (chance.randint(0, 17, (40, 8, 8)).astype(np.float64), 1),
+        (chance.normal(0, 1, (40, 8, 8)), 0),
+        (chance.rand(40, 8, 8), 0),
+        (np.full((40, 8, 8), np.inf), 0),
+    ):
+        np.save(tmp_path / "x.npy", images)
+        found = open_dataset(tmp_path / "x.npy", image=(1, 16, 16)).notes
+        assert len(found) == notes and all("x.npy: values from 0 up to 16 are taken as they are" in note for note in found)
+
+
 def test_padding_is_zero_beside_negative_floats(tmp_path):
     np.save(tmp_path / "x.npy", np.full((1, 10, 20), -0.5, np.float32))
     found = open_dataset(tmp_path / "x.npy", image=(1, 40, 40)).read([0])[0, 0]

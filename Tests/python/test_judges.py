@@ -62,7 +62,7 @@ def test_neighbours_by_length_and_by_angle():
     queries = np.array([[1, 0.1]], np.float32)
     assert fitted._vote(train, labels, queries, 1).tolist() == [2]
     assert fitted._vote(fitted._unit(train), labels, fitted._unit(queries), 1).tolist() == [0]
-    assert fitted._vote(train, labels, queries, 99).tolist() == [2], "a tie goes to the nearest"
+    assert fitted._vote(train, labels, queries, 5).tolist() == [2], "a tie goes to the nearest"
 
 
 def test_numbers_that_do_not_vary_are_no_information():
@@ -85,6 +85,8 @@ def test_what_a_judge_refuses():
         judges.judge("knn", np.full_like(train, np.nan), labels, train)
     with pytest.raises(ValueError, match="expected .n, d. and .m, d."):
         judges.judge("knn", train, labels, train[:, 1:])
+    with pytest.raises(ValueError, match="neighbours: expected at most the 30 training vectors, found 31"):
+        judges.judge("knn-cosine", train, labels, train, settings=fitted.Settings(neighbours=31))
 
 
 # ---- The comparison

@@ -270,6 +270,8 @@ def test_a_single_image_left_over_joins_the_last_batch():
         ({"architecture": "basic"}, images((4, 8, 8)), "architecture"),
         ({}, images((4, 2, 8, 8, 3)), "found shape"),
         ({}, np.full((4, 8, 8), np.nan), "NaN"),
+        ({}, np.ma.masked_less(images((4, 8, 8)), 0.5), "X: has masked values"),
+        ({}, np.ma.masked_less(images((4, 64)), 0.5), "X: has masked values"),
     ],
 )
 def test_what_is_wrong_is_said(parameters, x, message):

@@ -79,6 +79,16 @@ def json_value(value: Any) -> Any:
     return value
 
 
+def members_once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For json's object_pairs_hook: a key that is there twice is a ValueError; json would take the last of its values."""
+    found: dict[str, Any] = {}
+    for key, value in members:
+        if key in found:
+            raise ValueError(f"the key {shown(key)} is listed twice")
+        found[key] = value
+    return found
+
+
 def cell(name: str) -> str:
     """For CSV: `valid`, and with an apostrophe before what a spreadsheet would compute."""
     name = valid(name)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ._files import write_whole
-from ._text import shell, shown
+from ._text import members_once, shell, shown
 from .data.errors import listed
 from .data.reading import Reading
 from .trainer import Losses, Report
@@ -178,7 +178,7 @@ class RunFolder:
     def read_settings(self) -> Settings:
         """Raises ValueError for a file that this package did not write."""
         try:
-            found = json.loads(self.settings_file.read_text("utf-8"))
+            found = json.loads(self.settings_file.read_text("utf-8"), object_pairs_hook=members_once)
             if not isinstance(found, dict):
                 raise ValueError(f"expected an object, found {type(found).__name__}")
             needed = {field.name: field.default is MISSING for field in fields(Settings)}

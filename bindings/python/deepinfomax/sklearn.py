@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 
 import deepinfomax as dim
 
+from ._arrays import as_numpy
+
 try:
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     from sklearn.utils import check_random_state
@@ -274,6 +276,8 @@ def _array(X: Any) -> NDArray[Any] | None:
     """X as an array if it has three or four axes, else None: validate_data knows rows, frames and sparse matrices."""
     if hasattr(X, "columns") or hasattr(X, "tocsr"):
         return None
+    if isinstance(X, np.ma.MaskedArray):
+        as_numpy(X, "X")  # Which refuses masked values: validate_data would take what is under the mask.
     try:
         array = np.asarray(X)
     except (TypeError, ValueError):  # A ragged list, of which validate_data says so.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from .._text import counted, cut, decimal
+from .._text import counted, cut, decimal, members_once
 from ..architecture import PRESETS, Architecture
 from ..data import Augmentation
 from ..data.options import RESIZES
@@ -501,7 +501,7 @@ def _read(path: str) -> dict[str, Any]:
     """The settings of a file; null is as if it were not there."""
     try:
         with open(path, encoding="utf-8") as file:
-            found = json.loads(file.read(1 << 20))
+            found = json.loads(file.read(1 << 20), object_pairs_hook=members_once)
     except OSError as error:
         raise UsageError(f"--config: {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:

@@ -184,6 +184,10 @@ def run(arguments: argparse.Namespace) -> int:
     everything = train
     if arguments.labels is not None:
         train = _labelled(arguments, train)
+    if set(chosen) & {"knn", "knn-cosine"} and arguments.neighbours > len(train):
+        raise UsageError(
+            f"--neighbours: expected at most {len(train):,}, the images that the judges are fitted on, found {arguments.neighbours:,}"
+        )
     settings = Settings(neighbours=arguments.neighbours, mlp_steps=arguments.mlp_steps)
     fine_tuning = FineTuning(steps=arguments.fine_tune_steps or FineTuning.steps)
     passes = _passes(rows, len(models), len(seeds), len(train), len(test))

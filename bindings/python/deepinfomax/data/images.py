@@ -145,13 +145,18 @@ class ArrayImages(Dataset):
         """Some images from all over: 0..255 in floating point is a frequent mistake."""
         count = max(1, min(64, len(self), _LOOK // (8 * math.prod(self.image_size))))
         some = np.unique(np.linspace(0, len(self) - 1, count).astype(np.int64))
-        largest = np.abs(self.pixels(some)).max(axis=(1, 2, 3))
+        pixels = self.pixels(some)
+        largest = np.abs(pixels).max(axis=(1, 2, 3))
         # What is not finite is reported where it is read.
         beyond = np.flatnonzero(np.isfinite(largest) & (largest > LARGEST))
         if len(beyond):
             raise DataError(
                 f"{self._where}: record {some[beyond[0]]} has values up to {largest[beyond[0]]:g}; floating-point "
                 "images are taken as they are and should be in [0,1]: divide by 255, or save uint8"
+            )
+        if pixels.min() >= 0 and 1 < pixels.max() <= LARGEST:  # Standardised ones have values below 0, too.
+            self.notes += (
+                f"{self._where}: values from 0 up to {pixels.max():g} are taken as they are; where that is white, divide by it",
             )
 
 

@@ -144,7 +144,8 @@ def predicted(name: str, vectors: Standardised, seed: int, settings: Settings) -
 
 def _vote(points: Floats, labels: Labels, queries: Floats, k: int) -> Labels:
     """The commonest label among the k nearest; on a tie the one whose nearest member is nearer."""
-    k = min(k, len(points))
+    if k > len(points):
+        raise ValueError(f"neighbours: expected at most the {len(points):,} training vectors, found {k:,}")
     squares = np.square(points).sum(axis=1)
     found = np.empty(len(queries), np.int64)
     block = max(1, 16_000_000 // len(points))  # 64 MB of distances.
