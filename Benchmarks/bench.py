@@ -83,9 +83,9 @@ class Plan:
 
 
 FULL = Plan(encode=(1, 8, 64, 1024), train=64, memory=(256, 1024, 4096), repeats=7, budget=40, fewest=5)
-QUICK = Plan(
-    encode=(1, 8, 64, 1024), train=64, memory=(256, 1024), repeats=2, budget=6, fewest=1, presets=("basic32",), quick=True
-)
+QUICK = Plan(encode=(1, 8, 64), train=64, memory=(256, 1024), repeats=2, budget=4, fewest=1, presets=("basic32",), quick=True)
+#: Parts that --quick leaves out unless they are named.
+LONG_PARTS = ("sizes", "classifier", "epoch")
 #: Proves that every contender and figure works; its numbers mean nothing.
 SMOKE = Plan(encode=(1, 2), train=4, memory=(1, 2), repeats=1, budget=0, fewest=1, preset_batches=(2,), smoke=True)
 
@@ -496,14 +496,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer runs and contenders: under 5 minutes on a quiet machine")
     parser.add_argument("--smoke", action="store_true", help="one run of tiny batches: proves that all works")
     parser.add_argument(
-        "--only", metavar="PARTS", help="separated by commas (default: all; --quick: all but classifier, epoch)"
+        "--only", metavar="PARTS", help=f"separated by commas (default: all; --quick: all but {', '.join(LONG_PARTS)})"
     )
     parser.add_argument("--repeats", type=int, metavar="N", help="rounds of each comparison (default 7)")
     parser.add_argument("--threads", type=int, metavar="N", help="of every contender (default: all cores)")
     parser.add_argument("--docs", action="store_true", help="write docs/benchmarks.md though parts lack")
     chosen = parser.parse_args()
     chosen.threads = chosen.threads or machine.cores()
-    default = [part for part in PARTS if part not in ("classifier", "epoch") or not chosen.quick]
+    default = [part for part in PARTS if part not in LONG_PARTS or not chosen.quick]
     chosen.only = chosen.only.split(",") if chosen.only else default
     if unknown := [part for part in chosen.only if part not in PARTS]:
         parser.error(f"--only: there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
