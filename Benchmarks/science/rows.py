@@ -90,6 +90,16 @@ SEARCH = {
     "both-1e-3": Row("DIM(L+G), nce, Adam 1e-3", lr=1e-3, **BOTH),
     "both-3e-3": Row("DIM(L+G), nce, Adam 3e-3", **BOTH),
     "both-1e-2": Row("DIM(L+G), nce, Adam 1e-2", lr=1e-2, **BOTH),
+    # At the rate and betas of docs/training.md, where sigmoid(Y) comes near the uniform distribution.
+    "nce-1e-4": Row("DIM(L), nce, Adam 1e-4, betas 0.5 and 0.999", lr=1e-4, options={"betas": [0.5, 0.999]}),
+    "prior-1e-4": Row(
+        "DIM(L), nce, adversarial prior, likewise", lr=1e-4, options={**PRIOR["options"], "betas": [0.5, 0.999]}
+    ),
+    "prior-1e-4-heavy": Row(
+        "DIM(L), nce, adversarial prior of weight 1, likewise",
+        lr=1e-4,
+        options={"prior": "adversarial", "gamma": 1.0, "betas": [0.5, 0.999]},
+    ),
     "prior-3e-4": Row("DIM(L), nce, adversarial prior, Adam 3e-4", lr=3e-4, **PRIOR),
     "vae-1e-3": Row("VAE, by PyTorch, Adam 1e-3", kind="peer", peer="vae", lr=1e-3),
     "autoencoder-1e-3": Row("autoencoder, by PyTorch, Adam 1e-3", kind="peer", peer="autoencoder", lr=1e-3),
