@@ -24,44 +24,54 @@ extension PatchConvolution {
             let part = rows.part(task / groups.parts)
             let group = groups.part(task % groups.parts)
             let columns = scratch + worker * slab
-            var product = Gemm(
-                rows: part.count, columns: 32 * group.count, depth: 0, a: UnsafePointer(x.pointer), aRow: 16,
-                b: packed + group.lowerBound * depth * 32, bPanel: depth * 32,
-                c: y.block(2 * group.lowerBound) + part.lowerBound * 16, cRow: 16, cHalf: y.blockStride)
             if isCompact { gatherCompact(x, part, most: forwardRows, into: columns) }
-            for from in Swift.stride(from: 0, to: depth, by: PatchConvolution.chain) {
-                let to = min(from + PatchConvolution.chain, depth)
-                product.depth = to - from
-                if isCompact {
-                    product.a = UnsafePointer(columns + from)
-                    product.aRow = compactStep
-                    product.aBlock = 16
-                } else if isPointwise {
-                    product.a = UnsafePointer(x.block(from / 16) + part.lowerBound * 16)
-                    product.aBlock = x.blockStride
-                } else {
-                    let step = Activation.blockStride(rows: part.count)
-                    for block in from / 16..<(to + 15) / 16 {
-                        let source = x.block(block % inputBlocks)
-                        kernels.gatherPatches(
-                            patches(
-                                source, place: block / inputBlocks, first: part.lowerBound, count: part.count,
-                                target: columns + (block - from / 16) * step, step: 16))
+            // So few rows wait for the weights: a panel's are read from the first to the last.
+            let isFew = isPointwise && part.count <= PatchConvolution.fewRows
+            let panelsAtOnce = isFew ? 1 : group.count
+            for panel in Swift.stride(from: group.lowerBound, to: group.upperBound, by: panelsAtOnce) {
+                var product = Gemm(
+                    rows: part.count, columns: 32 * panelsAtOnce, depth: 0, a: UnsafePointer(x.pointer), aRow: 16,
+                    b: packed + panel * depth * 32, bPanel: depth * 32,
+                    c: y.block(2 * panel) + part.lowerBound * 16, cRow: 16, cHalf: y.blockStride)
+                for from in Swift.stride(from: 0, to: depth, by: PatchConvolution.chain) {
+                    let to = min(from + PatchConvolution.chain, depth)
+                    product.depth = to - from
+                    if isCompact {
+                        product.a = UnsafePointer(columns + from)
+                        product.aRow = compactStep
+                        product.aBlock = 16
+                    } else if isPointwise {
+                        product.a = UnsafePointer(x.block(from / 16) + part.lowerBound * 16)
+                        product.aBlock = x.blockStride
+                    } else {
+                        let step = Activation.blockStride(rows: part.count)
+                        for block in from / 16..<(to + 15) / 16 {
+                            let source = x.block(block % inputBlocks)
+                            kernels.gatherPatches(
+                                patches(
+                                    source, place: block / inputBlocks, first: part.lowerBound, count: part.count,
+                                    target: columns + (block - from / 16) * step, step: 16))
+                        }
+                        product.a = UnsafePointer(columns)
+                        product.aBlock = step
                     }
-                    product.a = UnsafePointer(columns)
-                    product.aBlock = step
+                    if to == depth {
+                        product.scale = scale.map { $0 + panel * 32 }
+                        product.bias = bias.map { $0 + panel * 32 }
+                        product.relu = relu
+                    } else if isFew {
+                        product.bAfter = product.b + product.depth * 32
+                    }
+                    kernels.gemm(product)
+                    product.b += product.depth * 32
+                    product.accumulate = true
                 }
-                if to == depth {
-                    product.scale = scale.map { $0 + group.lowerBound * 32 }
-                    product.bias = bias.map { $0 + group.lowerBound * 32 }
-                    product.relu = relu
-                }
-                kernels.gemm(product)
-                product.b += product.depth * 32
-                product.accumulate = true
             }
         }
     }
+
+    /// So many rows at most wait for the weights.
+    private static let fewRows = 8
 
     /// At most `most`, so that threads have equally many slabs.
     static func rowsOfSlab(_ rows: Int, _ threads: Int, most: Int = slabRows) -> Int {

@@ -7,7 +7,7 @@ package func gemm(_ g: Gemm) {
     let panels = g.columns / 32
     var panel = 0
     while panel < panels {
-        multiplyPanel(g, panel)
+        if lanes == 8, g.rows <= 2 { multiplyWidePanel(g, panel) } else { multiplyPanel(g, panel) }
         panel &+= 1
     }
     if panels &* 32 < g.columns { multiplyNarrowPanel(g, panel) }
@@ -38,6 +38,22 @@ private func multiplyPanel(_ g: Gemm, _ panel: Int) {
             scale: g.scale.map { $0 + first }, bias: g.bias.map { $0 + first }, columnNext: lanes, relu: g.relu)
         multiplyRows(g.rows, tile)
         column &+= 2 &* lanes
+    }
+}
+
+/// All columns of one full panel at a time, of one or two rows.
+private func multiplyWidePanel(_ g: Gemm, _ panel: Int) {
+    let first = panel &* 32
+    let tile = Tile(
+        depth: g.depth, a: g.a, aRow: g.aRow, aStep: g.aStep, aBlock: g.aBlock, aRun: g.aRun, aOffsets: g.aOffsets,
+        b: g.b + panel &* g.bPanel, bRow: g.bRow, bNext: lanes,
+        ahead: panel &+ 1 < g.columns / 32 ? g.b + (panel &+ 1) &* g.bPanel : g.bAfter, aheadRows: 0,
+        c: g.c + panel &* g.cPanel, cRow: g.cRow, cNext: lanes, accumulate: g.accumulate,
+        scale: g.scale.map { $0 + first }, bias: g.bias.map { $0 + first }, columnNext: lanes, relu: g.relu)
+    if g.rows == 1 {
+        multiplyWide(1, tile, bHalf: g.bHalf, cHalf: g.cHalf)
+    } else {
+        multiplyWide(2, tile, bHalf: g.bHalf, cHalf: g.cHalf)
     }
 }
 

@@ -143,6 +143,60 @@ func multiplyTile(_ rows: Int, aRow: Int, _ t: Tile) {
     if rows > 12 { finishRow(x12, y12, t.c + 12 &* t.cRow, t) }
 }
 
+/// One or two rows by the 32 columns of a panel, four vectors: so few rows wait for B alone, which is read once, from front
+/// to back, where the tile above would read every other cache line in each of two passes.
+@_transparent
+func multiplyWide(_ rows: Int, _ t: Tile, bHalf: Int, cHalf: Int) {
+    var x0 = Vector.zero, y0 = Vector.zero, z0 = Vector.zero, w0 = Vector.zero
+    var x1 = Vector.zero, y1 = Vector.zero, z1 = Vector.zero, w1 = Vector.zero
+    var b = t.b
+    var ahead = t.ahead
+    var left = t.depth
+    var block = 0
+    while left > 0 {
+        var a = t.a
+        if let offsets = t.aOffsets { a += offsets[block] } else { a += block &* t.aBlock }
+        var run = left < t.aRun ? left : t.aRun
+        left &-= run
+        block &+= 1
+        while run > 0 {
+            if let next = ahead {
+                dim_prefetch(next)
+                dim_prefetch(next + bHalf)
+                ahead = next + t.bRow
+            }
+            let b0 = load(b)
+            let b1 = load(b + t.bNext)
+            let b2 = load(b + bHalf)
+            let b3 = load(b + (bHalf &+ t.bNext))
+            let a0 = Vector(repeating: a[0])
+            x0 = multiplyAdd(a0, b0, x0)
+            y0 = multiplyAdd(a0, b1, y0)
+            z0 = multiplyAdd(a0, b2, z0)
+            w0 = multiplyAdd(a0, b3, w0)
+            if rows > 1 {
+                let a1 = Vector(repeating: a[t.aRow])
+                x1 = multiplyAdd(a1, b0, x1)
+                y1 = multiplyAdd(a1, b1, y1)
+                z1 = multiplyAdd(a1, b2, z1)
+                w1 = multiplyAdd(a1, b3, w1)
+            }
+            a += t.aStep
+            b += t.bRow
+            run &-= 1
+        }
+    }
+    var second = t
+    second.scale = t.scale.map { $0 + 16 }
+    second.bias = t.bias.map { $0 + 16 }
+    finishRow(x0, y0, t.c, t)
+    finishRow(z0, w0, t.c + cHalf, second)
+    if rows > 1 {
+        finishRow(x1, y1, t.c + t.cRow, t)
+        finishRow(z1, w1, t.c + (t.cRow &+ cHalf), second)
+    }
+}
+
 /// The epilogue of one row of the tile.
 @inline(__always)
 func finishRow(_ x: Vector, _ y: Vector, _ c: UnsafeMutablePointer<Float>, _ t: Tile) {
