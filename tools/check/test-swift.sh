@@ -7,10 +7,10 @@ log=build/test-swift.log
 swift test -c release --disable-xctest >"$log" 2>&1 </dev/null
 status=$?
 if [ $status != 0 ]; then
-    grep -vE '^(◇|↳) |^✔ |^\[[0-9]+/[0-9]+\] ' "$log" | tail -n 200
+    grep -avE '^(◇|↳) |^✔ |^\[[0-9]+/[0-9]+\] ' "$log" | tail -n 200
     # A crash names no test: the last ones to start are the suspects.
-    grep -q 'Test run with' "$log" || { echo "the tests did not finish; the last to start:"; grep '^◇ ' "$log" | tail -n 3; }
+    grep -aq 'Test run with' "$log" || { echo "the tests did not finish; the last to start:"; grep -a '^◇ ' "$log" | tail -n 3; }
 else
-    grep 'Test run with' "$log"
+    grep -a 'Test run with' "$log"
 fi
 exit $status
