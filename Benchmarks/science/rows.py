@@ -92,9 +92,7 @@ SEARCH = {
     "both-1e-2": Row("DIM(L+G), nce, Adam 1e-2", lr=1e-2, **BOTH),
     # At the rate and betas of docs/training.md, where sigmoid(Y) comes near the uniform distribution.
     "nce-1e-4": Row("DIM(L), nce, Adam 1e-4, betas 0.5 and 0.999", lr=1e-4, options={"betas": [0.5, 0.999]}),
-    "prior-1e-4": Row(
-        "DIM(L), nce, adversarial prior, likewise", lr=1e-4, options={**PRIOR["options"], "betas": [0.5, 0.999]}
-    ),
+    "prior-1e-4": Row("DIM(L), nce, adversarial prior, likewise", lr=1e-4, options={**PRIOR["options"], "betas": [0.5, 0.999]}),
     "prior-1e-4-heavy": Row(
         "DIM(L), nce, adversarial prior of weight 1, likewise",
         lr=1e-4,

@@ -419,3 +419,17 @@ def test_weights_beside_vectors_are_those_that_made_them(data, tmp_path):
             assert done.returncode == 2 and f"{name}: not made by {weights}, or not of" in done.stderr, done.stderr
         done = dim(*command, "--data", data, "--vectors", "y.npz", "--weights", "5.h5", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
+
+
+def test_long_names_take_no_longer():
+    """One letter less at a time, each measured, took minutes."""
+    name = "a" * 70_000 + "end"
+    found = lettering.text(name, 11, 150)
+    assert 100 < found.shape[1] <= 150 and np.array_equal(found, lettering.text("b" * 200 + name[-200:], 11, 150))
+    assert np.array_equal(lettering.text("short", 11, 150), lettering.text("short", 11))
+
+
+def test_an_axis_of_rounding_is_not_stretched():
+    places, factors = maps.fitted(np.array([[0, 1e-17], [1, 0]]))
+    assert factors == (1, 1) and np.ptp(places[:, 1]) < 1e-16
+    assert maps.fitted(np.array([[0, 0.1], [1, 0]]))[1] == (1, 5)

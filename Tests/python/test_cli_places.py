@@ -135,3 +135,10 @@ def test_an_empty_name(tmp_path, command, option):
     done = dim(*("" if word == "EMPTY" else word for word in command.split()), cwd=tmp_path)
     assert done.returncode == 2 and f"{option}: expected a name, found an empty one" in done.stderr, done.stderr
     assert os.listdir(tmp_path) == []
+
+
+def test_convert_keeps_its_architecture(folder):
+    (folder / "a.h5").write_bytes(b'{"preset": "notebook"}')
+    done = dim("convert", "w.h5", "a.h5", "--architecture", "a.h5", cwd=folder)
+    assert done.returncode == 2 and "a.h5 is what --architecture reads" in done.stderr, done.stderr
+    assert (folder / "a.h5").read_bytes() == b'{"preset": "notebook"}'

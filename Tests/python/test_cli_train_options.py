@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import os
 import shutil
 from pathlib import Path
 
@@ -485,3 +486,28 @@ def test_advice_after_a_loss_that_is_not_finite(folder):
     done = train(folder, "--epochs", 2, "--schedule", "step", "--step-epochs", 1, "--step-factor", "1e40")
     assert done.returncode == 1 and "start a run from it with a smaller --lr, or --gradient-clip 1" in done.stderr, done.stderr
     assert "dim train --weights run/checkpoint.h5 --lr X --output NEW" in done.stderr and "--resume" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--batch", 32, "--negatives", 20, "--validation-images", 10), "expected fewer than the 10 validation images"),
+        (("--batch", 512, "--negatives", 500), "images to train on, of which an image's negatives are drawn"),
+    ],
+)
+def test_more_negatives_than_images(folder, options, message):
+    done = dim("train", "--data", "digits.npz", *options, "--output", "run", cwd=folder)
+    assert done.returncode == 2 and message in done.stderr and not (folder / "run").exists(), done.stderr
+
+
+@pytest.mark.parametrize("name", ["curves.png", "report.html", "checkpoint-0001.h5", "metrics.csv"])
+def test_what_cannot_be_written_in_the_end_is_told_at_once(folder, name):
+    (folder / "run").mkdir()
+    (folder / "run" / name).mkdir()
+    done = dim("train", "--data", "digits.npz", "--output", "run", cwd=folder)
+    assert done.returncode == 2 and f"run/{name}: is no file, and the run writes one of this name" in done.stderr, done.stderr
+    (folder / "run" / name).rmdir()
+    (folder / "run" / "report.html").write_text("notes")
+    done = dim("train", "--data", "digits.npz", "--report", "--output", "run", cwd=folder)
+    assert done.returncode == 2 and "report.html: is no page" in done.stderr, done.stderr
+    assert os.listdir(folder / "run") == ["report.html"]

@@ -1,9 +1,12 @@
 """.npy, .npz and HDF5."""
 
+import zipfile
+
 import numpy as np
 import pytest
 from data_fixtures import random_images, scaled
 from deepinfomax.data import DataError, Joined, open_dataset
+from deepinfomax.search import Index
 
 N = 12
 
@@ -185,3 +188,57 @@ def test_what_is_joined_are_data_sets():
     for parts in ([None], "ab", [np.zeros((2, 3, 4, 4))]):
         with pytest.raises(TypeError, match="parts: expected data sets"):
             Joined("odd", parts)
+
+
+def with_header(path, header, content=b""):
+    """An .npy of this header's text."""
+    text = header.encode("latin-1")
+    text += b" " * (-(10 + len(text) + 1) % 64) + b"\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + content)
+    return path
+
+
+@pytest.mark.parametrize("shape", ["(True,8,8)", "(" + "1," * 100 + ")", "(2,False)"])
+def test_shapes_that_are_none(tmp_path, shape):
+    path = with_header(tmp_path / "x.npy", f"{{'descr':'|u1','fortran_order':False,'shape':{shape}}}", bytes(64))
+    with pytest.raises(DataError, match=r"x\.npy: the header is damaged: shape \("):
+        open_dataset(path)
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(path, "images.npy")
+    with pytest.raises(DataError, match=r"x\.npz: images\.npy: the header is damaged: shape \("):
+        open_dataset(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_text_of_no_letters(tmp_path, packed):
+    """Of which Python makes no text: SystemError."""
+    images = np.zeros((2, 8, 8), np.uint8)
+    bad = np.array([0xFFFFFFFF, 65], np.uint32).view("<U1")
+    (np.savez_compressed if packed else np.savez)(tmp_path / "x.npz", images=images, labels=bad)
+    with pytest.raises(DataError, match=r"x\.npz: labels\.npy: damaged: text with a character of the number 0xffffffff"):
+        open_dataset(tmp_path / "x.npz")
+    np.savez(tmp_path / "i.npz", vectors=np.ones((2, 3), np.float32), ids=bad, metric="l2", made_by="", version=2)
+    with pytest.raises(ValueError, match=r"i\.npz: ids\.npy: damaged: text"):
+        Index.open(tmp_path / "i.npz")
+
+
+def test_an_archive_that_names_places_outside_of_it(tmp_path):
+    """zipfile's own words were "Invalid argument", of no file."""
+    np.savez(tmp_path / "x.npz", images=np.zeros((2, 8, 8), np.uint8), labels=np.arange(2))
+    whole = (tmp_path / "x.npz").read_bytes()
+    directory = whole.rindex(b"PK\x01\x02")
+    for at in range(directory, len(whole)):
+        (tmp_path / "x.npz").write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        try:
+            open_dataset(tmp_path / "x.npz")
+        except DataError as error:
+            assert "x.npz" in str(error), at
+
+
+def test_two_arrays_of_one_name(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((2, 8, 8), np.uint8))
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        for _ in range(2):
+            archive.write(tmp_path / "x.npy", "images.npy")
+    with pytest.raises(DataError, match="has two arrays called images"):
+        open_dataset(tmp_path / "x.npz")

@@ -136,7 +136,7 @@ def test_the_log(small, data, caplog, capfd):
         (Batches(IMAGES[:0]), {}, ValueError, "one batch at least"),
         ("/nowhere", {}, dim.data.DataError, "/nowhere"),
         (np.zeros((4, 3, 32, 32), np.float32), {}, ValueError, "images"),
-        (IMAGES, {"validation": IMAGES[:0]}, ValueError, "validation: expected 1"),
+        (IMAGES, {"validation": IMAGES[:0]}, ValueError, "validation: expected 2 images at least, found 0"),
     ],
 )
 def test_what_is_wrong_is_said(small, dataset, options, kind, message):
@@ -150,3 +150,15 @@ def test_labels_are_needed(small):
         for given, message in (IMAGES, "found images alone"), ((IMAGES, [1]), "expected 10 labels"):
             with pytest.raises(ValueError, match=message):
                 trainer.fit(given, 1)
+
+
+def test_a_last_batch_too_small_for_the_drawn_negatives():
+    """Of the validation it is left out, as `dim train` does."""
+    with dim.Model(0, dim.Architecture.preset("basic28", classes=3)) as model, dim.Trainer(model, negatives=3) as trainer:
+        (epoch,) = trainer.fit(IMAGES, epochs=1, batch=4, validation=IMAGES)
+        assert np.isfinite(epoch.validation.total)
+        with pytest.raises(ValueError, match="batch: expected 4 at least, an image and its 3 negatives, found 3"):
+            trainer.fit(IMAGES, epochs=1, batch=3)
+        with pytest.raises(ValueError, match="validation: expected 4 images at least, found 3"):
+            trainer.fit(IMAGES, epochs=1, batch=4, validation=IMAGES[:3])
+        assert trainer.steps == 2

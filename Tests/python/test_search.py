@@ -190,3 +190,11 @@ def test_a_small_file_that_promises_much_is_no_index(tmp_path):
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 100e6
+
+
+def test_ids_of_bytes_and_numbers_are_texts():
+    """h5py gives bytes, which str() would write as their repr."""
+    y = vectors(3)
+    assert Index(y, [b"a/\xc3\xa9.png", "b", np.int64(3)]).ids == ["a/\u00e9.png", "b", "3"]
+    with pytest.raises(TypeError, match="ids: expected texts, found NoneType"):
+        Index(y, ["a", None, "c"])

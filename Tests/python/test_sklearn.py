@@ -243,6 +243,8 @@ def test_threads_change_no_number_and_are_put_back():
 def test_a_single_image_left_over_joins_the_last_batch():
     assert small(batch_size=4).fit(images((9, 8, 8))).n_steps_ == 2
     assert small(batch_size=4).fit(images((10, 8, 8))).n_steps_ == 3
+    # Two have too few others for two drawn negatives.
+    assert small(batch_size=4, negatives=2).fit(images((10, 8, 8))).n_steps_ == 2
 
 
 @pytest.mark.parametrize(
@@ -263,6 +265,8 @@ def test_a_single_image_left_over_joins_the_last_batch():
         ({"data_range": "ab"}, images((4, 8, 8)), "data_range: expected two numbers"),
         ({"epochs": -1}, images((4, 8, 8)), "epochs"),
         ({"batch_size": 1}, images((4, 8, 8)), "batch_size"),
+        ({"batch_size": 4, "negatives": 4}, images((9, 8, 8)), "negatives: expected fewer than batch_size, 4, found 4"),
+        ({"batch_size": 8, "negatives": 4}, images((4, 8, 8)), "minimum of 5 is required"),
         ({"n_components": 0}, images((4, 8, 8)), "n_components"),
         ({"output": "y"}, images((4, 8, 8)), "output"),
         ({"data_range": (1, 1)}, images((4, 8, 8)), "data_range"),

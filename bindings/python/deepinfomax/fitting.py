@@ -62,6 +62,8 @@ class Steps(Generic[R]):
     evaluate: Callable[[Any, Any], R]
     #: Of results, each with its number of images.
     mean: Callable[[Sequence[tuple[R, int]]], R]
+    #: Images that a batch has at least: 2 with in-batch negatives, more with so many drawn ones.
+    fewest: int = 1
     #: With other processes, each of which has its part of every batch.
     shared: SharedSteps | None = None
 
@@ -128,7 +130,10 @@ def fit(
 
 
 def _judged(run: Steps[R], source: _Source) -> R:
-    return run.mean([(run.evaluate(*some), len(some[0])) for some in source.epoch(0, 0)])
+    found = [(run.evaluate(*some), len(some[0])) for some in source.epoch(0, 0) if len(some[0]) >= run.fewest]
+    if not found:
+        raise ValueError(f"validation: expected one batch of {run.fewest} images at least, found none")
+    return run.mean(found)
 
 
 @dataclass(frozen=True)
@@ -178,7 +183,7 @@ def _of_dataset(run: Steps[Any], data: Dataset, batch: int, seed: int | None, wh
         )
     if run.labelled and data.labels is None:
         raise ValueError(f"{what}: expected images with labels, found {data.name} without")
-    size = _size(batch, len(data), seed, what)
+    size = _size(run, batch, len(data), seed, what)
     ordered = seed is not None
     part = run.part if ordered else (0, 1)
     loader = Loader(data, size, seed or 0, shuffle=ordered, drop_last=ordered, augment=augment, part=part)
@@ -194,7 +199,7 @@ def _of_arrays(
     numbers: NDArray[Any] | None = None if labels is None else _arrays.integers(labels, f"{what}: labels")
     if numbers is not None and numbers.shape != (n,):
         raise ValueError(f"{what}: expected {n} labels, one for each image, found shape {numbers.shape}")
-    size = _size(batch, n, seed, what)
+    size = _size(run, batch, n, seed, what)
     length = n // size if seed is not None else -(-n // size)
     part, parts = run.part if seed is not None else (0, 1)
 
@@ -211,10 +216,12 @@ def _of_arrays(
     return _Source(length, epoch)
 
 
-def _size(batch: int, n: int, seed: int | None, what: str) -> int:
-    least = 1 if seed is None else 2
+def _size(run: Steps[Any], batch: int, n: int, seed: int | None, what: str) -> int:
+    least = run.fewest if seed is None else max(2, run.fewest)
     if n < least:
         raise ValueError(f"{what}: expected {least} images at least, found {n}")
+    if batch < least:
+        raise ValueError(f"batch: expected {least} at least, an image and its {least - 1} negatives, found {batch}")
     return min(batch, n)
 
 

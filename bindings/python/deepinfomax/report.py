@@ -80,7 +80,7 @@ def write(
     if is_among(target, run.path, set(FILES) - {NAME}):
         raise ValueError(f"{target}: is a file of the run; expected another name")
     settings = run.read_settings()
-    _check_target(target, settings.data)
+    check_target(target, settings.data)
     data_of(settings)  # As many other images would be shown in their place.
     if model is None:
         model = Model.open(run.weights if run.weights.exists() else run.checkpoint)
@@ -101,8 +101,8 @@ def write(
     return target
 
 
-def _check_target(target: Path, data: str | None) -> None:
-    """A page replaces a page and nothing else, and does not become one of the run's images."""
+def check_target(target: Path, data: str | None) -> None:
+    """A page replaces a page and nothing else, and does not become one of the run's images: else ValueError."""
     start = b""
     with suppress(OSError):
         if target.is_file():

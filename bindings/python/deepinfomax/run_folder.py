@@ -197,6 +197,8 @@ class RunFolder:
         """All whole rows; none where there is no such file. Raises ValueError for a file that this package did not write."""
         if not self.metrics_file.exists():
             return []
+        if not self.metrics_file.is_file():  # A pipe would be waited for.
+            raise ValueError(f"{self.metrics_file}: is no file")
         try:
             with open(self.metrics_file, newline="", encoding="utf-8") as file:
                 lines = list(csv.reader(file))

@@ -59,6 +59,15 @@ class Duplicates(NamedTuple):
     distances: NDArray[np.float64]
 
 
+def _id(name: Any) -> str:
+    """Of text, of bytes as h5py gives them, or of a number."""
+    if isinstance(name, bytes):
+        return name.decode("utf-8", "surrogateescape")
+    if isinstance(name, (str, int, np.integer)) and not isinstance(name, bool):
+        return str(name)
+    raise TypeError(f"ids: expected texts, found {type(name).__name__}")
+
+
 class Index:
     """Vectors (n, d) with names, to be searched by "l2" distance or by "cosine" distance, 1 - cos of the angle.
 
@@ -78,7 +87,7 @@ class Index:
             raise ValueError("vectors: expected finite numbers, found NaN or infinity")
         if metric not in METRICS:
             raise ValueError(f"metric: expected one of {', '.join(METRICS)}, found {metric!r}")
-        names = [str(number) for number in range(len(array))] if ids is None else [str(name) for name in ids]
+        names = [str(number) for number in range(len(array))] if ids is None else [_id(name) for name in ids]
         if len(names) != len(array):
             raise ValueError(f"ids: expected {len(array)}, one a vector, found {len(names)}")
         self.vectors, self.ids, self.metric, self.made_by = array, names, metric, str(made_by)

@@ -54,7 +54,8 @@ class DeepInfoMax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     architecture : a preset's name, a dict or an Architecture (docs/architecture.md), made to fit the data's image. None:
         basic32's layers at the data's size: more convolutions above 32 x 32, a small network where a side is below 8.
     image_shape : (h,w), (h,w,c) or (c,h,w) of one image, for flat rows or to settle which axis has the channels.
-    epochs, batch_size : how often each image is seen, and with how many others. The last batch may be smaller.
+    epochs, batch_size : how often each image is seen, and with how many others. The last batch may be smaller, or, of fewer
+        images than an image and its negatives, a part of the one before.
     measure, negatives, prior, lr : as of `deepinfomax.Trainer`; None: those of the architecture.
     output : which of the encoder's outputs `transform` gives, flattened: "encoded", "fc", "conv" or "features".
     data_range : (least, largest) pixel; None: see above.
@@ -143,7 +144,7 @@ class DeepInfoMax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self._check_parameters()
         array = _array(X)
         found = _layout(array, self.image_shape) if first else None
-        rows = self._rows(X, reset=first, least=2)
+        rows = self._rows(X, reset=first, least=self._fewest)
         if first:
             layout = found or _guessed(rows.shape[1])
             if math.prod(layout[0]) != rows.shape[1]:
@@ -180,7 +181,7 @@ class DeepInfoMax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             self._chosen = chosen
         order = self._chance.permutation(len(pixels))
         total = 0.0
-        for start, end in _batches(len(pixels), self.batch_size):
+        for start, end in _batches(len(pixels), self.batch_size, self._fewest):
             total += self._trainer.step(pixels[order[start:end]]).total * (end - start)
             self.n_steps_ += 1
         self.losses_.append(total / len(pixels))
@@ -194,8 +195,16 @@ class DeepInfoMax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
                 continue
             if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
                 raise ValueError(f"{name}: expected a whole number of at least {least}, found {value!r}")
+        if self.batch_size < self._fewest:
+            raise ValueError(f"negatives: expected fewer than batch_size, {self.batch_size}, found {self.negatives}")
         if self.output not in dim.OUTPUTS:
             raise ValueError(f"output: expected one of {', '.join(dim.OUTPUTS)}, found {self.output!r}")
+
+    @property
+    def _fewest(self) -> int:
+        """Images that a batch has at least: an image's negatives are others of its batch."""
+        drawn = isinstance(self.negatives, (int, np.integer)) and not isinstance(self.negatives, bool)
+        return max(2, int(self.negatives) + 1) if drawn else 2
 
     # ---- Images
 
@@ -261,10 +270,10 @@ def _threads(n_jobs: int | None) -> Iterator[None]:
         dim.set_num_threads(before)
 
 
-def _batches(n: int, size: int) -> list[tuple[int, int]]:
-    """Beginnings and ends; a single image that is left over joins the batch before it."""
+def _batches(n: int, size: int, fewest: int) -> list[tuple[int, int]]:
+    """Beginnings and ends; what is left over joins the batch before it where it has fewer than `fewest` images."""
     starts = list(range(0, n, size))
-    if len(starts) > 1 and n - starts[-1] == 1:
+    if len(starts) > 1 and n - starts[-1] < fewest:
         starts.pop()
     return list(zip(starts, [*starts[1:], n], strict=True))
 

@@ -305,6 +305,7 @@ class Trainer(Run):
         callbacks: functions, or one, called after each epoch with a FittedEpoch; one that returns True ends the fit. The logger
         "deepinfomax.fit" gets a line per epoch (`logging.basicConfig(level="INFO")` shows it).
         """
+        negatives = self.options.negatives
         run = Steps(
             self.model,
             False,
@@ -312,6 +313,7 @@ class Trainer(Run):
             lambda images, _: self.step(images),
             lambda images, _: self.evaluate(images),
             lambda found: Losses(*(sum(losses[i] * n for losses, n in found) / sum(n for _, n in found) for i in range(4))),
+            max(2, negatives + 1) if isinstance(negatives, int) else 2,
             self._shared,
         )
         return fit(run, dataset, epochs, callbacks, batch, seed, validation, augment)

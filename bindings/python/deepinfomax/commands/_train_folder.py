@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import fnmatch
 import os
 import shutil
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from ..data import Dataset
 from ..data.opening import is_sample
 from ..data.reading import Reading, has_test_set
 from ..model import Model
-from ..run_folder import RunFolder, Settings
+from ..run_folder import FILES, RunFolder, Settings
 from . import UsageError
 from ._common import check_folder, check_room, claimed, make_folder
 from ._places import Places
@@ -53,10 +54,19 @@ def check_run_room(folder: RunFolder, model: Model, epochs: int, values: dict[st
 
 def check_new(folder: RunFolder) -> None:
     if folder.in_use:
-        raise UsageError(
-            f"{folder.path}: holds a run already; continue it with --resume {shell(str(folder.path))}, or name another folder"
-        )
+        whole = folder.settings_file.exists() and folder.checkpoint.exists()
+        way = f"continue it with --resume {shell(str(folder.path))}, or name another folder" if whole else "name another folder"
+        what = "a run" if whole else f"{(folder.checkpoint if folder.checkpoint.exists() else folder.weights).name}"
+        raise UsageError(f"{folder.path}: holds {what} already; {way}")
     check_folder(folder.path)
+    check_files(folder)
+
+
+def check_files(folder: RunFolder) -> None:
+    """What is written in the end can be: nothing that is no file has a name of the run's files."""
+    for path in sorted(folder.path.iterdir()) if folder.path.is_dir() else ():
+        if any(fnmatch.fnmatch(path.name, pattern) for pattern in FILES) and not path.is_file():
+            raise UsageError(f"{path}: is no file, and the run writes one of this name; move it, or name another folder")
 
 
 def settings_of(folder: RunFolder, arguments: argparse.Namespace) -> Settings:
@@ -70,6 +80,7 @@ def settings_of(folder: RunFolder, arguments: argparse.Namespace) -> Settings:
         settings = checked_run(folder.read_settings(), str(folder.settings_file))
     except ValueError as error:
         raise UsageError(str(error)) from error
+    check_files(folder)
     settings = replace(settings, epochs=arguments.epochs or settings.epochs)
     if arguments.data is not None:
         settings = replace(settings, data=lasting(arguments.data))

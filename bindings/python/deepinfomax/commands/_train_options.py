@@ -357,6 +357,16 @@ def check_data(values: dict[str, Any], settings: Settings) -> None:
         raise UsageError("--probe: needs labels of two classes at least, and images that are held out")
     if settings.early_stopping and not settings.validation_images:
         raise UsageError("--early-stopping: needs a validation loss, but there are too few images to hold some out")
+    if isinstance(settings.negatives, int):
+        for count, of, advice in (
+            (settings.images, "images to train on", ""),
+            (settings.validation_images, "validation images", ", or --validation-images 0"),
+        ):
+            if 0 < min(count, settings.batch) <= settings.negatives:
+                raise UsageError(
+                    f"--negatives {settings.negatives}: expected fewer than the {count} {of}, of which an image's negatives are "
+                    f"drawn{advice}"
+                )
     if settings.micro_batches > 1 and settings.images < settings.batch:
         images = counted(settings.images, "image")
         raise UsageError(f"--micro-batches: {images} to train on are less than one batch of {settings.batch}")

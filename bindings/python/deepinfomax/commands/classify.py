@@ -234,6 +234,8 @@ def _stopped(arguments: argparse.Namespace, stopped: _end_to_end.Stopped) -> int
 def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[int]]:
     """Arms and seeds, after a look at all that can be known to be wrong."""
     arms = arguments.arms.split(",")
+    if len(set(arms)) < len(arms):
+        raise UsageError(f"--arms: expected each once, found {arguments.arms}")
     unknown = [arm for arm in arms if arm not in ARMS]
     if unknown:
         raise UsageError(f"--arms: expected some of {','.join(ARMS)}, found {unknown[0]!r}")

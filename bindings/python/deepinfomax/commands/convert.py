@@ -83,7 +83,10 @@ PyTorch's files need torch, and h5py to read them; ONNX needs onnx.
 def places(arguments: argparse.Namespace) -> Places:
     *inputs, output = arguments.files
     outputs = _originals(arguments, Path(output)) if arguments.original else [output]
-    return Places([("the command", path) for path in inputs], [("output", str(path)) for path in outputs])
+    reads = [("the command", path) for path in inputs]
+    if arguments.architecture is not None:
+        reads.append(("--architecture", arguments.architecture))
+    return Places(reads, [("output", str(path)) for path in outputs])
 
 
 def effects(arguments: argparse.Namespace) -> Effects:

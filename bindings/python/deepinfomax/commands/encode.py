@@ -150,7 +150,7 @@ def _outputs(arguments: argparse.Namespace, file_format: str) -> tuple[str, ...]
     option = "--features" if arguments.features else "--outputs"
     if arguments.features and arguments.outputs is not None:
         raise UsageError("--features is --outputs encoded,features; give one of them")
-    text = "encoded,features" if arguments.features else arguments.outputs or "encoded"
+    text = "encoded,features" if arguments.features else "encoded" if arguments.outputs is None else arguments.outputs
     names = tuple(text.split(","))
     unknown = [name for name in names if name not in OUTPUTS]
     if unknown:

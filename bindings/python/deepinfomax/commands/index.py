@@ -51,10 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
     y, weights, encoder = _vectors.of(arguments, data, model, queries)
     made_by = TRAINING_MODE if arguments.batch_statistics else "" if encoder is None else encoder_digest(encoder)
     Index(y, data.ids, arguments.metric, made_by=made_by, made_of=fingerprint(data)).save(arguments.output)
+    made = f"weights {shown(weights)}"
+    if arguments.vectors is not None:
+        made = f"vectors of {shown(arguments.vectors)}" + (f", made by {shown(arguments.weights)}" if arguments.weights else "")
     report = {"data": data.name, "images": len(data), "weights": weights, "metric": arguments.metric, "index": arguments.output}
-    _output.result(
-        arguments,
-        report,
-        f"{counted(len(data), 'image')} of {shown(data.name)}, weights {shown(weights)}: {shown(arguments.output)}",
-    )
+    _output.result(arguments, report, f"{counted(len(data), 'image')} of {shown(data.name)}, {made}: {shown(arguments.output)}")
     return 0

@@ -124,6 +124,8 @@ class _Training:
         values = group.call(lambda: chosen(arguments))
         folder = RunFolder(arguments.output)
         group.first(lambda: check_new(folder))
+        if arguments.report:
+            group.first(lambda: report.check_target(folder.path / report.NAME, values["data"]))
         model, train, validation = group.call(lambda: _model_and_data(arguments, values))
         group.first(lambda: check_run_room(folder, model, values["epochs"], values))
         if group.rank == 0:
@@ -172,6 +174,8 @@ class _Training:
         group.call(lambda: check_unchanged(arguments))
         folder = RunFolder(arguments.resume)
         settings = group.first(lambda: settings_of(folder, arguments))
+        if arguments.report:
+            group.first(lambda: report.check_target(folder.path / report.NAME, settings.data))
         trainer = _processes.resumed(group, folder.checkpoint, arguments.untrusted)
         group.call(lambda: check_same_run(folder, settings, trainer))
         train, validation = group.call(
@@ -208,6 +212,9 @@ class _Training:
                     self._epoch(log, interrupts)
                 if not self.wanted:
                     self._finish(log)
+                    report_wanted = self.arguments.report
+                    page = self.group.first(lambda: report.write(self.folder, self.trainer.model)) if report_wanted else None
+                    log.finished(page)
                 elif self.saved != self.trainer.steps:
                     self._save(log)
             except NotFinite as error:
@@ -230,8 +237,6 @@ class _Training:
             if self.wanted:
                 log.interrupted(self.trainer.steps, self._resume_command())
                 return 128 + self.wanted
-            page = self.group.first(lambda: report.write(self.folder, self.trainer.model)) if self.arguments.report else None
-            log.finished(page)
         return 0
 
     def _agreed(self, interrupts: Interrupts) -> bool:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import struct
+import sys
 import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from .._text import cut
 from . import images as _images
 from .errors import DataError
 from .labels import Labels
@@ -23,6 +26,8 @@ from .options import MAX_BYTES, Options
 from .parts import Parts
 from .rows import FileRows, Rows
 
+#: Of an array: as many as every version of numpy has.
+_MOST_AXES = 32
 #: Members up to this size have their checksum verified on opening.
 _VERIFIED = 1 << 30
 
@@ -54,7 +59,7 @@ def _map(path: Path, offset: int = 0, size: int | None = None, where: str | None
             whole = found // (needed // shape[0])
             raise DataError(f"{where}: record {whole} is cut short; the header names {shape[0]} records")
         raise DataError(f"{where}: {found} bytes of values, the header names {needed}")
-    return FileRows(path, dtype, shape, offset=offset + header, order="F" if fortran else "C")
+    return _checked(FileRows(path, dtype, shape, offset=offset + header, order="F" if fortran else "C"), where)
 
 
 def _header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
@@ -72,8 +77,9 @@ def _header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtyp
         raise DataError(f"{where}: not an .npy array, or its header is damaged: {error}") from error
     if dtype.hasobject:
         raise DataError(f"{where}: holds Python objects, which can run code and are not read; save plain numbers")
-    if any(length < 0 for length in shape):
-        raise DataError(f"{where}: the header is damaged: shape {shape}")
+    # numpy takes True for a length, and memory maps have their own errors for too many of them.
+    if any(isinstance(length, bool) or length < 0 for length in shape) or len(shape) > _MOST_AXES:
+        raise DataError(f"{where}: the header is damaged: shape {cut(str(shape), 60)}")
     return shape, fortran, dtype, file.tell() - start
 
 
@@ -82,7 +88,7 @@ def _header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtyp
 
 def _from_npz(path: Path, options: Options) -> Parts:
     with _opened(path) as archive:
-        members = _members(archive)
+        members = _members(path, archive)
         wanted = _images.choose(list(members), str(path))
         _check_room(path, [members[key] for key in wanted.keys], options.max_bytes)
         arrays = {key: _member(path, archive, members[key]) for key in wanted.keys}
@@ -100,7 +106,7 @@ def read_npz(
     if path.exists() and not path.is_file():  # A pipe would be waited for.
         raise DataError(f"{path}: not a file")
     with _opened(path) as archive:
-        members = _members(archive)
+        members = _members(path, archive)
         if missing := [name for name in names if name not in members]:
             raise DataError(f"{path}: has no array {', '.join(missing)}")
         names = (*names, *(name for name in optional if name in members))
@@ -115,12 +121,25 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
             yield archive
     except zipfile.BadZipFile as error:
         raise DataError(f"{path}: not an .npz file, or cut short: {error}") from error
-    except (zlib.error, EOFError, NotImplementedError, RuntimeError, UnicodeDecodeError, struct.error) as error:
+    except DataError:
+        raise
+    except (zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError, struct.error) as error:
         raise DataError(f"{path}: the archive is damaged: {error}") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # A place before the file's beginning.
+            raise
+        raise DataError(f"{path}: the archive is damaged: its directory names a place outside of it") from error
 
 
-def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    return {info.filename.removesuffix(".npy"): info for info in archive.infolist() if info.filename.endswith(".npy")}
+def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    members: dict[str, zipfile.ZipInfo] = {}
+    for info in archive.infolist():
+        if info.filename.endswith(".npy"):
+            name = info.filename.removesuffix(".npy")
+            if name in members:
+                raise DataError(f"{path}: has two arrays called {cut(name, 40)}")
+            members[name] = info
+    return members
 
 
 def _check_room(path: Path, members: Iterable[zipfile.ZipInfo], max_bytes: int) -> None:
@@ -156,13 +175,25 @@ def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Rows
             start += len(content)
         if start < needed:
             raise DataError(f"{where}: cut short, {needed - start:,} bytes are missing")
-    return _shaped(flat, shape, fortran, dtype)
+    return _checked(_shaped(flat, shape, fortran, dtype), where)
 
 
 def _shaped(flat: NDArray[np.uint8], shape: tuple[int, ...], fortran: bool, dtype: np.dtype[Any]) -> NDArray[Any]:
     if 0 in shape or dtype.itemsize == 0:
         return np.empty(shape, dtype)
     return flat.view(dtype).reshape(shape, order="F" if fortran else "C")
+
+
+R = TypeVar("R", bound=Rows)
+
+
+def _checked(rows: R, where: str) -> R:
+    """Text whose letters are letters: Python makes no text of other numbers."""
+    if rows.dtype.kind == "U" and rows.dtype.itemsize and math.prod(rows.shape):
+        letters = np.ascontiguousarray(rows[...]).view(np.dtype(np.uint32).newbyteorder(rows.dtype.byteorder))
+        if letters.max() > sys.maxunicode:
+            raise DataError(f"{where}: damaged: text with a character of the number {letters.max():#x}")
+    return rows
 
 
 def _verify(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> None:

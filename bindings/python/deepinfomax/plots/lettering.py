@@ -34,12 +34,18 @@ def text(line: str, size: int = 13, most: int | None = None) -> NDArray[np.uint8
     tells files apart."""
     from PIL import Image, ImageDraw
 
-    path, written = face(shown(line))
+    end = line if most is None else line[-most:]  # A letter takes a pixel at least.
+    path, written = face(shown(end))
     font = _font(path, size)
-    if most is not None and font.getlength(written) > most:
-        while written and font.getlength(".." + written) > most:
-            written = written[1:]
-        written = ".." + written
+    if most is not None and (len(end) < len(line) or font.getlength(written) > most):
+        fits, beyond = 0, len(written) + 1  # Letters of the end.
+        while beyond - fits > 1:
+            middle = (fits + beyond) // 2
+            if font.getlength(".." + written[len(written) - middle :]) > most:
+                beyond = middle
+            else:
+                fits = middle
+        written = ".." + written[len(written) - fits :]
     width = max(1, int(np.ceil(font.getlength(written))))
     image = Image.new("L", (width, int(size * 1.4)), 255)
     ImageDraw.Draw(image).text((0, 0), written, 0, font=font)

@@ -70,6 +70,6 @@ def fitted(places: NDArray[np.float64], axes: str = "auto") -> tuple[NDArray[np.
     if axes == "whiten":
         deviation = places.std(axis=0)
         np.divide(1, deviation, out=factors, where=deviation > 1e-12)
-    elif axes == "auto" and 0 < extent.min() < extent.max() / 2:
+    elif axes == "auto" and 1e-9 * extent.max() < extent.min() < extent.max() / 2:  # What is less is rounding.
         factors[extent.argmin()] = extent.max() / 2 / extent.min()
     return places * factors, (float(factors[0]), float(factors[1]))
