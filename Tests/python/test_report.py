@@ -97,10 +97,10 @@ def test_a_page_replaces_pages_alone(run, tmp_path, monkeypatch):
         report.write(run, path=tmp_path / "photo.png")
     assert (tmp_path / "photo.png").read_bytes() == b"\x89PNG\r\n\x1a\n"
     with pytest.raises(ValueError, match="a.png: would become one of the images of images"):
-        report._check_target(tmp_path / "images" / "a.png", "images")
-    report._check_target(tmp_path / "images" / "a.html", "images")
+        report.check_target(tmp_path / "images" / "a.png", "images")
+    report.check_target(tmp_path / "images" / "a.html", "images")
     (tmp_path / "before.html").write_bytes(b"<!DOCTYPE html>...")
-    report._check_target(tmp_path / "before.html", None)
+    report.check_target(tmp_path / "before.html", None)
 
 
 def test_other_data_of_the_same_name(run, data):

@@ -9,6 +9,10 @@ from ..errors import DimError
 from . import UsageError
 
 
+#: Where no file is named it is stdout, mostly, that cannot be written.
+_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EPIPE, errno.EIO, errno.EBADF, errno.EFBIG)
+
+
 def explained(error: Exception) -> str | None:
     """The message of an error of a known kind; None for a kind that only a defect raises."""
     if isinstance(error, DimError):
@@ -26,12 +30,7 @@ def explained(error: Exception) -> str | None:
 
 
 def _name(error: OSError) -> str:
-    """Without a file's name: what fails to be written, stdout among it, else unknown."""
     filename = error.filename
     if filename is None:
-        return (
-            "output"
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EPIPE, errno.EIO, errno.EBADF, errno.EFBIG)
-            else "a file"
-        )
+        return "output" if error.errno in _OF_WRITING else "a file"
     return os.fsdecode(filename) if isinstance(filename, bytes) else str(filename)

@@ -118,7 +118,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LIST",
         help="of untrained networks, projections, SVM, MLP; 0,1,2 gives mean and deviation (default: --seed)",
     )
-    add("--neighbours", type=positive, default=5, metavar="K", help="neighbours that vote in knn (default: 5)")
+    add(
+        "--neighbours",
+        type=positive,
+        metavar="K",
+        help="neighbours that vote in knn (default: 5, or as many images as there are)",
+    )
     add(
         "--mlp-steps",
         type=positive,
@@ -184,7 +189,9 @@ def run(arguments: argparse.Namespace) -> int:
     everything = train
     if arguments.labels is not None:
         train = _labelled(arguments, train)
-    if set(chosen) & {"knn", "knn-cosine"} and arguments.neighbours > len(train):
+    if arguments.neighbours is None:
+        arguments.neighbours = min(Settings.neighbours, len(train))
+    elif arguments.neighbours > len(train):
         raise UsageError(
             f"--neighbours: expected at most {len(train):,}, the images that the judges are fitted on, found {arguments.neighbours:,}"
         )
