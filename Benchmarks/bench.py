@@ -78,6 +78,8 @@ class Plan:
     #: Presets, and batches of each.
     presets: tuple[str, ...] = tuple(cases.ENCODERS)
     preset_batches: tuple[int, ...] = (1, 8, 64)
+    #: A small and a large batch that are compared.
+    sizes: tuple[int, int] = (64, 1024)
     quick: bool = False
     smoke: bool = False
 
@@ -87,7 +89,9 @@ QUICK = Plan(encode=(1, 8, 64), train=64, memory=(256, 1024), repeats=2, budget=
 #: Parts that --quick leaves out unless they are named.
 LONG_PARTS = ("sizes", "classifier", "epoch")
 #: Proves that every contender and figure works; its numbers mean nothing.
-SMOKE = Plan(encode=(1, 2), train=4, memory=(1, 2), repeats=1, budget=0, fewest=1, preset_batches=(2,), smoke=True)
+SMOKE = Plan(
+    encode=(1, 2), train=4, memory=(1, 2), repeats=1, budget=0, fewest=1, preset_batches=(2,), sizes=(1, 4), smoke=True
+)
 
 
 class Bench:
@@ -228,7 +232,7 @@ class Bench:
                 for n in self.plan.preset_batches:
                     figure = Figure(f"Encoding with {name}, vectors, batch {n}", "s", n)
                     self.compare(f"{name}.{n}", figure, workers, f"vectors:{name}", n)
-        n = self.plan.encode[-1]
+        n = self.plan.sizes[1]
         with self.workers(("dim",)) as workers:
             figure = Figure(f"Encoding with basic32, vectors, batch {n:,}", "s", n)
             self.compare(f"basic32.{n}", figure, workers, "vectors:basic32", n)
@@ -242,7 +246,7 @@ class Bench:
 
     def sizes(self) -> None:
         """The same number of images in calls of two sizes, by this library alone."""
-        small, large = self.plan.encode[-2:]
+        small, large = self.plan.sizes
         title = f"Encoding {large:,} images, by {large // small} calls and by one"
         figure = self.figures["sizes"] = Figure(title, "s", large)
         keys = ("dim", "dim-vectors")
