@@ -142,3 +142,25 @@ def test_convert_keeps_its_architecture(folder):
     done = dim("convert", "w.h5", "a.h5", "--architecture", "a.h5", cwd=folder)
     assert done.returncode == 2 and "a.h5 is what --architecture reads" in done.stderr, done.stderr
     assert (folder / "a.h5").read_bytes() == b'{"preset": "notebook"}'
+
+
+def test_a_label_with_nul_is_told_by_hdf5_alone(folder):
+    pytest.importorskip("h5py")
+    images = np.load(folder / "few.npz")["images"]
+    np.savez(folder / "nul.npz", images=images, labels=np.array(["a\0b", "c"] * 6))
+    done = dim("encode", "--data", "nul.npz", "--weights", "w.h5", "--output", "y.h5", cwd=folder)
+    assert done.returncode == 2 and "nul.npz: classes: 'a\\x00b' has a NUL" in done.stderr, done.stderr
+    assert not (folder / "y.h5").exists()
+    assert dim("encode", "--data", "nul.npz", "--weights", "w.h5", "--output", "y.npz", cwd=folder).returncode == 0
+
+
+def test_a_folder_with_weights_alone_is_not_resumed(folder):
+    (folder / "h").mkdir()
+    os.link(folder / "w.h5", folder / "h" / "weights.h5")
+    done = dim("train", "--data", "few.npz", "--output", "h", cwd=folder)
+    assert done.returncode == 2 and "h: holds weights.h5 already; name another folder" in done.stderr, done.stderr
+
+
+def test_an_index_of_vectors_says_so(folder):
+    done = dim("index", "--data", "few.npz", "--vectors", "y.npy", "--output", "i.npz", cwd=folder)
+    assert done.returncode == 0 and "vectors of y.npy: i.npz" in done.stdout, done.stderr + done.stdout
