@@ -220,13 +220,14 @@ def _hdf5(path: str, data: Dataset, weights: str, shapes: Shapes) -> Iterator[Wr
         raise MissingPackage("h5py", "writing HDF5 files needs") from error
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise OSError(errno.ESPIPE, "is a pipe or a device; HDF5 needs a regular file, .npy, .npz and .csv do not")
-    for name, values in _beside(data).items():
+    beside = _beside(data)
+    for name, values in beside.items():
         if values.dtype.kind == "U" and (bad := [text for text in values.ravel().tolist() if "\0" in text]):
             raise ValueError(f"{data.name}: {name}: {bad[0]!r} has a NUL, which HDF5's text cannot hold; write .npz")
     with _Sink(path, "w+") as sink:
         with h5py.File(sink, "w") as file:
             file.attrs["data"], file.attrs["weights"] = valid(data.name), valid(weights)
-            for name, values in _beside(data).items():
+            for name, values in beside.items():
                 text = values.dtype.kind == "U"
                 file.create_dataset(
                     name, data=values.astype(object) if text else values, dtype=h5py.string_dtype() if text else None

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 import deepinfomax as dim
 
 from ._arrays import as_numpy
+from .trainer import smallest_batch
 
 try:
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -202,9 +203,8 @@ class DeepInfoMax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     @property
     def _fewest(self) -> int:
-        """Images that a batch has at least: an image's negatives are others of its batch."""
-        drawn = isinstance(self.negatives, (int, np.integer)) and not isinstance(self.negatives, bool)
-        return max(2, int(self.negatives) + 1) if drawn else 2
+        """Images that a batch has at least."""
+        return smallest_batch(int(self.negatives) if isinstance(self.negatives, np.integer) else self.negatives)
 
     # ---- Images
 

@@ -305,7 +305,6 @@ class Trainer(Run):
         callbacks: functions, or one, called after each epoch with a FittedEpoch; one that returns True ends the fit. The logger
         "deepinfomax.fit" gets a line per epoch (`logging.basicConfig(level="INFO")` shows it).
         """
-        negatives = self.options.negatives
         run = Steps(
             self.model,
             False,
@@ -313,7 +312,7 @@ class Trainer(Run):
             lambda images, _: self.step(images),
             lambda images, _: self.evaluate(images),
             lambda found: Losses(*(sum(losses[i] * n for losses, n in found) / sum(n for _, n in found) for i in range(4))),
-            max(2, negatives + 1) if isinstance(negatives, int) else 2,
+            smallest_batch(self.options.negatives),
             self._shared,
         )
         return fit(run, dataset, epochs, callbacks, batch, seed, validation, augment)
@@ -472,6 +471,11 @@ class Trainer(Run):
         if self._handle.closed:
             return "<deepinfomax.Trainer, closed>"
         return f"<deepinfomax.Trainer, {self.options.measure}, prior {self.options.prior}, after {self.steps} steps>"
+
+
+def smallest_batch(negatives: str | int) -> int:
+    """Images that a batch has at least: an image's negatives are others of its batch."""
+    return max(2, negatives + 1) if isinstance(negatives, int) else 2
 
 
 def _negatives(value: Negatives) -> int:

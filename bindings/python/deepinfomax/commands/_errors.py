@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import os
 
 from ..errors import DimError
 from . import UsageError
-
-
-#: Where no file is named it is stdout, mostly, that cannot be written.
-_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EPIPE, errno.EIO, errno.EBADF, errno.EFBIG)
 
 
 def explained(error: Exception) -> str | None:
@@ -22,15 +17,12 @@ def explained(error: Exception) -> str | None:
     if isinstance(error, MemoryError):
         return f"there is not enough memory: {error}" if str(error) else "there is not enough memory"
     if isinstance(error, OSError):
-        return f"{_name(error)}: {error.strerror or error}" if error.filename or error.strerror else str(error)
+        return f"{_name(error.filename)}: {error.strerror or error}" if error.filename or error.strerror else str(error)
     # The package's own checks of files and arguments are ValueErrors; a package that is missing is an ImportError.
     if isinstance(error, (ValueError, ImportError)):
         return str(error)
     return None
 
 
-def _name(error: OSError) -> str:
-    filename = error.filename
-    if filename is None:
-        return "output" if error.errno in _OF_WRITING else "a file"
-    return os.fsdecode(filename) if isinstance(filename, bytes) else str(filename)
+def _name(filename: object) -> str:
+    return "output" if filename is None else os.fsdecode(filename) if isinstance(filename, bytes) else str(filename)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import fnmatch
 import os
 import shutil
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .._files import is_among
 from .._text import counted, shell
 from ..data import Dataset
 from ..data.opening import is_sample
@@ -65,7 +65,7 @@ def check_new(folder: RunFolder) -> None:
 def check_files(folder: RunFolder) -> None:
     """What is written in the end can be: nothing that is no file has a name of the run's files."""
     for path in sorted(folder.path.iterdir()) if folder.path.is_dir() else ():
-        if any(fnmatch.fnmatch(path.name, pattern) for pattern in FILES) and not path.is_file():
+        if is_among(path, folder.path, FILES) and not path.is_file():
             raise UsageError(f"{path}: is no file, and the run writes one of this name; move it, or name another folder")
 
 

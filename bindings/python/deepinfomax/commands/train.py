@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from ..errors import FileAccessError, InvalidArgument, NotFinite
 from ..model import Model
 from ..run_data import data_of, digest_of, open_data
 from ..run_folder import FILES, Row, RunFolder, Settings, figures
-from ..trainer import Losses, Trainer
+from ..trainer import Losses, Trainer, smallest_batch
 from . import UsageError, _processes
 from ._common import opened
 from ._images import tell
@@ -212,9 +213,7 @@ class _Training:
                     self._epoch(log, interrupts)
                 if not self.wanted:
                     self._finish(log)
-                    report_wanted = self.arguments.report
-                    page = self.group.first(lambda: report.write(self.folder, self.trainer.model)) if report_wanted else None
-                    log.finished(page)
+                    log.finished(self.group.first(self._write_report) if self.arguments.report else None)
                 elif self.saved != self.trainer.steps:
                     self._save(log)
             except NotFinite as error:
@@ -302,10 +301,9 @@ class _Training:
         """Number, images, losses and other figures of the batches that are this process's."""
         assert self.validation is not None
         found = []
-        # A short last batch has too few others for the negatives of each image.
-        fewest = self.settings.negatives if isinstance(self.settings.negatives, int) else 1
+        fewest = smallest_batch(self.settings.negatives)  # The last one may be shorter.
         for number, batch in enumerate(self.validation.epoch(0, self.group.rank, self.group.size)):
-            if len(batch.images) > fewest:
+            if len(batch.images) >= fewest:
                 place = number * self.group.size + self.group.rank
                 losses = self.trainer.evaluate(batch.images)
                 found.append((place, len(batch.images), losses, figures(self.trainer.report())))
@@ -342,6 +340,9 @@ class _Training:
                 model.save(self.folder.weights)
         else:
             self.trainer.model.save(self.folder.weights)
+
+    def _write_report(self) -> Path:
+        return report.write(self.folder, self.trainer.model)
 
     def _save(self, log: TrainingLog) -> None:
         """Checkpoint and metrics agree: rows that come after the checkpoint are dropped when a run resumes."""

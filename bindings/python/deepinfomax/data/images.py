@@ -154,9 +154,10 @@ class ArrayImages(Dataset):
                 f"{self._where}: record {some[beyond[0]]} has values up to {largest[beyond[0]]:g}; floating-point "
                 "images are taken as they are and should be in [0,1]: divide by 255, or save uint8"
             )
-        if pixels.min() >= 0 and 1 < pixels.max() <= LARGEST:  # Standardised ones have values below 0, too.
+        most = largest.max()
+        if pixels.min() >= 0 and 1 < most <= LARGEST:  # Standardised ones have values below 0, too.
             self.notes += (
-                f"{self._where}: values from 0 up to {pixels.max():g} are taken as they are; where that is white, divide by it",
+                f"{self._where}: values from 0 up to {most:g} are taken as they are; where that is white, divide by it",
             )
 
 
