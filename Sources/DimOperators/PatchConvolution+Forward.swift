@@ -36,25 +36,7 @@ extension PatchConvolution {
                 for from in Swift.stride(from: 0, to: depth, by: PatchConvolution.chain) {
                     let to = min(from + PatchConvolution.chain, depth)
                     product.depth = to - from
-                    if isCompact {
-                        product.a = UnsafePointer(columns + from)
-                        product.aRow = compactStep
-                        product.aBlock = 16
-                    } else if isPointwise {
-                        product.a = UnsafePointer(x.block(from / 16) + part.lowerBound * 16)
-                        product.aBlock = x.blockStride
-                    } else {
-                        let step = Activation.blockStride(rows: part.count)
-                        for block in from / 16..<(to + 15) / 16 {
-                            let source = x.block(block % inputBlocks)
-                            kernels.gatherPatches(
-                                patches(
-                                    source, place: block / inputBlocks, first: part.lowerBound, count: part.count,
-                                    target: columns + (block - from / 16) * step, step: 16))
-                        }
-                        product.a = UnsafePointer(columns)
-                        product.aBlock = step
-                    }
+                    setWindows(of: &product, x, part, from..<to, columns)
                     if to == depth {
                         product.scale = scale.map { $0 + panel * 32 }
                         product.bias = bias.map { $0 + panel * 32 }
@@ -67,6 +49,32 @@ extension PatchConvolution {
                     product.accumulate = true
                 }
             }
+        }
+    }
+
+    /// A of a product: the windows `part` over a range of k, where they lie or gathered into `columns`.
+    private func setWindows(
+        of product: inout Gemm, _ x: Activation, _ part: Range<Int>, _ k: Range<Int>,
+        _ columns: UnsafeMutablePointer<Float>
+    ) {
+        if isCompact {
+            product.a = UnsafePointer(columns + k.lowerBound)
+            product.aRow = compactStep
+            product.aBlock = 16
+        } else if isPointwise {
+            product.a = UnsafePointer(x.block(k.lowerBound / 16) + part.lowerBound * 16)
+            product.aBlock = x.blockStride
+        } else {
+            let first = k.lowerBound / 16
+            let step = Activation.blockStride(rows: part.count)
+            for block in first..<(k.upperBound + 15) / 16 {
+                kernels.gatherPatches(
+                    patches(
+                        x.block(block % inputBlocks), place: block / inputBlocks, first: part.lowerBound,
+                        count: part.count, target: columns + (block - first) * step, step: 16))
+            }
+            product.a = UnsafePointer(columns)
+            product.aBlock = step
         }
     }
 
