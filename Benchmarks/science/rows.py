@@ -12,6 +12,8 @@ CONCAT = {"score": "concat", "hidden": [512, 512]}
 GLOBAL = {"score": "dot", "net": "copy", "units": 512}
 LIGHT_GLOBAL = {"score": "dot", "net": "light", "units": 512}
 PRIOR: dict[str, Any] = {"options": {"prior": "adversarial", "gamma": 0.1}}
+#: At 1e-4 and with these, sigmoid(Y) comes near the uniform distribution: docs/training.md.
+BETAS: dict[str, Any] = {"betas": [0.5, 0.999]}
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ ROWS = {  # By make science, in this order.
     ),
     "occlusion": Row("DIM(L), nce, occlusion", options={"occlusion": True}),
     "prior": Row("DIM(L), nce, adversarial prior", **PRIOR),
+    "nce-1e-4": Row("DIM(L), nce, Adam 1e-4, betas 0.5 and 0.999", lr=1e-4, options=BETAS),
+    "prior-1e-4": Row("DIM(L), nce, adversarial prior, likewise", lr=1e-4, options=PRIOR["options"] | BETAS),
     "notebook": Row("the notebook's network and objective", preset="notebook", lr=1e-4, schedule="constant"),
     "pytorch": Row("DIM(L), nce, by PyTorch", kind="peer", peer="dim", curve=True),
     "autoencoder": Row("autoencoder, by PyTorch", kind="peer", peer="autoencoder", decoder=True),
@@ -81,7 +85,6 @@ ROWS = {  # By make science, in this order.
 }
 
 #: Candidates for the defaults, judged on validation images alone: runner.py --rows nce-3e-4,nce-1e-3,...
-BETAS: dict[str, Any] = {"betas": [0.5, 0.999]}
 BOTH: dict[str, Any] = {"description": {"global": LIGHT_GLOBAL}, "options": {"alpha": 0.5}}
 SEARCH = {
     "nce-3e-4-constant": Row("DIM(L), nce, Adam 3e-4, constant", lr=3e-4, schedule="constant"),
@@ -91,11 +94,10 @@ SEARCH = {
     "both-1e-3": Row("DIM(L+G), nce, Adam 1e-3", lr=1e-3, **BOTH),
     "both-3e-3": Row("DIM(L+G), nce, Adam 3e-3", **BOTH),
     "both-1e-2": Row("DIM(L+G), nce, Adam 1e-2", lr=1e-2, **BOTH),
-    # At the rate and betas of docs/training.md, where sigmoid(Y) comes near the uniform distribution.
-    "nce-1e-4": Row("DIM(L), nce, Adam 1e-4, betas 0.5 and 0.999", lr=1e-4, options=BETAS),
-    "prior-1e-4": Row("DIM(L), nce, adversarial prior, likewise", lr=1e-4, options=PRIOR["options"] | BETAS),
     "prior-1e-4-heavy": Row(
-        "DIM(L), nce, adversarial prior of weight 1, likewise", lr=1e-4, options=PRIOR["options"] | BETAS | {"gamma": 1.0}
+        "DIM(L), nce, adversarial prior of weight 1, Adam 1e-4, betas 0.5 and 0.999",
+        lr=1e-4,
+        options=PRIOR["options"] | BETAS | {"gamma": 1.0},
     ),
     "prior-3e-4": Row("DIM(L), nce, adversarial prior, Adam 3e-4", lr=3e-4, **PRIOR),
     "vae-1e-3": Row("VAE, by PyTorch, Adam 1e-3", kind="peer", peer="vae", lr=1e-3),

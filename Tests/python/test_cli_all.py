@@ -188,10 +188,11 @@ def test_a_full_disk(folder, small_disk, name):
         path.unlink()
 
 
-def test_a_full_disk_behind_stdout():
+@pytest.mark.parametrize("arguments", [["info"], ["info", "--help"], ["--version"]])
+def test_a_full_disk_behind_stdout(arguments):
     with open("/dev/full", "w") as full:
-        done = subprocess.run([*COMMAND, "info"], env=ENVIRONMENT, stdout=full, stderr=subprocess.PIPE, text=True)
-    assert done.returncode == 2 and done.stderr == "dim info: output: No space left on device\n"
+        done = subprocess.run([*COMMAND, *arguments], env=ENVIRONMENT, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2 and done.stderr == f"dim {arguments[0]}: output: No space left on device\n"
 
 
 @pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)])

@@ -109,6 +109,7 @@ def test_predictions_with_and_without_training(folder):
         (["--picture", "c.gif"], "ends in png, svg, pdf"),
         (["--picture", "nothing/c.png"], "there is no folder"),
         (["--save", "photos"], "is a folder"),
+        (["--save", "/dev/null"], "is a device or a pipe"),
         (["--predictions", "p.csv"], "needs --predict"),
         (["--predict", "nothing"], "no such file"),
         (["--limit", "5"], "ten at least"),

@@ -82,7 +82,7 @@ def test_split_and_limit(data, tmp_path):
         ("a.csv", ["--outputs", "conv"], "hold vectors, not maps"),
         ("a.npz", ["--outputs", "encoded,maps"], "expected some of encoded,features,conv,fc, found 'maps'"),
         ("a.npz", ["--outputs", "fc"], "the model's architecture has no fc; it has encoded, features, conv"),
-        ("a.npz", ["--outputs", "conv,conv"], "expected each name once"),
+        ("a.npz", ["--outputs", "conv,conv"], "expected each once"),
         ("nothing/a.npy", [], "there is no folder"),
         ("folder.npy", [], "is a folder"),
         ("a.npy", ["--weights", "nothing.h5"], "nothing.h5"),

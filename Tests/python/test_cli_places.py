@@ -154,11 +154,11 @@ def test_a_label_with_nul_is_told_by_hdf5_alone(folder):
     assert dim("encode", "--data", "nul.npz", "--weights", "w.h5", "--output", "y.npz", cwd=folder).returncode == 0
 
 
-def test_a_folder_with_weights_alone_is_not_resumed(folder):
-    (folder / "h").mkdir()
-    os.link(folder / "w.h5", folder / "h" / "weights.h5")
-    done = dim("train", "--data", "few.npz", "--output", "h", cwd=folder)
-    assert done.returncode == 2 and "h: holds weights.h5 already; name another folder" in done.stderr, done.stderr
+@pytest.mark.parametrize("name", ["weights.h5", "best.h5", "curves.png"])
+def test_a_folder_with_a_result_alone_is_kept(folder, tmp_path, name):
+    os.link(folder / "w.h5", tmp_path / name)
+    done = dim("train", "--data", "few.npz", "--output", tmp_path, cwd=folder)
+    assert done.returncode == 2 and f": holds {name} already; name another folder" in done.stderr, done.stderr
 
 
 def test_an_index_of_vectors_says_so(folder):

@@ -198,3 +198,5 @@ def test_ids_of_bytes_and_numbers_are_texts():
     assert Index(y, [b"a/\xc3\xa9.png", "b", np.int64(3)]).ids == ["a/\u00e9.png", "b", "3"]
     with pytest.raises(TypeError, match="ids: expected texts, found NoneType"):
         Index(y, ["a", None, "c"])
+    with pytest.raises(ValueError, match="ends in NUL"):  # numpy's arrays of text drop it: "a" would come back.
+        Index(y, ["a\0", "b", "c"])

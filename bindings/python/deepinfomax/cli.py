@@ -110,6 +110,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 class _Parser(argparse.ArgumentParser):
     """argparse's, with a suggestion for what was mistyped."""
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """argparse's own passes over a full disk in silence."""
+        stream = file or sys.stderr
+        stream.write(message)
+        stream.flush()
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         try:
             super()._check_value(action, value)

@@ -168,9 +168,9 @@ class RunFolder:
         return self.path / f"checkpoint-{epoch:04}.h5"
 
     @property
-    def in_use(self) -> bool:
-        """Whether it holds what a run has come to."""
-        return self.checkpoint.exists() or self.weights.exists()
+    def results(self) -> list[Path]:
+        """What it holds that a run has come to."""
+        return [path for path in (self.checkpoint, self.weights, self.best, self.curves) if path.exists()]
 
     def write_settings(self, settings: Settings) -> None:
         write_whole(self.settings_file, (json.dumps(asdict(settings), indent=2) + "\n").encode())

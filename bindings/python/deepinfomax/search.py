@@ -62,8 +62,10 @@ class Duplicates(NamedTuple):
 def _id(name: Any) -> str:
     """Of text, of bytes as h5py gives them, or of a number."""
     if isinstance(name, bytes):
-        return name.decode("utf-8", "surrogateescape")
+        name = name.decode("utf-8", "surrogateescape")
     if isinstance(name, (str, int, np.integer)) and not isinstance(name, bool):
+        if str(name).endswith("\0"):
+            raise ValueError("ids: found a name that ends in NUL, which an index file would not keep")
         return str(name)
     raise TypeError(f"ids: expected texts, found {type(name).__name__}")
 

@@ -249,6 +249,17 @@ def check_folder(path: str | os.PathLike[str]) -> Path:
     return place
 
 
+def listed_names(option: str, text: str, known: Sequence[str]) -> list[str]:
+    """Names between commas, each known and given once."""
+    names = text.split(",")
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UsageError(f"{option}: expected some of {','.join(known)}, found {unknown[0]!r}")
+    if len(set(names)) != len(names):
+        raise UsageError(f"{option}: expected each once, found {text}")
+    return names
+
+
 def check_room(folder: str | os.PathLike[str], needed: int, what: str) -> None:
     """Says before a long computation that the disk has no room for `what`."""
     free = shutil.disk_usage(folder).free
@@ -262,12 +273,15 @@ def check_ending(option: str, path: str, endings: Sequence[str]) -> None:
         raise UsageError(f"{option}: expected a name that ends in {', '.join(endings)}, found {path}")
 
 
-def check_writable(path: str | os.PathLike[str]) -> None:
-    """Says before a long computation that its result could not be written: no such folder, no permission."""
+def check_writable(path: str | os.PathLike[str], *, weights: bool = False) -> None:
+    """Says before a long computation that its result could not be written: no such folder, no permission. weights: which
+    replace a file, and are not written to /dev/null or a pipe."""
     target = Path(path)
     folder = target.parent
     if target.is_dir():
         raise UsageError(f"{target}: is a folder, expected a file's name")
+    if weights and target.exists() and not target.is_file():
+        raise UsageError(f"{target}: is a device or a pipe, expected a file's name")
     if not folder.is_dir():
         raise UsageError(f"{target}: there is no folder {folder}")
     try:

@@ -53,11 +53,11 @@ def check_run_room(folder: RunFolder, model: Model, epochs: int, values: dict[st
 
 
 def check_new(folder: RunFolder) -> None:
-    if folder.in_use:
+    results = folder.results
+    if results:
         whole = folder.settings_file.exists() and folder.checkpoint.exists()
         way = f"continue it with --resume {shell(str(folder.path))}, or name another folder" if whole else "name another folder"
-        what = "a run" if whole else f"{(folder.checkpoint if folder.checkpoint.exists() else folder.weights).name}"
-        raise UsageError(f"{folder.path}: holds {what} already; {way}")
+        raise UsageError(f"{folder.path}: holds {'a run' if whole else results[0].name} already; {way}")
     check_folder(folder.path)
     check_files(folder)
 

@@ -34,6 +34,7 @@ from ._common import (
     check_room,
     check_writable,
     claimed,
+    listed_names,
     make_folder,
     natural,
     need,
@@ -233,12 +234,7 @@ def _stopped(arguments: argparse.Namespace, stopped: _end_to_end.Stopped) -> int
 
 def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[int]]:
     """Arms and seeds, after a look at all that can be known to be wrong."""
-    arms = arguments.arms.split(",")
-    if len(set(arms)) < len(arms):
-        raise UsageError(f"--arms: expected each once, found {arguments.arms}")
-    unknown = [arm for arm in arms if arm not in ARMS]
-    if unknown:
-        raise UsageError(f"--arms: expected some of {','.join(ARMS)}, found {unknown[0]!r}")
+    arms = listed_names("--arms", arguments.arms, ARMS)
     seeds = seeds_of(arguments)
     if arguments.batch < 2:
         raise UsageError("--batch: expected 2 at least: batch norm has no statistics of one image")
@@ -265,7 +261,7 @@ def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[int]]:
         need("matplotlib", "--picture needs", extra="plot")
     for path in (arguments.picture, arguments.predictions, arguments.save):
         if path is not None:
-            check_writable(path)
+            check_writable(path, weights=path == arguments.save)
     return arms, seeds
 
 

@@ -24,6 +24,7 @@ from ._common import (
     add_general,
     add_weights,
     check_writable,
+    listed_names,
     open_data,
     open_model,
     positive,
@@ -151,12 +152,7 @@ def _outputs(arguments: argparse.Namespace, file_format: str) -> tuple[str, ...]
     if arguments.features and arguments.outputs is not None:
         raise UsageError("--features is --outputs encoded,features; give one of them")
     text = "encoded,features" if arguments.features else "encoded" if arguments.outputs is None else arguments.outputs
-    names = tuple(text.split(","))
-    unknown = [name for name in names if name not in OUTPUTS]
-    if unknown:
-        raise UsageError(f"--outputs: expected some of {','.join(OUTPUTS)}, found {unknown[0]!r}")
-    if len(set(names)) != len(names):
-        raise UsageError(f"--outputs: expected each name once, found {text}")
+    names = tuple(listed_names("--outputs", text, OUTPUTS))
     if len(names) > 1 and file_format in (".npy", ".csv"):
         raise UsageError(f"{option}: {file_format} files hold one output; use .npz or .h5")
     if names[0] in ("features", "conv") and file_format == ".csv":

@@ -28,6 +28,7 @@ from ._common import (
     apply_general,
     check_ending,
     check_writable,
+    listed_names,
     need,
     opened,
     positive,
@@ -166,7 +167,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not chosen_rows:
         arguments.rows = ",".join(row for row in ROWS if arguments.labels is not None or row not in _comparison.FINE_TUNED)
     columns, chosen, rows = (
-        _listed(arguments, name, known)
+        listed_names(f"--{name}", getattr(arguments, name), known)
         for name, known in (("columns", judges.COLUMNS), ("judges", tuple(JUDGES)), ("rows", tuple(ROWS)))
     )
     seeds = seeds_of(arguments)
@@ -224,16 +225,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 # ---- Arguments
-
-
-def _listed(arguments: argparse.Namespace, name: str, known: Sequence[str]) -> list[str]:
-    given: list[str] = getattr(arguments, name).split(",")
-    for value in given:
-        if value not in known:
-            raise UsageError(f"--{name}: expected some of {','.join(known)}, found {value!r}")
-    if len(set(given)) != len(given):
-        raise UsageError(f"--{name}: expected each once, found {','.join(given)}")
-    return given
 
 
 def _models(arguments: argparse.Namespace) -> list[Model]:
