@@ -300,7 +300,7 @@ uint32_t dim_model_networks(const dim_model *model);
 /* Sets the class names of the classifier, which a new model does not have. A weights file stores them.
  * count is 0 (none) or the architecture's number of classes; each name is UTF-8 of 1 to 255 bytes without control
  * characters, and no two are the same. Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT, DIM_SIZE_MISMATCH (count),
- * DIM_MISSING_NETWORK (no classifier). */
+ * DIM_MISSING_NETWORK (the model holds no classifier), DIM_TOO_LARGE (more than 16 MiB of names). */
 dim_status dim_model_set_class_names(dim_model *model, size_t count, const char *const *names);
 
 /* Copies the name of class `index`, with its NUL, into out; "" if the model has no names. *needed (may be NULL): its
@@ -354,7 +354,8 @@ dim_status dim_model_set_parameters(dim_model *model, size_t count, const char *
 /* Errors of all: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (NULL, n = 0), DIM_TOO_LARGE, DIM_MISSING_NETWORK,
  * DIM_OUT_OF_MEMORY. In evaluation mode an image with NaN or infinity gives NaN or unspecified values for that image.
  * In training mode, where the batch shares its statistics, such an image is DIM_NOT_FINITE, and so are values so large
- * that the statistics overflow. Shapes in brackets are the notebook's. */
+ * that the statistics overflow; n = 1 is DIM_INVALID_ARGUMENT where batch norm would see one value, as behind a linear
+ * layer: it has no statistics. Shapes in brackets are the notebook's. */
 
 /* The encoder (notebook, class Encoder; paper, section 2).
  * images (n, image) [n,3,32,32], pixels in [0,1]: the architecture's normalisation is applied here.
@@ -390,8 +391,7 @@ dim_status dim_score_local_pairs(dim_model *model, const float *encoded, const f
 /* The prior discriminator. encoded (n, encoded) -> probabilities (n,1), after the sigmoid; those above return logits. */
 dim_status dim_score_prior(dim_model *model, const float *encoded, size_t n, float *probabilities);
 
-/* The classifier. encoded (n, encoded) -> softmax probabilities (n, classes) [n,10].
- * In training mode n = 1 is DIM_INVALID_ARGUMENT: one sample has no batch statistics. */
+/* The classifier. encoded (n, encoded) -> softmax probabilities (n, classes) [n,10]. */
 dim_status dim_classify(dim_model *model, const float *encoded, size_t n, float *probabilities);
 
 /* ---- Training: the Deep InfoMax objective ------------------------------------------------------------ */

@@ -66,6 +66,7 @@ public func dim_model_set_class_names(
         guard classes > 0 else {
             throw DimError(.missingNetwork, "the model's architecture has no classifier, so no classes to name")
         }
+        _ = try model.snapshot(.classifier)  // A file without a classifier keeps no names.
         guard count == classes else {
             throw DimError(
                 .sizeMismatch, "count is \(UInt(bitPattern: count)); expected 0 or \(classes), a name for each class")

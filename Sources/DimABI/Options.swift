@@ -73,7 +73,8 @@ extension dim_trainer_options {
         guard options.gradientPenalty == 0 || options.prior == .adversarial else {
             throw DimError(
                 .invalidArgument,
-                "gradient_penalty is \(gradient_penalty), but prior is not DIM_PRIOR_ADVERSARIAL: expected 0")
+                "gradient_penalty is \(gradient_penalty); expected 0, since the prior is not adversarial (DIM_PRIOR_ADVERSARIAL)"
+            )
         }
         options.gradientClip = try notNegative(gradient_clip, "gradient_clip")
         guard let coordinates = Coordinates(rawValue: coordinates.rawValue) else {

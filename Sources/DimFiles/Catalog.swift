@@ -25,7 +25,7 @@ struct Catalog {
     private(set) var entries: [Entry] = []
     /// The root's group `checkpoint`, which holds no weights.
     private(set) var checkpoint: HDF5Object?
-    /// Attributes of the root, a hint for a message.
+    /// Attributes of the root that are not this library's, a hint for a message.
     private(set) var attributes = 0
     private var links = 0
 
@@ -35,7 +35,9 @@ struct Catalog {
             return
         }
         self.root = root
-        attributes = max(0, Int(H5Aget_num_attrs(root.id)))
+        let own: [String] = [FileLabels.architecture, FileLabels.classNames]
+        let ownThere = own.filter { H5Aexists(root.id, $0) > 0 }
+        attributes = max(0, Int(H5Aget_num_attrs(root.id)) - ownThere.count)
         walk(root, prefix: "", depth: 0, problems: &problems)
     }
 

@@ -100,8 +100,9 @@ package struct Expectation {
             _ architecture: Architecture, _ networks: UInt32, _ candidates: [KeyMatching.Candidate], _ advice: String?
         ) {
             self.architecture = architecture
-            matching = KeyMatching(candidates, ParameterNames(architecture, networks: networks), problems: &problems)
-            if matching.networks.isEmpty, let advice { problems.content(advice) }
+            let names = ParameterNames(architecture, networks: networks)
+            matching = KeyMatching(candidates, names, problems: &problems)
+            if matching.networks.isEmpty, !names.wanted.isEmpty, let advice { problems.content(advice) }
         }
     }
 }

@@ -72,7 +72,7 @@ struct KeyMatching {
             claim(spec, candidate, problems: &problems)
         } else if names.bareKeys.contains(key) {
             bare.append((key, candidate))
-        } else if !names.isLeftOut(tokens[0]), let advice = similarity(tokens) {
+        } else if !names.isLeftOut(tokens[0]), let advice = similarity(tokens, isShown: !problems.isFull) {
             problems.content("\(printable(name)): found \(candidates[candidate].text), but \(advice)")
         }
     }
@@ -88,7 +88,7 @@ struct KeyMatching {
 
     /// Why a name that is no parameter's is refused all the same: it looks as if it meant one. nil for names that have
     /// nothing to do with a state_dict ("epoch", "loss/train"), which are left alone.
-    private func similarity(_ tokens: [String]) -> String? {
+    private func similarity(_ tokens: [String], isShown: Bool) -> String? {
         let leaf = String(tokens.last!.prefix { $0 != ":" })
         if KeyMatching.kerasLeaves.contains(leaf) {
             return "that is Keras's way of naming; save PyTorch's state_dict, in PyTorch's names and axes"
@@ -98,13 +98,13 @@ struct KeyMatching {
             guard names.wanted.contains(where: { $0.prefix == tokens[0] }) else {
                 return "the architecture has no \(tokens[0])"
             }
-            return "\(tokens[0]) has no such parameter" + suggestion(tokens)
+            return "\(tokens[0]) has no such parameter" + (isShown ? suggestion(tokens) : "")
         }
         if KeyMatching.wrappers.contains(tokens[0]) {
             return "expected one dataset per parameter, not a blob; save each entry of the state_dict"
         }
         if KeyMatching.leaves.contains(leaf) || tokens.contains(where: names.modules.contains) {
-            return "no network has such a parameter" + suggestion(tokens)
+            return "no network has such a parameter" + (isShown ? suggestion(tokens) : "")
         }
         return nil
     }
@@ -112,8 +112,9 @@ struct KeyMatching {
     private func suggestion(_ tokens: [String]) -> String {
         let key = tokens.joined(separator: ".")
         // A name of kilobytes is no slip of the keyboard.
-        guard key.utf8.count <= 64 else { return "; remove it" }
-        let known = names.specs.map(\.name) + names.bareKeys.sorted()
+        let length = key.utf8.count
+        guard length <= 64 else { return "; remove it" }
+        let known = (names.specs.map(\.name) + names.bareKeys.sorted()).filter { abs($0.utf8.count - length) <= 3 }
         let near = known.map { ($0, KeyMatching.distance(key, $0)) }.min { $0.1 < $1.1 }
         if let near, near.1 <= 3 { return "; did you mean \(near.0)?" }
         return "; remove it, or keep what is not weights under other names"
@@ -193,10 +194,13 @@ struct KeyMatching {
     }
 
     private func nothingFound() -> String {
+        guard let first = names.specs.first else {
+            return "no weights found: the architecture has no \(names.missing.map(\.prefix).joined(separator: ", no "))"
+        }
         let shown = candidates.prefix(5).map { printable($0.name) }.joined(separator: ", ")
         let found = candidates.isEmpty ? "no datasets" : "\(shown)\(candidates.count > 5 ? ", ..." : "")"
         return
-            "no weights found. Expected datasets named as \(names.specs.first?.name ?? "encoder.c0.weight"); found \(found)"
+            "no weights found. Expected datasets named as \(first.name); found \(found)"
     }
 }
 

@@ -129,12 +129,13 @@ enum TextArray {
     /// nil where a problem was noted.
     static func read(_ found: Description, most: Int, problems: inout Problems) -> String? {
         let name = "checkpoint/\(found.name)"
-        guard let type = HDF5Object(H5Dget_type(found.entry.object.id)), H5Tget_class(type.id) == H5T_STRING,
-            H5Tis_variable_str(type.id) == 0, found.shape == [], H5Tget_size(type.id) <= min(most, TextArray.most) + 1
-        else {
+        let type = HDF5Object(H5Dget_type(found.entry.object.id))
+        let isFixed = type.map { H5Tget_class($0.id) == H5T_STRING && H5Tis_variable_str($0.id) == 0 } ?? false
+        guard let type, isFixed, found.shape == [], H5Tget_size(type.id) <= min(most, TextArray.most) + 1 else {
+            let length = isFixed ? " of \(H5Tget_size(type!.id)) bytes" : ""
             problems.content(
-                "\(name): found \(found.typeText) \(found.shapeText), expected a string of fixed length, of at most \(most) bytes"
-            )
+                "\(name): found \(found.typeText) \(found.shapeText)\(length), expected a string of fixed length, of at most "
+                    + "\(most) bytes")
             return nil
         }
         let size = H5Tget_size(type.id)

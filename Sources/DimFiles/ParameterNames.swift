@@ -7,6 +7,8 @@ struct ParameterNames {
     let specs: [ParameterSpec]
     /// Those of the architecture's networks that are wanted.
     let wanted: [Network]
+    /// Those that are asked for and that the architecture does not have.
+    let missing: [Network]
     /// The architecture's networks that are left out, and those that it does not have.
     private let others: Set<String>
     /// Where in `specs` a name is.
@@ -21,6 +23,7 @@ struct ParameterNames {
         self.architecture = architecture
         let isWanted = { (network: Network) in mask == 0 || mask & network.rawValue != 0 }
         wanted = architecture.networks.filter(isWanted)
+        missing = Network.allCases.filter { mask & $0.rawValue != 0 && !architecture.networks.contains($0) }
         specs = architecture.parameters.filter { isWanted($0.network) }
         index = Dictionary(uniqueKeysWithValues: specs.enumerated().map { ($1.name, $0) })
         bareKeys = Set(specs.map(\.key))

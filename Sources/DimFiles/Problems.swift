@@ -10,6 +10,8 @@ struct Problems {
     private var isFormat = false
 
     var isEmpty: Bool { count == 0 }
+    /// Whether lines that come now are counted only: what is costly to word is left out.
+    var isFull: Bool { lines.count == Problems.shown }
 
     /// Names, shapes, types or values that do not fit.
     mutating func content(_ line: String) {

@@ -20,9 +20,10 @@ struct RootAttribute {
             problems.format("\(label): damaged (\(HDF5.lastReason))")
             return nil
         }
-        guard H5Sget_simple_extent_type(space.id) == H5S_SCALAR, H5Tget_class(type.id) == H5T_STRING else {
-            problems.content(
-                "\(label): expected a scalar string, found \(ElementType.describe(type.id)) of another shape")
+        let isScalar = H5Sget_simple_extent_type(space.id) == H5S_SCALAR
+        guard isScalar, H5Tget_class(type.id) == H5T_STRING else {
+            let found = ElementType.describe(type.id)
+            problems.content("\(label): expected a scalar string, found \(isScalar ? found : "an array of \(found)")")
             return nil
         }
         do {

@@ -1,5 +1,6 @@
 """Files of any architecture: their description, what names and shapes say, what is refused; checkpoints."""
 
+import copy
 import json
 import random
 
@@ -13,6 +14,7 @@ from deepinfomax import (
     FileContentError,
     FileFormatError,
     InvalidArgument,
+    MissingNetwork,
     Model,
     Trainer,
 )
@@ -133,6 +135,20 @@ def test_many_classes_with_long_names(tmp_path, untrusted):
     assert Model.open(tmp_path / "w.h5", untrusted=untrusted).class_names == model.class_names
 
 
+def test_a_copy_with_more_names_than_a_safetensors_header_takes():
+    with Model(0, {**SMALL, "classifier": {"hidden": [], "classes": 20_000}}) as model:
+        model.class_names = [f"{i} ".ljust(250, "x") for i in range(20_000)]
+        assert copy.deepcopy(model).class_names == model.class_names
+
+
+def test_names_of_classes_need_the_classifier(model, saved):
+    """A file without it would not keep them."""
+    with Model.open(saved, networks="encoder") as alone:
+        with pytest.raises(MissingNetwork, match="holds no weights for classifier"):
+            alone.class_names = ["a", "b", "c"]
+        assert alone.class_names == []
+
+
 @pytest.mark.parametrize(
     ("attributes", "error", "words"),
     [
@@ -140,8 +156,8 @@ def test_many_classes_with_long_names(tmp_path, untrusted):
         ({"architecture": '{"preset":"basic33"}'}, FileContentError, "basic33"),
         ({"architecture": " " * 60001}, FileContentError, "at most 60000 bytes, found 60001"),
         ({"architecture": np.bytes_(b" " * 60001)}, FileContentError, "at most 60000 bytes, found 60001"),
-        ({"architecture": 7}, FileContentError, "expected a scalar string"),
-        ({"architecture": ["{}", "{}"]}, FileContentError, "expected a scalar string"),
+        ({"architecture": 7}, FileContentError, "expected a scalar string, found int64"),
+        ({"architecture": ["{}", "{}"]}, FileContentError, "expected a scalar string, found an array of"),
         ({"architecture": np.bytes_(b"\xff{}")}, FileContentError, "architecture"),
         ({"architecture": ""}, FileContentError, "the end of the text"),
         ({"class_names": '["a","b"]'}, FileContentError, "2 names, but the classifier has 3 classes"),
@@ -246,6 +262,8 @@ def test_an_encoder_under_another_classifier(model, saved, untrusted):
     assert mine.class_names == [] and mine.sizes.classes == 4
     opened = Model.open(saved, networks=["encoder", "local_d"], untrusted=untrusted)
     assert opened.networks == ("encoder", "local_d") and opened.architecture == model.architecture
+    with pytest.raises(FileContentError, match="no weights found: the architecture has no coordinates_d$"):
+        Model.open(saved, networks="coordinates_d", untrusted=untrusted)
     with pytest.raises(FileContentError, match="no weights found"):
         Model(0, BASIC).load(saved, networks=["coordinates_d"], untrusted=untrusted)
 
@@ -257,6 +275,17 @@ def test_damage_in_networks_that_are_left_out(model, tmp_path):
     with pytest.raises(FileContentError, match="classifier.l0.weight"):
         Model.open(path)
     assert Model.open(path, networks="encoder").networks == ("encoder",)
+
+
+def test_descriptions_that_json_cannot_hold():
+    circle: dict = {}
+    circle["encoder"] = circle
+    deep: dict = {}
+    for _ in range(100_000):
+        deep = {"a": deep}
+    for description in circle, deep:
+        with pytest.raises(ValueError, match="architecture: expected a description that JSON can hold"):
+            Architecture(description)
 
 
 def test_wrong_arguments(saved):

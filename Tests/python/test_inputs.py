@@ -211,6 +211,9 @@ def test_floats_up_to_255_are_warned_of():
 def test_masks_are_no_values():
     with dim.Model(0) as model:
         images = np.ma.masked_less(np.random.default_rng(0).random((2, 3, 32, 32), np.float32), 0.5)
+        labels = np.ma.array([0, 1], mask=[True, False])
+        with pytest.raises(ValueError, match="labels: has masked values"), dim.ClassifierTrainer(model) as trainer:
+            trainer.step(images.data, labels)
         with pytest.raises(ValueError, match="images: has masked values"):
             model.encode(images)
         np.testing.assert_array_equal(model.encode(images.filled(0))[0], model.encode(np.ma.array(images.filled(0)))[0])

@@ -376,6 +376,19 @@ def test_collection_frees():
 COPIERS = [copy.copy, copy.deepcopy, *(lambda m, p=p: pickle.loads(pickle.dumps(m, p)) for p in (2, 5))]
 
 
+@pytest.mark.parametrize(
+    "name, kind, number", [("nothing.h5", FileNotFoundError, 2), (".", IsADirectoryError, 21), ("a" * 300, OSError, 36)]
+)
+def test_errors_of_files_are_python_s_own(tmp_path, name, kind, number):
+    path = str(tmp_path / name) if name != "." else str(tmp_path)
+    with dim.Model(0, dim.Architecture.preset("basic28", classes=3)) as model:
+        for call in (dim.Model.open, model.load, *([] if name == "nothing.h5" else [model.save])):
+            with pytest.raises(kind) as caught:
+                call(path)
+            assert isinstance(caught.value, dim.FileAccessError)
+            assert (caught.value.errno, caught.value.filename) == (number, path), str(caught.value)
+
+
 @pytest.mark.parametrize("copier", COPIERS)
 def test_copies_are_the_same_model_and_share_nothing(copier):
     architecture = dim.Architecture.preset("basic28", classes=3)

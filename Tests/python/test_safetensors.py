@@ -33,6 +33,13 @@ def refused(path, status, *fragments, untrusted=False):
         assert fragment in str(caught.value), str(caught.value)
 
 
+def test_thousands_of_names_that_are_not_known(tmp_path):
+    """Forty are told, with what they may have meant; the others are counted, and no time goes into wording them."""
+    state = {f"encoder.c{i}.wight": np.zeros((), np.uint8) for i in range(9_900)}
+    path = write_safetensors(tmp_path / "a.safetensors", state)
+    refused(path, "DIM_FILE_CONTENT", "encoder.c0.wight", "did you mean encoder.c0.weight?", "... and 98")
+
+
 # Accepted
 
 

@@ -288,3 +288,5 @@ def test_transform_needs_fit_and_the_same_images():
         small().transform(images((2, 8, 8)))
     with pytest.raises(ValueError, match="as fit had"):
         small(epochs=0).fit(images((2, 8, 8))).transform(images((2, 3, 8, 8)))
+    with pytest.raises(ValueError, match="X: float64 values beyond the range of float32"):
+        small(epochs=0).fit(images((2, 8, 8))).transform(images((2, 8, 8)).astype(np.float64) * 1e39)

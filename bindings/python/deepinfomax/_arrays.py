@@ -26,13 +26,17 @@ def as_numpy(value: Any, what: str) -> NDArray[Any]:
         if tensor.dtype == torch.bfloat16:
             tensor = tensor.float()
         return tensor.resolve_conj().resolve_neg().numpy()  # type: ignore[no-any-return]
+    _check_unmasked(value, what)
+    if isinstance(value, (np.ndarray, np.generic)) or hasattr(value, "__array_interface__"):
+        return np.asarray(value)
+    raise TypeError(f"{what}: expected a numpy array or a torch tensor, found {type(value).__name__}")
+
+
+def _check_unmasked(value: Any, what: str) -> None:
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise ValueError(
             f"{what}: has masked values, which would be taken as if they were none; say what they are with filled()"
         )
-    if isinstance(value, (np.ndarray, np.generic)) or hasattr(value, "__array_interface__"):
-        return np.asarray(value)
-    raise TypeError(f"{what}: expected a numpy array or a torch tensor, found {type(value).__name__}")
 
 
 Shape = tuple[int, ...]
@@ -47,7 +51,8 @@ def whole_number(value: Any, least: int, below: int, what: str, text: str) -> in
     except TypeError:
         raise TypeError(f"{what}: expected an integer, {text}, found {type(value).__name__}") from None
     if not least <= number < below:
-        raise ValueError(f"{what}: expected {text}, found {number}")
+        most = f", at most {below - 1}" if number >= below and text.endswith((" or more", "at least 1")) else ""
+        raise ValueError(f"{what}: expected {text}{most}, found {number}")
     return number
 
 
@@ -139,13 +144,12 @@ def labels(value: Any, n: int, single: bool) -> NDArray[np.int64]:
     array = integers(value)
     if array.shape != (n,) and not (single and array.shape == ()):
         raise ValueError(f"labels: expected shape ({n},), one for each image, found {_shape(array)}")
-    if array.dtype == np.uint64 and np.any(array > np.iinfo(np.int64).max):
-        raise ValueError(f"labels: {array.max()} is beyond the range of int64")
-    return np.require(array.reshape(n), np.int64, ["C", "A"])
+    return to_int64(array.reshape(n), "labels")
 
 
 def integers(value: Any, what: str = "labels") -> NDArray[Any]:
     """Arrays, tensors, lists and what numpy can read (a pandas Series) as an array of some integer dtype."""
+    _check_unmasked(value, what)
     if isinstance(value, (list, tuple, range)) or hasattr(value, "__array__") and not hasattr(value, "detach"):
         try:
             array = np.asarray(value)
@@ -164,6 +168,13 @@ def integers(value: Any, what: str = "labels") -> NDArray[Any]:
 
 def _is_whole(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and -(2**63) <= int(value) < 2**63
+
+
+def to_int64(array: NDArray[Any], what: str) -> NDArray[np.int64]:
+    """Any array of integers as aligned, contiguous int64. Raises ValueError where a value is beyond its range."""
+    if array.dtype == np.uint64 and np.any(array > np.iinfo(np.int64).max):
+        raise ValueError(f"{what}: {array.max()} is beyond the range of int64")
+    return np.require(array, np.int64, ["C", "A"])
 
 
 def pointer(array: NDArray[np.float32]) -> Any:
@@ -187,6 +198,7 @@ def to_float32(array: NDArray[Any], what: str, accepted: str = "float32") -> NDA
 
 def shaped(value: Any, shape: tuple[int | str, ...], what: str, **sizes: int) -> NDArray[Any]:
     """Numbers of a shape, ("n", 3, "h", "w"): a letter is any size of 1 or more, or that of `sizes`."""
+    _check_unmasked(value, what)
     array = value if isinstance(value, np.ndarray) else np.asarray(value)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{what}: expected numbers, found {array.dtype}")

@@ -115,7 +115,10 @@ def _handle(description: Any) -> OwnedHandle:
     if isinstance(description, Architecture):
         description = description.json()
     if isinstance(description, dict):
-        description = json.dumps(description, default=_plain)
+        try:
+            description = json.dumps(description, default=_plain)
+        except (RecursionError, ValueError) as error:  # Nested without an end, or deeper than any description.
+            raise ValueError(f"architecture: expected a description that JSON can hold: {error}") from error
     if isinstance(description, str) and description in PRESETS:
         return new_handle("architecture", free, lib.dim_architecture_preset, description.encode())
     if isinstance(description, str) and description.lstrip()[:1] in ("{", ""):

@@ -65,7 +65,7 @@ class FileAccessError(DimError, OSError):
         self.args = (message, status, status_name)
         self.errno = _errno(message)
         self.strerror = None if self.errno is None else os.strerror(self.errno)
-        named = None if self.strerror is None else _FILENAME.match(message.removesuffix(f": {self.strerror}"))
+        named = None if self.errno is None else _FILENAME.match(message.rpartition(": ")[0])
         # U+FFFD replaces bytes that the message could not show.
         self.filename = None if named is None or "\ufffd" in named[1] else named[1]
 
@@ -74,17 +74,21 @@ class FileAccessError(DimError, OSError):
 
 
 def _errno(message: str) -> int | None:
-    """libdim's messages end with what strerror says."""
+    """libdim's messages end with what strerror says, or what it says itself of folders."""
     return _ERRNOS.get(message.rpartition(": ")[2])
 
 
 _FILENAME = re.compile(
-    r"cannot (?:open|examine|read|save to|keep the permissions of) (.+?)(?:: folder .*|: a new file in its folder)?$", re.S
+    r"cannot (?:open|examine|read|write|save to|keep the permissions of|put the new file in the place of|"
+    r"take over what was read of) (.+?)(?:: folder .*|: a new file in its folder| to the disk| in a separate process)?$",
+    re.S,
 )
 #: The first of equal texts is the number that Linux gives: EAGAIN before EWOULDBLOCK.
 _ERRNOS: dict[str, int] = {}
 for _number in sorted(errno.errorcode):
     _ERRNOS.setdefault(os.strerror(_number), _number)
+for _text in "it is a directory, not a regular file", "it names a folder, not a file":
+    _ERRNOS[_text] = errno.EISDIR
 #: errno -> the exception that is also Python's own for it.
 _KINDS: dict[int | None, type[FileAccessError]] = {
     _number: type(_kind.__name__, (FileAccessError, _kind), {"__module__": __name__})

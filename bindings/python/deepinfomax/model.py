@@ -23,6 +23,7 @@ from ._opening import NETWORKS as NETWORKS
 from ._opening import options as open_options
 from .architecture import Architecture
 from .data import inputs
+from .errors import TooLarge
 
 log = logging.getLogger(__name__)
 
@@ -270,7 +271,7 @@ class Model:
     def classify(self, y: Any) -> Floats:
         """Classifier: y (n, encoded) -> class probabilities (n, classes).
 
-        In training mode a single vector is an InvalidArgument, as in PyTorch: it has no batch statistics.
+        In training mode a single vector is an InvalidArgument where batch norm would see it alone, as in PyTorch.
         """
         sizes = self.sizes
         vectors, single = _arrays.vectors(y, (sizes.encoded,))
@@ -429,7 +430,11 @@ class Model:
 
     def __reduce__(self) -> Any:
         """A pickle holds architecture, names of classes, weights and mode; copy and deepcopy share no weights."""
-        return _unpickled, (_copies.content(lambda path: self.save(path, "safetensors")), self.training)
+        try:
+            content = _copies.content(lambda path: self.save(path, "safetensors"))
+        except TooLarge:  # More names of classes than its header takes.
+            content = _copies.content(lambda path: self.save(path, "hdf5"))
+        return _unpickled, (content, self.training)
 
 
 def _unpickled(content: bytes, training: bool) -> Model:
@@ -471,7 +476,7 @@ def _entry(value: Any, info: ParameterInfo) -> NDArray[Any]:
         return _arrays.to_float32(array, info.name)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{info.name}: expected {info.dtype}, found {array.dtype}")
-    return np.require(array, info.dtype, ["C", "A"])
+    return _arrays.to_int64(array, info.name)
 
 
 def path_bytes(path: Path) -> bytes:

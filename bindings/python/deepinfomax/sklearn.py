@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 import deepinfomax as dim
 
+from . import _arrays
 from ._arrays import as_numpy
 from .trainer import smallest_batch
 
@@ -239,10 +240,11 @@ class DeepInfoMax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             )
         if (low, high) != (0.0, 1.0):
             rows = (rows.astype(np.float64) - low) / (high - low)
+        if rows.dtype.kind != "f":
+            rows = rows.astype(np.float32)
         c, h, w = self.image_shape_
-        if self._channels_last:
-            return np.ascontiguousarray(np.moveaxis(rows.reshape(-1, h, w, c), 3, 1), np.float32)
-        return np.ascontiguousarray(rows.reshape(-1, c, h, w), np.float32)
+        images = np.moveaxis(rows.reshape(-1, h, w, c), 3, 1) if self._channels_last else rows.reshape(-1, c, h, w)
+        return _arrays.to_float32(images, "X")
 
     # ---- Pickle
 
