@@ -197,9 +197,11 @@ def test_a_stopped_training_continues_bit_for_bit(folder):
     assert other.returncode == 2 and "was started with digest of the data" in other.stderr, other.stderr
     other = dim(*END_TO_END, "--checkpoint", "kept", "--lr", "1", cwd=folder)
     assert other.returncode == 2 and "was started with lr 0.0001, now it is 1.0" in other.stderr
+    fewer = dim(*END_TO_END, "--checkpoint", "kept", "--end-to-end-epochs", "2", cwd=folder)
+    assert fewer.returncode == 2 and "has done 4 epochs already, more than the 2 that are asked for" in fewer.stderr
     (folder / "kept" / "end-to-end-0.json").write_text("{}")
     damaged = dim(*END_TO_END, "--checkpoint", "kept", cwd=folder)
-    assert damaged.returncode == 2 and "does not describe end-to-end-0.h5" in damaged.stderr
+    assert damaged.returncode == 2 and "does not describe end-to-end-0.h5: 'started' is missing;" in damaged.stderr
 
 
 # ---- Without labelled data, and with labels of all kinds

@@ -89,6 +89,7 @@ def test_options_with_an_effect(tmp_path):
         ("train --epochs", "usage: dim train ", "expected one argument"),
         ("train --prior adverserial", "usage: dim train ", "did you mean adversarial?"),
         ("train --epochs many", "usage: dim train ", "argument --epochs: expected a whole number, found 'many'"),
+        ("encode --limit=--", "usage: dim encode ", "argument --limit: expected a value, found --"),
         ("map --limit 0", "usage: dim map ", "argument --limit: expected at least 1, found 0"),
         ("map --limit 99999999999999999999", "usage: dim map ", "99999999999999999999 is too large"),
         ("--versoin", "usage: dim [-h]", "required: COMMAND"),

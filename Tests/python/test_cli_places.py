@@ -28,11 +28,25 @@ def folder(tmp_path):
         for number in range(6):
             pixels = np.full((32, 32, 3), 20 * number, np.uint8)
             Image.fromarray(pixels).save(tmp_path / "images" / name / f"{number}.png")
+    os.link(tmp_path / "few.npy", tmp_path / "BIG.NPY")
+    os.link(tmp_path / "few_labels.npy", tmp_path / "BIG_labels.npy")
+    write_idx(tmp_path / "idx")
+    (tmp_path / "linked" / "b").mkdir(parents=True)
+    (tmp_path / "linked" / "a").symlink_to("../images/a")
+    (tmp_path / "linked" / "b" / "0.png").symlink_to("../../images/b/0.png")
     os.link(tmp_path / "few.npz", tmp_path / "hard.npz")
     (tmp_path / "soft.npz").symlink_to("few.npz")
     with deepinfomax.Model(5) as model:
         model.save(tmp_path / "w.h5")
     return tmp_path
+
+
+def write_idx(folder):
+    """MNIST's way: images and labels in two files."""
+    folder.mkdir()
+    for name, kind, shape in ("train-images-idx3-ubyte", 3, (12, 28, 28)), ("train-labels-idx1-ubyte", 1, (12,)):
+        head = bytes([0, 0, 8, kind]) + np.array(shape, ">u4").tobytes()
+        (folder / name).write_bytes(head + (np.arange(np.prod(shape)) % 2).astype(np.uint8).tobytes())
 
 
 def contents(folder):
@@ -50,7 +64,15 @@ def contents(folder):
         "encode --data few.npz --output hard.npz",
         "encode --data soft.npz --output few.npz",
         "encode --data few.npy --output few_labels.npy",
+        "encode --data BIG.NPY --output BIG_labels.npy",
         "encode --data few.npz --weights w.h5 --output w.h5",
+        "map --data idx/train-images-idx3-ubyte --coordinates idx/train-labels-idx1-ubyte",
+        "map --data idx --coordinates idx/train-labels-idx1-ubyte",
+        "map --data idx --coordinates idx/t10k-labels-idx1-ubyte",
+        "map --data linked --output images/b/0.png",
+        "map --data linked --output images/a/map.png",
+        "map --data linked --output images/a/0.png",
+        "train --data linked --output images/a/run",
         "neighbours --data images --output images/a/0.png 0",
         "neighbours --data few.npz images/a/0.png --output images/a/0.png",
         "map --data images --output images/map.png",
@@ -159,6 +181,15 @@ def test_a_folder_with_a_result_alone_is_kept(folder, tmp_path, name):
     os.link(folder / "w.h5", tmp_path / name)
     done = dim("train", "--data", "few.npz", "--output", tmp_path, cwd=folder)
     assert done.returncode == 2 and f": holds {name} already; name another folder" in done.stderr, done.stderr
+
+
+def test_a_new_run_does_not_write_through_a_link(folder, tmp_path):
+    (folder / "other.json").write_text("another run's")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "settings.json").symlink_to(folder / "other.json")
+    done = dim("train", "--data", "few.npz", "--output", tmp_path / "run", cwd=folder)
+    assert done.returncode == 2 and "settings.json: is a link" in done.stderr, done.stderr
+    assert (folder / "other.json").read_text() == "another run's"
 
 
 def test_an_index_of_vectors_says_so(folder):

@@ -97,6 +97,13 @@ def test_contact_sheets_of_near_duplicates(folder):
     assert (folder / "d.png").read_bytes().startswith(b"\x89PNG")
     done = dim("search", "--duplicates", "0.0001", "--index", "i.npz", "--html", "e.html", cwd=folder)
     assert done.returncode == 2 and "--data" in done.stderr
+    sheet = ("--data", "data.npz", "--html", "f.html")
+    done = dim("search", "--duplicates", "1e300", "--index", "i.npz", *sheet, cwd=folder)
+    assert done.returncode == 0 and "the sheets show 200 of 780 pairs, the nearest" in done.stderr, done.stderr
+    assert (folder / "f.html").read_text().count("<figure>") == 400 and "Warning" not in done.stderr
+    Index(np.eye(40, 64, dtype=np.float32)).save(folder / "far.npz")
+    done = dim("search", "--duplicates", "0.1", "--index", "far.npz", *sheet[:3], "g.html", cwd=folder)
+    assert done.returncode == 0 and "no pairs, so there is no sheet" in done.stderr and not (folder / "g.html").exists()
 
 
 def test_hnswlib_is_used_and_its_recall_is_reported(folder):
@@ -125,6 +132,7 @@ def test_an_index_that_does_not_say_whose_vectors_it_has(folder):
     [
         (["--index", "i.npz"], "IMAGE"),
         (["99", "--index", "i.npz"], "0 to 39"),
+        (["nothing.png", "--index", "i.npz"], "nothing.png: no such file, and no number of an image in the index"),
         (["9" * 5000, "--index", "i.npz"], "0 to 39"),
         (["1", "--index", "data.npz"], "index"),
         (["1", "--index", "i.npz", "--html", "a.html"], "--data"),

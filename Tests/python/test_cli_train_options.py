@@ -259,6 +259,10 @@ def test_a_preset_at_another_size(folder):
 # ---- Schedules
 
 
+def test_a_warmup_without_an_end(folder):
+    assert train(folder, "--epochs", 1, "--warmup-epochs", 1e308).returncode == 0
+
+
 def test_warmup_then_cosine():
     rates = [Schedule("cosine", 1.0, 12, warmup=4).at(step) for step in range(12)]
     assert rates[:4] == [0.25, 0.5, 0.75, 1.0] and rates[4] == 1.0

@@ -65,6 +65,18 @@ def test_own_test_set_and_class_names(tmp_path, name):
     assert np.array_equal(test.labels, labels[8:])
 
 
+@pytest.mark.parametrize("name", FORMATS[1:])
+def test_labels_of_one_part_alone(tmp_path, name):
+    """They were left out with both, and the error asked for an array that was there."""
+    images = random_images(N)
+    write(tmp_path / name, x_train=images[:8], y_train=np.arange(8) % 2, x_test=images[8:])
+    assert open_dataset(tmp_path / name, labelled=True, split="train").classes == ("0", "1")
+    everything = open_dataset(tmp_path / name)
+    assert everything.labels is None and "the test images have no labels" in " ".join(everything.notes)
+    with pytest.raises(DataError, match="there are no labels; the test images have none; add them"):
+        open_dataset(tmp_path / name, labelled=True)
+
+
 def test_compressed(tmp_path):
     np.savez_compressed(tmp_path / "a.npz", images=random_images(N))
     assert np.array_equal(open_dataset(tmp_path / "a.npz").read([N - 1]), scaled(random_images(N))[-1:])
@@ -87,6 +99,7 @@ def test_every_tenth_is_held_out(tmp_path):
         ({"images": np.zeros((4, 3071), np.uint8)}, "rows of 3,071 values are no square image in grey or RGB"),
         ({"images": np.zeros((4, 32, 32, 3), np.int64)}, "expected uint8 or floating point, found int64"),
         ({"images": np.full((4, 32, 32, 3), 255, np.float32)}, "record 0 has values up to 255"),
+        ({"images": np.full((4, 32, 32, 3), 1e300)}, "record 0 has values up to 1e+300"),
         ({"images": random_images(4), "labels": np.zeros(3, int)}, "expected 4 labels, one an image, found 3"),
         ({"images": random_images(4), "labels": np.array([0, 1, -1, 0])}, "record 2 has the label -1"),
         ({"images": random_images(4), "labels": np.zeros(4)}, "expected integers or text, found float64"),

@@ -50,13 +50,16 @@ def test_a_link_stays(tmp_path):
 
 
 def test_what_a_process_has_open_stays(tmp_path):
-    """dim ... --output /dev/stdout >log: the log is the shell's, and whoever reads it has it open."""
-    with open(tmp_path / "log", "w+b") as log:
+    """dim ... --output /dev/stdout >log: the log is the shell's, and whoever reads it has it open. What was printed there
+    stays, and what is printed afterwards comes behind."""
+    with open(tmp_path / "log", "w+b", buffering=0) as log:
+        log.write(b"before, ")
         (tmp_path / "link").symlink_to(f"/proc/self/fd/{log.fileno()}")
         for name in f"/dev/fd/{log.fileno()}", tmp_path / "link":
-            write_whole(name, b"said")
+            write_whole(name, b"said, ")
             assert os.fstat(log.fileno()).st_ino == (tmp_path / "log").stat().st_ino
-            assert os.pread(log.fileno(), 9, 0) == b"said"
+        log.write(b"after")
+        assert os.pread(log.fileno(), 99, 0) == b"before, said, said, after"
     assert sorted(os.listdir(tmp_path)) == ["link", "log"]
 
 

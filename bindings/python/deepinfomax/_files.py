@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import IO
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes | memoryview) -> None:
@@ -48,7 +51,7 @@ def whole(path: str | os.PathLike[str]) -> Iterator[str]:
     """The name of an empty file to write to, which becomes `path` when the block ends well and goes when it does not.
 
     A link stays, and the file that it leads to is replaced. What is no file, /dev/null or a pipe, is written to as it is;
-    so is what a process has open, /dev/stdout: another file in its place would never be seen there.
+    what a process has open, /dev/stdout, gets it at its place there: another file instead would never be seen.
     Raises OSError that names `path` where it cannot be written; those of other files pass as they are.
     """
     target = Path(os.path.realpath(path))
@@ -61,7 +64,10 @@ def whole(path: str | os.PathLike[str]) -> Iterator[str]:
             raise OSError(error.errno, error.strerror, os.fspath(path)) from error  # A pipe that nobody reads any more.
         return
     if _is_open_file(path):
-        yield os.fspath(path)
+        with tempfile.NamedTemporaryFile() as content:
+            yield content.name
+            with open(content.name, "rb") as file, _appending(path) as opened:
+                shutil.copyfileobj(file, opened)
         return
     temporary: str | None = None
     try:
@@ -98,16 +104,31 @@ def _is_beside(name: object, target: Path) -> bool:
 
 
 def _is_open_file(path: str | os.PathLike[str]) -> bool:
-    """Whether the path leads, link after link, to one of the links by which /proc shows open files."""
+    return _link_of_proc(path) is not None
+
+
+def _link_of_proc(path: str | os.PathLike[str]) -> str | None:
+    """The link by which /proc shows an open file, where the path leads there, link after link."""
     link = os.fspath(path)
     for _ in range(40):
         if not os.path.islink(link):
-            return False
+            return None
         folder = os.path.realpath(os.path.dirname(link) or ".")
+        link = os.path.join(folder, os.path.basename(link))
         if folder.startswith("/proc/"):
-            return True
+            return link
         link = os.path.join(folder, os.readlink(link))
-    return False
+    return None
+
+
+def _appending(path: str | os.PathLike[str]) -> IO[bytes]:
+    """What a process has open, to write on where this process is, or at its end where another process has it."""
+    folder, name = os.path.split(_link_of_proc(path) or "")
+    if folder == f"/proc/{os.getpid()}/fd" and name.isdecimal():
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()  # What was printed before comes before.
+        return open(os.dup(int(name)), "wb")
+    return open(path, "ab")
 
 
 def _take_over(new: str, replaced: Path) -> None:

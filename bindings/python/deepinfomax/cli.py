@@ -129,7 +129,9 @@ class _Parser(argparse.ArgumentParser):
         for word in arguments:
             if word == "--":
                 return
-            name = word.partition("=")[0]
+            name, _, value = word.partition("=")
+            if value == "--":  # Of which argparse makes an empty list.
+                self.error(f"argument {name}: expected a value, found --")
             if name.startswith("--") and not any(option.startswith(name) for option in known):
                 self.unknown([word])
 

@@ -5,6 +5,7 @@ Everything here works on encoded vectors y (n, encoded) or on raw pixels (n, c h
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -167,7 +168,9 @@ def linear_probe(train: Floats, train_labels: Labels, test: Floats, test_labels:
     if (train_labels == train_labels[0]).all():  # One class alone, which a small split may leave: there is one answer.
         return float(np.mean(test_labels == train_labels[0]))
     train, test = _standardised(train, test)
-    probe = LogisticRegression(max_iter=1000).fit(train, train_labels)
+    with warnings.catch_warnings():  # Of two images of each class, which is what there is.
+        warnings.filterwarnings("ignore", message="The number of unique classes")
+        probe = LogisticRegression(max_iter=1000).fit(train, train_labels)
     return float(np.mean(probe.predict(test) == test_labels))
 
 

@@ -218,6 +218,7 @@ class Index:
         # Beyond 1e150 squares are infinite; no two vectors of float32 are so far apart.
         bound = min(threshold * self._scale, 1e150) ** 2 if self.metric == "l2" else 2 * threshold
         bound += max(1e-5, 4 * self._error) * max(largest, 1e-30)
+        bound = min(bound, float(np.finfo(np.float32).max))
         pairs: list[NDArray[np.int64]] = []
         count = 0
         for start in range(0, len(self), _QUERIES):

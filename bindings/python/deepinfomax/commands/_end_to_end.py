@@ -14,6 +14,7 @@ from typing import Any
 
 from .. import evaluation
 from .._files import write_whole
+from .._text import counted
 from ..architecture import Architecture
 from ..classifier_trainer import ClassifierTrainer
 from ..data import Dataset
@@ -110,13 +111,22 @@ class Kept:
             about = json.loads(self._about.read_text("utf-8"))
             started, epochs = about["started"], [Epoch(**epoch) for epoch in about["epochs"]]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UsageError(f"{self._about}: does not describe {self._checkpoint.name}: {error}") from error
+            why = f"{error} is missing" if isinstance(error, KeyError) else getattr(error, "strerror", None) or str(error)
+            raise UsageError(
+                f"{self._about}: does not describe {self._checkpoint.name}: {why}; name another folder, or remove both files to "
+                "begin anew"
+            ) from error
         for name, value in self._started().items():
             if started.get(name) != value:
                 raise UsageError(
                     f"--checkpoint: {self._checkpoint} was started with {name} {started.get(name)}, now it is {value}; "
                     "name another folder"
                 )
+        if len(epochs) > self.settings.epochs:
+            raise UsageError(
+                f"--checkpoint: {self._checkpoint} has done {counted(len(epochs), 'epoch')} already, more than the "
+                f"{self.settings.epochs} that are asked for; name another folder"
+            )
         return ClassifierTrainer.resume(self._checkpoint), epochs
 
     def save(self, trainer: ClassifierTrainer, history: list[Epoch]) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ..architecture import PRESETS
-from ..data.pictures import SUFFIXES
+from ..data.known import is_read
 from ..data.opening import is_sample
-from .._files import is_among, is_in, is_same
+from ..data.pictures import SUFFIXES
+from .._files import is_among, is_same
 from . import UsageError
 
 #: Arguments that name what is read, and those that name a file that is written, by their names in argparse. Arguments of
@@ -46,33 +48,92 @@ class Places:
         for option, path, *_ in (*self.reads, *self.files, *self.folders):
             if not path:
                 raise UsageError(f"{option}: expected a name, found an empty one")
-        reads = [(option, path) for option, path in self.reads if os.path.exists(path) and not _is_name(option, path)]
-        # `open_dataset` takes the labels of NAME.npy from this file.
-        reads += [(option, path[:-4] + "_labels.npy") for option, path in reads if path.endswith(".npy")]
+        reads = [_Read(option, path) for option, path in self.reads if os.path.exists(path) and not _is_name(option, path)]
         for number, (option, path) in enumerate(self.files):
-            for other, read in reads:
-                if is_same(path, read):
-                    raise UsageError(f"{option}: {path} is what {other} reads; name another file")
-                if os.path.isdir(read) and is_in(path, read) and path.lower().endswith((*SUFFIXES, ".bin")):
+            for read in reads:
+                if is_same(path, read.path) or read.has(path):
+                    raise UsageError(f"{option}: {path} is what {read.option} reads; name another file")
+                if read.would_have(path):
                     raise UsageError(
-                        f"{option}: {path} is inside {read}, whose images {other} reads, and would become one of them; "
-                        "name a file outside of it"
+                        f"{option}: {path} is beside the images that {read.option} reads, {read.path}, and would become one of "
+                        "the files of this data; name a file elsewhere"
                     )
             for other, written in self.files[:number]:
                 if is_same(path, written):
                     raise UsageError(f"{option}: {path} is what {other} writes; name another file")
         for option, folder, names in self.folders:
-            for other, read in reads:
-                if os.path.isdir(read) and (is_same(folder, read) or is_in(folder, read)):
+            for read in reads:
+                if read.contains(folder):
                     raise UsageError(
-                        f"{option}: {folder} is inside {read}, which {other} reads, and would become part of the data; "
+                        f"{option}: {folder} is inside {read.path}, which {read.option} reads, and would become part of the data; "
                         "name a folder elsewhere"
                     )
-                if is_among(read, folder, names):
-                    raise UsageError(f"{option}: {read}, which {other} reads, would be written over; name another folder")
+                if is_among(read.path, folder, names):
+                    raise UsageError(
+                        f"{option}: {read.path}, which {read.option} reads, would be written over; name another folder"
+                    )
             for other, written in self.files:
                 if is_among(written, folder, names):
                     raise UsageError(f"{other}: {written} is among what {option} writes; name another file")
+
+
+class _Read:
+    """A file or folder that is read, with what its loader takes from around it."""
+
+    def __init__(self, option: str, path: str) -> None:
+        self.option, self.path = option, path
+        self._is_folder = os.path.isdir(path)
+        #: Folders by device and inode, since links in data are followed: all below a folder, and the one that holds a file.
+        self._folders: set[tuple[int, int]] = set()
+        #: Files there whose names are those of data.
+        self._files: set[tuple[int, int]] = set()
+        self._look(path if self._is_folder else os.path.dirname(path) or ".")
+
+    def has(self, path: str) -> bool:
+        return _identity(path) in self._files
+
+    def would_have(self, path: str) -> bool:
+        forms = map(os.path.split, (os.path.abspath(path), os.path.realpath(path)))
+        return any(_identity(folder) in self._folders and self._is_data(name) for folder, name in forms)
+
+    def contains(self, folder: str) -> bool:
+        """Whether a folder is, or would be, inside."""
+        place = os.path.realpath(folder)
+        while self._is_folder and place != os.path.dirname(place):
+            if _identity(place) in self._folders:
+                return True
+            place = os.path.dirname(place)
+        return False
+
+    def _is_data(self, name: str) -> bool:
+        if self._is_folder:
+            return name.lower().endswith((*SUFFIXES, ".bin")) or is_read(name)
+        own = os.path.basename(self.path)
+        # `open_dataset` takes the labels of NAME.npy from this file.
+        labels = own[:-4] + "_labels.npy" if own.lower().endswith(".npy") else None
+        return name == labels or is_read(own) and is_read(name)
+
+    def _look(self, folder: str) -> None:
+        identity = _identity(folder)
+        if identity is None or identity in self._folders:
+            return
+        self._folders.add(identity)
+        with suppress(OSError), os.scandir(folder) as entries:  # What cannot be read is the loader's to tell.
+            for entry in entries:
+                if self._is_folder and entry.is_dir():
+                    self._look(entry.path)
+                elif self._is_data(entry.name):
+                    found = _identity(entry.path) if entry.is_symlink() else (identity[0], entry.inode())
+                    if found is not None:
+                        self._files.add(found)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _is_name(option: str, path: str) -> bool:

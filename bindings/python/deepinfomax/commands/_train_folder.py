@@ -60,6 +60,14 @@ def check_new(folder: RunFolder) -> None:
         raise UsageError(f"{folder.path}: holds {'a run' if whole else results[0].name} already; {way}")
     check_folder(folder.path)
     check_files(folder)
+    check_links(folder)
+
+
+def check_links(folder: RunFolder) -> None:
+    """A new run does not write through a link into another one."""
+    for path in sorted(folder.path.iterdir()) if folder.path.is_dir() else ():
+        if is_among(path, folder.path, FILES) and path.is_symlink():
+            raise UsageError(f"{path}: is a link, and the run writes a file of this name; remove it, or name another folder")
 
 
 def check_files(folder: RunFolder) -> None:

@@ -12,6 +12,7 @@ from .. import evaluation, judges
 from .._files import write_whole
 from .._text import counted, cut, shown, table
 from ..data import DataError, Dataset, open_dataset
+from ..data.opening import HELD_OUT
 from ..judges import Comparison, Figure, FineTuning, Settings, drawing
 from ..judges import comparison as _comparison
 from ..judges.fine_tuning import has_objective
@@ -263,6 +264,10 @@ def _data(arguments: argparse.Namespace, model: Model) -> tuple[Dataset, Dataset
     else:
         part = "train" if arguments.validation and _test_set(source, options) is not None else None
         train = open_dataset(source, labelled=True, split="train", part=part, **options)
+        if len(train) < HELD_OUT - 1:
+            raise UsageError(
+                f"{train.name}: {counted(len(train), 'image')}; ten at least are needed, to fit the judges and to test"
+            )
         test = open_dataset(source, labelled=True, split="validation", part=part, **options)
     for data in (train, test):
         tell(arguments, data)

@@ -6,6 +6,7 @@ import argparse
 import base64
 import html
 import math
+import os
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,9 @@ def run(arguments: argparse.Namespace) -> int:
         return _duplicates(arguments, index, sheets)
     if not arguments.images:
         raise UsageError("IMAGE: expected image files or numbers of images in the index, found none")
+    for name in arguments.images:
+        if not name.isdecimal() and not os.path.exists(name):
+            raise UsageError(f"{name}: no such file, and no number of an image in the index")
     model = open_model(arguments).eval() if sheets or not all(name.isdecimal() for name in arguments.images) else None
     data = _data(arguments, index, model) if sheets else None
     vectors, drawn = _queries(arguments, index, data, model)
@@ -128,8 +132,13 @@ def _duplicates(arguments: argparse.Namespace, index: Index, sheets: bool) -> in
         {"images": [index.ids[a], index.ids[b]], "numbers": [int(a), int(b)], "distance": float(distance)}
         for (a, b), distance in zip(found.pairs, found.distances, strict=True)
     ]
-    if sheets and pairs:
+    if sheets:
         data = _data(arguments, index, None if arguments.weights is None else open_model(arguments))
+    if sheets and not pairs:
+        _output.note(arguments, "no pairs, so there is no sheet of them: --picture and --html wrote nothing")
+    elif sheets:
+        if len(pairs) > PAIRS:
+            _output.note(arguments, f"the sheets show {PAIRS} of {len(pairs):,} pairs, the nearest")
         shown_pairs, distances = found.pairs[:PAIRS], found.distances[:PAIRS, np.newaxis]
         names = [index.ids[number] for number in shown_pairs[:, 0]]
         _draw(arguments, index, names, Found(shown_pairs[:, 1:], distances, 1.0), data.read(shown_pairs[:, 0]), data)
@@ -149,7 +158,9 @@ def _data(arguments: argparse.Namespace, index: Index, model: Model | None) -> D
         index.check_images(data)
     except ValueError as error:
         raise UsageError(f"--data: {arguments.index} {error}; name those that were indexed") from error
-    if model is not None and arguments.weights is not None and index.made_by != TRAINING_MODE:
+    if arguments.weights is not None and index.made_by == TRAINING_MODE:
+        _output.note(arguments, f"{arguments.index} was made with --batch-statistics: --weights cannot be compared with it")
+    elif model is not None and arguments.weights is not None:
         _check(arguments, index, model, "")
         if not _vectors.made(model, data, index.vectors):
             raise UsageError(

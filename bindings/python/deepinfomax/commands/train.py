@@ -106,7 +106,7 @@ class _Training:
             self.steps,
             settings.step_epochs * len(self.loader),
             settings.step_factor,
-            round(settings.warmup_epochs * len(self.loader)),
+            round(min(settings.warmup_epochs, 2.0**53) * len(self.loader)),
         )
         group.call(lambda: _check_rates(self.schedule, settings))
         #: What is let go when the run ends: the folder.

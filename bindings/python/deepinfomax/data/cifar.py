@@ -101,6 +101,10 @@ def is_folder(path: Path) -> bool:
     return _version(_names(path)) is not None
 
 
+def is_read(name: str) -> bool:
+    return any(version.wanted(name) for version in _VERSIONS)
+
+
 def is_file(path: Path) -> bool:
     """A file of the Python version, by its name, which has no ending."""
     return _PYTHON_10.matches(path.name) or _PYTHON_100.matches(path.name)

@@ -66,7 +66,9 @@ class Dataset(ABC):
         images = np.ascontiguousarray(pixels, np.float32)
         finite = np.isfinite(images).all(axis=(1, 2, 3))
         if not finite.all():
-            raise DataError(f"{self.name}: image {self.ids[int(indices[~finite][0])]} has NaN or infinite values")
+            raise DataError(
+                f"{self.name}: image {self.ids[int(indices[~finite][0])]} has NaN or infinite values, or values beyond float32's range"
+            )
         return images
 
     @overload

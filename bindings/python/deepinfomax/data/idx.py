@@ -35,6 +35,10 @@ def is_folder(path: Path) -> bool:
     return any((match := _NAME.fullmatch(name)) and match[2].lower() == "images" for name in os.listdir(path))
 
 
+def is_read(name: str) -> bool:
+    return bool(_NAME.fullmatch(name))
+
+
 def is_file(path: Path) -> bool:
     """By the first bytes, of what a .gz holds, too."""
     try:

@@ -64,7 +64,7 @@ def choose(names: list[str], where: str) -> Wanted:
     if images is None:
         found = listed(names) if names else "none"
         raise DataError(
-            f"{where}: no array of images; expected one named {', '.join(_IMAGES[:3])}, or x_train and x_test; found {found}"
+            f"{where}: no array of images; expected one named {', '.join(_IMAGES)}, or x_train and x_test; found {found}"
         )
     return Wanted(images, first(_LABELS), None, None, classes)
 
@@ -79,7 +79,11 @@ def parts(name: str, where: str, arrays: Mapping[str, Rows], wanted: Wanted, opt
     ]
     label(found, labels, None if wanted.classes is None else _names(arrays[wanted.classes], f"{where}: {wanted.classes}"))
     test = found[1] if len(found) > 1 else None
-    return Parts(found[0], test, f"expected an array named {', '.join(_LABELS[:3])}")
+    if test is None or (labels[0] is None) == (labels[1] is None):
+        return Parts(found[0], test, f"expected an array named {', '.join(_LABELS)}")
+    missing = "training" if labels[0] is None else "test"
+    found[0].notes += (f"{where}: the {missing} images have no labels, so those of the others are used with that part alone",)
+    return Parts(found[0], test, f"the {missing} images have none; add them, or name the other part alone")
 
 
 def label(images: list[ArrayImages], labels: list[Labels | None], names: tuple[str, ...] | None) -> None:
@@ -145,8 +149,8 @@ class ArrayImages(Dataset):
         """Some images from all over: 0..255 in floating point is a frequent mistake."""
         count = max(1, min(64, len(self), _LOOK // (8 * math.prod(self.image_size))))
         some = np.unique(np.linspace(0, len(self) - 1, count).astype(np.int64))
-        pixels = self.pixels(some)
-        largest = np.abs(pixels).max(axis=(1, 2, 3))
+        pixels = take(self._rows, some).reshape(len(some), -1)  # As they are: float32 would make the largest infinite.
+        largest = np.abs(pixels).max(axis=1)
         # What is not finite is reported where it is read.
         beyond = np.flatnonzero(np.isfinite(largest) & (largest > LARGEST))
         if len(beyond):

@@ -39,5 +39,10 @@ def find(path: Path) -> tuple[Path, str] | None:
     return found[0] if found else None
 
 
+def is_read(name: str) -> bool:
+    """Whether a published data set has a file of this name: of images, of labels or of the classes' names."""
+    return any(module.is_read(name) for _, module in _FORMATS)
+
+
 def _kind(path: Path) -> str | None:
     return next((name for name, module in _FORMATS if module.is_folder(path)), None)

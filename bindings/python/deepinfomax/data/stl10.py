@@ -21,11 +21,16 @@ from .rows import Columns, FileRows
 SIZE = (3, 96, 96)
 CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 _ENDING = "_X.bin"
+_NAMES = "class_names.txt"
 PARTS = ("train", "test", "unlabeled")
 
 
 def is_folder(path: Path) -> bool:
     return any((path / (part + _ENDING)).is_file() for part in PARTS)
+
+
+def is_read(name: str) -> bool:
+    return name == _NAMES or name in {f"{part}_{kind}.bin" for part in PARTS for kind in "Xy"}
 
 
 def is_file(path: Path) -> bool:
@@ -56,7 +61,7 @@ def _dataset(path: Path, name: str) -> Dataset:
         if size != count:
             raise DataError(f"{beside}: expected {count:,} labels, one an image, found {size:,}")
         labels = np.fromfile(beside, np.uint8).astype(np.int64) - 1
-        classes = _classes(path.with_name("class_names.txt"))
+        classes = _classes(path.with_name(_NAMES))
         wrong = np.flatnonzero((labels < 0) | (labels >= len(classes)))
         if len(wrong):
             found = int(labels[wrong[0]]) + 1
