@@ -83,11 +83,15 @@ class _Read:
     def __init__(self, option: str, path: str) -> None:
         self.option, self.path = option, path
         self._is_folder = os.path.isdir(path)
+        name = os.path.basename(path)
+        #: `open_dataset` takes the labels of NAME.npy from this file.
+        self._labels = name[:-4] + "_labels.npy" if name.lower().endswith(".npy") else None
         #: Folders by device and inode, since links in data are followed: all below a folder, and the one that holds a file.
         self._folders: set[tuple[int, int]] = set()
         #: Files there whose names are those of data.
         self._files: set[tuple[int, int]] = set()
-        self._look(path if self._is_folder else os.path.dirname(path) or ".")
+        if self._is_folder or self._labels is not None or is_read(name):
+            self._look(path if self._is_folder else os.path.dirname(path) or ".")
 
     def has(self, path: str) -> bool:
         return _identity(path) in self._files
@@ -108,24 +112,23 @@ class _Read:
     def _is_data(self, name: str) -> bool:
         if self._is_folder:
             return name.lower().endswith((*SUFFIXES, ".bin")) or is_read(name)
-        own = os.path.basename(self.path)
-        # `open_dataset` takes the labels of NAME.npy from this file.
-        labels = own[:-4] + "_labels.npy" if own.lower().endswith(".npy") else None
-        return name == labels or is_read(own) and is_read(name)
+        return name == self._labels or is_read(os.path.basename(self.path)) and is_read(name)
 
-    def _look(self, folder: str) -> None:
-        identity = _identity(folder)
-        if identity is None or identity in self._folders:
-            return
-        self._folders.add(identity)
-        with suppress(OSError), os.scandir(folder) as entries:  # What cannot be read is the loader's to tell.
-            for entry in entries:
-                if self._is_folder and entry.is_dir():
-                    self._look(entry.path)
-                elif self._is_data(entry.name):
-                    found = _identity(entry.path) if entry.is_symlink() else (identity[0], entry.inode())
-                    if found is not None:
-                        self._files.add(found)
+    def _look(self, start: str) -> None:
+        folders = [start]
+        while folders:
+            folder = folders.pop()
+            identity = _identity(folder)
+            if identity is None or identity in self._folders:
+                continue
+            self._folders.add(identity)
+            with suppress(OSError), os.scandir(folder) as entries:  # What cannot be read is the loader's to tell.
+                for entry in entries:
+                    if self._is_folder and entry.is_dir():
+                        folders.append(entry.path)
+                    elif self._is_data(entry.name):
+                        found = _identity(entry.path) if entry.is_symlink() else (identity[0], entry.inode())
+                        self._files.update(() if found is None else (found,))
 
 
 def _identity(path: str) -> tuple[int, int] | None:
