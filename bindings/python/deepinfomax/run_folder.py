@@ -170,7 +170,7 @@ class RunFolder:
     @property
     def results(self) -> list[Path]:
         """What it holds that a run has come to."""
-        return [path for path in (self.checkpoint, self.weights, self.best, self.curves) if path.exists()]
+        return [path for path in (self.checkpoint, self.weights, self.best, self.curves) if path.is_file()]
 
     def write_settings(self, settings: Settings) -> None:
         write_whole(self.settings_file, (json.dumps(asdict(settings), indent=2) + "\n").encode())
