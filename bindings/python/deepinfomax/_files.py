@@ -63,10 +63,11 @@ def whole(path: str | os.PathLike[str]) -> Iterator[str]:
                 raise
             raise OSError(error.errno, error.strerror, os.fspath(path)) from error  # A pipe that nobody reads any more.
         return
-    if _is_open_file(path):
+    link = _link_of_proc(path)
+    if link is not None:
         with tempfile.NamedTemporaryFile() as content:
             yield content.name
-            with open(content.name, "rb") as file, _appending(path) as opened:
+            with open(content.name, "rb") as file, _appending(link) as opened:
                 shutil.copyfileobj(file, opened)
         return
     temporary: str | None = None
@@ -103,10 +104,6 @@ def _is_beside(name: object, target: Path) -> bool:
     return os.path.basename(str(name)).startswith(_prefix(target))
 
 
-def _is_open_file(path: str | os.PathLike[str]) -> bool:
-    return _link_of_proc(path) is not None
-
-
 def _link_of_proc(path: str | os.PathLike[str]) -> str | None:
     """The link by which /proc shows an open file, where the path leads there, link after link."""
     link = os.fspath(path)
@@ -121,14 +118,14 @@ def _link_of_proc(path: str | os.PathLike[str]) -> str | None:
     return None
 
 
-def _appending(path: str | os.PathLike[str]) -> IO[bytes]:
+def _appending(link: str) -> IO[bytes]:
     """What a process has open, to write on where this process is, or at its end where another process has it."""
-    folder, name = os.path.split(_link_of_proc(path) or "")
+    folder, name = os.path.split(link)
     if folder == f"/proc/{os.getpid()}/fd" and name.isdecimal():
         for stream in (sys.stdout, sys.stderr):
             stream.flush()  # What was printed before comes before.
         return open(os.dup(int(name)), "wb")
-    return open(path, "ab")
+    return open(link, "ab")
 
 
 def _take_over(new: str, replaced: Path) -> None:

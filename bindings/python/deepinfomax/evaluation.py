@@ -168,7 +168,7 @@ def linear_probe(train: Floats, train_labels: Labels, test: Floats, test_labels:
     if (train_labels == train_labels[0]).all():  # One class alone, which a small split may leave: there is one answer.
         return float(np.mean(test_labels == train_labels[0]))
     train, test = _standardised(train, test)
-    with warnings.catch_warnings():  # Of two images of each class, which is what there is.
+    with warnings.catch_warnings():  # Of classes of one or two images each: they are the user's.
         warnings.filterwarnings("ignore", message="The number of unique classes")
         probe = LogisticRegression(max_iter=1000).fit(train, train_labels)
     return float(np.mean(probe.predict(test) == test_labels))

@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 import deepinfomax as dim
 
 from . import _arrays
-from ._arrays import as_numpy
 from .trainer import smallest_batch
 
 try:
@@ -288,7 +287,7 @@ def _array(X: Any) -> NDArray[Any] | None:
     if hasattr(X, "columns") or hasattr(X, "tocsr"):
         return None
     if isinstance(X, np.ma.MaskedArray):
-        as_numpy(X, "X")  # Which refuses masked values: validate_data would take what is under the mask.
+        _arrays.as_numpy(X, "X")  # Which refuses masked values: validate_data would take what is under the mask.
     try:
         array = np.asarray(X)
     except (TypeError, ValueError):  # A ragged list, of which validate_data says so.

@@ -86,11 +86,12 @@ class _Read:
         name = os.path.basename(path)
         #: `open_dataset` takes the labels of NAME.npy from this file.
         self._labels = name[:-4] + "_labels.npy" if name.lower().endswith(".npy") else None
+        self._is_published = is_read(name)
         #: Folders by device and inode, since links in data are followed: all below a folder, and the one that holds a file.
         self._folders: set[tuple[int, int]] = set()
         #: Files there whose names are those of data.
         self._files: set[tuple[int, int]] = set()
-        if self._is_folder or self._labels is not None or is_read(name):
+        if self._is_folder or self._labels is not None or self._is_published:
             self._look(path if self._is_folder else os.path.dirname(path) or ".")
 
     def has(self, path: str) -> bool:
@@ -112,7 +113,7 @@ class _Read:
     def _is_data(self, name: str) -> bool:
         if self._is_folder:
             return name.lower().endswith((*SUFFIXES, ".bin")) or is_read(name)
-        return name == self._labels or is_read(os.path.basename(self.path)) and is_read(name)
+        return name == self._labels or self._is_published and is_read(name)
 
     def _look(self, start: str) -> None:
         folders = [start]

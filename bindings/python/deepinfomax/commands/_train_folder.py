@@ -63,17 +63,23 @@ def check_new(folder: RunFolder) -> None:
     check_links(folder)
 
 
+def _present(folder: RunFolder) -> list[Path]:
+    """What is there under the names of the run's files."""
+    there = sorted(folder.path.iterdir()) if folder.path.is_dir() else []
+    return [path for path in there if is_among(path, folder.path, FILES)]
+
+
 def check_links(folder: RunFolder) -> None:
     """A new run does not write through a link into another one."""
-    for path in sorted(folder.path.iterdir()) if folder.path.is_dir() else ():
-        if is_among(path, folder.path, FILES) and path.is_symlink():
+    for path in _present(folder):
+        if path.is_symlink():
             raise UsageError(f"{path}: is a link, and the run writes a file of this name; remove it, or name another folder")
 
 
 def check_files(folder: RunFolder) -> None:
     """What is written in the end can be: nothing that is no file has a name of the run's files."""
-    for path in sorted(folder.path.iterdir()) if folder.path.is_dir() else ():
-        if is_among(path, folder.path, FILES) and not path.is_file():
+    for path in _present(folder):
+        if not path.is_file():
             raise UsageError(f"{path}: is no file, and the run writes one of this name; move it, or name another folder")
 
 
