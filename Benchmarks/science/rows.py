@@ -71,6 +71,11 @@ ROWS = {  # By make science, in this order.
         "DIM(L), nce, absolute coordinates", description={"coordinates": {"hidden": [512]}}, options={"coordinates": "absolute"}
     ),
     "occlusion": Row("DIM(L), nce, occlusion", options={"occlusion": True}),
+    "structure": Row(
+        "DIM(L), nce, absolute coordinates and occlusion",
+        description={"coordinates": {"hidden": [512]}},
+        options={"coordinates": "absolute", "occlusion": True},
+    ),
     "prior": Row("DIM(L), nce, adversarial prior", **PRIOR),
     "nce-1e-4": Row("DIM(L), nce, Adam 1e-4, betas 0.5 and 0.999", lr=1e-4, options=BETAS),
     "prior-1e-4": Row("DIM(L), nce, adversarial prior, likewise", lr=1e-4, options=PRIOR["options"] | BETAS),

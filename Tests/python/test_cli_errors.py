@@ -51,6 +51,11 @@ def test_alone_it_shows_what_to_do_first():
         ("evaluate --untrusted", "--untrusted", "without --weights"),
         ("encode --output y.npz --untrusted", "--untrusted", "without --weights"),
         ("train --untrusted", "--untrusted", "without --weights or --resume"),
+        ("encode --output y.npz --weights w.h5 --seed 3", "--seed", "with --weights"),
+        ("index --weights w.h5 --seed 3", "--seed", "with --weights"),
+        ("index --vectors y.npz --seed 3", "--seed", "with --vectors alone"),
+        ("search cat.png --weights w.h5 --seed 3", "--seed", "with --weights"),
+        ("search 1 --seed 3", "--seed", "without an image file, --picture or --html"),
     ],
 )
 def test_options_without_an_effect(arguments, option, why):
@@ -72,6 +77,10 @@ def test_options_with_an_effect(tmp_path):
         "info a.h5 --untrusted",
         "map --weights w.h5 --untrusted",
         "train --resume run --untrusted",
+        "encode --output y.npz --seed 3",
+        "index --vectors y.npz --architecture basic32 --seed 3",
+        "search cat.png --seed 3",
+        "map --weights w.h5 --seed 3",
     ):
         parsed = cli._parsed(arguments.split())
         cli._check_effects(parsed, cli.module_of(parsed.command))

@@ -117,6 +117,13 @@ def test_a_test_set_of_the_datas_own(small, tmp_path):
         found.append((report["training_images"], report["test_images"], report["held_out"]))
         assert report["figures"][0]["accuracy"] == 1
     assert found == [(60, 20, False), (54, 6, True)]
+    arrays["y_test"] = np.repeat([1, 7], 10)  # An accuracy of at most a half, with nothing that said why.
+    np.savez(tmp_path / "own.npz", **arrays)
+    done = dim("evaluate", "--architecture", small, "--data", "own.npz", "--rows", "pixels", cwd=tmp_path)
+    assert done.returncode == 0 and (
+        "note: 10 of the 20 test images are of classes that none of the 60 labelled training images has, such as 7: every "
+        "judge is wrong about them" in done.stderr
+    ), done.stderr
 
 
 @pytest.mark.parametrize(

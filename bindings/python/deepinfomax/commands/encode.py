@@ -31,6 +31,7 @@ from ._common import (
     seconds,
     weights_name,
 )
+from ._effects import Effects
 from ._progress import Progress
 
 _EXAMPLES = """
@@ -64,6 +65,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_general(parser, "untrained weights, where --weights names none")
     add_examples(parser, _EXAMPLES)
+
+
+def effects(arguments: argparse.Namespace) -> Effects:
+    yield "--seed", arguments.weights is None, "with --weights"
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -191,6 +191,7 @@ def run(arguments: argparse.Namespace) -> int:
     everything = train
     if arguments.labels is not None:
         train = _labelled(arguments, train)
+    _tell_unseen(arguments, train, test)
     if arguments.neighbours is None:
         arguments.neighbours = min(Settings.neighbours, len(train))
     elif arguments.neighbours > len(train):
@@ -305,6 +306,19 @@ def _labelled(arguments: argparse.Namespace, train: Dataset) -> Dataset:
     if len(np.unique(part.labels)) < 2:
         raise UsageError(f"--labels: {text} are of one class; expected at least two")
     return part
+
+
+def _tell_unseen(arguments: argparse.Namespace, train: Dataset, test: Dataset) -> None:
+    """Test images that no judge can be right about."""
+    assert train.labels is not None and test.labels is not None
+    unseen = np.flatnonzero(~np.isin(test.labels, train.labels))
+    if len(unseen):
+        names = list(dict.fromkeys(test.class_name(int(at)) for at in unseen))
+        _output.note(
+            arguments,
+            f"{len(unseen):,} of the {len(test):,} test images are of classes that none of the {len(train):,} labelled "
+            f"training images has, such as {shown(names[0])}: every judge is wrong about them",
+        )
 
 
 def _test_set(source: str | None, options: dict[str, Any]) -> Dataset | None:

@@ -20,6 +20,7 @@ from ._common import (
     check_writable,
     open_data,
 )
+from ._effects import Effects
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
   dim index --data photos --vectors vectors.npz --metric cosine       encodes nothing again
 """,
     )
+
+
+def effects(arguments: argparse.Namespace) -> Effects:
+    yield "--seed", arguments.weights is None, "with --weights"
+    yield "--seed", arguments.vectors is None or arguments.architecture is not None, "with --vectors alone"
 
 
 def run(arguments: argparse.Namespace) -> int:

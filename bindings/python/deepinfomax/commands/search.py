@@ -75,8 +75,9 @@ def effects(arguments: argparse.Namespace) -> Effects:
         yield option, sheets, "without --picture or --html"
     # Queries by number have their vectors in the index.
     encodes = sheets or arguments.duplicates is None and not all(name.isdecimal() for name in arguments.images)
-    for option in "--weights", "--architecture", "--resize", "--max-pixels":
+    for option in "--weights", "--architecture", "--resize", "--max-pixels", "--seed":
         yield option, encodes, "without an image file, --picture or --html"
+    yield "--seed", arguments.weights is None, "with --weights"
 
 
 def run(arguments: argparse.Namespace) -> int:
