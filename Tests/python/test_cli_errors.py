@@ -41,7 +41,7 @@ def test_alone_it_shows_what_to_do_first():
         ("classify --weights w.h5 --epochs 0 --data x --checkpoint kept", "--checkpoint", "with --epochs 0"),
         ("evaluate --judges logistic --neighbours 3", "--neighbours", "without knn or knn-cosine in --judges"),
         ("evaluate --mlp-steps 3", "--mlp-steps", "without mlp in --judges"),
-        ("evaluate --fine-tune-steps 3", "--fine-tune-steps", "without --labels"),
+        ("evaluate --fine-tune-steps 3", "--fine-tune-steps", "without --labels, or a row that is fine-tuned in --rows"),
         ("search --duplicates 0.1 --approximate", "--approximate", "with --duplicates"),
         ("search --duplicates 0.1 --count 3", "--count", "with --duplicates"),
         ("search 1 --weights w.h5", "--weights", "without an image file, --picture or --html"),

@@ -74,7 +74,8 @@ def test_the_run_is_what_trainer_gives(data, whole):
     """The command adds nothing of its own to the numbers."""
     from deepinfomax.data import Loader, open_dataset
 
-    trainer = deepinfomax.Trainer(deepinfomax.Model(3, architecture="basic32"), "adversarial", 3, gamma=0.1)
+    architecture = {"preset": "basic32", "coordinates": {"hidden": [512]}}
+    trainer = deepinfomax.Trainer(deepinfomax.Model(3, architecture=architecture), "adversarial", 3, coordinates="absolute")
     batch = next(Loader(open_dataset(data), 2, 3).epoch(0))
     assert list(map(repr, trainer.step(batch.images))) == losses(whole[0])[1][3:7]
 

@@ -154,6 +154,8 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
         chosen.check_options(arguments[1:])  # Before argparse asks for what is missing because it was mistyped.
     parsed, unknown = top.parse_known_args(arguments)
     if unknown:
+        if command not in COMMANDS:
+            top.error(f"{command}: expected the command first, then its options: dim {parsed.command} {command} ...")
         chosen.unknown(unknown)
     if command in COMMANDS:
         parsed.given = {action.dest for action in chosen._actions if getattr(parsed, action.dest, None) != action.default}

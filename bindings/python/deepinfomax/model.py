@@ -34,6 +34,8 @@ _DTYPES: dict[int, np.dtype[Any]] = {0: np.dtype(np.float32), 1: np.dtype(np.int
 
 #: What a file is saved as; the index is dim_format.
 FORMATS = ("hdf5", "safetensors")
+#: Endings of files that are not written here.
+_OTHER_FORMATS = (b".pt", b".pth", b".onnx", b".npz")
 
 #: So many images are encoded at once at first, and more while that takes less than half of these seconds.
 _PIECE, _PROMPT = 32, 0.2
@@ -157,10 +159,15 @@ class Model:
 
         format: "hdf5", in which every bit is under a checksum: `{k: torch.from_numpy(f[k][()]) for k in f}` on the opened
         file f is the state_dict. "safetensors": `safetensors.torch.load_file(path)` is. Without it the path decides:
-        safetensors where it ends in ".safetensors", else HDF5. Raises FileAccessError.
+        safetensors where it ends in ".safetensors", else HDF5. Raises FileAccessError; ValueError for an ending of another format.
         """
         name = path_bytes(path)
         if format is None:
+            if name.lower().endswith(_OTHER_FORMATS):
+                raise ValueError(
+                    f"path: {os.fsdecode(name)} has another format's ending; expected .h5, .safetensors or format=; "
+                    "`dim convert` writes PyTorch's files and ONNX"
+                )
             format = "safetensors" if name.endswith(b".safetensors") else "hdf5"
         if format not in FORMATS:
             raise ValueError(f"format is {format!r}; expected {' or '.join(map(repr, FORMATS))}")

@@ -82,7 +82,10 @@ class Index:
     def __init__(
         self, vectors: Any, ids: Sequence[str] | None = None, metric: Metric = "l2", *, made_by: str = "", made_of: str = ""
     ) -> None:
-        array = _arrays.to_float32(_arrays.as_numpy(vectors, "vectors"), "vectors")
+        given = _arrays.as_numpy(vectors, "vectors")
+        array = _arrays.to_float32(given, "vectors")
+        if np.may_share_memory(array, given):  # What is prepared from it stays true, whatever the caller writes later.
+            array = array.copy()
         if array.ndim != 2 or 0 in array.shape:
             raise ValueError(f"vectors: expected (n, d), one vector at least, found shape {array.shape}")
         if not np.isfinite(array).all():
@@ -92,8 +95,8 @@ class Index:
         names = [str(number) for number in range(len(array))] if ids is None else [_id(name) for name in ids]
         if len(names) != len(array):
             raise ValueError(f"ids: expected {len(array)}, one a vector, found {len(names)}")
-        self.vectors, self.ids, self.metric, self.made_by = array, names, metric, str(made_by)
-        self.made_of = str(made_of)
+        self.vectors, self.ids, self.metric, self.made_by = array, names, metric, str(made_by or "")
+        self.made_of = str(made_of or "")
         self._mean = array.mean(axis=0, dtype=np.float64) if metric == "l2" else np.zeros(array.shape[1])
         # A power of two, which changes no digit: float32's squares of very large and very small numbers stay numbers.
         spread = float(np.abs(array - self._mean).max()) if metric == "l2" else 0.0

@@ -39,6 +39,9 @@ Coordinates = Literal["none", "absolute", "relative"]
 COORDINATES: tuple[Coordinates, ...] = ("none", "absolute", "relative")  # dim_coordinates
 _NEGATIVES = {"rotation": 0, "all": -1}  # DIM_NEGATIVES_...
 
+#: The paper's weight of a prior, where the preset has none.
+PAPER_GAMMA = 0.1
+
 #: Those that an objective trains.
 _NETWORKS = ("encoder", "global_d", "local_d", "prior_d", "coordinates_d")
 
@@ -168,6 +171,7 @@ class Trainer(Run):
         its distance from another one ("relative"), with the weight coordinates_weight. occlusion: vectors are of images with a
         hidden box, features of whole images. locations: the number of locations of each image that the local term uses,
         drawn anew each step; None for all.
+        gamma: with a prior that the preset does not have, 0.1, the paper's.
         seed: of the prior noise and the drawn negatives: `torch.manual_seed(seed)`, one `torch.rand_like(y)` a step.
         lr: of both Adams; or encoder_lr and discriminator_lr. alpha, beta, gamma: weights of the global, local and prior
         term. betas, eps, weight_decay: as in torch.optim.Adam.
@@ -217,6 +221,12 @@ class Trainer(Run):
         ):
             if value is not None:
                 setattr(options, field, _arrays.number(value, field))
+        if gamma is None and prior not in (None, "none") and options.gamma == 0:
+            options.gamma = PAPER_GAMMA
+        if gamma and PRIORS[options.prior] == "none":
+            raise ValueError(f"gamma: {gamma} has no effect without a prior; expected prior=")
+        if coordinates_weight and COORDINATES[options.coordinates] == "none":
+            raise ValueError(f"coordinates_weight: {coordinates_weight} has no effect without coordinates; expected coordinates=")
         if betas is not None:
             options.adam_beta1, options.adam_beta2 = _arrays.pair(betas, "betas")
         self._start(model, library().dim_trainer_create, model._handle.pointer, byref(options))

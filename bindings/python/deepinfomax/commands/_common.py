@@ -163,8 +163,13 @@ def open_model(arguments: argparse.Namespace) -> Model:
     return model
 
 
-def opened(path: str, architecture: object, untrusted: bool, chosen_by: str = "--architecture") -> Model:
-    """The networks of a file. architecture: what they are of, chosen by these options; None for what the file says."""
+def opened(
+    path: str,
+    architecture: object,
+    untrusted: bool,
+    advice: str = "without --architecture, the file's own is used",
+) -> Model:
+    """The networks of a file. architecture: what they are of; None for what the file says. advice: for files of another."""
     inside = Path(path) / "weights.h5"
     if inside.is_file():
         raise UsageError(f"{path}: is a folder; its weights are in {inside}")
@@ -174,7 +179,7 @@ def opened(path: str, architecture: object, untrusted: bool, chosen_by: str = "-
         told, other, _ = error.message.partition(". Networks of another architecture are read")
         if not other:  # That advice is for callers of the function.
             raise
-        raise UsageError(f"{told}; without {chosen_by}, the file's own is used") from error
+        raise UsageError(f"{told}; {advice}") from error
 
 
 def weights_name(arguments: argparse.Namespace) -> str:
@@ -282,6 +287,8 @@ def check_writable(path: str | os.PathLike[str], *, weights: bool = False) -> No
         raise UsageError(f"{target}: is a folder, expected a file's name")
     if weights and target.exists() and not target.is_file():
         raise UsageError(f"{target}: is a device or a pipe, expected a file's name")
+    if target.is_symlink() and not target.resolve().parent.is_dir():
+        raise UsageError(f"{target}: is a link to {target.resolve()}, and there is no such folder")
     if not folder.is_dir():
         raise UsageError(f"{target}: there is no folder {folder}")
     try:

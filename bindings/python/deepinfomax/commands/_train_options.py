@@ -67,7 +67,7 @@ DEFAULTS: dict[str, Any] = {
     "locations": None,
     "augment": "",
 }
-#: Numbers that are not negative.
+#: Finite numbers of at least 0.
 _WEIGHTS = (
     "alpha",
     "beta",
@@ -162,7 +162,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--coordinates",
         choices=COORDINATES,
-        help="also predict the place of a location in its map: row and column, or the distance to another (default: none)",
+        help="also predict the place of a location in its map: row and column, or the distance to another (default: absolute; "
+        "with --architecture none; with --weights as they were trained)",
     )
     add("--coordinates-weight", type=float, metavar="X", help="weight of the coordinates term (default: 1)")
     add(
@@ -302,7 +303,7 @@ def check(values: dict[str, Any]) -> None:
     for name in _WEIGHTS:
         value = values[name]
         if value is not None and not (math.isfinite(value) and value >= 0):
-            raise UsageError(f"--{name.replace('_', '-')}: expected a number that is not negative, found {value}")
+            raise UsageError(f"--{name.replace('_', '-')}: expected a finite number of at least 0, found {value}")
     if values["betas"] is not None and not all(0 <= beta < 1 for beta in values["betas"]):
         raise UsageError(f"--betas: expected two numbers from 0 to below 1, found {','.join(map(str, values['betas']))}")
     negatives = values["negatives"]
@@ -310,6 +311,8 @@ def check(values: dict[str, Any]) -> None:
         what = "batch" if parts == 1 else "micro-batch"
         size = values["batch"] // parts
         raise UsageError(f"--negatives {negatives}: a {what} of {size} images has {size - 1} others")
+    if values["validation_images"] == 1:
+        raise UsageError("--validation-images: expected 0, for none, or 2 at least: an image's negatives are the others of its batch")
     if values["early_stopping"] and not values["validation_images"]:
         raise UsageError("--early-stopping: needs a validation loss; expected --validation-images over 0")
     if values["probe"] and not values["validation_images"]:
@@ -512,6 +515,8 @@ def _read(path: str) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8") as file:
             found = json.loads(file.read(1 << 20), object_pairs_hook=members_once)
+    except IsADirectoryError as error:
+        raise UsageError(f"--config: {path}: is a folder, expected a file such as a run's settings.json") from error
     except OSError as error:
         raise UsageError(f"--config: {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:

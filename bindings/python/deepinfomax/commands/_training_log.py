@@ -112,9 +112,10 @@ class TrainingLog:
         """prior_distance: NaN where there is no prior. others: what `figures` gives."""
         row = self._row("validation", step, per_epoch, losses, rate, images, seconds, prior_distance=prior_distance, **others)
         distance = "" if math.isnan(prior_distance) else f", {prior_distance:.3f} from uniform"
+        places = "" if math.isnan(row.coordinates) else f", coordinates {row.coordinates:.4f}"
         self._say(
             f"epoch {row.epoch:<4g} validation: total {row.total:.4f}, local {row.local:.4f}, global {row.global_:.4f}, "
-            f"prior {row.prior:.4f}{distance}{_information(row)}; {duration(row.seconds)}{self._left(step)}"
+            f"prior {row.prior:.4f}{distance}{places}{_information(row)}; {duration(row.seconds)}{self._left(step)}"
         )
         return row
 
@@ -273,12 +274,13 @@ def _architecture(settings: Settings) -> str:
 
 def _objective(settings: Settings) -> str:
     weights = zip(("local", "global", "prior"), (settings.beta, settings.alpha, settings.gamma), strict=True)
-    terms = " + ".join(f"{weight:g} {term}" for term, weight in weights if weight)
+    terms = [f"{weight:g} {term}" for term, weight in weights if weight and (term != "prior" or settings.prior != "none")]
     if settings.coordinates != "none":
-        terms = f"{terms} + {settings.coordinates_weight:g} {settings.coordinates} coordinates"
+        terms.append(f"{settings.coordinates_weight:g} {settings.coordinates} coordinates")
+    found = " + ".join(terms) or "nothing"
     if settings.occlusion:
-        terms += ", vectors of occluded images"
-    return f"{settings.measure}, negatives {settings.negatives}: {terms or 'nothing'}; Adam {settings.lr:g}"
+        found += ", vectors of occluded images"
+    return f"{settings.measure}, negatives {settings.negatives}: {found}; Adam {settings.lr:g}"
 
 
 def _has_matplotlib() -> bool:

@@ -61,6 +61,11 @@ def of(
     return encoded(model, data, shown=_output.prints_text(arguments)), weights_name(arguments), model
 
 
+def origin(arguments: argparse.Namespace, weights: str) -> str:
+    """For reports: what the vectors are of, `weights` being what `of` returned."""
+    return f"{'weights' if arguments.vectors is None else 'vectors of'} {shown(weights)}"
+
+
 def made(model: Model, data: Dataset, y: Floats) -> bool:
     """Whether the vectors are this model's, of these images: a few from everywhere are encoded again."""
     few = np.unique(np.linspace(0, len(data) - 1, 8).astype(np.int64))

@@ -128,11 +128,13 @@ def effects(arguments: argparse.Namespace) -> Effects:
     trains, alone = arguments.epochs > 0, arguments.epochs == 0 and arguments.data is None and arguments.predict is not None
     end_to_end = trains and "end-to-end" in arms
     yield from ((option, not alone, "without --data") for option in ("--arms", "--seeds", "--limit", "--split"))
+    yield "--epochs", not trains or bool(arms - {"end-to-end", "pixels"}), "on the arms end-to-end and pixels alone"
     for option in "--lr", "--batch", "--loss":
         yield option, trains and arms != {"pixels"}, "with --epochs 0" if not trains else "on the arm pixels"
     for option in "--end-to-end-epochs", "--checkpoint", "--checkpoint-every":
         yield option, end_to_end, "with --epochs 0" if not trains else "without the arm end-to-end"
     yield "--checkpoint-every", arguments.checkpoint is not None, "without --checkpoint"
+    yield "--seed", arguments.seeds is None, "with --seeds"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -239,7 +241,7 @@ def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[int]]:
     if arguments.batch < 2:
         raise UsageError("--batch: expected 2 at least: batch norm has no statistics of one image")
     if not (math.isfinite(arguments.lr) and arguments.lr >= 0):
-        raise UsageError(f"--lr: expected a number that is not negative, found {arguments.lr}")
+        raise UsageError(f"--lr: expected a finite number of at least 0, found {arguments.lr}")
     if arguments.epochs == 0:
         if arguments.weights is None:
             raise UsageError("--epochs 0: uses the classifier of --weights; name them")

@@ -103,7 +103,11 @@ def run(arguments: argparse.Namespace) -> int:
     named = None if arguments.architecture is None else Architecture(arguments.architecture)
     whole: Contents | None = None
     for path in inputs:
-        whole = _read(path, arguments.untrusted, arguments.entry, named if whole is None else whole.architecture)
+        if whole is None:
+            whole = _read(path, arguments.untrusted, arguments.entry, named, "without --architecture, the file's own is used")
+        else:
+            advice = f"all inputs are of one architecture, that of {inputs[0]}"
+            whole = _read(path, arguments.untrusted, arguments.entry, whole.architecture, advice)
         found = whole.state
         twice = state.keys() & found.keys()
         if twice:
@@ -134,8 +138,8 @@ class Contents:
     class_names: list[str]
 
 
-def _read(path: str, untrusted: bool, entry: str | None, architecture: Architecture | None) -> Contents:
-    """All networks of a file. architecture: what they have to be of; None for what the file says."""
+def _read(path: str, untrusted: bool, entry: str | None, architecture: Architecture | None, advice: str) -> Contents:
+    """All networks of a file. architecture: what they have to be of; None for what the file says. advice: else."""
     if os.path.exists(path) and not os.path.isfile(path):  # A FIFO would be waited for, and could not be read again.
         raise UsageError(f"{path}: expected a regular file")
     try:
@@ -146,10 +150,12 @@ def _read(path: str, untrusted: bool, entry: str | None, architecture: Architect
     if start[:8] == HDF5_SIGNATURE or start[7:] == b"\0{":  # or safetensors: eight bytes of a length, then JSON
         if entry is not None:
             raise UsageError(f"--entry: chooses among the state_dicts of a PyTorch file; {path} is HDF5 or safetensors, of one")
-        with opened(path, architecture, untrusted) as model:
+        with opened(path, architecture, untrusted, advice) as model:
             return Contents(model.state_dict(), model.architecture, model.class_names)
     if Path(path).suffix.lower() in ONNX_NAMES:
         raise UsageError(f"{path}: ONNX is written, not read; convert the weights that it was made of")
+    if Path(path).suffix.lower() in (".npz", ".npy"):
+        raise UsageError(f"{path}: expected weights in HDF5, in safetensors or of PyTorch, found numpy's ending")
     _need("torch", f"{path}, which is neither HDF5 nor safetensors")
     _need("h5py", "reading PyTorch's files")
     try:

@@ -158,7 +158,10 @@ def effects(arguments: argparse.Namespace) -> Effects:
     chosen = set(arguments.judges.split(","))
     yield "--neighbours", bool(chosen & {"knn", "knn-cosine"}), "without knn or knn-cosine in --judges"
     yield "--mlp-steps", "mlp" in chosen, "without mlp in --judges"
-    yield "--fine-tune-steps", arguments.labels is not None, "without --labels"
+    tuned = arguments.labels is not None or bool(set((arguments.rows or "").split(",")) & set(_comparison.FINE_TUNED))
+    yield "--fine-tune-steps", tuned, "without --labels, or a row that is fine-tuned in --rows"
+    drawn = arguments.train_limit is not None or arguments.labels is not None  # By --seed, whatever --seeds are.
+    yield "--seed", arguments.seeds is None or drawn, "with --seeds"
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -300,7 +303,7 @@ def _labelled(arguments: argparse.Namespace, train: Dataset) -> Dataset:
     except (ValueError, OverflowError):
         raise UsageError(f"--labels: expected a number of images, or a share between 0 and 1, found {text}") from None
     if not 2 <= count <= len(train):
-        raise UsageError(f"--labels: expected from 2 to the {len(train):,} training images, found {count:,} ({text})")
+        raise UsageError(f"--labels: expected from 2 to the {len(train):,} training images, found {count:,}" + f" ({text})" * share)
     part = train.subset(judges.labelled_part(train.labels, count, arguments.seed))
     assert part.labels is not None
     if len(np.unique(part.labels)) < 2:

@@ -22,6 +22,7 @@ from ..model import Model
 from ..trainer import Trainer
 from . import _output
 from ._common import add_examples, add_general, add_untrusted, apply_general, opened
+from ._effects import Effects
 
 #: The packages that commands use where they are there, for a report of a defect.
 PACKAGES = ("numpy", "h5py", "Pillow", "scikit-learn", "matplotlib", "torch")
@@ -51,6 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 exit code: 0 all files are sound, 1 one has a fault
 """,
     )
+
+
+def effects(arguments: argparse.Namespace) -> Effects:
+    for option in "--shapes", "--untrusted":
+        yield option, bool(arguments.files), "without a weights file"
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -75,6 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
     data = open_data(arguments, model, arguments.labelled)
     if len(data) < 2:
         raise UsageError(f"{data.name}: a map needs two images at least")
+    if arguments.images < 2:
+        raise UsageError(f"--images: a map needs two images at least, found {arguments.images}")
     y, weights, _ = _vectors.of(arguments, data, model)
     chosen = np.sort(randperm(len(data), arguments.seed)[: arguments.images])
     projection = _project(arguments, y[chosen])
@@ -146,7 +148,7 @@ def _report(
         "classes": colours,
         "images": points,
     }
-    lines = [f"{counted(len(drawn), 'image')} of {shown(drawn.name)}, weights {shown(weights)}, {projection.method}"]
+    lines = [f"{counted(len(drawn), 'image')} of {shown(drawn.name)}, {_vectors.origin(arguments, weights)}, {projection.method}"]
     if projection.explained:
         lines.append("the two axes hold {:.0%} and {:.0%} of the variance".format(*projection.explained))
     if factors[0] != factors[1]:

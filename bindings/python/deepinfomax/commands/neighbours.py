@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
     sheet = pictures.stack(_evened(drawn), arguments.columns)
     write_whole(arguments.output, pictures.png(sheet))
     report = {"data": data.name, "images": len(data), "weights": weights, "picture": arguments.output, "subjects": subjects}
-    _output.result(arguments, report, _text(report))
+    _output.result(arguments, report, _text(report, _vectors.origin(arguments, weights)))
     return 0
 
 
@@ -183,8 +183,8 @@ def _listed(numbers: Labels, distances: Any, data: Dataset) -> list[dict[str, An
     return listed
 
 
-def _text(report: dict[str, Any]) -> str:
-    lines = [f"{counted(report['images'], 'image')} of {shown(report['data'])}, weights {shown(report['weights'])}"]
+def _text(report: dict[str, Any], origin: str) -> str:
+    lines = [f"{counted(report['images'], 'image')} of {shown(report['data'])}, {origin}"]
     for subject in report["subjects"]:
         known = "" if subject["number"] is None else f", number {subject['number']}"
         own = f", class {shown(subject['class'])}" if "class" in subject else ""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .._files import write_whole
-from .._text import counted, cut, decimal, shown, table, valid
+from .._text import counted, cut, decimal, shown, table
 from ..data import Dataset
 from ..evaluation import Floats
 from ..model import Model
@@ -223,10 +223,10 @@ def _page(names: list[str], index: Index, found: Found, rows: list[Any]) -> str:
     """One file with all that it shows; names are text, whatever they hold."""
     lines = []
     for name, images, numbers, distances in zip(names, rows, found.numbers, found.distances, strict=True):
-        captions = [name, *(f"{index.ids[n]}\n{d:.3g}" for n, d in zip(numbers, distances, strict=True))]
+        captions = [shown(name), *(f"{shown(index.ids[n])}\n{d:.3g}" for n, d in zip(numbers, distances, strict=True))]
         cells = [
             f'<figure><img alt="" src="data:image/png;base64,{base64.b64encode(pictures.png(image)).decode()}">'
-            f"<figcaption>{html.escape(valid(caption))}</figcaption></figure>"
+            f"<figcaption>{html.escape(caption)}</figcaption></figure>"
             for image, caption in zip(pictures.to_pixels(images), captions, strict=True)
         ]
         lines.append("<section>" + "\n".join(cells) + "</section>")

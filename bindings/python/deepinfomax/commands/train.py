@@ -23,7 +23,7 @@ from ..data import Augmentation, DataError, Dataset, Loader, adapted
 from ..data.options import Size
 from ..data.reading import Reading
 from ..distributed import PeerError, Solo
-from ..errors import FileAccessError, InvalidArgument, NotFinite
+from ..errors import DimError, FileAccessError, InvalidArgument, NotFinite
 from ..model import Model
 from ..run_data import data_of, digest_of, open_data
 from ..run_folder import FILES, Row, RunFolder, Settings, figures
@@ -49,8 +49,6 @@ from ._train_options import (
 )
 from ._training_log import TrainingLog
 
-#: With a prior that the preset does not have: the paper's weight for it beside the local term.
-_GAMMA = 0.1
 #: Hidden units of the network of --coordinates where the architecture describes none: the paper's score networks'.
 _COORDINATES = 512
 #: Images that tell whether data is grey, where its files are of several sizes.
@@ -450,7 +448,7 @@ def _model_and_data(arguments: argparse.Namespace, values: dict[str, Any]) -> tu
     names = None if train.labels is None or train.classes is None else class_names(train.classes)
     fixed = adapted.is_notebook(architecture) or adapted.names_classes(named) or values["weights"]
     described = architecture.as_dict()
-    if values["coordinates"] not in (None, "none") and described["coordinates"] is None:
+    if _with_coordinates(values) and described["coordinates"] is None:
         if values["weights"]:
             raise UsageError(
                 f"--coordinates: {values['weights']} has no coordinates network to continue with; expected weights of a run with "
@@ -459,10 +457,15 @@ def _model_and_data(arguments: argparse.Namespace, values: dict[str, Any]) -> tu
         architecture = adapted.described(described | {"coordinates": {"hidden": [_COORDINATES]}})
     if names is not None and not fixed and 2 <= len(names) <= adapted.MOST_CLASSES:
         architecture = adapted.with_classes(architecture, len(names))
+    if values["weights"] is not None and values["architecture"] is not None and not adapted.names_classes(named):
+        architecture = _as_in_the_file(architecture, values["weights"], arguments.untrusted)
     model = Model(values["seed"], architecture=architecture)
     if values["weights"] is not None:
         with opened(
-            values["weights"], architecture, arguments.untrusted, "--architecture, --image-size, --channels and --resize"
+            values["weights"],
+            architecture,
+            arguments.untrusted,
+            "without --architecture, --image-size, --channels and --resize, the file's own is used",
         ) as start:
             if "encoder" not in start.networks:
                 raise UsageError(f"{values['weights']}: holds {', '.join(start.networks)}; an encoder is needed")
@@ -471,6 +474,24 @@ def _model_and_data(arguments: argparse.Namespace, values: dict[str, Any]) -> tu
     if names is not None and model.sizes.classes == len(names) and not adapted.is_notebook(architecture):
         model.class_names = names
     return model, train, validation
+
+
+def _as_in_the_file(architecture: Architecture, path: str, untrusted: bool) -> Architecture:
+    """With the file's networks that a run adds to what --architecture names: a classifier for its classes, coordinates."""
+    try:
+        with opened(path, None, untrusted) as start:
+            own = start.architecture
+    except (UsageError, DimError):  # It is opened again, as of the architecture: what is wrong is said then.
+        return architecture
+    added = {name: own.as_dict()[name] for name in ("classifier", "coordinates")}
+    return own if architecture.as_dict() | added == own.as_dict() else architecture
+
+
+def _with_coordinates(values: dict[str, Any]) -> bool:
+    """Whether the architecture needs a network for it: as asked, else where nobody has named the networks."""
+    if values["coordinates"] is not None:
+        return values["coordinates"] != "none"
+    return values["architecture"] is None and values["weights"] is None
 
 
 def _check_rates(schedule: Schedule, settings: Settings) -> None:
@@ -498,9 +519,9 @@ def _channels(data: Dataset) -> int:
 
 def _trainer(model: Model, values: dict[str, Any]) -> Trainer:
     """What is None is as the preset of the model's architecture has it."""
-    gamma = values["gamma"]
-    if gamma is None and values["prior"] not in (None, "none") and not adapted.is_notebook(model.architecture):
-        gamma = _GAMMA
+    coordinates = values["coordinates"]
+    if coordinates is None and values["architecture"] is None and "coordinates_d" in model.networks:
+        coordinates = "absolute"  # By default, and where --weights are of a run that was so.
     return Trainer(
         model,
         values["prior"],
@@ -510,13 +531,13 @@ def _trainer(model: Model, values: dict[str, Any]) -> Trainer:
         negatives=values["negatives"],
         alpha=values["alpha"],
         beta=values["beta"],
-        gamma=gamma,
+        gamma=None if values["prior"] == "none" else values["gamma"],  # Of --config: its run's, without an effect.
         gradient_penalty=values["gradient_penalty"],
         gradient_clip=values["gradient_clip"],
         betas=None if values["betas"] is None else tuple(values["betas"]),
         weight_decay=values["weight_decay"],
-        coordinates=values["coordinates"],
-        coordinates_weight=values["coordinates_weight"],
+        coordinates=coordinates,
+        coordinates_weight=None if coordinates == "none" else values["coordinates_weight"],
         occlusion=values["occlusion"],
         locations=values["locations"],
         micro_batches=values["micro_batches"],

@@ -51,6 +51,8 @@ def read(named: str) -> str:
     """A preset's name as it is, the text of a file: read once, since it may be a pipe."""
     if named in PRESETS or not os.path.exists(named):  # Of a name that is neither, `described` says what is expected.
         return named
+    if os.path.isdir(named):
+        raise ValueError(f"{named}: is a folder, expected a preset or a JSON file")
     with open(named, "rb") as file:
         start = file.read(1 << 20)
     if not start.lstrip()[:1] in (b"{", b""):  # It would be taken for a name.

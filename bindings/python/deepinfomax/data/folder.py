@@ -42,10 +42,11 @@ def open_parts(path: Path, options: Options) -> Parts:
     pillow()
     if path.is_file():
         return Parts(Folder(path.name, path.parent, [path.name], None, None, options), labels_advice=_LABELS)
-    below = {name for name in os.listdir(path) if (path / name).is_dir()}
-    test = [name for name in _TEST_NAMES if name in below]
-    if "train" in below and test:
-        train_set, test_set = _folder(path / "train", path.name, options), _folder(path / test[0], path.name, options)
+    below = {name.lower(): name for name in sorted(os.listdir(path), reverse=True) if (path / name).is_dir()}
+    test = [below[name] for name in _TEST_NAMES if name in below]
+    train = below.get("train", "")
+    if train and test:
+        train_set, test_set = _folder(path / train, path.name, options), _folder(path / test[0], path.name, options)
         if train_set.classes != test_set.classes:
             raise DataError(
                 f"{path}: train and {test[0]} have different classes: "
@@ -53,11 +54,14 @@ def open_parts(path: Path, options: Options) -> Parts:
             )
         beside = _Found()
         _list(path, "", beside)
-        unused = [f"{name}/" for name in beside.folders if name not in ("train", test[0])] + beside.images
+        unused = [f"{name}/" for name in beside.folders if name not in (train, test[0])] + beside.images
         if unused:
             note = f"{path.name}: left out, since train and {test[0]} are the data: {listed(unused, 5)}"
             train_set.notes, test_set.notes = (*train_set.notes, note), (*test_set.notes, note)
         return Parts(train_set, test_set, _LABELS)
+    named = [name for name in os.listdir(path) if not name.startswith(".")]
+    if named == [train] and any(entry.is_dir() and not entry.name.startswith(".") for entry in os.scandir(path / train)):
+        return Parts(_folder(path / train, path.name, options), labels_advice=_LABELS)  # Of a set whose test part is elsewhere.
     return Parts(_folder(path, path.name, options), labels_advice=_LABELS)
 
 

@@ -37,7 +37,12 @@ def open_parts(path: Path, options: Options) -> Parts:
         _check(file[key], f"{path}: {key}", options, whole=key not in (wanted.images, wanted.test_images))
         text = h5py.check_string_dtype(file[key].dtype)
         varying = text is not None and text.length is None
-        found[key] = Texts(path, key, file[key], options) if varying else Array(path, key, file[key])
+        if varying:
+            found[key] = Texts(path, key, file[key], options)
+        elif key in (wanted.labels, wanted.test_labels) and wanted.classes is None and h5py.check_enum_dtype(file[key].dtype):
+            found[key] = Named(path, key, file[key])
+        else:
+            found[key] = Array(path, key, file[key])
     return images.parts(path.name, str(path), found, wanted, options)
 
 
@@ -104,6 +109,22 @@ class Array:
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_array": None, "_process": None}
+
+
+class Named(Array):
+    """Labels whose type is an enumeration, as its names."""
+
+    def __init__(self, path: Path, key: str, array: Any) -> None:
+        super().__init__(path, key, array)
+        import h5py
+
+        self._names = {value: name for name, value in h5py.check_enum_dtype(self.dtype).items()}
+        self.dtype = np.dtype(np.str_)
+
+    def __getitem__(self, index: Any) -> Any:
+        values = np.asarray(self._read(index))
+        names = [self._names.get(value, str(value)) for value in values.ravel().tolist()]
+        return np.array(names, np.str_).reshape(values.shape)
 
 
 class Texts(Array):

@@ -176,7 +176,7 @@ def _layout(shape: tuple[int, ...], options: Options, where: str) -> tuple[str, 
         if narrow and options.layout == "auto" and options.image != (1, *item):
             raise DataError(
                 f"{where}: the shape {shape} is that of one image (h,w,c), or of grey ones {item[1]} pixels wide; save "
-                "images[numpy.newaxis], or say layout='nchw' for grey ones"
+                "images[numpy.newaxis], or, in Python, say layout='nchw' for grey ones"
             )
         return "grey", (1, item[0], item[1])
     if len(item) == 1:
@@ -199,7 +199,7 @@ def _layout(shape: tuple[int, ...], options: Options, where: str) -> tuple[str, 
     if len(fits) != 1:
         raise DataError(
             f"{where}: of the shape {shape}, {'either' if fits else 'neither'} axis may hold the channels; "
-            "say which: layout='nchw' or layout='nhwc'"
+            "say which: layout='nchw' or layout='nhwc' (Python), or the images' size: image=, --image-size and --channels"
         )
     return fits[0]
 
@@ -216,5 +216,5 @@ def _row(values: int, options: Options, where: str, shape: tuple[int, ...]) -> S
         return 3, side, side
     raise DataError(
         f"{where}: rows of {values:,} values are no square image in grey or RGB (found the shape {shape}); "
-        "say its size: image=(channels, height, width)"
+        "say its size: image=(channels, height, width); commands: --channels and --image-size"
     )

@@ -85,7 +85,10 @@ class Unreadable(Exception):
 def open_file(path: Path) -> IO[bytes]:
     """A regular file: opening a FIFO would wait for its writer, a device might do anything. Raises Unreadable."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
+            raise Unreadable("is a folder, expected an image file")
+        if not stat.S_ISREG(mode):
             raise Unreadable("is neither a file nor a folder")
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         file = os.fdopen(descriptor, "rb")

@@ -34,12 +34,17 @@ def is_read(name: str) -> bool:
 
 
 def is_file(path: Path) -> bool:
-    return path.name in {part + _ENDING for part in PARTS}
+    return path.name in {f"{part}_{kind}.bin" for part in PARTS for kind in "Xy"}
 
 
 def open_parts(path: Path, options: Options) -> Parts:
     """The part that is asked for; the training images, unless there are others only."""
     if not path.is_dir():
+        if not path.name.endswith(_ENDING):
+            raise DataError(f"{path}: these are the labels; name the file of the images, {path.name[:-6]}{_ENDING}")
+        own = path.name.removesuffix(_ENDING)
+        if options.part not in (None, own):
+            raise DataError(f"{path}: no images of the part {options.part!r}; found {own}")
         return Parts(_dataset(path, path.name))
     there = [part for part in PARTS if (path / (part + _ENDING)).is_file()]
     part = options.part or there[0]
