@@ -52,6 +52,10 @@ def test_alone_it_shows_what_to_do_first():
         ("encode --output y.npz --untrusted", "--untrusted", "without --weights"),
         ("train --untrusted", "--untrusted", "without --weights or --resume"),
         ("encode --output y.npz --weights w.h5 --seed 3", "--seed", "with --weights"),
+        ("evaluate --seeds 0,1 --seed 3", "--seed", "with --seeds"),
+        ("classify --seeds 0,1 --seed 3", "--seed", "with --seeds"),
+        ("classify --arms pixels,end-to-end --epochs 5", "--epochs", "on the arms end-to-end and pixels alone"),
+        ("info --architecture basic28 --shapes", "--shapes", "without a weights file"),
         ("index --weights w.h5 --seed 3", "--seed", "with --weights"),
         ("index --vectors y.npz --seed 3", "--seed", "with --vectors alone"),
         ("search cat.png --weights w.h5 --seed 3", "--seed", "with --weights"),
@@ -78,6 +82,9 @@ def test_options_with_an_effect(tmp_path):
         "map --weights w.h5 --untrusted",
         "train --resume run --untrusted",
         "encode --output y.npz --seed 3",
+        "evaluate --seeds 0,1 --seed 3 --train-limit 50",
+        "evaluate --rows fine-tuned --fine-tune-steps 3",
+        "classify --arms pixels,untrained --epochs 5",
         "index --vectors y.npz --architecture basic32 --seed 3",
         "search cat.png --seed 3",
         "map --weights w.h5 --seed 3",
@@ -102,6 +109,7 @@ def test_options_with_an_effect(tmp_path):
         ("map --limit 0", "usage: dim map ", "argument --limit: expected at least 1, found 0"),
         ("map --limit 99999999999999999999", "usage: dim map ", "99999999999999999999 is too large"),
         ("--versoin", "usage: dim [-h]", "required: COMMAND"),
+        ("--json info", "usage: dim [-h]", "--json: expected the command first, then its options: dim info --json"),
     ],
 )
 def test_mistyped(arguments, usage, message):

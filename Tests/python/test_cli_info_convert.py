@@ -246,12 +246,19 @@ def test_tensors_that_have_no_values_in_numpy(tmp_path):
         (["weights.h5", "out.foo"], "expected a name that ends in"),
         (["encoder.onnx", "out.h5"], "ONNX is written, not read"),
         (["weights.h5", "nothing/out.h5"], "there is no folder"),
+        (["vectors.npz", "out.h5"], "vectors.npz: expected weights in HDF5, in safetensors or of PyTorch, found numpy's"),
+        (["weights.h5", "other.h5", "out.h5"], "all inputs are of one architecture, that of weights.h5"),
         (["weights.h5", "weights.h5", "out.h5"], "is also in an earlier input"),
         (["weights.h5", "out.h5", "--entry", "ema"], "--entry: chooses among the state_dicts of a PyTorch file; weights.h5 is"),
     ],
 )
 def test_usage(folder, arguments, message):
     (folder / "encoder.onnx").write_bytes(b"\x08\x08")
+    (folder / "vectors.npz").write_bytes(b"PK\x05\x06" + bytes(18))
+    with deepinfomax.Model(0, "basic28") as model:
+        model.save(folder / "other.h5")
+        with pytest.raises(ValueError, match="model.pt has another format's ending; expected .h5"):
+            model.save(folder / "model.pt")
     done = dim("convert", *arguments, cwd=folder)
     assert done.returncode == 2 and message in done.stderr
     assert not (folder / "out.h5").exists()

@@ -42,6 +42,20 @@ def test_own_test_set(tmp_path):
     assert len(open_dataset(tmp_path, split="train")) == 4
 
 
+def test_train_alone(tmp_path):
+    """All images were of one class, "train"."""
+    images = random_images(4)
+    write_folder(tmp_path / "only" / "train", images, [0, 0, 1, 1])
+    found = open_dataset(tmp_path / "only")
+    assert found.classes == ("class0", "class1") and found.labels.tolist() == [0, 0, 1, 1] and found.name == "only"
+    with pytest.raises(DataError, match="no images of the part 'test'; found train"):
+        open_dataset(tmp_path / "only", part="test")
+    for part in "Train", "Test":  # These were the two classes.
+        write_folder(tmp_path / "capital" / part, images, [0, 0, 1, 1])
+    found = open_dataset(tmp_path / "capital", part="test")
+    assert found.classes == ("class0", "class1") and len(found) == 4
+
+
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "I;16", "CMYK", "1"])
 def test_kinds_of_pixels(tmp_path, mode):
     grey = np.full((40, 50), 128, np.uint8)

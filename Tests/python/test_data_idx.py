@@ -47,6 +47,15 @@ def test_one_file(tmp_path, packed, dots):
     assert np.array_equal(found.read([9])[0, 0] * 255, images["t10k"][9]) and np.array_equal(found.labels, labels["t10k"])
 
 
+def test_a_part_that_one_file_is_not(tmp_path):
+    """The training images were given as the test set."""
+    write_mnist(tmp_path)
+    for name, own, other in ("train-images-idx3-ubyte", "train", "test"), ("t10k-images-idx3-ubyte", "test", "train"):
+        assert len(open_dataset(tmp_path / name, part=own)) == len(open_dataset(tmp_path / name))
+        with pytest.raises(DataError, match=f"no images of the part '{other}'; found {own}"):
+            open_dataset(tmp_path / name, part=other)
+
+
 def test_images_plain_and_labels_packed(tmp_path):
     _, labels = write_mnist(tmp_path, packed=True)
     path = tmp_path / "train-images-idx3-ubyte"

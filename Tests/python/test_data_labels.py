@@ -160,3 +160,13 @@ def test_data_sets_in_a_pool(tmp_path):
     command = [sys.executable, "-c", code, str(tmp_path / "x.h5")]
     done = subprocess.run(command, capture_output=True, text=True, env=CHILD, timeout=100)
     assert done.stdout == "True [2, 3]\n", done.stderr
+
+
+def test_names_of_an_enumeration_in_hdf5(tmp_path):
+    """The classes were "0" and "1"."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["images"] = np.zeros((4, 4, 4), np.uint8)
+        file.create_dataset("labels", data=[0, 1, 1, 0], dtype=h5py.enum_dtype({"dog": 0, "cat": 1}, basetype="i1"))
+    found = open_dataset(tmp_path / "x.h5")
+    assert found.classes == ("cat", "dog") and found.labels.tolist() == [1, 0, 0, 1]

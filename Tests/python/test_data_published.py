@@ -413,6 +413,10 @@ def test_stl_10(tmp_path, names):
             open_dataset(source, part="unlabeled", labelled=True)
         with pytest.raises(DataError, match="no images of the part 't10k'; found train, test, unlabeled"):
             open_dataset(source, part="t10k")
+    with pytest.raises(DataError, match="test_X.bin: no images of the part 'train'; found test"):
+        open_dataset(tmp_path / "stl10_binary" / "test_X.bin", part="train")
+    with pytest.raises(DataError, match="these are the labels; name the file of the images, train_X.bin"):
+        open_dataset(tmp_path / "stl10_binary" / "train_y.bin")
     one = open_dataset(tmp_path / "stl10_binary" / "test_X.bin", labelled=True)
     assert np.array_equal(one.read([5]), scaled(images["test"][5:]))
     small = open_dataset(tmp_path, image=(1, 32, 32), resize="stretch")

@@ -200,3 +200,14 @@ def test_ids_of_bytes_and_numbers_are_texts():
         Index(y, ["a", None, "c"])
     with pytest.raises(ValueError, match="ends in NUL"):  # numpy's arrays of text drop it: "a" would come back.
         Index(y, ["a\0", "b", "c"])
+
+
+def test_the_caller_s_array_may_change_afterwards():
+    """Old candidates had new distances."""
+    vectors = np.eye(4, 3, dtype=np.float32)
+    index = Index(vectors)
+    before = index.search(np.eye(1, 3, dtype=np.float32), 2)
+    vectors[:] = 7
+    after = index.search(np.eye(1, 3, dtype=np.float32), 2)
+    assert np.array_equal(before.numbers, after.numbers) and np.array_equal(before.distances, after.distances)
+    assert Index(vectors, made_by=None).made_by == ""

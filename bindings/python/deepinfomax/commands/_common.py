@@ -164,10 +164,7 @@ def open_model(arguments: argparse.Namespace) -> Model:
 
 
 def opened(
-    path: str,
-    architecture: object,
-    untrusted: bool,
-    advice: str = "without --architecture, the file's own is used",
+    path: str, architecture: object, untrusted: bool, advice: str = "without --architecture, the file's own is used"
 ) -> Model:
     """The networks of a file. architecture: what they are of; None for what the file says. advice: for files of another."""
     inside = Path(path) / "weights.h5"

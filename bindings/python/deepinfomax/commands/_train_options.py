@@ -312,7 +312,9 @@ def check(values: dict[str, Any]) -> None:
         size = values["batch"] // parts
         raise UsageError(f"--negatives {negatives}: a {what} of {size} images has {size - 1} others")
     if values["validation_images"] == 1:
-        raise UsageError("--validation-images: expected 0, for none, or 2 at least: an image's negatives are the others of its batch")
+        raise UsageError(
+            "--validation-images: expected 0, for none, or 2 at least: an image's negatives are the others of its batch"
+        )
     if values["early_stopping"] and not values["validation_images"]:
         raise UsageError("--early-stopping: needs a validation loss; expected --validation-images over 0")
     if values["probe"] and not values["validation_images"]:

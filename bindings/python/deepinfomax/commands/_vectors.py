@@ -7,6 +7,7 @@ import argparse
 import numpy as np
 
 from .. import evaluation
+from .._text import shown
 from ..data import Dataset
 from ..encoded_files import read_encoded
 from ..evaluation import Floats

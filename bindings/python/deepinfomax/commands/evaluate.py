@@ -303,7 +303,9 @@ def _labelled(arguments: argparse.Namespace, train: Dataset) -> Dataset:
     except (ValueError, OverflowError):
         raise UsageError(f"--labels: expected a number of images, or a share between 0 and 1, found {text}") from None
     if not 2 <= count <= len(train):
-        raise UsageError(f"--labels: expected from 2 to the {len(train):,} training images, found {count:,}" + f" ({text})" * share)
+        raise UsageError(
+            f"--labels: expected from 2 to the {len(train):,} training images, found {count:,}" + f" ({text})" * share
+        )
     part = train.subset(judges.labelled_part(train.labels, count, arguments.seed))
     assert part.labels is not None
     if len(np.unique(part.labels)) < 2:

@@ -148,7 +148,9 @@ def _report(
         "classes": colours,
         "images": points,
     }
-    lines = [f"{counted(len(drawn), 'image')} of {shown(drawn.name)}, {_vectors.origin(arguments, weights)}, {projection.method}"]
+    lines = [
+        f"{counted(len(drawn), 'image')} of {shown(drawn.name)}, {_vectors.origin(arguments, weights)}, {projection.method}"
+    ]
     if projection.explained:
         lines.append("the two axes hold {:.0%} and {:.0%} of the variance".format(*projection.explained))
     if factors[0] != factors[1]:
