@@ -19,6 +19,7 @@ import numpy as np
 
 from .. import evaluation, report
 from .._text import class_names, counted, shell, valid
+from ..architecture import Architecture
 from ..data import Augmentation, DataError, Dataset, Loader, adapted
 from ..data.options import Size
 from ..data.reading import Reading
@@ -490,7 +491,7 @@ def _as_in_the_file(architecture: Architecture, path: str, untrusted: bool) -> A
 def _with_coordinates(values: dict[str, Any]) -> bool:
     """Whether the architecture needs a network for it: as asked, else where nobody has named the networks."""
     if values["coordinates"] is not None:
-        return values["coordinates"] != "none"
+        return bool(values["coordinates"] != "none")
     return values["architecture"] is None and values["weights"] is None
 
 

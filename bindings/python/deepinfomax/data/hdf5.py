@@ -32,7 +32,7 @@ def open_parts(path: Path, options: Options) -> Parts:
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         raise DataError(f"{path}: not an HDF5 file, or damaged: {error}") from error
     wanted = images.choose(arrays, str(path))
-    found = {}
+    found: dict[str, Array] = {}
     for key in wanted.keys:
         _check(file[key], f"{path}: {key}", options, whole=key not in (wanted.images, wanted.test_images))
         text = h5py.check_string_dtype(file[key].dtype)
