@@ -454,7 +454,8 @@ typedef struct dim_trainer_options {
     uint64_t seed;                      /* 0; prior noise is that of torch.manual_seed(seed), one rand_like(y) a step */
     double alpha;                       /* 0.5, the weight of the global term */
     double beta;                        /* 1.0, of the local term */
-    double gamma;                       /* 0.1, of the prior term */
+    double gamma;                       /* 0.1, of the prior term; dim_trainer_options_for: of the model's preset, 0 but for
+                                           the notebook's, and then a prior changes nothing until gamma is set */
     double encoder_learning_rate;       /* 1e-4 */
     double discriminator_learning_rate; /* 1e-4 */
     double adam_beta1;                  /* 0.9 */

@@ -487,7 +487,7 @@ def test_ctrl_c_on_a_terminal(data, folder):
     "arguments, message",
     [
         (["--batch", "1"], "--batch: expected 2 at least"),
-        (["--lr", "nan"], "--lr: expected a number that is not negative"),
+        (["--lr", "nan"], "--lr: expected a finite number of at least 0"),
         (["--seed", "-1"], "--seed"),
         (["--threads", "5000"], "--threads"),
         (["--data", "nothing"], "nothing: no such file or folder"),

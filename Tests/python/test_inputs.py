@@ -89,7 +89,11 @@ def test_files_that_are_no_pictures(model, tmp_path):
     pytest.importorskip("PIL")
     (tmp_path / "x.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0")
     os.mkfifo(tmp_path / "y.png")
-    for name, reason in ("x.png", "expected one of PNG"), ("y.png", "neither a file nor a folder"), ("", "neither a file"):
+    for name, reason in (
+        ("x.png", "expected one of PNG"),
+        ("y.png", "neither a file nor a folder"),
+        ("", "is a folder, expected an image file"),
+    ):
         with pytest.raises(dim.data.DataError, match=reason):
             model.encode([PIXELS[0], tmp_path / name])
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from types import FrameType, ModuleType
 from typing import Any, NoReturn
 
+from ._text import shown
 from ._version import __version__
 from .commands import UsageError, _output
 from .commands._errors import explained
@@ -146,16 +147,17 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     command = arguments[0]
     if not command.startswith("-") and command not in COMMANDS:
         top = parser(())
-        top.error(f"there is no command {command!r}{_meant(command, COMMANDS)}")
+        top.error(f"there is no command '{shown(command)}'{_meant(command, COMMANDS)}")
     top = parser([command] if command in COMMANDS else ())
+    meant = next((word for word in arguments if word in COMMANDS), None)
+    if command.startswith("-") and command not in ("-h", "--help", "--version") and meant:
+        top.error(f"{command}: expected the command first, then its options: dim {meant} {command} ...")
     if command in COMMANDS:
         subparsers: Any = next(action for action in top._actions if action.dest == "command")
         chosen: _Parser = subparsers.choices[command]
         chosen.check_options(arguments[1:])  # Before argparse asks for what is missing because it was mistyped.
     parsed, unknown = top.parse_known_args(arguments)
     if unknown:
-        if command not in COMMANDS:
-            top.error(f"{command}: expected the command first, then its options: dim {parsed.command} {command} ...")
         chosen.unknown(unknown)
     if command in COMMANDS:
         parsed.given = {action.dest for action in chosen._actions if getattr(parsed, action.dest, None) != action.default}

@@ -223,12 +223,6 @@ class Trainer(Run):
                 setattr(options, field, _arrays.number(value, field))
         if gamma is None and prior not in (None, "none") and options.gamma == 0:
             options.gamma = PAPER_GAMMA
-        if gamma is not None and options.gamma > 0 and PRIORS[options.prior] == "none":
-            raise ValueError(f"gamma: {gamma} has no effect without a prior; expected prior=")
-        if coordinates_weight is not None and options.coordinates_weight > 0 and COORDINATES[options.coordinates] == "none":
-            raise ValueError(
-                f"coordinates_weight: {coordinates_weight} has no effect without coordinates; expected coordinates="
-            )
         if betas is not None:
             options.adam_beta1, options.adam_beta2 = _arrays.pair(betas, "betas")
         self._start(model, library().dim_trainer_create, model._handle.pointer, byref(options))
