@@ -173,6 +173,16 @@ def test_weights_that_do_not_go_with_the_options(folder):
         assert "networks` leaves out" not in done.stderr, "advice for callers of the function"
 
 
+def test_the_same_command_with_its_own_weights(folder):
+    """The classifier that a run adds for the data's classes was "another architecture"."""
+    assert train(folder, "--epochs", 1).returncode == 0
+    assert settings_of(folder / "run")["coordinates"] == "none", "--architecture names all networks"
+    done = train(folder, "--epochs", 1, "--weights", "run/weights.h5", output="again")
+    assert done.returncode == 0, done.stderr
+    first, again = (deepinfomax.Model.open(folder / name / "weights.h5") for name in ("run", "again"))
+    assert first.architecture == again.architecture and first.class_names == again.class_names
+
+
 def test_negatives_and_a_short_last_batch_of_validation(folder):
     """The last batch, of 2 of 34 images, ended the run before its first step."""
     done = train(folder, "--negatives", 3, "--epochs", 1, "--validation-images", 34)
