@@ -175,6 +175,7 @@ def test_weights_that_do_not_go_with_the_options(folder):
 
 def test_the_same_command_with_its_own_weights(folder):
     """The classifier that a run adds for the data's classes was "another architecture"."""
+    (folder / "tiny.json").write_text(json.dumps(TINY | {"classifier": None}))
     assert train(folder, "--epochs", 1).returncode == 0
     assert settings_of(folder / "run")["coordinates"] == "none", "--architecture names all networks"
     done = train(folder, "--epochs", 1, "--weights", "run/weights.h5", output="again")
