@@ -252,8 +252,6 @@ def train(
         if checkpoint and trainer.model is not model:
             trainer.save(checkpoint.state)
             model.load(checkpoint.state)
-    if checkpoint:
-        checkpoint.remove()
     return found
 
 
@@ -318,11 +316,14 @@ def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
             if row.kind == "command":
                 about |= command(model, row, seed, total, kept.with_suffix(""), data, options)
             else:
-                about |= train(model, row, seed, total, data, Checkpoint(kept, about["training"]))
+                checkpoint = Checkpoint(kept, about["training"])
+                about |= train(model, row, seed, total, data, checkpoint)
             options.work.mkdir(parents=True, exist_ok=True)
             record.unlink(missing_ok=True)
             model.save(kept)
             write(record, about)
+            if row.kind != "command":
+                checkpoint.remove()  # Not before: a run may be cut off at any time.
         columns = [column for column in COLUMNS if column == "Y" or model.sizes.fc]
         # A network of another size than the other rows' has untrained ones of its own.
         rows = ("weights", "calibrated", "untrained") if row.kind == "command" else ("weights",)
