@@ -12,6 +12,7 @@ CONCAT = {"score": "concat", "hidden": [512, 512]}
 GLOBAL = {"score": "dot", "net": "copy", "units": 512}
 LIGHT_GLOBAL = {"score": "dot", "net": "light", "units": 512}
 PRIOR: dict[str, Any] = {"options": {"prior": "adversarial", "gamma": 0.1}}
+COORDINATES: dict[str, Any] = {"coordinates": {"hidden": [512]}}
 #: At 1e-4 and with these, sigmoid(Y) comes near the uniform distribution: docs/training.md.
 BETAS: dict[str, Any] = {"betas": [0.5, 0.999]}
 
@@ -67,13 +68,11 @@ ROWS = {  # By make science, in this order.
     ),
     "both": Row("DIM(L+G), jsd", description={"global": GLOBAL}, options={"measure": "jsd", "alpha": 0.5, "beta": 0.1}),
     "nce-both": Row("DIM(L+G), nce, light dot heads", description={"global": LIGHT_GLOBAL}, options={"alpha": 0.5}, curve=True),
-    "coordinates": Row(
-        "DIM(L), nce, absolute coordinates", description={"coordinates": {"hidden": [512]}}, options={"coordinates": "absolute"}
-    ),
+    "coordinates": Row("DIM(L), nce, absolute coordinates", description=COORDINATES, options={"coordinates": "absolute"}),
     "occlusion": Row("DIM(L), nce, occlusion", options={"occlusion": True}),
     "structure": Row(
         "DIM(L), nce, absolute coordinates and occlusion",
-        description={"coordinates": {"hidden": [512]}},
+        description=COORDINATES,
         options={"coordinates": "absolute", "occlusion": True},
     ),
     "prior": Row("DIM(L), nce, adversarial prior", **PRIOR),

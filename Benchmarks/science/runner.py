@@ -313,17 +313,16 @@ def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
             model.load(kept)
             about = known
         else:
+            checkpoint = Checkpoint(kept, about["training"])
             if row.kind == "command":
                 about |= command(model, row, seed, total, kept.with_suffix(""), data, options)
             else:
-                checkpoint = Checkpoint(kept, about["training"])
                 about |= train(model, row, seed, total, data, checkpoint)
             options.work.mkdir(parents=True, exist_ok=True)
             record.unlink(missing_ok=True)
             model.save(kept)
             write(record, about)
-            if row.kind != "command":
-                checkpoint.remove()  # Not before: a run may be cut off at any time.
+            checkpoint.remove()  # Not before: a run may be cut off at any time.
         columns = [column for column in COLUMNS if column == "Y" or model.sizes.fc]
         # A network of another size than the other rows' has untrained ones of its own.
         rows = ("weights", "calibrated", "untrained") if row.kind == "command" else ("weights",)

@@ -40,7 +40,7 @@ COORDINATES: tuple[Coordinates, ...] = ("none", "absolute", "relative")  # dim_c
 _NEGATIVES = {"rotation": 0, "all": -1}  # DIM_NEGATIVES_...
 
 #: The paper's weight of a prior, where the preset has none.
-PAPER_GAMMA = 0.1
+_PAPER_GAMMA = 0.1
 
 #: Those that an objective trains.
 _NETWORKS = ("encoder", "global_d", "local_d", "prior_d", "coordinates_d")
@@ -222,7 +222,7 @@ class Trainer(Run):
             if value is not None:
                 setattr(options, field, _arrays.number(value, field))
         if gamma is None and prior not in (None, "none") and options.gamma == 0:
-            options.gamma = PAPER_GAMMA
+            options.gamma = _PAPER_GAMMA
         if betas is not None:
             options.adam_beta1, options.adam_beta2 = _arrays.pair(betas, "betas")
         self._start(model, library().dim_trainer_create, model._handle.pointer, byref(options))

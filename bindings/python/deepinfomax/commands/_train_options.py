@@ -163,7 +163,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--coordinates",
         choices=COORDINATES,
         help="also predict the place of a location in its map: row and column, or the distance to another (default: absolute; "
-        "with --architecture none; with --weights as they were trained)",
+        "none with --architecture; with --weights, as they were trained)",
     )
     add("--coordinates-weight", type=float, metavar="X", help="weight of the coordinates term (default: 1)")
     add(

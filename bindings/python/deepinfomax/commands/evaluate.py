@@ -318,11 +318,10 @@ def _tell_unseen(arguments: argparse.Namespace, train: Dataset, test: Dataset) -
     assert train.labels is not None and test.labels is not None
     unseen = np.flatnonzero(~np.isin(test.labels, train.labels))
     if len(unseen):
-        names = list(dict.fromkeys(test.class_name(int(at)) for at in unseen))
         _output.note(
             arguments,
             f"{len(unseen):,} of the {len(test):,} test images are of classes that none of the {len(train):,} labelled "
-            f"training images has, such as {shown(names[0])}: every judge is wrong about them",
+            f"training images has, such as {shown(test.class_name(int(unseen[0])))}: every judge is wrong about them",
         )
 
 

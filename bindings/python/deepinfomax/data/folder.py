@@ -42,7 +42,7 @@ def open_parts(path: Path, options: Options) -> Parts:
     pillow()
     if path.is_file():
         return Parts(Folder(path.name, path.parent, [path.name], None, None, options), labels_advice=_LABELS)
-    below = {name.lower(): name for name in sorted(os.listdir(path), reverse=True) if (path / name).is_dir()}
+    below = {name.lower(): name for name in sorted(os.listdir(path)) if (path / name).is_dir()}
     test = [below[name] for name in _TEST_NAMES if name in below]
     train = below.get("train", "")
     if train and test:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,12 @@ def open_parts(path: Path, options: Options) -> Parts:
         _check(file[key], f"{path}: {key}", options, whole=key not in (wanted.images, wanted.test_images))
         text = h5py.check_string_dtype(file[key].dtype)
         varying = text is not None and text.length is None
+        labels = key in (wanted.labels, wanted.test_labels) and wanted.classes is None
+        values = h5py.check_enum_dtype(file[key].dtype) if labels else None
         if varying:
             found[key] = Texts(path, key, file[key], options)
-        elif key in (wanted.labels, wanted.test_labels) and wanted.classes is None and h5py.check_enum_dtype(file[key].dtype):
-            found[key] = Named(path, key, file[key])
+        elif values is not None:
+            found[key] = Named(path, key, file[key], values)
         else:
             found[key] = Array(path, key, file[key])
     return images.parts(path.name, str(path), found, wanted, options)
@@ -114,11 +117,9 @@ class Array:
 class Named(Array):
     """Labels whose type is an enumeration, as its names."""
 
-    def __init__(self, path: Path, key: str, array: Any) -> None:
+    def __init__(self, path: Path, key: str, array: Any, values: Mapping[str, int]) -> None:
         super().__init__(path, key, array)
-        import h5py
-
-        self._names = {value: name for name, value in h5py.check_enum_dtype(self.dtype).items()}
+        self._names = {value: name for name, value in values.items()}
         self.dtype = np.dtype(np.str_)
 
     def __getitem__(self, index: Any) -> Any:

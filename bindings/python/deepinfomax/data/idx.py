@@ -55,7 +55,7 @@ def is_file(path: Path) -> bool:
 def open_parts(path: Path, options: Options) -> Parts:
     if not path.is_dir():
         own = "test" if _is(path.name, "test") else "train"
-        if options.part is not None and options.part not in (own, {"test": "t10k"}.get(own)):
+        if options.part is not None and _PARTS.get(options.part) != _PARTS[own]:
             raise DataError(f"{path}: no images of the part {options.part!r}; found {own}")
     file = _chosen(path, options.part) if path.is_dir() else path
     # The folder's name says more than the files', which are the same for MNIST and for all that took its place.

@@ -41,7 +41,9 @@ def open_parts(path: Path, options: Options) -> Parts:
     """The part that is asked for; the training images, unless there are others only."""
     if not path.is_dir():
         if not path.name.endswith(_ENDING):
-            raise DataError(f"{path}: these are the labels; name the file of the images, {path.name[:-6]}{_ENDING}")
+            raise DataError(
+                f"{path}: these are the labels; name the file of the images, {path.name.removesuffix('_y.bin')}{_ENDING}"
+            )
         own = path.name.removesuffix(_ENDING)
         if options.part not in (None, own):
             raise DataError(f"{path}: no images of the part {options.part!r}; found {own}")
