@@ -32,7 +32,7 @@ _MESSAGE = 4000
 _SPIN = 2e-3
 _NAP = 1e-3
 #: Seconds for the others to hear that one ends all, before it does; and for one to hear who waits in vain, too.
-_NOTICE, _HEAR = 0.1, 2.0
+_NOTICE, _HEAR = 0.5, 2.0
 #: The tags of messages: what belongs to the work, that a process ends all, and that it waits for another one in vain.
 _WORK, _END, _WAITS = 0, 1, 2
 #: Of a large message at the least, in bytes a second: so long a transfer is looked after without a nap.
@@ -90,7 +90,7 @@ class Solo:
         self.check(error)
         return numbers
 
-    def ended(self) -> bool:
+    def ended(self, patience: float = 0.0) -> bool:
         return False
 
     def gather(self, value: T) -> list[T]:
@@ -308,9 +308,16 @@ class Group(Solo):
         self._notify(_END, _NOTICE)
         self._communicator.Abort(code)
 
-    def ended(self) -> bool:
-        """Whether another process is ending all, and has told why: the signal that comes then is mpirun's."""
-        return bool(self._communicator.Iprobe(tag=_END))
+    def ended(self, patience: float = 0.0) -> bool:
+        """Whether another process is ending all, and has told why: the signal that comes then is mpirun's.
+
+        patience: seconds in which its notice may still come. A first look may miss one that is there, since MPI moves messages
+        while it looks.
+        """
+        until = time.monotonic() + patience
+        while not (found := bool(self._communicator.Iprobe(tag=_END))) and time.monotonic() < until:
+            time.sleep(_NAP)
+        return found
 
     def leave(self, code: int) -> None:
         """Ends this process once all are here, after a signal: mpirun is on its way out, and MPI's own end would wait for it."""

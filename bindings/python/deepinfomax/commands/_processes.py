@@ -26,6 +26,8 @@ from ._errors import explained
 
 #: Bytes of pixels that are compared at the start; of larger data sets, images spread over them.
 _COMPARED = 1 << 26
+#: Seconds for another's notice that it ends all, after a signal that may be mpirun's answer to it. mpirun kills after one second.
+_PATIENCE = 0.4
 
 
 def run(arguments: argparse.Namespace, body: Callable[[Solo], int]) -> int:
@@ -63,7 +65,7 @@ def _alone(command: str, group: Group, error: BaseException) -> NoReturn:
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     code = 2 if isinstance(error, UsageError) else 1
-    if (isinstance(error, NotAnswering) or not isinstance(error, Exception)) and group.ended():
+    if (isinstance(error, NotAnswering) or not isinstance(error, Exception)) and group.ended(_PATIENCE):
         os._exit(code)
     if isinstance(error, KeyboardInterrupt):
         text, code = "interrupted", 130
