@@ -59,6 +59,8 @@ def test_alone_it_shows_what_to_do_first():
         ("index --weights w.h5 --seed 3", "--seed", "with --weights"),
         ("index --vectors y.npz --seed 3", "--seed", "with --vectors alone"),
         ("search cat.png --weights w.h5 --seed 3", "--seed", "with --weights"),
+        ("train --timeout 3", "--timeout", "without mpirun or srun"),
+        ("encode --output y.npz --timeout 3", "--timeout", "without mpirun or srun"),
         ("search 1 --seed 3", "--seed", "without an image file, --picture or --html"),
     ],
 )

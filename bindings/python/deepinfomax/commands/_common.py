@@ -60,12 +60,16 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     add_untrusted(parser)
 
 
-def add_architecture(parser: argparse.ArgumentParser) -> None:
+#: Of commands that have untrained weights where --weights names none.
+_OF_WEIGHTS = (
+    "the architecture of --weights if their file does not name it, or of untrained weights (default: that of --weights; "
+    "else notebook)"
+)
+
+
+def add_architecture(parser: argparse.ArgumentParser, use: str = _OF_WEIGHTS) -> None:
     parser.add_argument(
-        "--architecture",
-        metavar="NAME|FILE",
-        help=f"a preset ({', '.join(PRESETS)}) or a JSON file: the architecture of --weights if their file does not "
-        "name it, or of untrained weights (default: that of --weights; else notebook)",
+        "--architecture", metavar="NAME|FILE", help=f"a preset ({', '.join(PRESETS)}) or a JSON file: {use}"
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterable
 
+from ..distributed import LAUNCHERS
 from . import UsageError
 
 #: What a command's `effects` yields: an option, whether it has an effect beside the others, and if not, why.
@@ -23,3 +25,5 @@ def effects_of_all(arguments: argparse.Namespace) -> Effects:
     if "untrusted" in arguments and "weights" in arguments:
         named = [name for name in ("weights", "resume", "config") if getattr(arguments, name, None)]
         yield "--untrusted", bool(named), "without --weights" + " or --resume" * ("resume" in arguments)
+    if "timeout" in arguments:
+        yield "--timeout", any(name in os.environ for name in LAUNCHERS), "without mpirun or srun"

@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--epoch", type=natural, default=0, metavar="N", help="with --original, the number in the names (default: 0)"
     )
-    add_architecture(parser)
+    add_architecture(parser, "that of the inputs if they do not name it (default: theirs; else notebook)")
     add_untrusted(parser)
     add_general(parser, None)
     add_examples(

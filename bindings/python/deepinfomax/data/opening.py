@@ -74,7 +74,8 @@ def open_dataset(
       docs/data.md.
     part: of data that comes in parts, one alone: "train", "test" (or "t10k"), "unlabeled" (STL-10).
     labels: CIFAR-100's "fine" or "coarse" ones.
-    layout: of arrays whose shape leaves it open, "nchw" or "nhwc".
+    layout: of arrays whose shape leaves it open, "nchw" or "nhwc". Where the data leaves nothing open, `labels`, `layout`
+      and `resize` change nothing.
     max_pixels: images of more are refused before they are decoded; None: 67,108,864, or Pillow's own limit if that was
       set lower. max_bytes: what compressed files may unpack to in memory.
     skip_damaged: reads every image once, and leaves out those that cannot be read; `skipped` of the data set names them.
