@@ -52,9 +52,16 @@ def rate(schedule: str, done: float) -> float:
 
 
 ROWS = {  # By make science, in this order.
-    "default": Row("DIM(L), nce, light dot head: the default", times=4, decoder=True),
+    "default": Row(
+        "DIM(L), nce, light dot head, absolute coordinates: the default",
+        times=4,
+        decoder=True,
+        description=COORDINATES,
+        options={"coordinates": "absolute"},
+    ),
     "first-run": Row("dim train with no settings but --data, at 28x28", kind="command", times=2),
     "nce": Row("DIM(L), nce", curve=True),
+    "nce-long": Row("DIM(L), nce, for as long as the default", times=4, decoder=True),
     "jsd": Row("DIM(L), jsd", options={"measure": "jsd"}),
     "dv": Row("DIM(L), dv", options={"measure": "dv"}),
     "nce-authors": Row("DIM(L), nce, the authors' dot head", description={"local": AUTHORS}),
