@@ -271,6 +271,9 @@ def test_metrics_behind_a_damaged_line_are_not_lost(whole, folder):
     done = dim("train", "--resume", folder, "--epochs", 3, "--no-plot")
     assert done.returncode == 2 and "metrics.csv: line 3 is damaged; repair or remove it" in done.stderr, done.stderr
     assert (folder / "metrics.csv").read_text().splitlines() == lines
+    (folder / "metrics.csv").unlink()
+    done = dim("train", "--resume", folder, "--epochs", 3, "--no-plot")
+    assert done.returncode == 0 and "metrics.csv has nothing of the" in done.stderr, done.stderr
 
 
 def test_two_runs_in_one_folder(tmp_path, folder):

@@ -29,7 +29,7 @@ from ..model import Model
 from ..run_data import data_of, digest_of, open_data
 from ..run_folder import FILES, Row, RunFolder, Settings, figures
 from ..trainer import Losses, Trainer, smallest_batch
-from . import UsageError, _processes
+from . import UsageError, _output, _processes
 from ._common import opened
 from ._images import tell
 from ._interrupts import Interrupts
@@ -197,6 +197,11 @@ class _Training:
         rows = [row for row in before if row.step <= self.trainer.steps]
         batch = min(self.settings.batch, len(self.loader.dataset))
         first = self.group.rank == 0
+        if first and self.trainer.steps and not rows:
+            _output.note(
+                self.arguments,
+                f"{self.folder.metrics_file} has nothing of the {counted(self.trainer.steps, 'step')} before: the curves begin here",
+            )
         log = TrainingLog(
             self.folder, self.arguments, self.settings, rows, self.trainer.steps, self.steps, batch, silent=not first
         )
