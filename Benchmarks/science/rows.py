@@ -53,11 +53,11 @@ def rate(schedule: str, done: float) -> float:
 
 ROWS = {  # By make science, in this order.
     "default": Row(
-        "DIM(L), nce, light dot head, absolute coordinates: the default",
+        "DIM(L), nce, light dot head, absolute coordinates and occlusion: the default",
         times=4,
         decoder=True,
         description=COORDINATES,
-        options={"coordinates": "absolute"},
+        options={"coordinates": "absolute", "occlusion": True},
     ),
     "first-run": Row("dim train with no settings but --data, at 28x28", kind="command", times=2),
     "nce": Row("DIM(L), nce", curve=True),

@@ -91,6 +91,8 @@ def test_predictions_with_and_without_training(folder):
         *("classify", "--weights", "classifier.h5", "--epochs", 0, "--predict", "photos", "--predictions", "alone.csv"),
         cwd=folder,
     )
+    assert "tested on 4 images, on which the classifier may have been trained" in told and "trained on 36" not in told
+    assert "classifier.h5: encoder and classifier of the arm frozen, seed 0" in out
     assert "0.png" not in told and done.returncode == 0 and "0.png" not in done.stdout, "they are in the file"
     assert (folder / "alone.csv").read_bytes() == (folder / "labels.csv").read_bytes()
     lines = (folder / "labels.csv").read_text().splitlines()
@@ -113,6 +115,7 @@ def test_predictions_with_and_without_training(folder):
         (["--predictions", "p.csv"], "needs --predict"),
         (["--predict", "nothing"], "no such file"),
         (["--limit", "5"], "ten at least"),
+        (["--weights", "weights.h5", "--arms", "untrained"], "--weights: has no effect without the arm frozen"),
     ],
 )
 def test_usage(folder, arguments, message):

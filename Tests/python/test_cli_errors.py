@@ -61,6 +61,14 @@ def test_alone_it_shows_what_to_do_first():
         ("search cat.png --weights w.h5 --seed 3", "--seed", "with --weights"),
         ("train --timeout 3", "--timeout", "without mpirun or srun"),
         ("encode --output y.npz --timeout 3", "--timeout", "without mpirun or srun"),
+        ("evaluate --weights w.h5 --rows pixels", "--weights", "without a row of a network in --rows"),
+        ("evaluate --rows pixels,pca --columns fc", "--columns", "without a row of a network that is not fine-tuned in --rows"),
+        ("evaluate --rows supervised --judges knn", "--judges", "on rows that are fine-tuned alone"),
+        (
+            "evaluate --rows weights --weights w.h5 --seeds 0,1",
+            "--seeds",
+            "on these rows and judges, which draw nothing at random",
+        ),
         ("search 1 --seed 3", "--seed", "without an image file, --picture or --html"),
     ],
 )
@@ -86,6 +94,8 @@ def test_options_with_an_effect(tmp_path):
         "encode --output y.npz --seed 3",
         "evaluate --seeds 0,1 --seed 3 --train-limit 50",
         "evaluate --rows fine-tuned --fine-tune-steps 3",
+        "evaluate --rows weights,untrained --weights w.h5 --seeds 0,1 --columns fc --judges knn",
+        "evaluate --rows pixels --seeds 0,1 --judges mlp",
         "classify --arms pixels,untrained --epochs 5",
         "index --vectors y.npz --architecture basic32 --seed 3",
         "search cat.png --seed 3",
@@ -93,6 +103,8 @@ def test_options_with_an_effect(tmp_path):
     ):
         parsed = cli._parsed(arguments.split())
         cli._check_effects(parsed, cli.module_of(parsed.command))
+    several = cli._parsed("evaluate --weights a.h5 --weights b.h5 c.h5".split())
+    assert several.weights == ["a.h5", "b.h5", "c.h5"], "the last were all"
     done = dim("search", "--duplicates", "0.1", "--count", "3", cwd=tmp_path)
     assert done.returncode == 2 and "dim search: --count: has no effect with --duplicates" in done.stderr, done.stderr
 

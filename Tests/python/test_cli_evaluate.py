@@ -167,7 +167,7 @@ def test_semi_supervised(small, tmp_path):
     bare = ("evaluate", "--weights", tmp_path / "bare.h5", "--labels", 50, "--fine-tune-steps", 2, "--judges", "knn")
     done = dim(*bare)
     assert done.returncode == 0 and "with DIM's loss" not in done.stdout
-    done = dim(*bare, "--rows", "fine-tuned-dim")
+    done = dim(*bare[:-2], "--rows", "fine-tuned-dim")
     assert done.returncode == 2 and "fine-tuned-dim needs an architecture" in done.stderr
     done = dim(*words, "--rows", "weights,fine-tuned")
     assert done.returncode == 0 and "labels of only 81 training images" in done.stdout and "network" in done.stdout

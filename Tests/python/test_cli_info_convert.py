@@ -79,6 +79,12 @@ def test_info_tells_what_is_wrong(folder, tmp_path):
     assert [file["problem"] is None for file in found] == [False, True, False, False]
     assert "not an HDF5 file" in found[2]["problem"] and "No such file" in found[3]["problem"]
     assert "PROBLEM" in dim("info", tmp_path / "short.h5").stdout
+    # An architecture is for files that name none; a folder among the files ended all.
+    deepinfomax.Model(0, "basic28").save(tmp_path / "weights.h5")
+    done = dim("info", "--json", "--architecture", "basic32", tmp_path / "weights.h5", tmp_path, "")
+    found = json.loads(done.stdout)["files"]
+    assert done.returncode == 1 and found[0]["problem"] is None and found[0]["description"]["preset"] == "basic28"
+    assert "is a folder; its weights are in" in found[1]["problem"] and "found an empty one" in found[2]["problem"]
 
 
 # ---- convert

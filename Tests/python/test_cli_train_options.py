@@ -517,6 +517,24 @@ def test_more_negatives_than_images(folder, options, message):
     assert done.returncode == 2 and message in done.stderr and not (folder / "run").exists(), done.stderr
 
 
+@pytest.mark.parametrize("name", ["settings.json", "checkpoint-0001.h5", "metrics.csv"])
+def test_files_of_others_are_not_written_over(folder, name):
+    """They were, where they had a name of the run's files and were none of its results."""
+    (folder / "run").mkdir()
+    (folder / "run" / name).write_text("precious")
+    done = dim("train", "--data", "digits.npz", "--output", "run", cwd=folder)
+    assert done.returncode == 2 and f"run/{name}: is there already, of no run" in done.stderr, done.stderr
+    assert os.listdir(folder / "run") == [name] and (folder / "run" / name).read_text() == "precious"
+
+
+def test_what_an_early_end_has_left_is_begun_anew(folder):
+    train(folder, "--epochs", 1)
+    (folder / "run" / "checkpoint.h5").unlink()
+    (folder / "run" / "weights.h5").unlink()
+    assert sorted(os.listdir(folder / "run")) == ["metrics.csv", "settings.json"]
+    assert train(folder, "--epochs", 1).returncode == 0
+
+
 @pytest.mark.parametrize("name", ["curves.png", "report.html", "checkpoint-0001.h5", "metrics.csv"])
 def test_what_cannot_be_written_in_the_end_is_told_at_once(folder, name):
     (folder / "run").mkdir()

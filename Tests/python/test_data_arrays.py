@@ -129,6 +129,23 @@ def test_npy_cut_short(tmp_path):
         open_dataset(path)
 
 
+def test_npy_with_more_behind_it(tmp_path):
+    """Of several arrays in one file the first was taken for the data."""
+    with open(tmp_path / "a.npy", "wb") as file:
+        for _ in range(2):
+            np.save(file, random_images(N))
+    with pytest.raises(DataError, match=r"a\.npy: [0-9]+ bytes more than the header names"):
+        open_dataset(tmp_path / "a.npy")
+
+
+def test_npy_with_a_long_header(tmp_path):
+    """numpy's advice, to allow pickle, is not passed on."""
+    np.save(tmp_path / "a.npy", np.zeros(3, np.dtype([(f"name{n}", "f4") for n in range(2000)])))
+    with pytest.raises(DataError, match="Header info length .* is large") as error:
+        open_dataset(tmp_path / "a.npy")
+    assert "pickle" not in str(error.value)
+
+
 def test_objects_are_not_unpickled(tmp_path):
     np.save(tmp_path / "a.npy", np.array([{}], object), allow_pickle=True)
     with pytest.raises(DataError, match="Python objects"):

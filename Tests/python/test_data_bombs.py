@@ -132,7 +132,7 @@ def test_a_png_of_many_pixels(tmp_path):
     assert path.stat().st_size < 30_000
     message = refused(path)
     assert "x.png: image 0 has 13000x13000 = 169,000,000 pixels, 67,108,864 are decoded at most" in message
-    assert "max_pixels= (--max-pixels) allows more" in message
+    assert "max_pixels= of open_dataset (--max-pixels) allows more" in message
 
 
 def test_max_pixels(tmp_path):

@@ -134,6 +134,22 @@ def test_labels(model, labels):
     assert evaluation.nearest_neighbours(y, labels, y, labels, 1) == 1
 
 
+@pytest.mark.parametrize("name", ["nearest_neighbours", "linear_probe"])
+def test_judges_of_what_is_no_data(name):
+    """Of NaN came an accuracy, of others numpy's own words."""
+    pytest.importorskip("sklearn")
+    judge, y, labels = getattr(evaluation, name), np.random.default_rng(0).random((6, 3)), np.arange(6) % 2
+    for sides, message in (
+        ((y * np.nan, labels, y, labels), "train: expected finite numbers"),
+        ((y, labels[:3], y, labels), "labels: expected shape"),
+        ((y[:0], labels[:0], y, labels), "train: expected shape"),
+        ((y, labels, y[:, :1], labels), "test: expected shape"),
+        ((y, labels, y[:0], labels[:0]), "test: expected shape"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            judge(*sides)
+
+
 @pytest.mark.parametrize("labels", [[0.0] * 5, [True] * 5, ["a"] * 5, [None] * 5, [1, 2], [2**64] * 5, LikeASeries([1.5] * 5)])
 def test_labels_that_are_none(model, labels):
     with dim.ClassifierTrainer(model) as trainer, pytest.raises((TypeError, ValueError), match="labels"):

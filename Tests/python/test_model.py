@@ -118,7 +118,7 @@ def test_inputs_are_only_read(model):
         (np.zeros((2, 32, 32, 3), np.float32), ValueError, r"expected float32 in the order \(n,3,32,32\)"),
         (np.zeros((2, 32, 3, 32), np.uint8), ValueError, r"expected uint8 .* found \(2,32,3,32\)"),
         (np.zeros((1, 2, 32, 32, 3), np.uint8), ValueError, "expected uint8"),
-        (np.zeros((1, 3, 32, 32), np.int64), TypeError, "expected float32 or uint8, found int64"),
+        (np.zeros((1, 3, 32, 32), np.int64), TypeError, "expected floating point or uint8, found int64"),
         (np.zeros((1, 3, 32, 32), np.int8), TypeError, "found int8"),
         (np.zeros((1, 3, 32, 32), bool), TypeError, "found bool"),
         (np.zeros((1, 3, 32, 32), np.complex64), TypeError, "found complex64"),

@@ -147,6 +147,10 @@ def test_more_candidates_until_the_recall_is_there():
 def test_what_is_wrong_is_said(arguments, message):
     with pytest.raises(ValueError, match=message):
         Index(*arguments)
+    with pytest.raises(TypeError, match="ids: expected texts, one a vector, found str"):
+        Index(np.zeros((2, 2), np.float32), "ab")
+    with pytest.raises(TypeError, match="made_by: expected a text, found int"):
+        Index(np.zeros((2, 2), np.float32), made_by=3)
 
 
 def test_queries_and_files_that_are_wrong(tmp_path):

@@ -119,7 +119,7 @@ def images(value: Any, item: Shape, what: str = "images") -> tuple[NDArray[np.fl
             "or give uint8",
             stacklevel=5,
         )
-    return _floats(array, item, what, "float32 or uint8")
+    return _floats(array, item, what, "floating point or uint8")
 
 
 def vectors(value: Any, item: Shape) -> tuple[NDArray[np.float32], bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from ctypes import byref
 from typing import Any, ClassVar, TypeVar
@@ -10,7 +11,7 @@ from . import _copies
 from ._handles import OwnedHandle, model_handle, new_handle
 from ._library import check, library
 from ._opening import options as open_options
-from .model import Model, Path, path_bytes
+from .model import OTHER_FORMATS, Model, Path, path_bytes
 
 Self = TypeVar("Self", bound="Run")
 
@@ -67,9 +68,14 @@ class Run:
         """Writes a checkpoint, atomically: all networks' weights, the optimisers, random state and options.
 
         It is a weights file as well: `Model.open` opens it. Raises FileAccessError, or InvalidArgument while
-        there are accumulated gradients.
+        there are accumulated gradients; ValueError for an ending of another format than HDF5.
         """
-        self._call("save", path_bytes(path))
+        name = path_bytes(path)
+        if name.lower().endswith((*OTHER_FORMATS, b".safetensors")):
+            raise ValueError(
+                f"path: {os.fsdecode(name)} has another format's ending; a checkpoint is an HDF5 file: expected .h5"
+            )
+        self._call("save", name)
 
     def close(self) -> None:
         """Frees the optimisers' memory, not the model; later calls raise InvalidHandle. Twice does nothing."""

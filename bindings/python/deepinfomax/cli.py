@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Iterable, Sequence
 from types import FrameType, ModuleType
 from typing import Any, NoReturn
@@ -68,6 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     before: Any = None
     command = arguments[0]
+    told = warnings.showwarning
+    # Without Python's file and line, which say nothing to who typed a command.
+    warnings.showwarning = lambda message, *where: _output.error(command, f"note: {' '.join(str(message).split())}")
     try:
         parsed = _parsed(arguments)
         command = parsed.command
@@ -101,6 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _output.error(command, message)
         return 2
     finally:
+        warnings.showwarning = told
         for number, handler in (before or {}).items():
             signal.signal(number, handler)
 

@@ -164,7 +164,7 @@ def linear_probe(train: Floats, train_labels: Labels, test: Floats, test_labels:
     """Accuracy of scikit-learn's logistic regression on standardised vectors. Raises ImportError without it."""
     from sklearn.linear_model import LogisticRegression
 
-    train_labels, test_labels = _arrays.integers(train_labels), _arrays.integers(test_labels)
+    train, train_labels, test, test_labels = _sides(train, train_labels, test, test_labels)
     if (train_labels == train_labels[0]).all():  # One class alone, which a small split may leave: there is one answer.
         return float(np.mean(test_labels == train_labels[0]))
     train, test = _standardised(train, test)
@@ -176,7 +176,15 @@ def linear_probe(train: Floats, train_labels: Labels, test: Floats, test_labels:
 
 def nearest_neighbours(train: Floats, train_labels: Labels, test: Floats, test_labels: Labels, k: int = K) -> float:
     """Accuracy of the vote of the k nearest vectors, by L2 distance."""
-    return float(np.mean(vote(train, _arrays.integers(train_labels), test, k) == _arrays.integers(test_labels)))
+    train, train_labels, test, test_labels = _sides(train, train_labels, test, test_labels)
+    return float(np.mean(vote(train, train_labels, test, k) == test_labels))
+
+
+def _sides(train: Floats, train_labels: Labels, test: Floats, test_labels: Labels) -> tuple[Floats, Labels, Floats, Labels]:
+    """Vectors of one length and a label for each, one at least on each side."""
+    train = _arrays.finite(_arrays.shaped(train, ("n", "d"), "train"), "train")
+    test = _arrays.finite(_arrays.shaped(test, ("m", train.shape[1]), "test"), "test")
+    return train, _arrays.labels(train_labels, len(train), False), test, _arrays.labels(test_labels, len(test), False)
 
 
 # ---- An encoder while it is trained

@@ -35,7 +35,7 @@ _DTYPES: dict[int, np.dtype[Any]] = {0: np.dtype(np.float32), 1: np.dtype(np.int
 #: What a file is saved as; the index is dim_format.
 FORMATS = ("hdf5", "safetensors")
 #: Endings of files that are not written here.
-_OTHER_FORMATS = (b".pt", b".pth", b".onnx", b".npz")
+OTHER_FORMATS = (b".pt", b".pth", b".onnx", b".npz")
 
 #: So many images are encoded at once at first, and more while that takes less than half of these seconds.
 _PIECE, _PROMPT = 32, 0.2
@@ -163,7 +163,7 @@ class Model:
         """
         name = path_bytes(path)
         if format is None:
-            if name.lower().endswith(_OTHER_FORMATS):
+            if name.lower().endswith(OTHER_FORMATS):
                 raise ValueError(
                     f"path: {os.fsdecode(name)} has another format's ending; expected .h5, .safetensors or format=; "
                     "`dim convert` writes PyTorch's files and ONNX"

@@ -172,6 +172,17 @@ class RunFolder:
         """What it holds that a run has come to."""
         return [path for path in (self.checkpoint, self.weights, self.best, self.curves) if path.is_file()]
 
+    def begins(self, path: Path) -> bool:
+        """Whether a run has left this file before its first checkpoint: a new one may begin anew."""
+        try:
+            if path == self.settings_file:
+                self.read_settings()
+            else:
+                self.read_metrics()
+        except (ValueError, OSError):
+            return False
+        return path in (self.settings_file, self.metrics_file)
+
     def write_settings(self, settings: Settings) -> None:
         write_whole(self.settings_file, (json.dumps(asdict(settings), indent=2) + "\n").encode())
 

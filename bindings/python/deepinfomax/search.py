@@ -92,11 +92,16 @@ class Index:
             raise ValueError("vectors: expected finite numbers, found NaN or infinity")
         if metric not in METRICS:
             raise ValueError(f"metric: expected one of {', '.join(METRICS)}, found {metric!r}")
+        if isinstance(ids, (str, bytes)):  # Whose letters would be names.
+            raise TypeError(f"ids: expected texts, one a vector, found {type(ids).__name__}")
+        for what, text in (("made_by", made_by), ("made_of", made_of)):
+            if text is not None and not isinstance(text, str):
+                raise TypeError(f"{what}: expected a text, found {type(text).__name__}")
         names = [str(number) for number in range(len(array))] if ids is None else [_id(name) for name in ids]
         if len(names) != len(array):
             raise ValueError(f"ids: expected {len(array)}, one a vector, found {len(names)}")
-        self.vectors, self.ids, self.metric, self.made_by = array, names, metric, str(made_by or "")
-        self.made_of = str(made_of or "")
+        self.vectors, self.ids, self.metric, self.made_by = array, names, metric, made_by or ""
+        self.made_of = made_of or ""
         self._mean = array.mean(axis=0, dtype=np.float64) if metric == "l2" else np.zeros(array.shape[1])
         # A power of two, which changes no digit: float32's squares of very large and very small numbers stay numbers.
         spread = float(np.abs(array - self._mean).max()) if metric == "l2" else 0.0

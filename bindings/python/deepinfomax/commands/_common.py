@@ -68,9 +68,7 @@ _OF_WEIGHTS = (
 
 
 def add_architecture(parser: argparse.ArgumentParser, use: str = _OF_WEIGHTS) -> None:
-    parser.add_argument(
-        "--architecture", metavar="NAME|FILE", help=f"a preset ({', '.join(PRESETS)}) or a JSON file: {use}"
-    )
+    parser.add_argument("--architecture", metavar="NAME|FILE", help=f"a preset ({', '.join(PRESETS)}) or a JSON file: {use}")
 
 
 def add_untrusted(parser: argparse.ArgumentParser) -> None:

@@ -105,6 +105,11 @@ class Kept:
     def opened(self) -> tuple[ClassifierTrainer, list[Epoch]]:
         """A trainer, and the epochs that it has done."""
         if not self._checkpoint.exists():
+            if self._about.exists():
+                raise UsageError(
+                    f"{self._about}: is there without {self._checkpoint.name}, whose epochs it would hold; name another folder, or "
+                    "remove it"
+                )
             model = Model(self.settings.seed, architecture=self.architecture)
             return ClassifierTrainer(model, "trained", self.settings.loss, self.settings.lr), []
         try:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import report
 from .._files import is_among
 from .._text import counted, shell
 from ..data import Dataset
@@ -61,6 +62,9 @@ def check_new(folder: RunFolder) -> None:
     check_folder(folder.path)
     check_files(folder)
     check_links(folder)
+    for path in _present(folder):
+        if path.name != report.NAME and not folder.begins(path):  # That one is looked at where one is asked for.
+            raise UsageError(f"{path}: is there already, of no run, and a run writes a file of this name; name another folder")
 
 
 def _present(folder: RunFolder) -> list[Path]:

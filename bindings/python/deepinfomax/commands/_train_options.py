@@ -230,7 +230,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     files = parser.add_argument_group("output files")
     add = files.add_argument
     add("--checkpoint-every", type=positive, metavar="K", help="epochs between two checkpoints (default: 1)")
-    add("--keep-all", action="store_true", default=None, help="also keep the checkpoint of each epoch")
+    add("--keep-all", action="store_true", default=None, help="keep every checkpoint, not the newest alone")
     add("--tensorboard", action="store_true", help="also write TensorBoard's event files (needs tensorboard)")
     add("--no-plot", action="store_true", help="do not draw the curves")
     add("--report", action="store_true", help="write report.html at the end: the run on one page")

@@ -19,6 +19,7 @@ from ..architecture import Architecture
 from ..classifier_trainer import Evaluation
 from ..data import adapted
 from ..data import Dataset
+from ..errors import NotFinite
 from ..evaluation import Epoch, Floats, Labels, Settings
 from ..model import Model
 from ..plots import charts
@@ -134,6 +135,7 @@ def effects(arguments: argparse.Namespace) -> Effects:
     for option in "--end-to-end-epochs", "--checkpoint", "--checkpoint-every":
         yield option, end_to_end, "with --epochs 0" if not trains else "without the arm end-to-end"
     yield "--checkpoint-every", arguments.checkpoint is not None, "without --checkpoint"
+    yield "--weights", not trains or "frozen" in arms, "without the arm frozen"
     yield "--seed", arguments.seeds is None, "with --seeds"
 
 
@@ -166,6 +168,9 @@ def run(arguments: argparse.Namespace) -> int:
             runs += Comparison(arguments, data, architecture, judged, seed).runs(arms)
     except _end_to_end.Stopped as stopped:
         return _stopped(arguments, stopped)
+    except NotFinite as error:
+        _output.error("classify", f"{error.message}; start again with a smaller --lr")
+        return 1
     models = [run for run in runs if run.model is not None]
     if (arguments.predict or arguments.save) and not models:
         raise UsageError(f"--{'predict' if arguments.predict else 'save'}: needs an arm with a classifier")
@@ -176,6 +181,7 @@ def run(arguments: argparse.Namespace) -> int:
         saved = _model(models[0])
         saved.class_names = class_names(names, saved.sizes.classes)  # The notebook has ten, also where the data has fewer.
         saved.save(arguments.save)
+        report["saved"] = {"file": arguments.save, "arm": models[0].arm, "seed": models[0].seed}
     if unlabelled is not None:
         report["predictions"] = _predict(_model(models[0]), unlabelled, names, _output.prints_text(arguments))
     _write_predictions(arguments, report)
@@ -474,12 +480,15 @@ def _text(report: dict[str, Any]) -> str:
     runs = report["runs"]
     arms = list(dict.fromkeys(run["arm"] for run in runs))
     images = report["images"]
-    lines = [
-        "",
-        f"{shown(report['data'])}: trained on {counted(images['train'], 'image')}, tested on {images['test']:,}"
-        + (f"; weights {shown(report['weights'])}" if report["weights"] else ""),
-        "",
-    ]
+    if report["settings"]["epochs"]:
+        how = f"trained on {counted(images['train'], 'image')}, tested on {images['test']:,}"
+    else:
+        how = (
+            f"tested on {counted(images['test'], 'image')}, on which the classifier may have been trained; linear probe and "
+            f"{evaluation.K}-NN fitted on the other {images['train']:,}"
+        )
+    weights = f"; weights {shown(report['weights'])}" if report["weights"] else ""
+    lines = ["", f"{shown(report['data'])}: {how}{weights}", ""]
     rows = [["", "classifier", "linear probe", f"{evaluation.K}-NN"]]
     for arm in arms:
         mine = [run for run in runs if run["arm"] == arm]
@@ -494,6 +503,9 @@ def _text(report: dict[str, Any]) -> str:
             values = [[run["precision"][number] for run in runs if run["arm"] == arm] for arm in with_precision]
             rows.append([shown(name), *map(_mean, values)])
         lines += ["", *table(rows)]
+    if report.get("saved"):
+        saved = report["saved"]
+        lines += ["", f"{shown(saved['file'])}: encoder and classifier of the arm {saved['arm']}, seed {saved['seed']}"]
     if report.get("predictions"):
         lines += ["", *_prediction_lines(report)]
     return "\n".join(lines)

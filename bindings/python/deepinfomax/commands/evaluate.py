@@ -58,6 +58,8 @@ ROWS = {
     "pca": "PCA",
     "projection": "random projection",
 }
+#: Rows of a network whose outputs judges are fitted on.
+_ENCODED = {"weights", "calibrated", "untrained"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--weights",
         nargs="+",
+        action="extend",
         metavar="FILE",
         default=[],
         help="weights to evaluate; several files of one architecture, trained with different seeds, give mean and deviation "
@@ -160,6 +163,13 @@ def effects(arguments: argparse.Namespace) -> Effects:
     yield "--mlp-steps", "mlp" in chosen, "without mlp in --judges"
     tuned = arguments.labels is not None or bool(set((arguments.rows or "").split(",")) & set(_comparison.FINE_TUNED))
     yield "--fine-tune-steps", tuned, "without --labels, or a row that is fine-tuned in --rows"
+    rows = set(ROWS if arguments.rows is None else arguments.rows.split(","))
+    encoded, fitted = rows & _ENCODED, rows & {*_ENCODED, "pixels", "pca", "projection"}
+    yield "--weights", bool(encoded or rows & set(_comparison.FINE_TUNED)), "without a row of a network in --rows"
+    yield "--columns", bool(encoded), "without a row of a network that is not fine-tuned in --rows"
+    yield "--judges", bool(fitted), "on rows that are fine-tuned alone"
+    seeded = bool(rows - {"weights", "pixels", "pca"} or chosen & set(SEEDED))
+    yield "--seeds", seeded, "on these rows and judges, which draw nothing at random"
     drawn = arguments.train_limit is not None or arguments.labels is not None  # By --seed, whatever --seeds are.
     yield "--seed", arguments.seeds is None or drawn, "with --seeds"
 

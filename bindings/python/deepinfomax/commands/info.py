@@ -20,7 +20,7 @@ from ..errors import DimError, FileContentError
 from .._opening import NETWORKS
 from ..model import Model
 from ..trainer import Trainer
-from . import _output
+from . import UsageError, _output
 from ._common import add_examples, add_general, add_untrusted, apply_general, opened
 from ._effects import Effects
 
@@ -100,13 +100,23 @@ def describe(path: str, untrusted: bool = False, architecture: str | None = None
     found: dict[str, Any] = {"file": path, "bytes": None, "problem": None, "networks": {}, "training": None}
     found |= {"architecture": None, "description": None, "classes": []}
     try:
+        if not path:
+            raise UsageError("expected a name, found an empty one")
         found["bytes"] = os.path.getsize(path)
-        with opened(path, architecture, untrusted) as model:
+        try:
+            model = opened(path, architecture, untrusted)
+        except UsageError:
+            if architecture is None:
+                raise
+            model = opened(path, None, untrusted)  # It names another one, its own.
+        with model:
             found["networks"] = _networks(model)
             found["architecture"] = model.architecture.summary()
             found["description"] = model.architecture.as_dict()
             found["classes"] = model.class_names
         found["training"] = _training(path, untrusted)
+    except UsageError as error:
+        found["problem"] = str(error)
     except (DimError, OSError) as error:
         found["problem"] = error.message if isinstance(error, DimError) else f"{path}: {error.strerror}"
     return found

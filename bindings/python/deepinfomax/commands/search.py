@@ -208,7 +208,8 @@ def _check(arguments: argparse.Namespace, index: Index, model: Model, queried: s
     try:
         index.check_encoder(model)
     except ValueError as error:
-        raise UsageError(f"{arguments.index}: {error} (found: {weights_name(arguments)})") from error
+        missing = "; name them with --weights" if arguments.weights is None else ""
+        raise UsageError(f"{arguments.index}: {error} (found: {weights_name(arguments)}{missing})") from error
 
 
 def _draw(arguments: argparse.Namespace, index: Index, names: list[str], found: Found, drawn: Floats, data: Dataset) -> None:

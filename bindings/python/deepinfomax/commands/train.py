@@ -197,10 +197,18 @@ class _Training:
         rows = [row for row in before if row.step <= self.trainer.steps]
         batch = min(self.settings.batch, len(self.loader.dataset))
         first = self.group.rank == 0
-        if first and self.trainer.steps and not rows:
+        missing = self.trainer.steps - len({row.step for row in rows if row.phase == "train"})
+        if first and missing > 0:
             _output.note(
                 self.arguments,
-                f"{self.folder.metrics_file} has nothing of the {counted(self.trainer.steps, 'step')} before: the curves begin here",
+                f"{self.folder.metrics_file} lacks {missing:,} of the {counted(self.trainer.steps, 'step')} so far, and so will "
+                "curves and report",
+            )
+        if first and self.schedule.warmup > self.steps:
+            _output.note(
+                self.arguments,
+                f"--warmup-epochs {self.settings.warmup_epochs:g} is longer than the run: its last step has a learning rate of "
+                f"{self.schedule.last:g}, not {self.schedule.rate:g}",
             )
         log = TrainingLog(
             self.folder, self.arguments, self.settings, rows, self.trainer.steps, self.steps, batch, silent=not first
@@ -362,10 +370,11 @@ class _Training:
 
     def _what_to_do_instead(self) -> str:
         """Of a run whose loss is no longer finite: resumed, it would come to the same step."""
+        smaller = "a smaller --lr" + ", a smaller --weight-decay" * bool(self.settings.weight_decay) + ", or --gradient-clip 1"
         if self.saved is None:
-            return "Start again with a smaller --lr, or --gradient-clip 1."
+            return f"Start again with {smaller}."
         return (
-            f"The checkpoint of step {self.saved} is kept; start a run from it with a smaller --lr, or --gradient-clip 1: "
+            f"The checkpoint of step {self.saved} is kept; start a run from it with {smaller}: "
             f"dim train --weights {shell(str(self.folder.checkpoint))} --lr X --output NEW"
         )
 
@@ -525,6 +534,8 @@ def _channels(data: Dataset) -> int:
 
 def _trainer(model: Model, values: dict[str, Any]) -> Trainer:
     """What is None is as the preset of the model's architecture has it."""
+    if values["gradient_penalty"] and values["prior"] not in (None, "adversarial"):
+        raise UsageError("--gradient-penalty: has no effect without --prior adversarial")
     coordinates = values["coordinates"]
     if coordinates is None and values["architecture"] is None and "coordinates_d" in model.networks:
         coordinates = "absolute"  # By default, and where --weights are of a run that was so.
@@ -564,8 +575,15 @@ def _probe(settings: Settings, train: Dataset, validation: Dataset | None) -> ev
 
 
 def _check_unfinished(folder: RunFolder, settings: Settings, step: int, done: float) -> None:
-    if done >= settings.epochs:
-        epochs = math.floor(done)
+    epochs = math.floor(done)
+    if done > settings.epochs:
+        raise UsageError(
+            f"{folder.path}: the run has done {done:.4g} epochs already, more than the {settings.epochs} asked for; to continue, "
+            f"set --epochs to {epochs + 1} or more; {folder.checkpoint.name} has its weights"
+        )
+    if not folder.weights.exists():  # It ended before they were written, or was to be longer: that is still to be done.
+        return
+    if done == settings.epochs:
         raise UsageError(
             f"{folder.path}: the run is complete, {counted(epochs, 'epoch')}; to continue, set --epochs to {epochs + 1} or more"
         )

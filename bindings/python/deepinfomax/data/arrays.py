@@ -59,6 +59,8 @@ def _map(path: Path, offset: int = 0, size: int | None = None, where: str | None
             whole = found // (needed // shape[0])
             raise DataError(f"{where}: record {whole} is cut short; the header names {shape[0]} records")
         raise DataError(f"{where}: {found} bytes of values, the header names {needed}")
+    if found > needed:  # Of several arrays in one file the first alone would be read.
+        raise DataError(f"{where}: {found - needed} bytes more than the header names")
     return _checked(FileRows(path, dtype, shape, offset=offset + header, order="F" if fortran else "C"), where)
 
 
@@ -73,8 +75,10 @@ def _header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtyp
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = read(file)
     except (ValueError, EOFError, SyntaxError, TypeError, RecursionError, tokenize.TokenError) as error:
-        # numpy parses the header as Python's literals, and lets some of the parser's own errors through.
-        raise DataError(f"{where}: not an .npy array, or its header is damaged: {error}") from error
+        # numpy parses the header as Python's literals, and lets some of the parser's own errors through. The first line alone:
+        # of a long header it goes on with advice for its own callers.
+        told = (str(error) or type(error).__name__).splitlines()[0]
+        raise DataError(f"{where}: not an .npy array, or its header is damaged: {told}") from error
     if dtype.hasobject:
         raise DataError(f"{where}: holds Python objects, which can run code and are not read; save plain numbers")
     # numpy takes True for a length, and memory maps have their own errors for too many of them.

@@ -244,12 +244,17 @@ def _pickled(version: _Version, where: str, content: Any, options: Options) -> t
     if len(data) == 0:
         raise DataError(f"{where}: the file is empty")
     key = version.labels[options.labels]
-    if not isinstance(labels, (list, np.ndarray)) or not all(isinstance(item, (int, np.integer)) for item in labels):
+    if not isinstance(labels, (list, np.ndarray)):
         raise DataError(f"{where}: expected {key}, a list of integers, found {type(labels).__name__}")
+    other = next((item for item in labels if not isinstance(item, (int, np.integer))), None)
+    if other is not None:
+        raise DataError(f"{where}: expected {key}, a list of integers, found one that holds {type(other).__name__}")
     if len(labels) != len(data):
         raise DataError(f"{where}: expected {len(data)} labels, one an image, found {len(labels)}")
-    within = [int(label) if 0 <= label < 1 << 31 else -1 for label in labels]
-    return data.reshape(-1, *SIZE), np.array(within, np.int64)
+    beyond = next((number for number, label in enumerate(labels) if not -(2**63) <= label < 2**63), None)
+    if beyond is not None:
+        raise DataError(f"{where}: record {beyond} is damaged: label {labels[beyond]}")
+    return data.reshape(-1, *SIZE), np.array(labels, np.int64)
 
 
 def _dict(content: bytes, where: str) -> dict[str, Any]:

@@ -42,7 +42,13 @@ def open_parts(path: Path, options: Options) -> Parts:
     pillow()
     if path.is_file():
         return Parts(Folder(path.name, path.parent, [path.name], None, None, options), labels_advice=_LABELS)
-    below = {name.lower(): name for name in sorted(os.listdir(path)) if (path / name).is_dir()}
+    below: dict[str, str] = {}
+    for name in sorted(os.listdir(path)):
+        if not (path / name).is_dir():
+            continue
+        other = below.setdefault(name.lower(), name)
+        if other != name and name.lower() in ("train", *_TEST_NAMES):
+            raise DataError(f"{path}: holds {other} and {name}, and capital letters do not matter in these names; rename one")
     test = [below[name] for name in _TEST_NAMES if name in below]
     train = below.get("train", "")
     if train and test:

@@ -124,7 +124,7 @@ class ArrayImages(Dataset):
         if height * width > options.pixels:
             raise DataError(
                 f"{where}: images of {shown(self.image_size)}, {height * width:,} pixels; "
-                f"{options.pixels:,} are read at most; max_pixels= (--max-pixels) allows more"
+                f"{options.pixels:,} are read at most; max_pixels= of open_dataset (--max-pixels) allows more"
             )
         kind = images.dtype
         if kind != np.uint8 and kind.kind != "f":

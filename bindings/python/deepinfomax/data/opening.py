@@ -12,6 +12,7 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
+from .. import _arrays
 from . import cifar, idx, known, stl10
 from .conversion import Conversion
 from .dataset import Converted, Dataset, Joined, without_damaged
@@ -87,6 +88,7 @@ def open_dataset(
         source = os.fsdecode(source)
         if not source:
             raise DataError("the path is empty; expected a file or a folder")
+    labelled = _arrays.flag(labelled, "labelled")
     if split not in SPLITS:
         raise ValueError(f"split: expected one of {', '.join(SPLITS)}, found {split!r}")
     options = Options(image_size(image), resize, part, labels, layout, max_pixels, max_bytes, skip_damaged)

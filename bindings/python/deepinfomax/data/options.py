@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import SupportsIndex
 
+from .. import _arrays
+
 Size = tuple[int, int, int]
 
 RESIZES = ("fit", "crop", "stretch", "none")
@@ -42,10 +44,10 @@ class Options:
         ):
             if value not in allowed:
                 raise ValueError(f"{name}: expected one of {', '.join(allowed)}, found {value!r}")
-        if self.max_pixels is not None and self.max_pixels < 1:
-            raise ValueError(f"max_pixels: expected at least 1, found {self.max_pixels}")
-        if self.max_bytes < 1:
-            raise ValueError(f"max_bytes: expected at least 1, found {self.max_bytes}")
+        if self.max_pixels is not None:
+            _arrays.whole_number(self.max_pixels, 1, 2**63, "max_pixels", "at least 1")
+        _arrays.whole_number(self.max_bytes, 1, 2**63, "max_bytes", "at least 1")
+        _arrays.flag(self.skip_damaged, "skip_damaged")
 
     @property
     def pixels(self) -> int:
@@ -58,6 +60,8 @@ def image_size(image: Sequence[SupportsIndex] | None) -> Size | None:
     if image is None:
         return None
     try:
+        if any(isinstance(value, bool) for value in image):
+            raise TypeError
         channels, height, width = (operator.index(value) for value in image)
     except (TypeError, ValueError) as error:
         raise ValueError(f"image: expected (channels, height, width), found {image!r}") from error

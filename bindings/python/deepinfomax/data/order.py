@@ -22,6 +22,7 @@ from .._arrays import whole_number
 def dataloader_order(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """A permutation of 0..n-1: what RandomSampler draws in this epoch (the first is 0)."""
     epoch = whole_number(epoch, 0, 2**32, "epoch", "0 or more")
+    seed = whole_number(seed, 0, 2**64, "seed", "0 or more")
     # Each epoch takes two int64 from the global generator: the workers' base seed, which nobody here needs, then the
     # seed of the generator that the sampler makes for itself.
     words = _mt19937(seed, 4 * epoch + 4)[-2:].astype(np.uint64)
@@ -30,8 +31,8 @@ def dataloader_order(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
 
 def randperm(n: int, seed: int) -> NDArray[np.int64]:
     """torch.randperm(n, generator=torch.Generator().manual_seed(seed)), for n below 2**32 / 20."""
-    if not 0 <= n < (2**32 - 1) // 20:
-        raise ValueError(f"n: expected 0 <= n < 2**32 / 20, found {n}")
+    n = whole_number(n, 0, (2**32 - 1) // 20, "n", "0 or more")
+    seed = whole_number(seed, 0, 2**64, "seed", "0 or more")
     if n < 2:
         return np.arange(n)
     # Fisher-Yates from the front: place i changes with place i + draw % (n - i).

@@ -168,7 +168,7 @@ def _opened(file: IO[bytes], path: Path, options: Options) -> Any:
     if image.width * image.height > most:
         found = f"{image.width}x{image.height} = {image.width * image.height:,} pixels"
         image.close()
-        raise Unreadable(f"has {found}, {most:,} are decoded at most; max_pixels= (--max-pixels) allows more")
+        raise Unreadable(f"has {found}, {most:,} are decoded at most; max_pixels= of open_dataset (--max-pixels) allows more")
     return image
 
 

@@ -34,6 +34,10 @@ def read(path: Path, wanted: Callable[[str], bool], max_bytes: int) -> tuple[lis
                     if not member.isfile():
                         continue
                     names.append(name)
+                    if name in files:
+                        raise DataError(
+                            f"{path}: holds two files {name}, {member.name} is one of them; unpack it, and name a folder"
+                        )
                     if wanted(name):
                         file = archive.extractfile(member)
                         assert file is not None
