@@ -12,7 +12,8 @@ CONCAT = {"score": "concat", "hidden": [512, 512]}
 GLOBAL = {"score": "dot", "net": "copy", "units": 512}
 LIGHT_GLOBAL = {"score": "dot", "net": "light", "units": 512}
 PRIOR: dict[str, Any] = {"options": {"prior": "adversarial", "gamma": 0.1}}
-COORDINATES: dict[str, Any] = {"coordinates": {"hidden": [512]}}
+COORDINATES: dict[str, Any] = {"description": {"coordinates": {"hidden": [512]}}, "options": {"coordinates": "absolute"}}
+STRUCTURE: dict[str, Any] = COORDINATES | {"options": COORDINATES["options"] | {"occlusion": True}}
 #: At 1e-4 and with these, sigmoid(Y) comes near the uniform distribution: docs/training.md.
 BETAS: dict[str, Any] = {"betas": [0.5, 0.999]}
 
@@ -53,11 +54,7 @@ def rate(schedule: str, done: float) -> float:
 
 ROWS = {  # By make science, in this order.
     "default": Row(
-        "DIM(L), nce, light dot head, absolute coordinates and occlusion: the default",
-        times=4,
-        decoder=True,
-        description=COORDINATES,
-        options={"coordinates": "absolute", "occlusion": True},
+        "DIM(L), nce, light dot head, absolute coordinates and occlusion: the default", times=4, decoder=True, **STRUCTURE
     ),
     "first-run": Row("dim train with no settings but --data, at 28x28", kind="command", times=2),
     "nce": Row("DIM(L), nce", curve=True),
@@ -75,13 +72,9 @@ ROWS = {  # By make science, in this order.
     ),
     "both": Row("DIM(L+G), jsd", description={"global": GLOBAL}, options={"measure": "jsd", "alpha": 0.5, "beta": 0.1}),
     "nce-both": Row("DIM(L+G), nce, light dot heads", description={"global": LIGHT_GLOBAL}, options={"alpha": 0.5}, curve=True),
-    "coordinates": Row("DIM(L), nce, absolute coordinates", description=COORDINATES, options={"coordinates": "absolute"}),
+    "coordinates": Row("DIM(L), nce, absolute coordinates", **COORDINATES),
     "occlusion": Row("DIM(L), nce, occlusion", options={"occlusion": True}),
-    "structure": Row(
-        "DIM(L), nce, absolute coordinates and occlusion",
-        description=COORDINATES,
-        options={"coordinates": "absolute", "occlusion": True},
-    ),
+    "structure": Row("DIM(L), nce, absolute coordinates and occlusion", **STRUCTURE),
     "prior": Row("DIM(L), nce, adversarial prior", **PRIOR),
     "nce-1e-4": Row("DIM(L), nce, Adam 1e-4, betas 0.5 and 0.999", lr=1e-4, options=BETAS),
     "prior-1e-4": Row("DIM(L), nce, adversarial prior, likewise", lr=1e-4, options=PRIOR["options"] | BETAS),

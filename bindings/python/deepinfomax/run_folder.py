@@ -174,14 +174,14 @@ class RunFolder:
 
     def begins(self, path: Path) -> bool:
         """Whether a run has left this file before its first checkpoint: a new one may begin anew."""
+        read = {self.settings_file: self.read_settings, self.metrics_file: self.read_metrics}.get(path)
+        if read is None:
+            return False
         try:
-            if path == self.settings_file:
-                self.read_settings()
-            else:
-                self.read_metrics()
+            read()
         except (ValueError, OSError):
             return False
-        return path in (self.settings_file, self.metrics_file)
+        return True
 
     def write_settings(self, settings: Settings) -> None:
         write_whole(self.settings_file, (json.dumps(asdict(settings), indent=2) + "\n").encode())

@@ -164,7 +164,7 @@ def effects(arguments: argparse.Namespace) -> Effects:
     tuned = arguments.labels is not None or bool(set((arguments.rows or "").split(",")) & set(_comparison.FINE_TUNED))
     yield "--fine-tune-steps", tuned, "without --labels, or a row that is fine-tuned in --rows"
     rows = set(ROWS if arguments.rows is None else arguments.rows.split(","))
-    encoded, fitted = rows & _ENCODED, rows & {*_ENCODED, "pixels", "pca", "projection"}
+    encoded, fitted = rows & _ENCODED, rows & set(_comparison.FROZEN)
     yield "--weights", bool(encoded or rows & set(_comparison.FINE_TUNED)), "without a row of a network in --rows"
     yield "--columns", bool(encoded), "without a row of a network that is not fine-tuned in --rows"
     yield "--judges", bool(fitted), "on rows that are fine-tuned alone"
