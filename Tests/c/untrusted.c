@@ -155,24 +155,6 @@ static void time_limit(void) {
     dim_model_free(out);
 }
 
-/* Waits for the reader of a host that is reading, once it is confined, and stops it. 0 where it was missed. */
-static pid_t stop_reader(pid_t host) {
-    char path[64], line[256];
-    for (double start = now(); now() - start < 5;) {
-        pid_t supervisor = child_of(host), reader = supervisor ? child_of(supervisor) : 0;
-        snprintf(path, sizeof path, "/proc/%d/status", reader);
-        FILE *file = reader ? fopen(path, "r") : NULL;
-        int seccomp = 0;
-        while (file != NULL && fgets(line, sizeof line, file) != NULL)
-            sscanf(line, "Seccomp: %d", &seccomp);
-        if (file != NULL)
-            fclose(file);
-        if (seccomp == 2 && kill(reader, SIGSTOP) == 0)
-            return reader;
-    }
-    return 0;
-}
-
 typedef struct reading {
     pthread_t thread;
     double seconds;             /* it may take */
@@ -188,6 +170,18 @@ static void *read_weights(void *raw) {
     snprintf(r->message, sizeof r->message, "%s", dim_last_error());
     dim_model_free(model);
     return NULL;
+}
+
+static bool has_line(pid_t process, const char *file, const char *text) {
+    char path[64], line[256];
+    bool found = false;
+    snprintf(path, sizeof path, "/proc/%d/%s", process, file);
+    FILE *lines = fopen(path, "r");
+    while (lines != NULL && fgets(line, sizeof line, lines) != NULL)
+        found = found || strstr(line, text) != NULL;
+    if (lines != NULL)
+        fclose(lines);
+    return found;
 }
 
 static int count_descriptors(pid_t process, int *highest) {
@@ -208,23 +202,42 @@ static int count_descriptors(pid_t process, int *highest) {
     return count;
 }
 
-static bool has_line(pid_t process, const char *file, const char *text) {
-    char path[64], line[256];
-    bool found = false;
-    snprintf(path, sizeof path, "/proc/%d/%s", process, file);
-    FILE *lines = fopen(path, "r");
-    while (lines != NULL && fgets(line, sizeof line, lines) != NULL)
-        found = found || strstr(line, text) != NULL;
-    if (lines != NULL)
-        fclose(lines);
-    return found;
+static pid_t reader_of(pid_t host) {
+    const pid_t supervisor = child_of(host);
+    return supervisor ? child_of(supervisor) : 0;
+}
+
+/* Waits for the reader of a host that is reading, once it is confined, and stops it. 0 where it was missed: it may be through
+ * between any two looks at it. */
+static pid_t stop_reader(pid_t host) {
+    for (double start = now(); now() - start < 5;) {
+        const pid_t reader = reader_of(host);
+        if (reader == 0 || !has_line(reader, "status", "Seccomp:\t2") || kill(reader, SIGSTOP) != 0)
+            continue;
+        while (reader_of(host) == reader)       /* it is none's child any more when it has ended */
+            if (has_line(reader, "status", "State:\tT"))
+                return reader;
+        return 0;
+    }
+    return 0;
+}
+
+/* Begins to read on a thread, and stops the reader; a new attempt where it was missed. 0 after too many, and no thread. */
+static pid_t read_and_stop(reading *r) {
+    for (int i = 0; i < 20; i++) {
+        pthread_create(&r->thread, NULL, read_weights, r);
+        const pid_t reader = stop_reader(getpid());
+        if (reader != 0)
+            return reader;
+        pthread_join(r->thread, NULL);
+    }
+    return 0;
 }
 
 static void what_a_reader_has_left(void) {
     reading r = {.seconds = 3};
     int highest, other = open("/dev/null", O_RDONLY);    /* without O_CLOEXEC: it must not be inherited */
-    pthread_create(&r.thread, NULL, read_weights, &r);
-    pid_t reader = stop_reader(getpid());
+    pid_t reader = read_and_stop(&r);
     CHECK(reader != 0);
     if (reader != 0) {
         CHECK(count_descriptors(reader, &highest) == 4 && highest == 3);
@@ -234,17 +247,19 @@ static void what_a_reader_has_left(void) {
         CHECK(has_line(reader, "limits", "Max core file size        0                    0"));
         CHECK(has_line(reader, "limits", "Max cpu time              3                    3"));
         CHECK(!has_line(reader, "limits", "Max address space         unlimited"));
+        pthread_join(r.thread, NULL);       /* stopped, it is killed when its time is up */
+        CHECK(r.status == DIM_FILE_FORMAT && strstr(r.message, "not read within 3.0 s") != NULL);
     }
-    pthread_join(r.thread, NULL);       /* stopped, it is killed when its time is up */
-    CHECK(r.status == DIM_FILE_FORMAT && strstr(r.message, "not read within 3.0 s") != NULL);
     close(other);
 }
 
 static void killed_from_outside(void) {
     reading r = {.seconds = 60};
-    pthread_create(&r.thread, NULL, read_weights, &r);
-    pid_t reader = stop_reader(getpid());
-    CHECK(reader != 0 && kill(reader, SIGKILL) == 0);
+    pid_t reader = read_and_stop(&r);
+    CHECK(reader != 0);
+    if (reader == 0)
+        return;
+    CHECK(kill(reader, SIGKILL) == 0);
     pthread_join(r.thread, NULL);
     CHECK(r.status == DIM_OUT_OF_MEMORY && strstr(r.message, "signal 9") != NULL);
 }
@@ -252,11 +267,13 @@ static void killed_from_outside(void) {
 static void crash_of_the_reader(void) {
     static const int signals[] = {SIGSEGV, SIGFPE, SIGBUS, SIGABRT};
     for (int i = 0; i < 4; i++) {
-        reading r;
+        reading r = {.seconds = 60};
         char text[64];
-        pthread_create(&r.thread, NULL, read_weights, &r);
-        pid_t reader = stop_reader(getpid());
-        CHECK(reader != 0 && kill(reader, signals[i]) == 0 && kill(reader, SIGCONT) == 0);
+        pid_t reader = read_and_stop(&r);
+        CHECK(reader != 0);
+        if (reader == 0)
+            return;
+        CHECK(kill(reader, signals[i]) == 0 && kill(reader, SIGCONT) == 0);
         pthread_join(r.thread, NULL);
         snprintf(text, sizeof text, "ended the isolated reader by signal %d", signals[i]);
         CHECK(r.status == DIM_FILE_FORMAT && strstr(r.message, text) != NULL);
@@ -266,16 +283,21 @@ static void crash_of_the_reader(void) {
 static void reader_dies_with_its_host(void) {
     weights();
     fflush(NULL);
-    pid_t host = fork();
-    if (host == 0) {
-        dim_model *model = NULL;
-        open_untrusted(weights(), &model);
-        _exit(0);
+    pid_t reader = 0;
+    for (int i = 0; i < 20 && reader == 0; i++) {
+        pid_t host = fork();
+        if (host == 0) {
+            dim_model *model = NULL;
+            open_untrusted(weights(), &model);
+            _exit(0);
+        }
+        reader = stop_reader(host);
+        kill(host, SIGKILL);
+        waitpid(host, NULL, 0);
     }
-    pid_t reader = stop_reader(host);
     CHECK(reader != 0);
-    kill(host, SIGKILL);
-    waitpid(host, NULL, 0);
+    if (reader == 0)
+        return;
     bool is_gone = false;
     for (int i = 0; i < 200 && !is_gone; i++) {
         is_gone = kill(reader, 0) != 0 || has_line(reader, "stat", ") Z ");
