@@ -104,6 +104,11 @@ package final class PairHead: @unchecked Sendable {
         }
     }
 
+    /// What a concat head has behind its first layer, but for heads of one layer.
+    fileprivate var rest: Stack? {
+        if case .concat(_, _, _, _, _, let rest) = kind { rest } else { nil }
+    }
+
     /// Whether weights packed for evaluation serve training mode as well.
     var trainsAlike: Bool {
         guard stacks.allSatisfy(\.trainsAlike) else { return false }
@@ -126,7 +131,12 @@ package final class PairHeadWeights {
     ) throws {
         self.head = head
         self.direction = direction
-        stacks = try head.stacks.map { try StackWeights($0, direction, withGradient: withGradient) }
+        // What comes behind a concat head's first layer runs for some pairs at a time, forward and backward in turn.
+        stacks = try head.stacks.map {
+            let runsOnce = $0 !== head.rest
+            return try StackWeights(
+                $0, direction, gradientWeights: !withGradient ? .none : runsOnce ? .instead : .beside)
+        }
         guard case .concat(_, let map, let vector, _, _, _) = head.kind else {
             (firstForward, firstGradient, firstBias) = ([], [], nil)
             return
@@ -177,6 +187,8 @@ package final class PairHeadPass {
     package let passes: [StackPass]
     /// Whether a backward pass has begun: the next block's gradients are added.
     private var hasBegun = false
+    /// Of a dot head.
+    private var mapVectorsGradient: Activation?
     /// Of a concat head's vectors: the gradients behind its first layer, (block, vectors, 16).
     private var vectorSums: DoubleBuffer?
 
@@ -263,8 +275,7 @@ package final class PairHeadPass {
     package func finish(vectorGradient: Activation, mapGradient: Activation, _ gradients: any GradientTarget) throws {
         switch head.kind {
         case .dot:
-            try passes[0].backward(
-                try activation(.a, mapVectors.shape, images), into: mapGradient, accumulate: true, gradients)
+            try passes[0].backward(mapVectorsGradient!, into: mapGradient, accumulate: true, gradients)
             try passes[1].backward(
                 try activation(.p, vectorVectors.shape, vectors), into: vectorGradient, accumulate: true, gradients)
         case .concat(let map, _, _, let weight, let bias, _):
@@ -366,17 +377,12 @@ package final class PairHeadPass {
                 byVector + image * locations, rows: block.count, columns: locations, stride: rows, into: own,
                 stride: stride)
         }
-        let df = try activation(.a, f.shape, images)
+        // In the place of f where no other block reads it.
+        let isFree = block.count == vectors && passes[0].stack.nodes.last!.outputIsFree
+        let df = isFree ? f : try activation(.a, f.shape, images)
+        mapVectorsGradient = df
         let dv = try activation(.p, v.shape, vectors)
         let accumulate = hasBegun
-        ThreadPool.shared.parallel(images) { image, _ in
-            DimKernels.selected.gemm(
-                Gemm(
-                    rows: locations, columns: v.blocks * 16, depth: block.count, a: byVector + image * locations,
-                    aRow: 1, aStep: rows, aBlock: 16 * rows, b: v.pointer + block.lowerBound * 16, bRow: 16,
-                    bHalf: v.blockStride, bPanel: 2 * v.blockStride, c: df.pointer + image * locations * 16, cRow: 16,
-                    cHalf: df.blockStride, cPanel: 2 * df.blockStride, accumulate: accumulate))
-        }
         ThreadPool.shared.parallel(v.blocks / 2) { panel, _ in
             for from in Swift.stride(from: 0, to: rows, by: PairHeadPass.chain) {
                 DimKernels.selected.gemm(
@@ -387,6 +393,14 @@ package final class PairHeadPass {
                         c: dv.block(2 * panel) + block.lowerBound * 16, cRow: 16, cHalf: dv.blockStride,
                         cPanel: 2 * dv.blockStride, accumulate: from > 0))
             }
+        }
+        ThreadPool.shared.parallel(images) { image, _ in
+            DimKernels.selected.gemm(
+                Gemm(
+                    rows: locations, columns: v.blocks * 16, depth: block.count, a: byVector + image * locations,
+                    aRow: 1, aStep: rows, aBlock: 16 * rows, b: v.pointer + block.lowerBound * 16, bRow: 16,
+                    bHalf: v.blockStride, bPanel: 2 * v.blockStride, c: df.pointer + image * locations * 16, cRow: 16,
+                    cHalf: df.blockStride, cPanel: 2 * df.blockStride, accumulate: accumulate))
         }
         hasBegun = true
     }

@@ -33,6 +33,14 @@ package final class Stack: @unchecked Sendable {
         package let index: Int
         package let slots: BufferSlots<Slot>
 
+        /// Where the gradient of its output is, if another layer of the stack makes it.
+        var gradientSlot: BufferSlot
+
+        /// Whether its output is memory of its own that its backward pass does not read: who comes after may write over it.
+        package var outputIsFree: Bool {
+            if case .dropout = operation { false } else { activation == nil }
+        }
+
         /// Whether its backward pass does not change the gradient of its output.
         var keepsOutputGradient: Bool {
             if case .convolution = operation, case .none = norm { activation == nil } else { false }
@@ -131,12 +139,20 @@ package final class Stack: @unchecked Sendable {
             case .dropout:
                 operation = .dropout(Dropout(probability: layer.probability))
             case .residual:
-                let children = resolved.children.map { node($0) }
-                operation = .residual(children: children, shortcut: resolved.shortcut.map { node($0) })
+                var children = resolved.children.map { node($0) }
+                let shortcut = resolved.shortcut.map { node($0) }
+                // When the sum is made, the shortcut's output has been read for the last time.
+                if let shortcut, shortcut.outputIsFree, children.count > 1 {
+                    let reuses = children.count - 2
+                    children[reuses].gradientSlot = shortcut.slots[.output]
+                    all[children[reuses].index] = children[reuses]
+                }
+                operation = .residual(children: children, shortcut: shortcut)
             }
+            let own = slots.take(Stack.Slot.self)
             let made = Node(
                 operation: operation, norm: norm(resolved), activation: layer.activation, input: resolved.input,
-                output: resolved.output, index: all.count, slots: slots.take())
+                output: resolved.output, index: all.count, slots: own, gradientSlot: own[.gradient])
             all.append(made)
             return made
         }

@@ -15,6 +15,8 @@ package final class StackPass {
     /// By node index.
     package private(set) var inputs: [Activation?]
     package private(set) var outputs: [Activation?]
+    /// What a node's norm reads, forward and backward.
+    private var beforeNorm: [Activation?]
     private var statistics: [ActivationBatchNorm.Statistics?]
     private var masks: [Activation?]
 
@@ -26,6 +28,7 @@ package final class StackPass {
         isTraining = training
         inputs = Array(repeating: nil, count: stack.all.count)
         outputs = inputs
+        beforeNorm = inputs
         masks = inputs
         statistics = Array(repeating: nil, count: stack.all.count)
     }
@@ -84,7 +87,8 @@ package final class StackPass {
                 into: y, scratch: try scratch(x.images))
             if node.activation == .sigmoid { Elementwise.sigmoid(y) }
         default:
-            let z = try beforeNorm(node, x, &random)
+            let z = try operate(node, x, &random)
+            beforeNorm[node.index] = z
             y = try normalised(node, z)
         }
         outputs[node.index] = y
@@ -92,7 +96,7 @@ package final class StackPass {
     }
 
     /// What the operator alone gives.
-    private func beforeNorm(
+    private func operate(
         _ node: Stack.Node, _ x: Activation, _ random: inout MersenneTwister
     ) throws -> Activation {
         let n = x.images
@@ -121,9 +125,14 @@ package final class StackPass {
             Elementwise.multiply(mask, into: z)
             return z
         case .residual(let children, let shortcut):
-            let z = try activation(node, .beforeNorm, node.output, n)
             let inner = try run(children, x, &random)
-            Elementwise.sum(inner, try shortcut.map { try run($0, x, &random) } ?? x, into: z)
+            let other = try shortcut.map { try run($0, x, &random) } ?? x
+            if children.last?.outputIsFree ?? false {
+                Elementwise.add(other, into: inner)
+                return inner
+            }
+            let z = try activation(node, .beforeNorm, node.output, n)
+            Elementwise.sum(inner, other, into: z)
             return z
         }
     }
@@ -134,8 +143,12 @@ package final class StackPass {
         switch node.norm {
         case .none:
             guard node.activation != nil else { return z }
-            y = try activation(node, .output, node.output, z.images)
-            Elementwise.copy(z, into: y)
+            if case .dropout = node.operation {  // z may be its input
+                y = try activation(node, .output, node.output, z.images)
+                Elementwise.copy(z, into: y)
+            } else {
+                y = z
+            }
             if relu { Elementwise.relu(y) }
         case .batch(let norm, let weight, let shift, let mean, let variance, _):
             y = try activation(node, .output, node.output, z.images)
@@ -179,7 +192,7 @@ package final class StackPass {
     /// A node's gradient where something beside the next layer adds to it (a head that reads a map in the middle): zero at
     /// first. Asked for before `backward`.
     package func gradient(of node: Stack.Node) throws -> Activation {
-        let gradient = try activation(node, .gradient, node.output, outputs[node.index]!.images)
+        let gradient = try arena.activation(node.gradientSlot, node.output, images: outputs[node.index]!.images)
         if !accumulates.contains(node.index) {
             accumulates.insert(node.index)
             Elementwise.clear(gradient)
@@ -221,7 +234,7 @@ package final class StackPass {
             } else {
                 let before = nodes[position - 1]
                 let adds = accumulates.contains(before.index)
-                let dx = try activation(before, .gradient, before.output, dy.images)
+                let dx = try arena.activation(before.gradientSlot, before.output, images: dy.images)
                 try backward(node, dy, into: dx, accumulate: adds, gradients)
                 dy = dx
             }
@@ -243,7 +256,8 @@ package final class StackPass {
                 bias: bias.map { gradients.pointer(stack.network, $0) }, scratch: scratch)
             if let dx {
                 convolution.dataGradient(
-                    dy, packed: weights.packedForGradient(index), into: dx, accumulate: accumulate, scratch: scratch)
+                    dy, packed: weights.packedForGradient(index, state), into: dx, accumulate: accumulate,
+                    scratch: scratch)
             }
         case .pooling(let pooling):
             try through(dx, node, accumulate) {
@@ -283,25 +297,18 @@ package final class StackPass {
             if relu { Elementwise.reluGradient(y, dy) }
         case .batch(let norm, let weight, let shift, _, _, _):
             try norm.backward(
-                statistics[node.index]!, beforeNormOutput(node), relu: relu, weight: state.pointer(weight),
+                statistics[node.index]!, beforeNorm[node.index]!, relu: relu, weight: state.pointer(weight),
                 gradient: dy, weightGradient: gradients.pointer(stack.network, weight),
                 biasGradient: gradients.pointer(stack.network, shift))
         case .layer(let norm, let weight, let shift):
             if relu { Elementwise.reluGradient(y, dy) }
-            let z = try beforeNormOutput(node)
+            let z = beforeNorm[node.index]!
             try norm.backward(
                 z, statistics: try floats(node, .normStatistics, 2 * z.rows), weight: state.pointer(weight),
                 gradient: dy,
                 weightGradient: gradients.pointer(stack.network, weight),
                 biasGradient: gradients.pointer(stack.network, shift))
         }
-    }
-
-    /// What `beforeNorm` returned.
-    private func beforeNormOutput(_ node: Stack.Node) throws -> Activation {
-        let x = inputs[node.index]!
-        if case .dropout = node.operation, !isTraining { return x }
-        return try activation(node, .beforeNorm, node.output, x.images)
     }
 
     /// For operators that overwrite their input's gradient.

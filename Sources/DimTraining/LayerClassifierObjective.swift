@@ -35,7 +35,7 @@ final class LayerClassifierObjective: ClassifierObjective {
         _ state: NetworkState, _ x: Activation, _ labels: UnsafePointer<Int64>, _ loss: ClassifierOptions.Loss,
         into dx: Activation?, _ gradients: Gradients, _ random: inout MersenneTwister
     ) throws -> (ClassifierResult, StatisticSteps) {
-        let weights = try classifierWeights ?? StackWeights(classifier)
+        let weights = try classifierWeights ?? StackWeights(classifier, gradientWeights: .instead)
         classifierWeights = weights
         weights.prepare(state)
         let pass = StackPass(classifier, state, weights, arena, training: true)
@@ -59,7 +59,7 @@ final class LayerClassifierObjective: ClassifierObjective {
         _ encoder: NetworkState, _ state: NetworkState, _ images: UnsafePointer<Float>, labels: UnsafePointer<Int64>,
         count n: Int, _ loss: ClassifierOptions.Loss, _ gradients: Gradients, _ random: inout MersenneTwister
     ) throws -> (ClassifierResult, [Network: StatisticSteps]) {
-        let weights = try encoderWeights ?? StackWeights(plan.encoder)
+        let weights = try encoderWeights ?? StackWeights(plan.encoder, gradientWeights: .instead)
         encoderWeights = weights
         weights.prepare(encoder)
         let pass = StackPass(plan.encoder, encoder, weights, arena, training: true)

@@ -16,7 +16,7 @@ extension LayerObjective {
         let size = y.shape.size
         let weights: StackWeights
         if gradients != nil {
-            weights = try priorWeights ?? StackWeights(network)
+            weights = try priorWeights ?? StackWeights(network, gradientWeights: .beside)
             priorWeights = weights
             weights.prepare(state)
         } else {

@@ -90,7 +90,7 @@ final class LayerObjective: Objective {
         _ random: inout MersenneTwister, number: Int, _ state: (Network) throws -> NetworkState
     ) throws -> (ObjectiveLosses, [Network: StatisticSteps]) {
         let encoder = try state(.encoder)
-        let weights = try encoderWeights ?? StackWeights(plan.encoder)
+        let weights = try encoderWeights ?? StackWeights(plan.encoder, gradientWeights: .instead)
         encoderWeights = weights
         weights.prepare(encoder)
         let whole = StackPass(plan.encoder, encoder, weights, arena, training: true)
