@@ -1,6 +1,7 @@
 """`dim classify`, end to end on a few images; and its judges."""
 
 import json
+import math
 import os
 import signal
 import time
@@ -11,6 +12,8 @@ import pytest
 from cli_fixtures import PATIENCE, dim, start
 from data_fixtures import random_images
 from deepinfomax import _text, evaluation
+from deepinfomax.commands.classify import _with_classes
+from deepinfomax.data import open_dataset
 from PIL import Image
 
 N, CLASSES = 40, 3
@@ -202,9 +205,27 @@ def test_a_stopped_training_continues_bit_for_bit(folder):
     assert other.returncode == 2 and "was started with lr 0.0001, now it is 1.0" in other.stderr
     fewer = dim(*END_TO_END, "--checkpoint", "kept", "--end-to-end-epochs", "2", cwd=folder)
     assert fewer.returncode == 2 and "has done 4 epochs already, more than the 2 that are asked for" in fewer.stderr
-    (folder / "kept" / "end-to-end-0.json").write_text("{}")
-    damaged = dim(*END_TO_END, "--checkpoint", "kept", cwd=folder)
-    assert damaged.returncode == 2 and "does not describe end-to-end-0.h5: 'started' is missing;" in damaged.stderr
+    described = (folder / "kept" / "end-to-end-0.json").read_text()
+    about = json.loads(described)
+    lost = {**about, "epochs": about["epochs"][:1]}  # as after a SIGKILL between the two files
+    (folder / "kept" / "end-to-end-0.json").write_text(json.dumps(lost))
+    fewer = dim(*END_TO_END, "--checkpoint", "kept", "--end-to-end-epochs", "2", cwd=folder)
+    assert fewer.returncode == 2 and "has done 4 epochs already" in fewer.stderr
+    assert dim(*END_TO_END, "--checkpoint", "kept", cwd=folder).returncode == 0
+    first = about["epochs"][0]
+    for text, why in (
+        ("{}", "'started' is missing;"),
+        ("[]", "expected an object;"),
+        ("[" * 99999, "maximum recursion depth exceeded"),
+        (described.replace('"started": {', '"started": null, "was": {'), "started: expected an object;"),
+        (json.dumps({**about, "epochs": [{**first, "loss": math.nan}]}), "epochs[0]: expected a whole number, a finite loss"),
+        (json.dumps({**about, "epochs": [{**first, "accuracy": "x"}]}), "epochs[0]: expected a whole number, a finite loss"),
+        (json.dumps({**about, "epochs": [first, first]}), "its epochs are not those of the 4 that the checkpoint has done;"),
+        (json.dumps({**about, "epochs": [{**first, "number": 5}]}), "its epochs are not those of the 4 that the"),
+    ):
+        (folder / "kept" / "end-to-end-0.json").write_text(text)
+        damaged = dim(*END_TO_END, "--checkpoint", "kept", cwd=folder)
+        assert damaged.returncode == 2 and f"does not describe end-to-end-0.h5: {why}" in damaged.stderr, damaged.stderr
 
 
 # ---- Without labelled data, and with labels of all kinds
@@ -233,6 +254,13 @@ def test_predictions_without_data(folder):
         dim("classify", "--weights", "any.h5", "--epochs", 0, "--predict", "photos", "--json", cwd=folder).stdout
     )
     assert [one["image"] for one in report["predictions"]] == ["0.png", "1.png", "2.png"]
+
+
+def test_labels_are_the_numbers_of_a_classifier_without_names(tmp_path):
+    """9 became 1 where the data has no other label than 0 and 9."""
+    np.savez(tmp_path / "two.npz", images=random_images(20), labels=np.arange(20) % 2 * 9)
+    found = _with_classes(open_dataset(tmp_path / "two.npz"), trained(7), kept=True)
+    assert found.labels.tolist() == [0, 9] * 10 and found.classes == tuple("0123456789")
 
 
 def test_a_classifier_that_was_never_trained(folder):

@@ -104,6 +104,26 @@ def test_there_and_back(folder, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["a.h5", "a.pt"]
 
 
+def test_class_names_of_a_part_stay(tmp_path):
+    architecture = deepinfomax.Architecture({"preset": "basic28", "classifier": {"classes": 2}})
+    with deepinfomax.Model(0, architecture=architecture) as model:
+        model.class_names = ["cat", "dog"]
+        model.save(tmp_path / "whole.h5")
+    for network in ("classifier", "encoder"):
+        deepinfomax.Model.open(tmp_path / "whole.h5", networks=[network]).save(tmp_path / f"{network}.h5")
+    for arguments in (
+        ["whole.h5", "some.h5", "--network", "classifier"],
+        ["whole.h5", "some.safetensors", "--network", "classifier"],
+        ["classifier.h5", "again.h5"],
+        ["classifier.h5", "encoder.h5", "both.h5"],
+        ["encoder.h5", "classifier.h5", "both.safetensors"],
+    ):
+        done = dim("convert", *arguments, cwd=tmp_path)
+        output = [name for name in arguments if "." in name][-1]
+        assert done.returncode == 0, done.stderr
+        assert deepinfomax.Model.open(tmp_path / output).class_names == ["cat", "dog"], arguments
+
+
 @needs_torch
 def test_one_network_loads_into_its_module(folder, tmp_path):
     import torch

@@ -184,6 +184,24 @@ def test_the_same_command_with_its_own_weights(folder):
     assert first.architecture == again.architecture and first.class_names == again.class_names
 
 
+def test_a_classifier_keeps_its_names(folder):
+    """They became those of the data where the numbers were the same, and none where not."""
+    described = deepinfomax.Architecture(TINY | {"classifier": {"hidden": [4], "classes": 3}})
+    (folder / "tiny.json").write_text(json.dumps(described.as_dict()))
+    with deepinfomax.Model(0, architecture=described) as model:
+        model.class_names = ["cat", "dog", "owl"]
+        model.save(folder / "named.h5")
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8)
+    for count, note in ((3, "cat, dog, owl; the data's are ant, yak, zebra"), (2, "cat, dog, owl; the data's are ant, yak")):
+        names = np.array(["ant", "yak", "zebra"][:count])
+        np.savez(folder / "digits.npz", images=images, labels=np.arange(40) % count, classes=names)
+        done = train(folder, "--epochs", 1, "--probe", 0, "--weights", "named.h5", output=f"run{count}")
+        assert done.returncode == 0 and f"the classifier of --weights keeps its classes, {note}" in done.stderr, done.stderr
+        assert deepinfomax.Model.open(folder / f"run{count}" / "weights.h5").class_names == ["cat", "dog", "owl"]
+    done = train(folder, "--epochs", 1, "--probe", 0, output="without")
+    assert "the architecture has 3 classes, the data 2: the weights will not name them" in done.stderr, done.stderr
+
+
 def test_negatives_and_a_short_last_batch_of_validation(folder):
     """The last batch, of 2 of 34 images, ended the run before its first step."""
     done = train(folder, "--negatives", 3, "--epochs", 1, "--validation-images", 34)

@@ -8,7 +8,7 @@ and continues bit for bit from a folder with two files a seed.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from .._files import write_whole
 from .._text import counted
 from ..architecture import Architecture
 from ..classifier_trainer import ClassifierTrainer
-from ..data import Dataset
+from ..data import Dataset, Loader
 from ..evaluation import Epoch, Settings
 from ..model import Model
 from ..run_data import digest_of
@@ -113,26 +113,33 @@ class Kept:
             model = Model(self.settings.seed, architecture=self.architecture)
             return ClassifierTrainer(model, "trained", self.settings.loss, self.settings.lr), []
         try:
-            about = json.loads(self._about.read_text("utf-8"))
-            started, epochs = about["started"], [Epoch(**epoch) for epoch in about["epochs"]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            why = f"{error} is missing" if isinstance(error, KeyError) else getattr(error, "strerror", None) or str(error)
-            raise UsageError(
-                f"{self._about}: does not describe {self._checkpoint.name}: {why}; name another folder, or remove both files to "
-                "begin anew"
-            ) from error
+            started, epochs = _described(json.loads(self._about.read_text("utf-8")))
+        except (OSError, ValueError, RecursionError) as error:
+            raise self._is_no_description(getattr(error, "strerror", None) or str(error)) from error
         for name, value in self._started().items():
             if started.get(name) != value:
                 raise UsageError(
                     f"--checkpoint: {self._checkpoint} was started with {name} {started.get(name)}, now it is {value}; "
                     "name another folder"
                 )
-        if len(epochs) > self.settings.epochs:
+        trainer = ClassifierTrainer.resume(self._checkpoint)
+        done, into = divmod(trainer.steps, len(Loader(self.images, self.settings.batch, self.settings.seed)))
+        # Some may lack: a process may have been killed between the two files.
+        numbers = [epoch.number for epoch in epochs]
+        if not set(numbers) <= set(range(1, done + 1)) or numbers != sorted(set(numbers)):
+            raise self._is_no_description(f"its epochs are not those of the {done:,} that the checkpoint has done")
+        if done + (into > 0) > self.settings.epochs:
             raise UsageError(
-                f"--checkpoint: {self._checkpoint} has done {counted(len(epochs), 'epoch')} already, more than the "
-                f"{self.settings.epochs} that are asked for; name another folder"
+                f"--checkpoint: {self._checkpoint} has done {counted(done, 'epoch')}{' and a part' if into else ''} already, more "
+                f"than the {self.settings.epochs} that are asked for; name another folder"
             )
-        return ClassifierTrainer.resume(self._checkpoint), epochs
+        return trainer, epochs
+
+    def _is_no_description(self, why: str) -> UsageError:
+        return UsageError(
+            f"{self._about}: does not describe {self._checkpoint.name}: {why}; name another folder, or remove both files to "
+            "begin anew"
+        )
 
     def save(self, trainer: ClassifierTrainer, history: list[Epoch]) -> None:
         trainer.save(self._checkpoint)
@@ -150,3 +157,24 @@ class Kept:
             "digest of the data": digest_of(self.images),
         }
         return {**about, **settings}
+
+
+def _described(about: Any) -> tuple[dict[str, Any], list[Epoch]]:
+    """What `Kept.save` writes. Raises ValueError for anything else."""
+    if not isinstance(about, dict):
+        raise ValueError("expected an object")
+    for name, kind, text in (("started", dict, "an object"), ("epochs", list, "a list")):
+        if name not in about:
+            raise ValueError(f"{name!r} is missing")
+        if not isinstance(about[name], kind):
+            raise ValueError(f"{name}: expected {text}")
+    return about["started"], [_epoch(value, place) for place, value in enumerate(about["epochs"])]
+
+
+def _epoch(value: Any, place: int) -> Epoch:
+    if not isinstance(value, dict) or value.keys() != {field.name for field in fields(Epoch)}:
+        raise ValueError(f"epochs[{place}]: expected number, loss and accuracy")
+    number, loss, accuracy = value["number"], value["loss"], value["accuracy"]
+    if type(number) is not int or not all(type(x) in (int, float) and 0 <= x < 1e300 for x in (loss, accuracy)) or accuracy > 1:
+        raise ValueError(f"epochs[{place}]: expected a whole number, a finite loss and an accuracy up to 1")
+    return Epoch(number, float(loss), float(accuracy))

@@ -53,7 +53,10 @@ def one_image(arguments: argparse.Namespace, model: Model | None, name: str) -> 
 
 
 def tell(arguments: argparse.Namespace, data: Dataset) -> Dataset:
-    """What the user of the data should know, on stderr; returns the data."""
+    """What the user of the data should know, on stderr, each once; returns the data."""
+    told = vars(arguments).setdefault("told", set())
     for note in data.notes:
-        _output.note(arguments, note)
+        if note not in told:
+            _output.note(arguments, note)
+        told.add(note)
     return data

@@ -276,7 +276,7 @@ def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[int]]:
 def _with_classes(data: Dataset, model: Model, *, kept: bool) -> Dataset:
     """The data with labels that a classifier takes, from 0 on, and a name for each.
 
-    kept: the model's classifier stays as it is: labels become its classes, by their names where it has some.
+    kept: the model's classifier stays as it is: labels become its classes, by their names or, where it has none, their numbers.
     """
     assert data.labels is not None
     known = np.unique(data.labels)
@@ -301,6 +301,10 @@ def _with_classes(data: Dataset, model: Model, *, kept: bool) -> Dataset:
         numbers = np.array([there.index(text) for text in kept_names], np.int64)
         found.labels = numbers[np.searchsorted(known, data.labels)]
         found.classes = tuple(there)
+    elif kept and not there and data.classes is not None and all(_is_number(name, most) for name in names):
+        numbers = np.array([int(name) for name in names], np.int64)
+        found.labels = numbers[np.searchsorted(known, data.labels)]
+        found.classes = tuple(map(str, range(int(numbers.max()) + 1)))
     elif known[0] >= 0 and known[-1] < (most if kept else max(_FEW, 2 * len(known))):
         # As they are, so that a saved classifier's classes stay.
         count = int(known[-1]) + 1
@@ -309,6 +313,11 @@ def _with_classes(data: Dataset, model: Model, *, kept: bool) -> Dataset:
         found.labels = np.searchsorted(known, data.labels).astype(np.int64)
         found.classes = tuple(names)
     return found
+
+
+def _is_number(name: str, below: int) -> bool:
+    """Whether a class's name is a label in an array: data with the labels 0 and 9 has two classes of these names."""
+    return name.isdecimal() and name.isascii() and len(name) < 8 and str(int(name)) == name and int(name) < below
 
 
 def _architecture(base: Model, classes: int, *, kept: bool) -> Architecture:

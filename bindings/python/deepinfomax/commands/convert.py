@@ -102,6 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
     state: State = {}
     named = None if arguments.architecture is None else Architecture(arguments.architecture)
     whole: Contents | None = None
+    names: list[str] = []
     for path in inputs:
         if whole is None:
             whole = _read(path, arguments.untrusted, arguments.entry, named, "without --architecture, the file's own is used")
@@ -113,9 +114,12 @@ def run(arguments: argparse.Namespace) -> int:
         if twice:
             raise UsageError(f"{path}: {min(twice).split('.')[0]} is also in an earlier input")
         state |= found
+        names = names or whole.class_names
     assert whole is not None
     written = []
-    parts = [replace(whole, state=_of(state, networks, prefixed, inputs)) for _, networks, prefixed in outputs]
+    parts = [
+        replace(whole, state=_of(state, networks, prefixed, inputs), class_names=names) for _, networks, prefixed in outputs
+    ]
     if arguments.original:
         make_folder(output)
     for (path, networks, _), part in zip(outputs, parts, strict=True):
@@ -249,9 +253,7 @@ def _write_own(path: Path, contents: Contents) -> None:
     with Model(0, architecture=contents.architecture) as model:
         if {info.name for info in model.parameters_info()} == state.keys():
             model.load_state_dict(state)
-            if contents.class_names:
-                model.class_names = contents.class_names
-            model.save(path, _format(path))
+            _save(model, contents, path)
             return
     # A model of some networks comes from a file of some networks.
     _need("h5py", "an HDF5 file of some networks alone")
@@ -263,7 +265,13 @@ def _write_own(path: Path, contents: Contents) -> None:
             for name, value in state.items():
                 file[name] = value
         with Model.open(some, architecture=contents.architecture) as model:
-            model.save(path, _format(path))
+            _save(model, contents, path)
+
+
+def _save(model: Model, contents: Contents, path: Path) -> None:
+    if contents.class_names and "classifier" in model.networks:
+        model.class_names = contents.class_names
+    model.save(path, _format(path))
 
 
 def _write_onnx(path: Path, contents: Contents) -> None:

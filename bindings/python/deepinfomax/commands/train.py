@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .. import evaluation, report
-from .._text import class_names, counted, shell, valid
+from .._text import counted, shell, valid
 from ..architecture import Architecture
 from ..data import Augmentation, DataError, Dataset, Loader, adapted
 from ..data.options import Size
@@ -37,6 +37,7 @@ from ._effects import check_effects
 from ._places import Places
 from ._schedule import Schedule
 from ._train_folder import check_new, check_run_room, free_name, lasting, link, prepare, settings_of
+from ._train_model import model_and_data, tell_classes
 from ._train_options import (
     add_arguments,
     check_data,
@@ -49,11 +50,6 @@ from ._train_options import (
     probe_every,
 )
 from ._training_log import TrainingLog
-
-#: Hidden units of the network of --coordinates where the architecture describes none: the paper's score networks'.
-_COORDINATES = 512
-#: Images that tell whether data is grey, where its files are of several sizes.
-_LOOKED_AT = 256
 
 __all__ = ["add_arguments", "places", "run"]
 
@@ -126,10 +122,11 @@ class _Training:
         group.first(lambda: check_new(folder))
         if arguments.report:
             group.first(lambda: report.check_target(folder.path / report.NAME, values["data"]))
-        model, train, validation = group.call(lambda: _model_and_data(arguments, values))
+        model, train, validation = group.call(lambda: model_and_data(arguments, values))
         group.first(lambda: check_run_room(folder, model, values["epochs"], values))
         if group.rank == 0:
             tell(arguments, train)
+            tell_classes(arguments, model, train)
         trainer = group.call(lambda: _trainer(model, values))
         options = trainer.options
         group.call(lambda: check_effects(arguments, effects_of(arguments, options, values["schedule"])))
@@ -415,121 +412,12 @@ _AS_GIVEN = (
 )
 
 
-def _model_and_data(arguments: argparse.Namespace, values: dict[str, Any]) -> tuple[Model, Dataset, Dataset | None]:
-    """The model that the settings ask for and the data as it takes it: what neither says the other does."""
-    named = values["architecture"]
-    size, channels = values["image_size"], values["channels"]
-    source, count = values["data"], values["validation_images"]
-    if isinstance(named, str):
-        named = adapted.read(named)
-    if named is None and values["weights"] is not None:
-        with opened(values["weights"], None, arguments.untrusted) as model:
-            named = model.architecture
-    reading = Reading(values["resize"] or "fit", values["max_pixels"], bool(values["skip_damaged"]))
-    data: tuple[Dataset, Dataset | None] | None = None
-    if named is None:
-        if size is None or channels is None:
-            try:
-                data = open_data(source, count, reading)
-                found = data[0].image_size
-            except DataError:  # Of several sizes, for instance, none of which is asked for.
-                if size is None:
-                    raise
-                found = (_channels(replace(reading, image=(3, *size)).open(source)), *size)
-        else:
-            found = (channels, *size)
-        image: Size = (channels or found[0], *(size or found[1:]))
-        if data is not None and image != found:
-            data = None
-        named = adapted.DEFAULT
-    else:
-        try:
-            image = adapted.image_size(adapted.described(named))
-        except InvalidArgument as error:
-            raise UsageError(f"--architecture: {_source(values['architecture'])}{error.message}") from error
-        image = (channels or image[0], *(size or image[1:]))
-    try:
-        architecture = adapted.described(named, image=image, resize=values["resize"])
-    except InvalidArgument as error:
-        if values["architecture"] is not None:
-            raise UsageError(f"--architecture: {_source(values['architecture'])}{error.message}") from error
-        raise UsageError(
-            f"{error.message}\n{adapted.DEFAULT}'s layers do not fit images of {image[2]}x{image[1]}; make them another size "
-            "with --image-size 64 for instance, or name another --architecture"
-        ) from error
-    if data is None or reading.resize != adapted.resize(architecture):
-        data = open_data(source, count, replace(reading, image=image, resize=adapted.resize(architecture)))
-    train, validation = data
-    names = None if train.labels is None or train.classes is None else class_names(train.classes)
-    fixed = adapted.is_notebook(architecture) or adapted.names_classes(named) or values["weights"]
-    described = architecture.as_dict()
-    if _with_coordinates(values) and described["coordinates"] is None:
-        if values["weights"]:
-            raise UsageError(
-                f"--coordinates: {values['weights']} has no coordinates network to continue with; expected weights of a run with "
-                "--coordinates, or no --weights"
-            )
-        architecture = adapted.described(described | {"coordinates": {"hidden": [_COORDINATES]}})
-    if names is not None and not fixed and 2 <= len(names) <= adapted.MOST_CLASSES:
-        architecture = adapted.with_classes(architecture, len(names))
-    if values["weights"] is not None and values["architecture"] is not None and not adapted.names_classes(named):
-        architecture = _as_in_the_file(architecture, values["weights"], arguments.untrusted)
-    model = Model(values["seed"], architecture=architecture)
-    if values["weights"] is not None:
-        with opened(
-            values["weights"],
-            architecture,
-            arguments.untrusted,
-            "without --architecture, --image-size, --channels and --resize, the file's own is used",
-        ) as start:
-            if "encoder" not in start.networks:
-                raise UsageError(f"{values['weights']}: holds {', '.join(start.networks)}; an encoder is needed")
-            model.load_state_dict(start.state_dict())
-    # The notebook's files stay what they were: its ten classes have no names.
-    if names is not None and model.sizes.classes == len(names) and not adapted.is_notebook(architecture):
-        model.class_names = names
-    return model, train, validation
-
-
-def _as_in_the_file(architecture: Architecture, path: str, untrusted: bool) -> Architecture:
-    """With the file's networks that a run adds to what --architecture names: a classifier for its classes, coordinates."""
-    try:
-        with opened(path, None, untrusted) as start:
-            own = start.architecture
-    except (UsageError, DimError):  # It is opened again, as of the architecture: what is wrong is said then.
-        return architecture
-    added = {name: own.as_dict()[name] for name in ("classifier", "coordinates")}
-    return own if architecture.as_dict() | added == own.as_dict() else architecture
-
-
-def _with_coordinates(values: dict[str, Any]) -> bool:
-    """Whether the architecture needs a network for it: as asked, else where nobody has named the networks."""
-    if values["coordinates"] is not None:
-        return bool(values["coordinates"] != "none")
-    return values["architecture"] is None and values["weights"] is None
-
-
 def _check_rates(schedule: Schedule, settings: Settings) -> None:
     if not math.isfinite(schedule.last):
         raise UsageError(
             f"--step-factor: {settings.lr:g} times {settings.step_factor:g} every {counted(settings.step_epochs, 'epoch')} is no "
             f"finite learning rate after {counted(settings.epochs, 'epoch')}; expected a smaller factor"
         )
-
-
-def _source(named: Any) -> str:
-    """Of an architecture, for messages: its file, if it is from one."""
-    return f"{named}: " if isinstance(named, str) and os.path.exists(named) else ""
-
-
-def _channels(data: Dataset) -> int:
-    """1 where a few hundred images from all over the data are grey, opened as RGB."""
-    some = np.unique(np.linspace(0, len(data) - 1, _LOOKED_AT).astype(np.int64))
-    for start in range(0, len(some), evaluation.BATCH):
-        images = data.read(some[start : start + evaluation.BATCH])
-        if not (images == images[:, :1]).all():
-            return 3
-    return 1
 
 
 def _trainer(model: Model, values: dict[str, Any]) -> Trainer:
