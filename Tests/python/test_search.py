@@ -111,6 +111,40 @@ def test_near_duplicates(metric, threshold):
 
 
 @pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("d", [1, 3, 64, 200])
+def test_equal_vectors_are_at_distance_0(metric, d):
+    """1 - cos of a vector and itself was up to 6e-16: `duplicates(0)` missed them."""
+    y = np.repeat(np.random.default_rng(0).normal(size=(500, d)).astype(np.float32), 2, axis=0)
+    if metric == "cosine" and d == 1:
+        y = y[:20]  # All of one sign are equal.
+    index = Index(np.asfortranarray(y), metric=metric)
+    found = index.duplicates(0)
+    assert (found.distances == 0).all()
+    if d > 1:
+        np.testing.assert_array_equal(found.pairs, np.arange(1000).reshape(-1, 2))
+    for queries in y, np.asfortranarray(y), y[7:8]:
+        assert (index.search(queries, 2).distances == 0).all()
+    if d == 64:  # Either way the same, and more than the rounding of 1 - cos leaves where it is small.
+        found = index.search(y[::2] + np.float32(1e-4), 1)
+        back = Index(y[::2] + np.float32(1e-4), metric=metric).search(y[found.numbers[:, 0]], 1)
+        np.testing.assert_array_equal(back.distances, found.distances)
+        wide = (y[::2] + np.float32(1e-4)).astype(np.longdouble), y[::2].astype(np.longdouble)
+        if metric == "cosine":
+            wide = tuple(one / np.sqrt(np.square(one).sum(axis=1, keepdims=True)) for one in wide)
+        apart = np.square(wide[0] - wide[1]).sum(axis=1)
+        exact = (apart / 2 if metric == "cosine" else np.sqrt(apart)).astype(np.float64)
+        np.testing.assert_allclose(found.distances[:, 0], exact, rtol=1e-9)
+
+
+def test_zeros_are_at_cosine_distance_1():
+    y = np.concatenate([np.zeros((2, 8), np.float32), vectors(3, 8), -vectors(1, 8)])
+    index = Index(y, metric="cosine")
+    np.testing.assert_array_equal(index.search(y[:1], 6).distances, np.ones((1, 6)))
+    assert sorted(index.search(y[2:3], 6).distances[0])[-3:-1] == [1, 1] and index.search(y[5:], 6).distances.max() <= 2 + 1e-15
+    assert not len(index.duplicates(0).pairs)
+
+
+@pytest.mark.parametrize("metric", METRICS)
 def test_hnswlib_tells_its_recall(metric):
     index = Index(vectors(3000, 16), metric=metric)
     queries = vectors(200, 16, seed=1)
@@ -158,6 +192,12 @@ def test_queries_and_files_that_are_wrong(tmp_path):
     for queries, k in (np.zeros((1, 5), np.float32), 1), (np.full((1, 4), np.inf, np.float32), 1), (vectors(1, 4), 0):
         with pytest.raises(ValueError, match="expected"):
             index.search(queries, k)
+    with pytest.raises(ValueError, match="most: expected 0 or more, found -1"):
+        index.duplicates(0, most=-1)
+    assert not len(index.duplicates(0, most=0).pairs)
+    for wrong in {"recall": 2}, {"ef": 0}, {"sample": -1}, {"seed": -1}:
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))}: expected"):
+            index.search_approximately(vectors(1, 4), **wrong)
     np.savez(tmp_path / "a.npz", encoded=vectors(2))
     (tmp_path / "b.npz").write_bytes(b"no archive")
     np.savez(tmp_path / "c.npz", vectors=np.array([{}], object), ids=["a"], metric="l2", version=1)

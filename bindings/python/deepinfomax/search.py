@@ -73,7 +73,7 @@ def _id(name: Any) -> str:
 class Index:
     """Vectors (n, d) with names, to be searched by "l2" distance or by "cosine" distance, 1 - cos of the angle.
 
-    A vector of zeros has no direction: its cosine distance to all others is 1.
+    Equal vectors are at distance 0 by either. A vector of zeros has no direction: its cosine distance to all is 1.
 
     made_by: what encoded the vectors, an `encoder_digest`; `check_encoder` then refuses another encoder. "" where unknown.
     made_of: the fingerprint of the data set whose images they are of; `check_images` then refuses another. "" where unknown.
@@ -197,8 +197,12 @@ class Index:
         recall: the required one: where less is measured, the search is repeated with twice as many candidates. ef: how many
         candidates hnswlib keeps at first; more find more and take longer. Raises MissingPackage without hnswlib.
         """
+        recall = _arrays.number(recall, "recall")
         if not 0 <= recall <= 1:
             raise ValueError(f"recall: expected 0 to 1, found {recall}")
+        ef = _arrays.whole_number(ef, 1, 2**63, "ef", "1 or more")
+        sample = _arrays.whole_number(sample, 0, 2**63, "sample", "0 or more")
+        seed = _arrays.whole_number(seed, 0, 2**63, "seed", "0 or more")
         given = self._queries(queries)
         k = self._count(k)
         graph = self._hnsw(seed)
@@ -221,6 +225,7 @@ class Index:
         threshold = _arrays.number(threshold, "threshold")
         if not 0 <= threshold < np.inf:
             raise ValueError(f"threshold: expected a finite number of at least 0, found {threshold}")
+        most = _arrays.whole_number(most, 0, 2**63, "most", "0 or more")
         # float32's distances choose generously, float64's decide.
         largest = float(self._squares.max())
         # Beyond 1e150 squares are infinite; no two vectors of float32 are so far apart.
@@ -326,11 +331,15 @@ class Index:
             here = slice(start, start + rows)
             points = self.vectors[numbers[here]]
             if self.metric == "cosine":
-                found[here] = 1 - np.einsum("mkd,md->mk", _unit(points), _unit(queries[here]))
+                # 1 - cos is half the square of what is between unit vectors: exactly 0 of equal ones, and either way the same.
+                ours, others = _unit(queries[here])[:, np.newaxis], _unit(points)
+                halves = np.square(others - ours).sum(axis=2) / 2
+                # A vector of zeros is no unit vector.
+                found[here] = np.where(ours.any(axis=2) & others.any(axis=2), halves, 1)
             else:
-                apart = points.astype(np.float64) - queries[here, np.newaxis]
+                apart = points.astype(np.float64, order="C") - queries[here, np.newaxis]
                 found[here] = np.sqrt(np.square(apart).sum(axis=2))
-        return np.maximum(found, 0)
+        return found
 
     def _hnsw(self, seed: int) -> Any:
         if self._graph is None:
@@ -350,7 +359,7 @@ def encoder_digest(model: Model) -> str:
 
 
 def _unit(vectors: NDArray[Any]) -> NDArray[np.float64]:
-    wide = vectors.astype(np.float64)
+    wide = vectors.astype(np.float64, order="C")  # In which equal vectors have equal sums, however many there are.
     norms = np.sqrt(np.square(wide).sum(axis=-1, keepdims=True))
     unit: NDArray[np.float64] = np.divide(wide, norms, out=np.zeros_like(wide), where=norms > 0)
     return unit
