@@ -6,6 +6,7 @@ import importlib.util
 import os
 
 import deepinfomax
+import deepinfomax.search
 import numpy as np
 import pytest
 from cli_fixtures import dim, write_images
@@ -157,6 +158,35 @@ def test_an_empty_name(tmp_path, command, option):
     done = dim(*("" if word == "EMPTY" else word for word in command.split()), cwd=tmp_path)
     assert done.returncode == 2 and f"{option}: expected a name, found an empty one" in done.stderr, done.stderr
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "encode --data few.npz --output loop.npz",
+        "map --data few.npz --output loop.png",
+        "map --data few.npz --output map.png --coordinates loop.npz",
+        "neighbours 0 --data few.npz --output loop.png",
+        "index --data few.npz --output loop.npz",
+        "search 0 --index i.npz --data few.npz --html loop.html",
+        "convert w.h5 loop.h5",
+        "convert w.h5 loop.safetensors",
+        "evaluate --data few.npz --weights w.h5 --picture loop.png",
+        "classify --data few.npz --epochs 1 --arms untrained --save loop.h5",
+        "classify --data few.npz --epochs 1 --arms untrained --predict few.npz --predictions loop.csv",
+        "encode --data few.npz --output loop.folder/y.npz",
+    ],
+)
+def test_a_link_that_leads_to_itself_is_no_output(folder, command):
+    """It was a defect of dim, with RuntimeError's traceback."""
+    if "--index" in command:
+        deepinfomax.search.Index(np.zeros((12, 64), np.float32)).save(folder / "i.npz")
+    for name in "npz", "png", "html", "h5", "safetensors", "csv", "folder":
+        (folder / f"loop.{name}").symlink_to(f"loop.{name}")
+    done = dim(*command.split(), cwd=folder)
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert "Too many levels of symbolic links" in done.stderr or "there is no folder loop.folder" in done.stderr, done.stderr
+    assert all(os.path.islink(folder / name) for name in os.listdir(folder) if name.startswith("loop."))
 
 
 def test_convert_keeps_its_architecture(folder):

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and what is no file."""
 
+import errno
 import os
 import stat
 import tempfile
@@ -47,6 +48,18 @@ def test_a_link_stays(tmp_path):
     (tmp_path / "link").symlink_to("folder/a")
     write_whole(tmp_path / "link", b"x")
     assert (tmp_path / "link").is_symlink() and (tmp_path / "folder" / "a").read_bytes() == b"x"
+
+
+def test_links_that_lead_to_themselves_are_no_place(tmp_path):
+    """The link was replaced by a file."""
+    (tmp_path / "one").symlink_to("one")
+    (tmp_path / "two").symlink_to("three")
+    (tmp_path / "three").symlink_to(tmp_path / "two")
+    for name in "one", "two", "three":
+        with pytest.raises(OSError) as caught:
+            write_whole(tmp_path / name, b"x")
+        assert caught.value.errno == errno.ELOOP and caught.value.filename == str(tmp_path / name)
+    assert all((tmp_path / name).is_symlink() for name in ("one", "two", "three")) and len(os.listdir(tmp_path)) == 3
 
 
 def test_what_a_process_has_open_stays(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -46,6 +47,18 @@ def is_among(path: str | os.PathLike[str], folder: str | os.PathLike[str], names
     return False
 
 
+def real(path: str | os.PathLike[str]) -> Path:
+    """Where its links lead, whether something is there or not. Raises OSError that names `path` for links that lead nowhere,
+    since they lead to themselves."""
+    found = os.path.realpath(path)
+    try:
+        os.stat(found)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+    return Path(found)
+
+
 @contextmanager
 def whole(path: str | os.PathLike[str]) -> Iterator[str]:
     """The name of an empty file to write to, which becomes `path` when the block ends well and goes when it does not.
@@ -54,7 +67,7 @@ def whole(path: str | os.PathLike[str]) -> Iterator[str]:
     what a process has open, /dev/stdout, gets it at its place there: another file instead would never be seen.
     Raises OSError that names `path` where it cannot be written; those of other files pass as they are.
     """
-    target = Path(os.path.realpath(path))
+    target = real(path)
     if target.exists() and not target.is_file() and not target.is_dir():
         try:
             yield str(target)

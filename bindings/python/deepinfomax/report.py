@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _arrays, build_info, evaluation
-from ._files import is_among, is_in, write_whole
+from ._files import is_among, is_in, real, write_whole
 from ._text import shown
 from ._version import __version__
 from .classifier_trainer import Evaluation
@@ -97,7 +97,7 @@ def write(
         _section("Architecture", _architecture(model)),
         _section("Settings", _settings(asdict(settings))),
     ]
-    write_whole(target, _page(f"Deep InfoMax: {run.path.resolve().name}", parts).encode())
+    write_whole(target, _page(f"Deep InfoMax: {real(run.path).name}", parts).encode())
     return target
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import set_num_threads
-from .._files import size_text
+from .._files import real, size_text
 from ..data.errors import MissingPackage
 from ..architecture import PRESETS
 from ..errors import FileContentError
@@ -286,8 +286,8 @@ def check_writable(path: str | os.PathLike[str], *, weights: bool = False) -> No
         raise UsageError(f"{target}: is a folder, expected a file's name")
     if weights and target.exists() and not target.is_file():
         raise UsageError(f"{target}: is a device or a pipe, expected a file's name")
-    if target.is_symlink() and not target.resolve().parent.is_dir():
-        raise UsageError(f"{target}: is a link to {target.resolve()}, and there is no such folder")
+    if target.is_symlink() and not real(target).parent.is_dir():
+        raise UsageError(f"{target}: is a link to {real(target)}, and there is no such folder")
     if not folder.is_dir():
         raise UsageError(f"{target}: there is no folder {folder}")
     try:
