@@ -8,7 +8,7 @@ import tarfile
 
 import numpy as np
 import pytest
-from data_fixtures import random_images, scaled, write_cifar
+from data_fixtures import random_images, scaled, write_archive, write_cifar
 from deepinfomax.data import DataError, open_dataset
 from deepinfomax.data.plain_pickle import NotPlain, load
 
@@ -468,3 +468,24 @@ def test_folders_of_classes_with_such_names_are_folders_of_images(tmp_path, name
         (tmp_path / name).mkdir()
         (tmp_path / name / "1.png").write_bytes(png(random_images(1)[0]))
     assert len(open_dataset(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("form", ["binary", "archive", "python", "stl10"])
+def test_names_of_classes_that_are_not_utf_8(tmp_path, form):
+    r"""As names of files: the byte as \xNN. Two names that differ in such a byte were one."""
+    names = [b"caf\xe9", b"caf\xe8", "caf\u00e9".encode(), *(b"class %d" % number for number in range(7))]
+    source = tmp_path / "x"
+    if form == "stl10":
+        stl(source)
+        (source / "class_names.txt").write_bytes(b"\n".join(names))
+    elif form == "python":
+        python_version(source, lambda value: pickle.dumps(value, 4))
+        (source / "batches.meta").write_bytes(pickle.dumps({b"label_names": names}, 4))
+    else:
+        write_cifar(source)
+        (source / "batches.meta.txt").write_bytes(b"\r\n".join(names) + b"\n")
+        if form == "archive":
+            write_archive(tmp_path / "x.tar.gz", source)
+            source = tmp_path / "x.tar.gz"
+    found = open_dataset(source, labelled=True).classes
+    assert found == ("caf\\xe9", "caf\\xe8", "caf\u00e9", *(f"class {number}" for number in range(7)))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from . import plain_pickle, tar
 from .dataset import Dataset, Ids, InMemory, Joined
 from .errors import DataError
-from .labels import distinct_names
+from .labels import distinct_names, name_of, names_in
 from .options import Options
 from .parts import Parts
 from .rows import Columns, FileRows, Rows
@@ -264,7 +264,7 @@ def _dict(content: bytes, where: str) -> dict[str, Any]:
         raise DataError(f"{where}: not a pickled dict of arrays, lists and text: {error}") from error
     if not isinstance(found, dict):
         raise DataError(f"{where}: expected a dict, found {type(found).__name__}")
-    return {key.decode("utf-8", "replace") if isinstance(key, bytes) else str(key): item for key, item in found.items()}
+    return {name_of(key) if isinstance(key, bytes) else str(key): item for key, item in found.items()}
 
 
 def _classes(version: _Version, where: str, files: Mapping[str, Any], options: Options) -> tuple[str, ...] | None:
@@ -275,13 +275,12 @@ def _classes(version: _Version, where: str, files: Mapping[str, Any], options: O
             return None
         key = "label_names" if known == len(CLASSES) else f"{options.labels}_label_names"
         names = _dict(bytes(files[file]), f"{where}: {file}").get(key, [])
-        texts = [item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item) for item in names or ()]
+        texts = [name_of(item) if isinstance(item, bytes) else str(item) for item in names or ()]
     else:
         file = version.meta[0] if len(version.meta) == 1 else f"{options.labels}_label_names.txt"
         if file not in files:
             return None
-        lines = bytes(files[file]).decode("utf-8", "replace").splitlines()
-        texts = [line.strip() for line in lines if line.strip()]
+        texts = names_in(bytes(files[file]))
     if len(texts) != known:
         raise DataError(f"{where}: {file}: expected {known} names of classes, found {len(texts)}")
     return distinct_names(texts, f"{where}: {file}")

@@ -58,6 +58,16 @@ def numbered(parts: Sequence[Labels], names: tuple[str, ...] | None) -> tuple[li
     return numbers, tuple(map(str, classes))
 
 
+def name_of(content: bytes) -> str:
+    r"""Of a class, or of several lines of them: UTF-8; bytes that are not become \xNN, as in names of files, and stay different."""
+    return content.decode("utf-8", "backslashreplace")
+
+
+def names_in(content: bytes) -> list[str]:
+    """Of a file with a class's name a line."""
+    return [line.strip() for line in name_of(content).splitlines() if line.strip()]
+
+
 def distinct_names(names: Sequence[str], where: str) -> tuple[str, ...]:
     """Names of classes, none of which is two classes': files, tables and `--predict` know a class by its name."""
     if len(set(names)) < len(names):

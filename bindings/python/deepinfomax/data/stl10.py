@@ -13,7 +13,7 @@ import numpy as np
 
 from .dataset import Dataset, Ids, InMemory
 from .errors import DataError
-from .labels import distinct_names
+from .labels import distinct_names, names_in
 from .options import Options
 from .parts import Parts
 from .rows import Columns, FileRows
@@ -82,7 +82,7 @@ def _classes(path: Path) -> tuple[str, ...]:
         return CLASSES
     if os.path.getsize(path) > 1 << 16:
         raise DataError(f"{path}: expected the names of 10 classes, found {os.path.getsize(path):,} bytes")
-    names = [line.strip() for line in path.read_text("utf-8", "replace").splitlines() if line.strip()]
+    names = names_in(path.read_bytes())
     if len(names) != len(CLASSES):
         raise DataError(f"{path}: expected {len(CLASSES)} names of classes, found {len(names)}")
     return distinct_names(names, str(path))
