@@ -5,6 +5,7 @@ import json
 import math
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import deepinfomax
@@ -13,6 +14,7 @@ import pytest
 from cli_fixtures import dim, events, losses, write_images
 from deepinfomax import evaluation
 from deepinfomax.commands._schedule import Schedule
+from deepinfomax.commands._train_options import _WEIGHTS
 from deepinfomax.data import Loader, open_dataset
 from deepinfomax.run_folder import Row, RunFolder
 
@@ -126,6 +128,7 @@ def test_a_settings_file_makes_the_same_run(folder):
         (r'{"architecture": "tiny\ud800.json"}', "architecture: expected a preset's name, a file"),
         (r'{"weights": "\u0000"}', "weights: expected a text without NUL"),
         ('{"batch": 1}', "--batch: expected 2 at least"),
+        ('{"lr": 1e999}', "--lr: expected a finite number of at least 0, found inf"),
         ('{"batch": 64, "batch": 32}', "the key batch is listed twice"),
     ],
 )
@@ -133,6 +136,19 @@ def test_settings_that_are_none(folder, content, message):
     (folder / "bad.json").write_text(content)
     done = dim("train", "--data", "digits.npz", "--config", "bad.json", "--output", "run", cwd=folder)
     assert done.returncode == 2 and message in done.stderr and not (folder / "run").exists(), done.stderr
+
+
+def test_settings_larger_than_any_number(folder):
+    """Whole numbers of JSON have no end; a defect of dim was told."""
+    (folder / "big.json").write_text(json.dumps({name: 10**400 for name in _WEIGHTS} | {"betas": [0, 10**400]}))
+    done = dim("train", "--data", "digits.npz", "--config", "big.json", "--output", "run", cwd=folder)
+    assert done.returncode == 2 and not (folder / "run").exists(), done.stderr
+    for name in _WEIGHTS:
+        assert f"  {name}: expected a number, 1.8e308 at most, found 1000000" in done.stderr, done.stderr
+    assert "  betas: expected [number, number], found" in done.stderr, done.stderr
+    (folder / "big.json").write_text(json.dumps({"lr": int(sys.float_info.max), "alpha": -(10**400)}))
+    done = dim("train", "--data", "digits.npz", "--config", "big.json", "--output", "run", cwd=folder)
+    assert done.returncode == 2 and "alpha: expected" in done.stderr and "lr: " not in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -364,7 +364,7 @@ def test_what_dependence_refuses():
     for y, text in ((np.zeros((5, 3)), "n of 20"), (np.zeros((50, 1)), "d of 2"), (np.full((50, 2), np.inf), "finite")):
         with pytest.raises(ValueError, match=text):
             judges.neural_dependency(y)
-    for wrong in ({"lr": -1}, {"lr": np.nan}, {"hidden": (0,)}, {"seed": -1}):
+    for wrong in ({"lr": -1}, {"lr": np.nan}, {"lr": 10**400}, {"hidden": (0,)}, {"seed": -1}):
         with pytest.raises(ValueError, match="expected lr > 0, seed >= 0, hidden layers of one unit at least"):
             judges.neural_dependency(np.random.default_rng(0).normal(size=(40, 2)), **wrong)
     with pytest.raises(ValueError, match="y: .* finite"):

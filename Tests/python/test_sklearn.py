@@ -263,6 +263,7 @@ def test_a_single_image_left_over_joins_the_last_batch():
         ({"n_jobs": 10**9}, images((4, 8, 8)), "n_jobs: expected"),
         ({"data_range": (0, 1, 2)}, images((4, 8, 8)), "data_range: expected two numbers"),
         ({"data_range": "ab"}, images((4, 8, 8)), "data_range: expected two numbers"),
+        ({"data_range": (0, 10**400)}, images((4, 8, 8)), "data_range: expected two numbers"),
         ({"epochs": -1}, images((4, 8, 8)), "epochs"),
         ({"batch_size": 1}, images((4, 8, 8)), "batch_size"),
         ({"batch_size": 4, "negatives": 4}, images((9, 8, 8)), "negatives: expected fewer than batch_size, 4, found 4"),

@@ -369,6 +369,8 @@ def test_presets_merge_member_by_member():
     [
         ("basic33", "expected one of notebook, basic28"),
         ({"preset": "basic32", "colour": 1}, "found colour"),
+        ({"preset": "basic32", "image": {"mean": [0.5, 10**400, 0]}}, "expected finite numbers, found 100000"),
+        ('{"preset": "basic32", "classifier": {"dropout": 1e999}}', "expected finite numbers, found inf"),
         ({"preset": "basic32", "version": 2}, "version: expected 1, found 2"),
         ('{"preset": "basic32", "preset": "basic28"}', "listed twice"),
         ({"image": {"channels": 3, "height": 8, "width": 8}}, "encoder: expected an object"),

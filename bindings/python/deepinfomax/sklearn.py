@@ -354,7 +354,7 @@ def _range(rows: NDArray[Any], given: Any) -> tuple[float, float]:
     if given is not None:
         try:
             low, high = (float(value) for value in given)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise ValueError(f"data_range: expected two numbers, the least first, found {given!r}") from None
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
             raise ValueError(f"data_range: expected two numbers, the least first, found {given!r}")

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import math
 import os
+import sys
 from collections.abc import Callable, Container, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -388,7 +389,8 @@ class _Kind:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    """Whole numbers of JSON may be larger than any that are computed with."""
+    return isinstance(value, float) or isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
 def _is_natural(value: Any) -> bool:
@@ -415,7 +417,8 @@ def _is_text(value: Any) -> bool:
 
 
 _TEXT = _Kind("a text without NUL and lone surrogates", _is_text)
-_NUMBER = _Kind("a number", _is_number)
+_LARGEST = int(sys.float_info.max)
+_NUMBER = _Kind("a number, 1.8e308 at most", _is_number)
 _NATURAL = _Kind("a whole number from 0 on, below 2^64", _is_natural)
 _POSITIVE = _Kind("a whole number from 1 on, below 2^64", _is_positive)
 _FLAG = _Kind("true or false", lambda value: isinstance(value, bool))

@@ -12,7 +12,7 @@ large, as the paper's own code is (its issue 40).
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -110,7 +110,7 @@ def _estimated(
 ) -> Dependency:
     if steps < 1 or batch < 2 or not 0 < held_out < 1:
         raise ValueError(f"expected steps >= 1, batch >= 2, 0 < held_out < 1, found {steps}, {batch}, {held_out}")
-    if not (math.isfinite(lr) and lr > 0) or seed < 0 or any(units < 1 for units in hidden):
+    if not 0 < lr <= sys.float_info.max or seed < 0 or any(units < 1 for units in hidden):
         raise ValueError(f"expected lr > 0, seed >= 0, hidden layers of one unit at least, found {lr}, {seed}, {hidden}")
     generator = np.random.default_rng(seed)
     values = values[generator.permutation(len(values))]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,8 @@ def _numbers(value: Any) -> Any:
     """One number, or one per channel; whole ones as integers."""
     if isinstance(value, (list, tuple)):
         return _numbers(value[0]) if len(value) == 1 else [_numbers(one) for one in value]
+    if isinstance(value, (int, float)) and not abs(value) <= sys.float_info.max:  # JSON has 1e999, Infinity and NaN.
+        raise ValueError(f"architecture: expected finite numbers, found {str(value)[:40]}")
     return int(value) if value == int(value) else float(value)
 
 
