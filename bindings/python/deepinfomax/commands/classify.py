@@ -128,7 +128,7 @@ def effects(arguments: argparse.Namespace) -> Effects:
     arms = set(arguments.arms.split(","))
     trains, alone = arguments.epochs > 0, arguments.epochs == 0 and arguments.data is None and arguments.predict is not None
     end_to_end = trains and "end-to-end" in arms
-    yield from ((option, not alone, "without --data") for option in ("--arms", "--seeds", "--limit", "--split"))
+    yield from ((option, not alone, "without --data") for option in ("--arms", "--seed", "--seeds", "--limit", "--split"))
     yield "--epochs", not trains or bool(arms - {"end-to-end", "pixels"}), "on the arms end-to-end and pixels alone"
     for option in "--lr", "--batch", "--loss":
         yield option, trains and arms != {"pixels"}, "with --epochs 0" if not trains else "on the arm pixels"

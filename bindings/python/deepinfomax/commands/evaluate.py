@@ -58,8 +58,8 @@ ROWS = {
     "pca": "PCA",
     "projection": "random projection",
 }
-#: Rows of a network whose outputs judges are fitted on.
-_ENCODED = {"weights", "calibrated", "untrained"}
+#: Rows of a network whose outputs judges are fitted on, and those that have as many components as these.
+_ENCODED, _REDUCED = {"weights", "calibrated", "untrained"}, {"pca", "projection"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -164,9 +164,9 @@ def effects(arguments: argparse.Namespace) -> Effects:
     tuned = arguments.labels is not None or bool(set((arguments.rows or "").split(",")) & set(_comparison.FINE_TUNED))
     yield "--fine-tune-steps", tuned, "without --labels, or a row that is fine-tuned in --rows"
     rows = set(ROWS if arguments.rows is None else arguments.rows.split(","))
-    encoded, fitted = rows & _ENCODED, rows & set(_comparison.FROZEN)
-    yield "--weights", bool(encoded or rows & set(_comparison.FINE_TUNED)), "without a row of a network in --rows"
-    yield "--columns", bool(encoded), "without a row of a network that is not fine-tuned in --rows"
+    with_columns, fitted = rows & (_ENCODED | _REDUCED), rows & set(_comparison.FROZEN)
+    yield "--weights", bool(with_columns or rows & set(_comparison.FINE_TUNED)), "on the row pixels"
+    yield "--columns", bool(with_columns), "on the row pixels, and on rows that are fine-tuned"
     yield "--judges", bool(fitted), "on rows that are fine-tuned alone"
     seeded = bool(rows - {"weights", "pixels", "pca"} or chosen & set(SEEDED))
     yield "--seeds", seeded, "on these rows and judges, which draw nothing at random"

@@ -42,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def effects(arguments: argparse.Namespace) -> Effects:
     yield "--seed", arguments.weights is None, "with --weights"
     yield "--seed", arguments.vectors is None or arguments.architecture is not None, "with --vectors alone"
+    encodes = arguments.vectors is None or arguments.weights is not None or arguments.architecture is not None
+    yield "--resize", encodes, "with --vectors alone"
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -28,6 +28,7 @@ from ._common import (
     open_data,
     positive,
 )
+from ._effects import Effects
 from ._images import one_image
 
 
@@ -71,6 +72,14 @@ A panel has three rows, as in the original: the image, repeated ten times, its 1
 distance of their vectors.
 """,
     )
+
+
+def effects(arguments: argparse.Namespace) -> Effects:
+    drawn = not arguments.images
+    yield "--seed", drawn or arguments.weights is None, "with IMAGE and --weights"
+    if all(name.isdecimal() for name in arguments.images):  # A file is encoded, by untrained weights where none are named.
+        encodes = arguments.vectors is None or arguments.architecture is not None
+        yield "--seed", drawn or encodes, "with IMAGE and --vectors alone"
 
 
 def run(arguments: argparse.Namespace) -> int:
