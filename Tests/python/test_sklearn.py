@@ -147,11 +147,32 @@ def test_pixels_of_bytes_floats_and_other_ranges_agree():
     with pytest.warns(UserWarning, match="X: values up to 1, where fit had bytes up to 255"):
         fitted.transform(pixels / 255)  # Nearly black.
     with pytest.warns(UserWarning, match="images: values up to 255"):
-        small().fit(pixels / 255).transform(pixels)
+        small().fit(pixels / 255).transform(pixels.astype(int))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         np.testing.assert_array_equal(fitted.transform(pixels[1:].astype(float)), fitted.transform(pixels[1:]))
         fitted.transform((pixels > 100).astype(float))  # Dark, but whole numbers.
+
+
+def test_bytes_are_divided_by_255_whatever_fit_had():
+    """They were taken as they are, with a warning to give uint8."""
+    pixels = np.random.default_rng(1).integers(0, 256, (10, 8, 8)).astype(np.uint8)
+    halves = small().fit(pixels / 510)  # Which reach one half alone.
+    expected = small().fit(pixels / 255).transform(pixels / 255)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_allclose(small().fit(pixels / 255).transform(pixels), expected, atol=1e-5)
+        np.testing.assert_array_equal(halves.transform(pixels), halves.transform(pixels / np.float32(255)))
+        about_0 = small().fit(np.concatenate([pixels[:9] / 127.5 - 1, [np.full((8, 8), 1.0), np.full((8, 8), -1.0)]]))
+        np.testing.assert_allclose(about_0.transform(pixels), about_0.transform(pixels / 127.5 - 1), atol=1e-5)
+        given = small(data_range=(0, 510)).fit(pixels * 2.0)
+        np.testing.assert_array_equal(given.transform(pixels), given.transform(pixels.astype(float)))
+        by_parts = small().partial_fit(pixels / np.float32(255)).partial_fit(pixels)
+    twice = small().partial_fit(pixels / np.float32(255)).partial_fit(pixels / np.float32(255))
+    np.testing.assert_allclose(by_parts.transform(pixels), twice.transform(pixels), atol=1e-4)
+    few = np.where(pixels > 99, 16.0, 0.0)
+    with pytest.warns(UserWarning, match="X: uint8, which is divided by 255, where fit had other numbers, from 0 to 16"):
+        small().fit(few).transform(few.astype(np.uint8))
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,8 @@ class DeepInfoMax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     Images: (n,h,w); (n,h,w,c) or (n,c,h,w) with 1 to 4 channels; or rows (n,pixels), with `image_shape` for colour. Rows
     of s*s numbers are gray images of s x s without it, others images of one row, on which little can be learned. uint8 is
-    divided by 255. Other numbers are taken as they are where fit's lie in [0,1], else fit's least becomes 0 and its
-    largest 1. `transform` takes the same units as `fit`.
+    divided by 255, whatever `fit` had. Other numbers are taken as they are where fit's lie in [0,1], else fit's least becomes
+    0 and its largest 1. `transform` takes the same units as `fit`.
 
     Parameters
     ----------
@@ -231,8 +231,16 @@ class DeepInfoMax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return [(c, h, w), (h, w, c), *([(h, w)] if c == 1 else [])]
 
     def _pixels(self, rows: NDArray[Any]) -> Floats:
-        """(n, c, h, w) in [0,1], of fit's range."""
+        """(n, c, h, w) in [0,1]: bytes divided by 255, other numbers of fit's range; both of data_range where it is given."""
         low, high = self.data_range_
+        if rows.dtype == np.uint8 and self.data_range is None:
+            if 0 <= low and high not in (1, 255):
+                warnings.warn(
+                    f"X: uint8, which is divided by 255, where fit had other numbers, from {low:g} to {high:g}: if these are the "
+                    "same pixels, give fit's type, or fit uint8",
+                    stacklevel=3,
+                )
+            low, high = 0.0, 255.0
         if (low, high) == (0.0, 255.0) and rows.dtype.kind == "f" and rows.max() <= 1 and (rows % 1).any():
             warnings.warn(
                 "X: values up to 1, where fit had bytes up to 255: transform takes what fit took, 255 * X here", stacklevel=3
