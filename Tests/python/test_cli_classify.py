@@ -203,6 +203,9 @@ def test_a_stopped_training_continues_bit_for_bit(folder):
     assert other.returncode == 2 and "was started with digest of the data" in other.stderr, other.stderr
     other = dim(*END_TO_END, "--checkpoint", "kept", "--lr", "1", cwd=folder)
     assert other.returncode == 2 and "was started with lr 0.0001, now it is 1.0" in other.stderr
+    other = dim(*END_TO_END, "--checkpoint", "kept", "--architecture", "basic32", cwd=folder)
+    assert other.returncode == 2 and "; they differ in " in other.stderr and len(other.stderr) < 500, other.stderr
+    assert other.stderr.endswith("; name another folder\n")
     fewer = dim(*END_TO_END, "--checkpoint", "kept", "--end-to-end-epochs", "2", cwd=folder)
     assert fewer.returncode == 2 and "has done 4 epochs already, more than the 2 that are asked for" in fewer.stderr
     described = (folder / "kept" / "end-to-end-0.json").read_text()

@@ -243,6 +243,20 @@ def test_what_the_comparison_refuses(architecture):
         ):
             with pytest.raises(ValueError, match=text):
                 judges.evaluate(*arguments, **options)
+        for arguments, options, text in (
+            ((model, train, test), {}, "models: expected a list of models, .model. for one, found Model"),
+            (([model, "w.h5"], train, test), {}, "models: expected a list of models, .* found str"),
+            (
+                ([model], train.pixels(np.arange(3)), test),
+                {},
+                "train: expected a Dataset, as open_dataset gives it, found ndarray",
+            ),
+            (([model], train, test), {"rows": "pixels"}, "rows: expected a list, found 'pixels'"),
+            (([model], train, test), {"seeds": 0}, "seeds: expected a list, found 0"),
+        ):
+            with pytest.raises(TypeError, match=text):
+                judges.evaluate(*arguments, **options)
+        assert judges.evaluate([model], train, test, rows=["pixels"], judges=["knn"], seeds=np.arange(2)).figures
 
 
 # ---- Dependence

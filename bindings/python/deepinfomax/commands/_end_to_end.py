@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from .. import evaluation
 from .._files import write_whole
@@ -22,6 +22,7 @@ from ..evaluation import Epoch, Settings
 from ..model import Model
 from ..run_data import digest_of
 from . import UsageError
+from ._common import opened
 from ._interrupts import Interrupts
 from ._progress import Progress
 
@@ -118,6 +119,8 @@ class Kept:
             raise self._is_no_description(getattr(error, "strerror", None) or str(error)) from error
         for name, value in self._started().items():
             if started.get(name) != value:
+                if name == "architecture":
+                    self._refuse_architecture()
                 raise UsageError(
                     f"--checkpoint: {self._checkpoint} was started with {name} {started.get(name)}, now it is {value}; "
                     "name another folder"
@@ -140,6 +143,11 @@ class Kept:
             f"{self._about}: does not describe {self._checkpoint.name}: {why}; name another folder, or remove both files to "
             "begin anew"
         )
+
+    def _refuse_architecture(self) -> NoReturn:
+        """In the words of any file of another one: two whole descriptions say less."""
+        with opened(str(self._checkpoint), self.architecture, False, "name another folder"):
+            raise UsageError(f"{self._about}: its architecture is not that of {self._checkpoint.name}; name another folder")
 
     def save(self, trainer: ClassifierTrainer, history: list[Epoch]) -> None:
         trainer.save(self._checkpoint)

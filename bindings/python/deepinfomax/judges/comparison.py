@@ -279,11 +279,17 @@ def _check(
     rows: Sequence[str],
     seeds: Sequence[int],
 ) -> None:
+    if not isinstance(models, Sequence) or not all(isinstance(model, Model) for model in models):
+        other = models if not isinstance(models, Sequence) else next(one for one in models if not isinstance(one, Model))
+        raise TypeError(f"models: expected a list of models, [model] for one, found {type(other).__name__}")
+    for name, listed in ("columns", columns), ("judges", judges), ("rows", rows), ("seeds", seeds):
+        if isinstance(listed, str) or not hasattr(listed, "__len__"):
+            raise TypeError(f"{name}: expected a list, found {listed!r}")
     for name, given, known in (("columns", columns, COLUMNS), ("judges", judges, tuple(JUDGES)), ("rows", rows, ROWS)):
         unknown = [value for value in given if value not in known]
         if unknown or not given or len(set(given)) != len(given):
             raise ValueError(f"{name}: expected some of {', '.join(known)}, each once, found {', '.join(given) or 'none'}")
-    if not seeds or len(set(seeds)) != len(seeds):
+    if len(seeds) == 0 or len(set(seeds)) != len(seeds):
         raise ValueError(f"seeds: expected different numbers, one at least, found {list(seeds)}")
     if not models:
         raise ValueError("models: expected one at least")
@@ -291,6 +297,8 @@ def _check(
         raise ValueError("models: expected one architecture, found different ones; evaluate them one by one")
     image = models[0].sizes.image
     for name, data in ("train", train), ("test", test):
+        if not isinstance(data, Dataset):
+            raise TypeError(f"{name}: expected a Dataset, as open_dataset gives it, found {type(data).__name__}")
         if data.labels is None:
             raise ValueError(f"{name}: expected labelled images, found {data.name} without labels")
         if tuple(data.image_size) != image:
