@@ -78,11 +78,12 @@ def test_labels_of_one_part_alone(tmp_path, name):
 
 
 def test_parts_without_a_class_in_common(tmp_path):
-    """The judges fitted on train found none of the test images right."""
+    """Judges that are fitted on train find none of the test images right, and nothing said why."""
     images = random_images(N)
     write(tmp_path / "a.npz", x_train=images[:8], y_train=np.arange(8) % 2, x_test=images[8:], y_test=5 + np.arange(N - 8) % 2)
-    with pytest.raises(DataError, match="a.npz: no class of the test part is one of train: 5, 6, ...; train has 0, 1, ..."):
-        open_dataset(tmp_path / "a.npz", split="test")
+    for split in "train", "test":
+        notes = open_dataset(tmp_path / "a.npz", split=split).notes
+        assert "a.npz: no class of the test part is one of train: 5, 6, ...; train has 0, 1, ..." in notes
     assert open_dataset(tmp_path / "a.npz").classes == ("0", "1", "5", "6")
 
 

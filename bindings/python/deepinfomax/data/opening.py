@@ -185,9 +185,10 @@ def _split(parts: Parts, split: str) -> Dataset:
     if test is not None:
         if train.labels is not None and test.labels is not None and not np.isin(test.labels, train.labels).any():
             known, unknown = (
-                ", ".join(dict.fromkeys(part.class_name(i) for i in range(min(len(part), 5)))) for part in (train, test)
+                ", ".join(dict.fromkeys(map(part.class_name, range(min(len(part), 5))))) for part in (train, test)
             )
-            raise DataError(f"{train.name}: no class of the test part is one of train: {unknown}, ...; train has {known}, ...")
+            note = f"{train.name}: no class of the test part is one of train: {unknown}, ...; train has {known}, ..."
+            train.notes, test.notes = (*train.notes, note), (*test.notes, note)
         return train if split == "train" else test
     numbers = np.arange(len(train))
     held_out = numbers % HELD_OUT == HELD_OUT - 1
