@@ -129,7 +129,7 @@ class Kept:
         done, into = divmod(trainer.steps, len(Loader(self.images, self.settings.batch, self.settings.seed)))
         # Some may lack: a process may have been killed between the two files.
         numbers = [epoch.number for epoch in epochs]
-        if not set(numbers) <= set(range(1, done + 1)) or numbers != sorted(set(numbers)):
+        if numbers != sorted(set(numbers)) or not all(1 <= number <= done for number in numbers):
             raise self._is_no_description(f"its epochs are not those of the {done:,} that the checkpoint has done")
         if done + (into > 0) > self.settings.epochs:
             raise UsageError(
