@@ -57,6 +57,11 @@ package final class InputFile {
         if head.starts(with: [0x80, 0x02]) || head.starts(with: [0x80, 0x04]) || head.starts(with: [0x80, 0x05]) {
             return "it is a Python pickle; \(InputFile.conversion)"
         }
+        if head[8...].starts(with: Array("{\"".utf8)) {
+            // The length has seven bytes at most, or `SafetensorsHeader.isLikely` had taken it.
+            return "it looks like a safetensors file whose first 8 bytes, the header's length, are damaged; "
+                + "use another copy of the file"
+        }
         return nil
     }
 

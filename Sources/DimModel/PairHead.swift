@@ -417,10 +417,7 @@ package final class PairHeadPass {
         }
         return (map, vector)
     }
-    private var rest: StackPass? {
-        guard case .concat(_, _, _, _, _, .some) = head.kind else { return nil }
-        return passes.last
-    }
+    private var rest: StackPass? { head.rest == nil ? nil : passes.last }
     private var hidden: MapShape {
         MapShape(channels: concat.firstMap.output.channels, height: head.grid.height, width: head.grid.width)
     }

@@ -116,6 +116,7 @@ def test_predictions_with_and_without_training(folder):
         (["--save", "photos"], "is a folder"),
         (["--save", "/dev/null"], "is a device or a pipe"),
         (["--predictions", "p.csv"], "needs --predict"),
+        (["--predict", "photos", "--predictions", "p.json"], "--predictions: writes CSV; expected a name that ends in csv"),
         (["--predict", "nothing"], "no such file"),
         (["--limit", "5"], "ten at least"),
         (["--weights", "weights.h5", "--arms", "untrained"], "--weights: has no effect without the arm frozen"),

@@ -245,6 +245,12 @@ def test_map(data, y, tmp_path):
     assert np.allclose(places, maps.pca(y).places, rtol=1e-4, atol=1e-6)
 
 
+def test_coordinates_are_csv(data, tmp_path):
+    done = dim("map", "--data", data, "--size", 200, "--coordinates", "map.json", cwd=tmp_path)
+    assert done.returncode == 2 and not list(tmp_path.iterdir())
+    assert "--coordinates: writes CSV; expected a name that ends in csv, found map.json" in done.stderr
+
+
 def test_map_by_tsne(data, tmp_path):
     pytest.importorskip("sklearn")
     arguments = ("map", "--data", data, "--method", "tsne", "--seed", 3, "--images", 12, "--json")

@@ -83,8 +83,20 @@ def test_parts_without_a_class_in_common(tmp_path):
     write(tmp_path / "a.npz", x_train=images[:8], y_train=np.arange(8) % 2, x_test=images[8:], y_test=5 + np.arange(N - 8) % 2)
     for split in "train", "test":
         notes = open_dataset(tmp_path / "a.npz", split=split).notes
-        assert "a.npz: no class of the test part is one of train: 5, 6, ...; train has 0, 1, ..." in notes
+        assert "a.npz: no class of the test part is one of train: 5, 6; train has 0, 1" in notes
     assert open_dataset(tmp_path / "a.npz").classes == ("0", "1", "5", "6")
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.h5"])
+def test_names_of_arrays_in_capitals(tmp_path, name):
+    write(tmp_path / name, Images=random_images(N), Labels=np.arange(N) % 3)
+    data = open_dataset(tmp_path / name, labelled=True)
+    assert data.labels.tolist() == (np.arange(N) % 3).tolist()
+
+
+def test_the_name_as_listed_goes_before_one_in_capitals(tmp_path):
+    write(tmp_path / "a.npz", IMAGES=random_images(N)[:4], images=random_images(N), LABELS=np.zeros(4), targets=np.arange(N))
+    assert open_dataset(tmp_path / "a.npz", labelled=True).labels.tolist() == list(range(N))
 
 
 def test_compressed(tmp_path):

@@ -34,6 +34,18 @@ def test_a_folder_of_one_batch_is_the_folder(folder):
     assert len(found) == 8 and found.name == folder.name and found.ids[7] == "test_batch.bin record 3"
 
 
+@pytest.mark.parametrize("batches, noted", [(3, True), (5, False)])
+def test_a_part_of_the_published_batches_is_noted(folder, batches, noted):
+    """Of their size: a download that was cut off. Smaller batches are somebody's own."""
+    folder.mkdir()
+    for number in range(1, batches + 1):
+        with open(folder / f"data_batch_{number}.bin", "wb") as file:
+            file.truncate(10_000 * RECORD)
+    found = open_dataset(folder)
+    note = f"{folder}: {batches} of the 5 published batches are there: the data is a part"
+    assert len(found) == 10_000 * batches and (note in found.notes) == noted
+
+
 def test_one_file(folder):
     images, labels = write_cifar(folder)
     one = open_dataset(folder / "data_batch_2.bin", labelled=True)

@@ -253,6 +253,14 @@ def test_wrong_counts(tmp_path, length):
     refused(path, "DIM_FILE_FORMAT", "header" if length else "safetensors")
 
 
+def test_a_damaged_length_is_said(tmp_path):
+    """Not "not an HDF5 file, or it is damaged": the header behind the length tells what the file is."""
+    path = tmp_path / "w.safetensors"
+    header, data = layout(state_of(*SMALL))
+    path.write_bytes(pack(header, data, length=2**63 + 5))
+    refused(path, "DIM_FILE_FORMAT", "safetensors", "the header's length, are damaged")
+
+
 def test_large_headers(tmp_path):
     path = tmp_path / "w.safetensors"
     header, data = layout(state_of(*SMALL), {"note": "x" * (4 << 20)})

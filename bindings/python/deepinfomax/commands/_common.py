@@ -277,6 +277,13 @@ def check_ending(option: str, path: str, endings: Sequence[str]) -> None:
         raise UsageError(f"{option}: expected a name that ends in {', '.join(endings)}, found {path}")
 
 
+def check_csv(option: str, path: str) -> None:
+    """That a file's name is not one of another format. A pipe or a device has a name of any kind."""
+    target = Path(path)
+    if target.suffix.lower() not in ("", ".csv", ".txt") and (target.is_file() or not target.exists()):
+        raise UsageError(f"{option}: writes CSV; expected a name that ends in csv, found {path}")
+
+
 def check_writable(path: str | os.PathLike[str], *, weights: bool = False) -> None:
     """Says before a long computation that its result could not be written: no such folder, no permission. weights: which
     replace a file, and are not written to /dev/null or a pipe."""

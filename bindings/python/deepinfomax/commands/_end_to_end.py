@@ -116,7 +116,7 @@ class Kept:
         try:
             started, epochs = _described(json.loads(self._about.read_text("utf-8")))
         except (OSError, ValueError, RecursionError) as error:
-            raise self._is_no_description(getattr(error, "strerror", None) or str(error)) from error
+            raise self._not_described(getattr(error, "strerror", None) or str(error)) from error
         for name, value in self._started().items():
             if started.get(name) != value:
                 if name == "architecture":
@@ -130,7 +130,7 @@ class Kept:
         # Some may lack: a process may have been killed between the two files.
         numbers = [epoch.number for epoch in epochs]
         if numbers != sorted(set(numbers)) or not all(1 <= number <= done for number in numbers):
-            raise self._is_no_description(f"its epochs are not those of the {done:,} that the checkpoint has done")
+            raise self._not_described(f"its epochs are not those of the {done:,} that the checkpoint has done")
         if done + (into > 0) > self.settings.epochs:
             raise UsageError(
                 f"--checkpoint: {self._checkpoint} has done {counted(done, 'epoch')}{' and a part' if into else ''} already, more "
@@ -138,7 +138,7 @@ class Kept:
             )
         return trainer, epochs
 
-    def _is_no_description(self, why: str) -> UsageError:
+    def _not_described(self, why: str) -> UsageError:
         return UsageError(
             f"{self._about}: does not describe {self._checkpoint.name}: {why}; name another folder, or remove both files to "
             "begin anew"

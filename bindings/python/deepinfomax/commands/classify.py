@@ -31,6 +31,7 @@ from ._common import (
     add_general,
     add_untrusted,
     apply_general,
+    check_csv,
     check_ending,
     check_room,
     check_writable,
@@ -267,6 +268,8 @@ def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[int]]:
     if arguments.picture:
         check_ending("--picture", arguments.picture, charts.FORMATS)
         need("matplotlib", "--picture needs", extra="plot")
+    if arguments.predictions:
+        check_csv("--predictions", arguments.predictions)
     for path in (arguments.picture, arguments.predictions, arguments.save):
         if path is not None:
             check_writable(path, weights=path == arguments.save)

@@ -17,6 +17,7 @@ from ._common import (
     add_general,
     add_weights,
     apply_general,
+    check_csv,
     check_ending,
     check_writable,
     need,
@@ -70,6 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_ending("--output", arguments.output, ["png"])
     check_writable(arguments.output)
     if arguments.coordinates:
+        check_csv("--coordinates", arguments.coordinates)
         check_writable(arguments.coordinates)
     model = _vectors.model_of(arguments)
     data = open_data(arguments, model, arguments.labelled)

@@ -30,6 +30,8 @@ VALUES = 3 * 32 * 32
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 #: Larger than any of the files; a pickle is read whole.
 _LARGEST = 1 << 28
+#: Records of each of CIFAR-10's published batches.
+_PUBLISHED = 10_000
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class _Version:
     labels: Mapping[str, Any]
     #: How many classes there are.
     classes: Mapping[str, int]
+    #: How many files of training images were published.
+    batches: int
 
     def matches(self, name: str) -> bool:
         return name == self.test or bool(self.train.fullmatch(name))
@@ -66,6 +70,7 @@ _BINARY_10 = _Version(
     False,
     {"fine": 0, "coarse": 0},
     _TEN,
+    5,
 )
 _PYTHON_10 = _Version(
     "CIFAR-10's Python version",
@@ -75,6 +80,7 @@ _PYTHON_10 = _Version(
     True,
     {"fine": "labels", "coarse": "labels"},
     _TEN,
+    5,
 )
 _BINARY_100 = _Version(
     "CIFAR-100",
@@ -84,6 +90,7 @@ _BINARY_100 = _Version(
     False,
     {"fine": 1, "coarse": 0},
     _HUNDRED,
+    1,
 )
 _PYTHON_100 = _Version(
     "CIFAR-100's Python version",
@@ -93,6 +100,7 @@ _PYTHON_100 = _Version(
     True,
     {"fine": "fine_labels", "coarse": "coarse_labels"},
     _HUNDRED,
+    1,
 )
 _VERSIONS = (_BINARY_10, _PYTHON_10, _BINARY_100, _PYTHON_100)
 
@@ -201,7 +209,10 @@ def _parts(version: _Version, name: str, where: str, files: Mapping[str, Any], o
         return Parts(test)
     if len(batches) == 1:
         batches[0].name = name
-    return Parts(batches[0] if len(batches) == 1 else Joined(name, batches), test)
+    train = batches[0] if len(batches) == 1 else Joined(name, batches)
+    if numbers[-1] < version.batches and longest == _PUBLISHED:
+        train.notes += (f"{where}: {len(batches)} of the {version.batches} published batches are there: the data is a part",)
+    return Parts(train, test)
 
 
 def _dataset(

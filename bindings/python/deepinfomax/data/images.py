@@ -52,8 +52,12 @@ class Wanted:
 def choose(names: list[str], where: str) -> Wanted:
     """Among the names of a file's arrays."""
 
+    written = {name.lower(): name for name in reversed(names)}
+
     def first(candidates: tuple[str, ...]) -> str | None:
-        return next((name for name in candidates if name in names), None)
+        """As the names are listed; else in letters of another case, as in "Labels"."""
+        exact = (name for name in candidates if name in names)
+        return next(exact, next((written[name.lower()] for name in candidates if name.lower() in written), None))
 
     train, classes = first(_TRAIN_IMAGES), first(_CLASSES)
     if train is not None:

@@ -178,16 +178,22 @@ def _part(parts: Parts, part: str | None, where: str) -> Parts:
     return Parts(there[part], labels_advice=parts.labels_advice)
 
 
+def _classes(data: Dataset, most: int = 5) -> str:
+    """The first classes that its images have."""
+    assert data.labels is not None and data.classes is not None
+    found = np.unique(data.labels)
+    names = ", ".join(data.classes[label] for label in found[:most].tolist())
+    return names + (f" and {len(found) - most:,} more" if len(found) > most else "")
+
+
 def _split(parts: Parts, split: str) -> Dataset:
     train, test = parts.train, parts.test
     if split == "all":
         return train if test is None else Joined(train.name, (train, test))
     if test is not None:
         if train.labels is not None and test.labels is not None and not np.isin(test.labels, train.labels).any():
-            known, unknown = (
-                ", ".join(dict.fromkeys(map(part.class_name, range(min(len(part), 5))))) for part in (train, test)
-            )
-            note = f"{train.name}: no class of the test part is one of train: {unknown}, ...; train has {known}, ..."
+            unknown, known = (_classes(part) for part in (test, train))
+            note = f"{train.name}: no class of the test part is one of train: {unknown}; train has {known}"
             train.notes, test.notes = (*train.notes, note), (*test.notes, note)
         return train if split == "train" else test
     numbers = np.arange(len(train))
