@@ -598,7 +598,7 @@ dim_status dim_trainer_set_learning_rates(dim_trainer *trainer, double encoder, 
  * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT. */
 dim_status dim_trainer_get_options(const dim_trainer *trainer, dim_trainer_options *options);
 
-/* How many updates the run has made; 0 for a handle that is not live. */
+/* How many updates the run has made, 2^63-1 at most; 0 for a handle that is not live. */
 uint64_t dim_trainer_step_count(const dim_trainer *trainer);
 
 /* *out: a new handle on the trainer's model, to be freed with dim_model_free.

@@ -70,10 +70,10 @@ package final class ThreadPool: @unchecked Sendable {
         setting.value == nil || wanted != nil ? nil : setting.fault(expected: "a number, 0 for all cores")
     }
 
-    /// Cores that this process may run on, and that its control group gives it time for.
-    package static func cores() -> Int {
+    /// Cores that this process may run on, and that its control group gives it time for. `root`: as `CPUQuota` has it.
+    package static func cores(root: String = "") -> Int {
         let allowed = max(1, min(Int(dim_system_allowed_cores()), maximum))
-        return min(allowed, CPUQuota.cores() ?? allowed)
+        return min(allowed, CPUQuota.cores(root: root) ?? allowed)
     }
 
     /// How many threads a loop may use, the caller's own included.

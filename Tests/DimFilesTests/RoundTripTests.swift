@@ -44,6 +44,29 @@ extension WeightsTests {
             #expect(folder.names == ["w.h5"])
         }
 
+        /// A variance and a count of batches: finite, and refused where they are read.
+        @Test(arguments: ["b1.running_var", "b1.num_batches_tracked"], [false, true])
+        func negativeValuesAreNotWritten(key: String, asSafetensors: Bool) throws {
+            let folder = Folder()
+            var state = try randomState([.encoder], seed: 5)
+            let index = try #require(state.specs.firstIndex { $0.key == key })
+            if state.specs[index].isInteger {
+                state.values[index] = .counter(-1)
+            } else {
+                var values = [Float](repeating: 1, count: state.specs[index].count)
+                values[values.count - 1] = -1e-9
+                state.values[index] = .floats(try Buffer(values))
+            }
+            expectError(.notFinite, "encoder.\(key)") {
+                if asSafetensors {
+                    try WeightsFile.writeSafetensors(state, path: FilePath(folder.file("w")))
+                } else {
+                    try WeightsFile.write(state, path: folder.file("w"))
+                }
+            }
+            #expect(folder.names.isEmpty)
+        }
+
         /// One lock: libhdf5 itself has none.
         @Test func threadsMayReadAndWriteAtOnce() throws {
             let folder = Folder()

@@ -3,7 +3,7 @@ import Glibc
 import Testing
 
 /// Control groups as files in a folder of the test's own.
-private func cores(_ files: [String: String]) -> Int? {
+private func cores(_ files: [String: String], _ count: (String) -> Int? = CPUQuota.cores(root:)) -> Int? {
     var template = Array("/tmp/libdim-quota-XXXXXX".utf8CString)
     guard mkdtemp(&template) != nil else { return -1 }
     let root = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
@@ -20,7 +20,7 @@ private func cores(_ files: [String: String]) -> Int? {
         fclose(file)
         made.append(root + path)
     }
-    return CPUQuota.cores(root: root)
+    return count(root)
 }
 
 private let unifiedMount = "35 24 0:30 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -69,4 +69,13 @@ func container() {
 func none() {
     #expect(cores([:]) == nil)
     #expect(cores(["/proc/self/cgroup": "", "/proc/self/mountinfo": "\n - \n1 2 3\n"]) == nil)
+}
+
+@Test("The default number of threads knows the bound")
+func threads() {
+    let files = [
+        "/proc/self/cgroup": "0::/a\n", "/proc/self/mountinfo": unifiedMount,
+        "/sys/fs/cgroup/a/cpu.max": "100000 100000\n",
+    ]
+    #expect(cores(files, ThreadPool.cores(root:)) == 1)
 }

@@ -18,15 +18,22 @@ static uint64_t checksum(uint64_t hash, const void *bytes, size_t count) { /* FN
 }
 
 #if defined(__x86_64__)
-static unsigned control(void) {
-    unsigned mxcsr;
-    __asm__ volatile("stmxcsr %0" : "=m"(mxcsr));
-    return mxcsr & ~0x3fu;      /* without the exceptions that have been */
+static unsigned mxcsr(void) {
+    unsigned word;
+    __asm__ volatile("stmxcsr %0" : "=m"(word));
+    return word & ~0x3fu;       /* without the exceptions that have been */
 }
-static void set_control(unsigned mxcsr) { __asm__ volatile("ldmxcsr %0" ::"m"(mxcsr)); }
+/* With the word of long double's unit, which fesetround sets as well. */
+static unsigned control(void) {
+    unsigned short word;
+    __asm__ volatile("fnstcw %0" : "=m"(word));
+    return mxcsr() | (unsigned)word << 16;
+}
+static void set_mxcsr(unsigned word) { __asm__ volatile("ldmxcsr %0" ::"m"(word)); }
 #else
+static unsigned mxcsr(void) { return 0; }
 static unsigned control(void) { return (unsigned)fegetround(); }
-static void set_control(unsigned unused) { (void)unused; }
+static void set_mxcsr(unsigned unused) { (void)unused; }
 #endif
 
 enum { PLAIN, UPWARD, FLUSHED, TRAPS, KINDS };
@@ -35,7 +42,7 @@ static void disturb(int kind) {
     if (kind == UPWARD)
         fesetround(FE_UPWARD);
     if (kind == FLUSHED)
-        set_control(control() | 0x8040);    /* FTZ and DAZ */
+        set_mxcsr(mxcsr() | 0x8040);        /* FTZ and DAZ */
     if (kind == TRAPS)
         feenableexcept(FE_INVALID | FE_DIVBYZERO | FE_OVERFLOW | FE_UNDERFLOW);
 }
@@ -94,7 +101,8 @@ static uint64_t in_child(int first, int then, int threads) {
     pid_t child = fork();
     if (child == 0) {
         hash = compute(first, threads);
-        set_control(0x1f80);
+        fesetenv(FE_DFL_ENV);
+        set_mxcsr(0x1f80);
         if (hash != 0 && then != first)
             hash = compute(then, threads);
         _exit(write(channel[1], &hash, sizeof hash) == (ssize_t)sizeof hash ? 0 : 1);

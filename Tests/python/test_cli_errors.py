@@ -196,7 +196,15 @@ def test_the_traceback_can_be_had(monkeypatch, capsys):
 # ---- Exceptions
 
 
-@pytest.mark.parametrize("path, kind, number", [("nothing.h5", FileNotFoundError, 2), ("file/a.h5", NotADirectoryError, 20)])
+@pytest.mark.parametrize(
+    "path, kind, number",
+    [
+        ("nothing.h5", FileNotFoundError, 2),
+        ("file/a.h5", NotADirectoryError, 20),
+        (os.fsdecode(b"caf\xe9.h5"), FileNotFoundError, 2),
+        ("a\x1bb\\x1b.h5", FileNotFoundError, 2),
+    ],
+)
 def test_a_file_access_error_is_what_it_seems(tmp_path, path, kind, number):
     (tmp_path / "file").write_text("")
     path = tmp_path / path
@@ -206,13 +214,13 @@ def test_a_file_access_error_is_what_it_seems(tmp_path, path, kind, number):
         error = caught.value
         assert isinstance(error, deepinfomax.FileAccessError) and isinstance(error, OSError)
         assert (error.errno, error.strerror, error.filename) == (number, os.strerror(number), str(path)), vars(error)
-        assert str(path) in str(error) and "DIM_IO" in repr(error)
+        assert str(tmp_path) in str(error) and "DIM_IO" in repr(error)
         again = pickle.loads(pickle.dumps(error))
         assert type(again) is type(error) and str(again) == str(error) and vars(again) == vars(error)
         assert (again.errno, again.filename, again.status_name) == (number, str(path), "DIM_IO")
     with pytest.raises(deepinfomax.FileAccessError) as caught:
-        deepinfomax.Model(0).save(tmp_path / "nowhere" / "a.h5")
-    assert caught.value.errno == 2 and caught.value.filename == str(tmp_path / "nowhere" / "a.h5")
+        deepinfomax.Model(0).save(tmp_path / "nowhere" / path.name)
+    assert caught.value.errno == 2 and caught.value.filename == str(tmp_path / "nowhere" / path.name)
 
 
 def test_a_file_access_error_without_a_reason(tmp_path):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from cli_fixtures import dim
 
 
 def loaded(code="", **variables):
@@ -64,3 +65,11 @@ def test_all_of_them_at_once():
 def test_a_warning_can_be_an_error():
     _, errors, status = loaded("-W error::RuntimeWarning", DIM_CONV="fast")
     assert status != 0 and "ignores settings of the environment: DIM_CONV=fast" in errors
+
+
+@pytest.mark.parametrize("more, notes", [([], 1), (["--json"], 1), (["--quiet"], 0)])
+def test_commands_note_it(more, notes):
+    done = dim("info", *more, environment={"DIM_ISA": "sse9"})
+    assert done.returncode == 0 and len(done.stderr.splitlines()) == notes, done.stderr
+    if notes:
+        assert done.stderr.startswith("dim info: note: libdim ignores settings of the environment: DIM_ISA=sse9")

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import struct
 import tempfile
 from pathlib import Path
 
@@ -76,12 +77,49 @@ def test_what_a_process_has_open_stays(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["link", "log"]
 
 
+NOBODY = 2**32 - 1
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="files of other users take root")
 @pytest.mark.parametrize("groups, found", [([62001], (61002, 62001, 0o660)), ([], (61002, 62002, 0o600))])
 def test_the_group_is_kept_or_its_rights_go(groups, found):
     """One of the team, and one outside, replace a file of the team, by mode 0660."""
     with tempfile.TemporaryDirectory() as folder:  # tmp_path lets nobody else pass
         replaces(Path(folder), groups, found)
+
+
+#: user::rw- user:61002:rw- group::--- mask::rw- other::---
+LIST = struct.pack("<I" + 5 * "HHI", 2, 1, 6, NOBODY, 2, 6, 61002, 4, 0, NOBODY, 16, 6, NOBODY, 32, 0, NOBODY)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="files of other users take root")
+@pytest.mark.parametrize("groups, kept", [([62001], True), ([], False)])
+def test_an_access_control_list_is_kept_or_the_groups_rights_go(groups, kept):
+    """The list's mask stands where the group's rights are: without the list the group, which has none, would get them."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "a").touch()
+        listed(folder / "a", "system.posix_acl_access")
+        os.setxattr(folder / "a", "user.origin", b"camera")
+        replaces(folder, groups, (61002, 62001 if kept else 62002, 0o660 if kept else 0o600))
+        assert os.getxattr(folder / "a", "user.origin") == b"camera"
+        found = {name: os.getxattr(folder / "a", name) for name in os.listxattr(folder / "a")}
+        assert found.get("system.posix_acl_access") == (LIST if kept else None)
+
+
+def test_a_folders_list_is_not_that_of_a_file_that_is_replaced(tmp_path):
+    write_whole(tmp_path / "a", b"before")
+    (tmp_path / "a").chmod(0o640)
+    listed(tmp_path, "system.posix_acl_default")
+    write_whole(tmp_path / "a", b"after")
+    assert not os.listxattr(tmp_path / "a") and stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
+
+
+def listed(path, kind):
+    try:
+        os.setxattr(path, kind, LIST)
+    except OSError as error:
+        pytest.skip(f"no access control lists here: {error}")
 
 
 def replaces(folder, groups, found):

@@ -3,8 +3,7 @@
 #
 #   tools/release/wheel.sh DESTINATION SWIFT-FLAGS...      by way of `make wheel`, which knows the flags of the link
 #
-# The platform tag is the oldest that the library's symbols allow: built on Debian 12 that is manylinux_2_34, which
-# tools/check/library.sh watches over.
+# The platform tag is the oldest that the library's symbols allow, manylinux_2_34 at most.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 destination=$1
@@ -56,6 +55,7 @@ case $(newest GLIBCXX) in
 *) fail "no policy is known for libstdc++'s GLIBCXX_$(newest GLIBCXX)" ;;
 esac
 glibc=$(printf '%s\n' "$glibc" "$least" | sort -V | tail -n 1)
+[ "$(printf '%s\n' "$glibc" 2.34 | sort -V | tail -n 1)" = 2.34 ] || fail "the library needs glibc $glibc; expected 2.34 at most"
 export DIM_WHEEL_PLATFORM=manylinux_${glibc/./_}_$(uname -m)
 
 # ---- The wheel, from a copy: setuptools leaves its own folders behind

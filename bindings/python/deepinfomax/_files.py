@@ -13,6 +13,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO
 
+_ACCESS_LIST = "system.posix_acl_access"
+#: Of the content, or for programs: signatures and capabilities.
+_NOT_HANDED_ON = ("security.capability", "security.evm", "security.ima")
+
 
 def write_whole(path: str | os.PathLike[str], content: bytes | memoryview) -> None:
     """Writes a file, or replaces it, in one go: what stood there before stays until all is on the disk.
@@ -142,9 +146,12 @@ def _appending(link: str) -> IO[bytes]:
 
 
 def _take_over(new: str, replaced: Path) -> None:
-    """Owner and group, as far as the system allows, and mode of the file that is replaced, else as the umask has it.
+    """Owner, group, access control list and extended attributes, as far as the system allows, and mode of the file that is
+    replaced, else the mode that the umask leaves. Nobody gets rights that the file did not give (docs/hdf5.md, "What a saved
+    file looks like").
 
-    Where the group cannot be kept its rights go: they would be another group's. mkstemp lets nobody else read.
+    Where the group or the list cannot be kept the group's rights go: they would be another group's, and where there is a list
+    the group's bits are what it grants at most. mkstemp lets nobody else read.
     """
     try:
         old = replaced.stat()
@@ -157,8 +164,28 @@ def _take_over(new: str, replaced: Path) -> None:
         with suppress(OSError):
             os.chown(new, owner, old.st_gid)
             break
+    has_group = os.stat(new).st_gid == old.st_gid
     mode = old.st_mode & 0o777
-    if os.stat(new).st_gid != old.st_gid:
+    if not (_take_over_attributes(new, replaced, with_list=has_group) and has_group):
         both = mode >> 3 & mode & 0o7
         mode = mode & 0o700 | both << 3 | both
     os.chmod(new, mode)
+
+
+def _take_over_attributes(new: str, replaced: Path, *, with_list: bool) -> bool:
+    """Whether the access control list is the old file's: the same, or none. What the system does not take is left."""
+    with suppress(OSError):  # One that the new file had from its folder.
+        os.removexattr(new, _ACCESS_LIST)
+    try:
+        names = [name for name in os.listxattr(replaced) if name not in _NOT_HANDED_ON]
+    except OSError as error:
+        return error.errno == errno.ENOTSUP  # A file system without lists.
+    has_list = True
+    for name in names:
+        try:
+            if name == _ACCESS_LIST and not with_list:
+                raise PermissionError
+            os.setxattr(new, name, os.getxattr(replaced, name))
+        except OSError:
+            has_list = has_list and name != _ACCESS_LIST
+    return has_list

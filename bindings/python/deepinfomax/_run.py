@@ -11,7 +11,7 @@ from . import _copies
 from ._handles import OwnedHandle, model_handle, new_handle
 from ._library import check, library
 from ._opening import options as open_options
-from .model import OTHER_FORMATS, Model, Path, path_bytes
+from .model import OTHER_FORMATS, Model, Path, c_path
 
 Self = TypeVar("Self", bound="Run")
 
@@ -33,7 +33,8 @@ class Run:
         """
         run = cls.__new__(cls)
         chosen = open_options(untrusted=untrusted, timeout=timeout)
-        run._start(None, cls._function("resume_with"), path_bytes(path), byref(chosen))
+        with c_path(path) as name:
+            run._start(None, cls._function("resume_with"), name, byref(chosen))
         return run
 
     def _start(self, model: Model | None, make: Callable[..., int], *arguments: Any) -> None:
@@ -70,12 +71,12 @@ class Run:
         It is a weights file as well: `Model.open` opens it. Raises FileAccessError, or InvalidArgument while
         there are accumulated gradients; ValueError for an ending of another format than HDF5.
         """
-        name = path_bytes(path)
-        if name.lower().endswith((*OTHER_FORMATS, b".safetensors")):
+        if os.fsencode(path).lower().endswith((*OTHER_FORMATS, b".safetensors")):
             raise ValueError(
-                f"path: {os.fsdecode(name)} has another format's ending; a checkpoint is an HDF5 file: expected .h5"
+                f"path: {os.fsdecode(path)} has another format's ending; a checkpoint is an HDF5 file: expected .h5"
             )
-        self._call("save", name)
+        with c_path(path) as name:
+            self._call("save", name)
 
     def close(self) -> None:
         """Frees the optimisers' memory, not the model; later calls raise InvalidHandle. Twice does nothing."""

@@ -71,9 +71,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = arguments[0]
     told = warnings.showwarning
     # Without Python's file and line, which say nothing to who typed a command.
-    warnings.showwarning = lambda message, *where: _output.error(command, f"note: {' '.join(str(message).split())}")
+    quiet = False
+    warnings.showwarning = lambda message, *where: (
+        None if quiet else _output.error(command, f"note: {' '.join(str(message).split())}")
+    )
     try:
         parsed = _parsed(arguments)
+        quiet = parsed.quiet
         command = parsed.command
         before = _on_terminate(_terminated)
         module = module_of(command)

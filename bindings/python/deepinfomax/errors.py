@@ -66,11 +66,11 @@ class FileAccessError(DimError, OSError):
         self.errno = _errno(message)
         self.strerror = None if self.errno is None else os.strerror(self.errno)
         named = None if self.errno is None else _FILENAME.match(message.rpartition(": ")[0])
-        # U+FFFD replaces bytes that the message could not show.
-        self.filename = None if named is None or "\ufffd" in named[1] else named[1]
+        #: As the message shows it, control characters and bytes that are not UTF-8 as escapes, until who has the path sets it.
+        self.filename = None if named is None else named[1]
 
     def __reduce__(self) -> Any:
-        return FileAccessError, self.args
+        return FileAccessError, self.args, {"filename": self.filename}
 
 
 def _errno(message: str) -> int | None:

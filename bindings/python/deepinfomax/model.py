@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from ctypes import byref, c_bool, c_char_p, c_size_t, c_void_p, sizeof
 from dataclasses import dataclass
 from typing import Any, Literal, overload
@@ -23,7 +24,7 @@ from ._opening import NETWORKS as NETWORKS
 from ._opening import options as open_options
 from .architecture import Architecture
 from .data import inputs
-from .errors import TooLarge
+from .errors import FileAccessError, TooLarge
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +133,8 @@ class Model:
         Raises FileAccessError (an OSError), FileFormatError or FileContentError (ValueErrors).
         """
         chosen = open_options(architecture, networks, untrusted, timeout)
-        model = cls._of(model_handle(library().dim_model_open_with, path_bytes(path), byref(chosen)))
+        with c_path(path) as name:
+            model = cls._of(model_handle(library().dim_model_open_with, name, byref(chosen)))
         log.info("opened %r: %s", path, ", ".join(model.networks))
         return model
 
@@ -152,7 +154,8 @@ class Model:
         raises: as `open`.
         """
         chosen = open_options(None, networks, untrusted, timeout)
-        check(library().dim_model_load_with(self._handle.pointer, path_bytes(path), byref(chosen)))
+        with c_path(path) as name:
+            check(library().dim_model_load_with(self._handle.pointer, name, byref(chosen)))
 
     def save(self, path: Path, format: Literal["hdf5", "safetensors"] | None = None) -> None:
         """Writes all networks, atomically: in PyTorch's layout, one dataset or tensor per state_dict entry.
@@ -161,18 +164,19 @@ class Model:
         file f is the state_dict. "safetensors": `safetensors.torch.load_file(path)` is. Without it the path decides:
         safetensors where it ends in ".safetensors", else HDF5. Raises FileAccessError; ValueError for an ending of another format.
         """
-        name = path_bytes(path)
         if format is None:
-            if name.lower().endswith(OTHER_FORMATS):
+            written = os.fsencode(path)
+            if written.lower().endswith(OTHER_FORMATS):
                 raise ValueError(
-                    f"path: {os.fsdecode(name)} has another format's ending; expected .h5, .safetensors or format=; "
+                    f"path: {os.fsdecode(written)} has another format's ending; expected .h5, .safetensors or format=; "
                     "`dim convert` writes PyTorch's files and ONNX"
                 )
-            format = "safetensors" if name.endswith(b".safetensors") else "hdf5"
+            format = "safetensors" if written.endswith(b".safetensors") else "hdf5"
         if format not in FORMATS:
             raise ValueError(f"format is {format!r}; expected {' or '.join(map(repr, FORMATS))}")
         options = SaveOptions(sizeof(SaveOptions), FORMATS.index(format))
-        check(library().dim_model_save_with(self._handle.pointer, name, byref(options)))
+        with c_path(path) as name:
+            check(library().dim_model_save_with(self._handle.pointer, name, byref(options)))
         log.info("saved %r", path)
 
     # ---- Forward passes
@@ -486,12 +490,18 @@ def _entry(value: Any, info: ParameterInfo) -> NDArray[Any]:
     return _arrays.to_int64(array, info.name)
 
 
-def path_bytes(path: Path) -> bytes:
-    """As C takes it."""
+@contextmanager
+def c_path(path: Path) -> Iterator[bytes]:
+    """The path as C takes it. A FileAccessError of the block has it as its filename: messages show some bytes as escapes."""
     encoded = os.fsencode(path)
     if b"\0" in encoded:  # C would read the part before it.
         raise ValueError(f"path: embedded null byte in {path!r}")
-    return encoded
+    try:
+        yield encoded
+    except FileAccessError as error:
+        if error.filename is not None:
+            error.filename = os.fsdecode(path)
+        raise
 
 
 def _empty(n: int, item: tuple[int, ...]) -> Floats:
