@@ -13,6 +13,8 @@ from ._handles import OwnedHandle, new_handle
 from ._library import library, text
 from .errors import DimError
 
+#: Of a file: more than any description has.
+_LONGEST = 1 << 20
 #: Architectures that the library knows by name.
 PRESETS = ("notebook", "basic28", "basic32", "basic64", "alex64", "resnet19_32")
 
@@ -131,7 +133,9 @@ def _handle(description: Any) -> OwnedHandle:
             raise ValueError(f"architecture: expected one of {', '.join(PRESETS)}, JSON text or a file, found {path!r}")
         where = os.fsdecode(path)
         with open(path, "rb") as file:
-            text = file.read(1 << 20)
+            text = file.read(_LONGEST + 1)
+        if len(text) > _LONGEST:
+            raise ValueError(f"{where}: expected a description, at most 60,000 bytes, found more than {_LONGEST:,}")
     else:
         raise TypeError(
             "architecture: expected a preset's name, a dict, JSON text, a path or an Architecture, found "

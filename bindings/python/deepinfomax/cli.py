@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Iterable, Sequence
@@ -69,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     before: Any = None
     command = arguments[0]
-    told = warnings.showwarning
+    told, dropped = warnings.showwarning, sys.unraisablehook
+    sys.unraisablehook = lambda unraisable: _send_again(unraisable) or dropped(unraisable)
     # Without Python's file and line, which say nothing to who typed a command.
     quiet = False
     warnings.showwarning = lambda message, *where: (
@@ -109,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _output.error(command, message)
         return 2
     finally:
-        warnings.showwarning = told
+        warnings.showwarning, sys.unraisablehook = told, dropped
         for number, handler in (before or {}).items():
             signal.signal(number, handler)
 
@@ -213,8 +215,12 @@ def module_of(command: str) -> ModuleType:
 # ---- Signals
 
 
+#: Besides Ctrl-C: of `kill`, terminals, batch systems and limits of time. Ctrl-\\ is left, which ends what does not react.
+_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
+
+
 class _Terminated(BaseException):
-    """SIGTERM or SIGHUP, as an exception: files that are being written are removed on the way out."""
+    """One of these, as an exception: files that are being written are removed on the way out."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -225,10 +231,23 @@ def _terminated(number: int, _frame: FrameType | None) -> None:
     raise _Terminated(number)
 
 
+def _send_again(unraisable: Any) -> bool:
+    """Whether what was dropped is a signal's exception. Python drops what is raised while it calls somebody back, as it does for
+    h5py all the time: the signal is sent again, a moment later."""
+    error = unraisable.exc_value
+    number = error.number if isinstance(error, _Terminated) else signal.SIGINT if isinstance(error, KeyboardInterrupt) else None
+    if number is None:
+        return False
+    again = threading.Timer(0.01, os.kill, (os.getpid(), number))
+    again.daemon = True
+    again.start()
+    return True
+
+
 def _on_terminate(handler: Any) -> dict[int, Any]:
     """The previous handlers. Signals that the parent ignores, as under nohup, stay ignored."""
     before: dict[int, Any] = {}
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in _ENDING:
         try:
             if signal.getsignal(number) is signal.SIG_DFL:
                 before[number] = signal.signal(number, handler)

@@ -149,6 +149,8 @@ def test_on_vectors(model: Model, y: Floats, labels: Labels) -> Evaluation:
 def confusion(labels: Labels, predicted: NDArray[Any], classes: int) -> NDArray[np.int64]:
     """(classes, classes) counts: row = label, column = prediction."""
     counts = np.zeros((classes, classes), np.int64)
+    if len(labels) != len(predicted):
+        raise ValueError(f"predicted: expected {len(labels):,}, one for each label, found {len(predicted):,}")
     for name, values in (("labels", labels), ("predicted", predicted)):
         values = _arrays.integers(values, name)
         if len(values) and not (0 <= int(values.min()) and int(values.max()) < classes):

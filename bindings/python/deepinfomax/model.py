@@ -36,7 +36,10 @@ _DTYPES: dict[int, np.dtype[Any]] = {0: np.dtype(np.float32), 1: np.dtype(np.int
 #: What a file is saved as; the index is dim_format.
 FORMATS = ("hdf5", "safetensors")
 #: Endings of files that are not written here.
-OTHER_FORMATS = (b".pt", b".pth", b".onnx", b".npz")
+OTHER_FORMATS = (
+    *(b".pt", b".pth", b".pkl", b".onnx", b".npz", b".npy", b".csv", b".json"),
+    *(b".png", b".jpg", b".svg", b".pdf", b".html"),
+)
 
 #: So many images are encoded at once at first, and more while that takes less than half of these seconds.
 _PIECE, _PROMPT = 32, 0.2
@@ -165,10 +168,10 @@ class Model:
         safetensors where it ends in ".safetensors", else HDF5. Raises FileAccessError; ValueError for an ending of another format.
         """
         if format is None:
-            written = os.fsencode(path)
-            if written.lower().endswith(OTHER_FORMATS):
+            written = os.fsencode(path).lower()
+            if written.endswith(OTHER_FORMATS):
                 raise ValueError(
-                    f"path: {os.fsdecode(written)} has another format's ending; expected .h5, .safetensors or format=; "
+                    f"path: {os.fsdecode(path)} has another format's ending; expected .h5, .safetensors or format=; "
                     "`dim convert` writes PyTorch's files and ONNX"
                 )
             format = "safetensors" if written.endswith(b".safetensors") else "hdf5"

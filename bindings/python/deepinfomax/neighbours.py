@@ -46,7 +46,9 @@ def vote(
     On a tie the label whose nearest member is nearer wins. Works through the queries in blocks of bounded memory.
     """
     k = min(_arrays.whole_number(k, 1, 2**63, "k", "1 or more"), len(y))
-    points = np.asarray(y, np.float64)
+    points = np.asarray(_arrays.finite(_arrays.shaped(y, ("n", "d"), "y"), "y"), np.float64)
+    queries = _arrays.finite(_arrays.shaped(queries, ("m", points.shape[1]), "queries"), "queries")
+    labels = _arrays.labels(labels, len(points), False)
     squares = np.square(points).sum(axis=1)
     found = np.empty(len(queries), np.int64)
     block = max(1, 4_000_000 // len(points))

@@ -40,16 +40,20 @@ def data_of(settings: Settings, advice: str = "") -> tuple[Dataset, Dataset | No
         found = 0 if images is None else len(images)
         if found != before:
             raise DataError(
-                f"{settings.data}: not the data that the run was started with: {counted(found, 'image')} "
+                f"{_name(settings.data)}: not the data that the run was started with: {counted(found, 'image')} "
                 f"{'to train on' if images is train else 'for validation'}, expected {before:,}"
             )
     found_digest = digest_of(train, validation) if settings.digest else ""
     if found_digest and found_digest != settings.digest:
         raise DataError(
-            f"{settings.data}: not the data that the run was started with: as many images, but others, or in another "
+            f"{_name(settings.data)}: not the data that the run was started with: as many images, but others, or in another "
             f"order{advice}"
         )
     return train, validation
+
+
+def _name(data: str | None) -> str:
+    return "the sample photographs" if data is None else data
 
 
 def digest_of(*parts: Dataset | None) -> str:

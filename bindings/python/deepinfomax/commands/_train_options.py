@@ -343,6 +343,8 @@ def check_unchanged(arguments: argparse.Namespace) -> None:
 def effects_of(arguments: argparse.Namespace, options: TrainerOptions, schedule: str) -> Effects:
     """Whether what was given on the command line has an effect. What --config has may be a preset's."""
     yield "--gamma", options.prior != "none" or not arguments.gamma, "without --prior monolithic or adversarial"
+    for option in "--prior", "--gradient-penalty":
+        yield option, options.prior == "none" or options.gamma > 0, "with --gamma 0"
     yield (
         "--coordinates-weight",
         options.coordinates != "none" or not arguments.coordinates_weight,
@@ -418,6 +420,8 @@ def _is_text(value: Any) -> bool:
 
 _TEXT = _Kind("a text without NUL and lone surrogates", _is_text)
 _LARGEST = int(sys.float_info.max)
+#: Of a file of settings.
+_LONGEST = 1 << 20
 _NUMBER = _Kind("a number, 1.8e308 at most", _is_number)
 _NATURAL = _Kind("a whole number from 0 on, below 2^64", _is_natural)
 _POSITIVE = _Kind("a whole number from 1 on, below 2^64", _is_positive)
@@ -519,7 +523,10 @@ def _read(path: str) -> dict[str, Any]:
     """The settings of a file; null is as if it were not there."""
     try:
         with open(path, encoding="utf-8") as file:
-            found = json.loads(file.read(1 << 20), object_pairs_hook=members_once)
+            text = file.read(_LONGEST + 1)
+        if len(text) > _LONGEST:
+            raise UsageError(f"--config: {path}: expected at most {_LONGEST:,} characters of settings, found more")
+        found = json.loads(text, object_pairs_hook=members_once)
     except IsADirectoryError as error:
         raise UsageError(f"--config: {path}: is a folder, expected a file such as a run's settings.json") from error
     except OSError as error:

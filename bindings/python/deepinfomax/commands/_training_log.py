@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from .. import build_info
 from .._files import write_whole
-from .._text import counted, lines, valid
+from .._text import counted, lines, shown, valid
 from ..evaluation import K, ProbeResult, is_worse
 from ..run_folder import Row, RunFolder, Settings, advice, append, figures
 from ..trainer import Losses, Report
@@ -46,8 +46,8 @@ class TrainingLog:
 
     def __enter__(self) -> TrainingLog:
         self._metrics: TextIO = io.StringIO() if self._silent else self._folder.write_metrics(self.rows)
-        shown = _output.prints_text(self._arguments) and not self._silent
-        self._progress = Progress(self._steps * self._batch, self._step * self._batch, shown=shown)
+        tells = _output.prints_text(self._arguments) and not self._silent
+        self._progress = Progress(self._steps * self._batch, self._step * self._batch, shown=tells)
         self._board = None
         if self._arguments.tensorboard and not self._silent:
             from ._tensorboard import EventFile
@@ -81,13 +81,13 @@ class TrainingLog:
         validation = f", {settings.validation_images:,} for validation" if settings.validation_images else ""
         images = counted(settings.images, "image")
         self._say(f"{build_info()}")
-        self._say(f"{data}: {images}{validation}; {counted(steps_per_epoch, 'step')} an epoch")
+        self._say(f"{shown(data)}: {images}{validation}; {counted(steps_per_epoch, 'step')} an epoch")
         if self._step:
-            self._say(f"{self._folder.path}: continuing after step {self._step} of {self._steps}")
+            self._say(f"{shown(str(self._folder.path))}: continuing after step {self._step} of {self._steps}")
         else:
             batch = str(settings.batch) if self._batch == settings.batch else f"{self._batch}, which is all images"
             epochs = counted(settings.epochs, "epoch")
-            self._say(f"{self._folder.path}: {epochs}, batch {batch}, prior {settings.prior}")
+            self._say(f"{shown(str(self._folder.path))}: {epochs}, batch {batch}, prior {settings.prior}")
             self._say(f"{_architecture(settings)}; {_objective(settings)}")
         if not (self._arguments.no_plot or _has_matplotlib()):
             self._say('no curves will be drawn: matplotlib is not installed (pip install "deepinfomax[plot]")')
@@ -168,7 +168,7 @@ class TrainingLog:
 
     def saved(self, step: int) -> None:
         """A checkpoint between two epochs, that a signal asked for."""
-        self._say(f"checkpoint of step {step} in {self._folder.checkpoint}")
+        self._say(f"checkpoint of step {step} in {shown(str(self._folder.checkpoint))}")
 
     def finished(self, report: Path | None) -> None:
         """`report`: its page, where one was written."""
@@ -182,8 +182,8 @@ class TrainingLog:
             curves=curves,
             report=None if report is None else str(report),
         )
-        also = [f"{what} in {path}" for what, path in (("curves", curves), ("report", report)) if path is not None]
-        self._say(", ".join([f"done: weights in {self._folder.weights}", *also]))
+        also = [f"{what} in {shown(str(path))}" for what, path in (("curves", curves), ("report", report)) if path is not None]
+        self._say(", ".join([f"done: weights in {shown(str(self._folder.weights))}", *also]))
 
     def interrupted(self, step: int, resume: str) -> None:
         self._event("end", status="interrupted", step=step, checkpoint=str(self._folder.checkpoint), resume=resume)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from ..data import adapted
 from ..data import Dataset
 from ..errors import NotFinite
 from ..evaluation import Epoch, Floats, Labels, Settings
-from ..model import Model
+from ..model import OTHER_FORMATS, Model
 from ..plots import charts
 from . import UsageError, _end_to_end, _output, _vectors
 from ._common import (
@@ -270,6 +271,10 @@ def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[int]]:
         need("matplotlib", "--picture needs", extra="plot")
     if arguments.predictions:
         check_csv("--predictions", arguments.predictions)
+    if arguments.save and os.fsencode(arguments.save).lower().endswith(OTHER_FORMATS):
+        raise UsageError(
+            f"--save: expected a name that ends in h5 or safetensors, found {arguments.save}; dim convert writes PyTorch's files"
+        )
     for path in (arguments.picture, arguments.predictions, arguments.save):
         if path is not None:
             check_writable(path, weights=path == arguments.save)

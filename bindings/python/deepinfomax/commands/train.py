@@ -213,7 +213,7 @@ class _Training:
         with Interrupts(notice if first else "", self.group.ended) as interrupts, log:
             log.begin(self.loader.dataset.name, len(self.loader))
             try:
-                if self.probe is not None and self.trainer.steps == 0:
+                if self.probe is not None and self.trainer.steps == 0 and not log.has("probe", 0):
                     model, shown, size = self.trainer.model, self.probe.train, self.settings.batch
                     self._judge(log, self.group.call(lambda: evaluation.calibrated(model, shown, size)))
                 if self.trainer.steps % len(self.loader) == 0 and not log.has("validation", self.trainer.steps):
@@ -376,7 +376,9 @@ class _Training:
         )
 
     def _resume_command(self) -> str:
-        return f"dim train --resume {shell(str(self.folder.path))}"
+        """With what is no setting of the run, and would be asked for in vain otherwise."""
+        also = [f" --{name}" for name in ("no-plot", "report") if getattr(self.arguments, name.replace("-", "_"))]
+        return f"dim train --resume {shell(str(self.folder.path))}{''.join(also)}"
 
 
 def _best(rows: Sequence[Row]) -> Row | None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .._arrays import digest, integers
 from .conversion import Conversion
-from .errors import DataError
+from .errors import DataError, printable
 from .options import Size, shown
 
 Indices = NDArray[np.int64]
@@ -226,7 +226,10 @@ class _SomeIds(Ids):
 
 
 class Joined(Dataset):
-    """Several data sets one after another; labelled if all of them are, with the first one's class names."""
+    """Several data sets one after another; labelled if all of them are.
+
+    Labels are numbers of the same classes then: DataError where names differ. One may have more classes than another.
+    """
 
     def __init__(self, name: str, parts: Sequence[Dataset]) -> None:
         if isinstance(parts, str) or not all(isinstance(part, Dataset) for part in parts):
@@ -244,6 +247,14 @@ class Joined(Dataset):
         if all(part.labels is not None for part in parts):
             self.labels = np.concatenate([part.labels for part in parts if part.labels is not None])
             self.classes = max((part.classes or () for part in parts), key=len)
+            for part in parts:
+                own = part.classes or ()
+                other = next((number for number, name in enumerate(own) if name != self.classes[number]), None)
+                if other is not None:
+                    raise DataError(
+                        f"{name}: its parts have different classes: class {other} is {printable(self.classes[other])} in one, "
+                        f"{printable(own[other])} in {part.name}; expected the same names in the same order"
+                    )
         self.notes = tuple(dict.fromkeys(note for part in parts for note in part.notes))
         self.skipped = tuple(item for part in parts for item in part.skipped)
         self._parts = tuple(parts)

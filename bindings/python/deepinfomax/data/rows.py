@@ -35,6 +35,10 @@ class FileRows:
         self._place = (os.path.abspath(path), offset, order)
         self._array = self._map()
 
+    def __del__(self) -> None:
+        if file := self.__dict__.get("_file"):
+            file.close()
+
     def __getitem__(self, index: Any) -> NDArray[Any]:
         if self._file is not None and os.fstat(self._file.fileno()).st_size < self._end:
             raise DataError(
