@@ -21,6 +21,29 @@ PACKAGE = str(Path(deepinfomax.__file__).parent.parent)
 COMMAND = [sys.executable, "-m", "deepinfomax"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (PACKAGE, os.environ.get("PYTHONPATH"))))}
 
+#: A small network, quick to encode with and to train.
+SMALL_NETWORK = {
+    "version": 1,
+    "image": {"channels": 1, "height": 16, "width": 16},
+    "encoder": {
+        "layers": [
+            {
+                "op": "conv",
+                "name": "c0",
+                "out": 8,
+                "kernel": 4,
+                "stride": 2,
+                "padding": 1,
+                "norm": "batch",
+                "activation": "relu",
+            },
+            {"op": "flatten"},
+            {"op": "linear", "name": "l0", "out": 32, "norm": "batch", "activation": "relu"},
+            {"op": "linear", "name": "l1", "out": 12},
+        ],
+        "features": "c0",
+    },
+}
 
 #: Seconds that a command may take: generous, since other work may load the machine.
 PATIENCE = 600

@@ -9,10 +9,10 @@ import time
 import deepinfomax
 import numpy as np
 import pytest
-from cli_fixtures import PATIENCE, dim, start
+from cli_fixtures import PATIENCE, SMALL_NETWORK, dim, start
 from data_fixtures import random_images
 from deepinfomax import _text, evaluation
-from deepinfomax.commands.classify import _with_classes
+from deepinfomax.commands.classify import _answers, _with_classes
 from deepinfomax.data import open_dataset
 from PIL import Image
 
@@ -180,7 +180,7 @@ END_TO_END = ("classify", "--data", "data.npz", "--arms", "end-to-end", "--end-t
 def test_a_stopped_training_continues_bit_for_bit(folder):
     whole = json.loads(dim(*END_TO_END, cwd=folder).stdout)["runs"][0]
     running = start(*END_TO_END, "--checkpoint", "kept", cwd=folder)
-    wait_for(folder / "kept" / "end-to-end-0.json")
+    wait_for((folder / "kept" / "end-to-end-0.json").exists)
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=PATIENCE)
     assert running.returncode == 130 and "stopping after this step" in err and "Traceback" not in err
@@ -232,14 +232,47 @@ def test_a_stopped_training_continues_bit_for_bit(folder):
         assert damaged.returncode == 2 and f"does not describe end-to-end-0.h5: {why}" in damaged.stderr, damaged.stderr
 
 
+def handles(process, number):
+    """Whether it has a handler of its own for the signal: without one, SIGUSR1 would end it."""
+    with open(f"/proc/{process.pid}/status") as status:
+        caught = next(line.split()[1] for line in status if line.startswith("SigCgt:"))
+    return int(caught, 16) >> (number - 1) & 1
+
+
+def test_every_signal_saves(folder):
+    """SIGUSR1 and the training goes on, SIGTERM and SIGHUP and it stops; in the end it is as if none had come."""
+    (folder / "small.json").write_text(json.dumps(SMALL_NETWORK | {"classifier": {"hidden": [8], "classes": 3}}))
+    training = [*END_TO_END, "--architecture", "small.json", "--end-to-end-epochs", "100"]
+    whole = json.loads(dim(*training, cwd=folder).stdout)["runs"][0]
+    steps = []
+    for number in signal.SIGTERM, signal.SIGHUP:
+        running = start(*training, "--checkpoint", "signals", "--checkpoint-every", "99", cwd=folder)
+        wait_for(lambda: running.poll() is not None or handles(running, signal.SIGUSR1))
+        if number == signal.SIGTERM:
+            running.send_signal(signal.SIGUSR1)
+            wait_for(lambda: running.poll() is not None or (folder / "signals" / "end-to-end-0.json").exists())
+        running.send_signal(number)
+        out, err = running.communicate(timeout=PATIENCE)
+        assert running.returncode == 128 + number and "stopping after this step" in err and "Traceback" not in err, err
+        stopped = json.loads(out)
+        assert (stopped["status"], stopped["checkpoint"]) == ("interrupted", "signals")
+        steps.append(stopped["step"])
+    assert 0 < steps[0] < steps[1] < 400
+    done = dim(*training, "--checkpoint", "signals", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["runs"][0]
+    assert (found["loss"], found["confusion"]) == (whole["loss"], whole["confusion"])
+
+
 # ---- Without labelled data, and with labels of all kinds
 
 
-def trained(seed):
+def trained(seed, architecture="notebook"):
     """A model whose classifier has seen some vectors."""
-    model = deepinfomax.Model(seed)
+    model = deepinfomax.Model(seed, architecture)
     with deepinfomax.ClassifierTrainer(model) as trainer:
-        trainer.step_encoded(np.random.default_rng(0).random((8, 64), np.float32), np.arange(8))
+        labels = np.arange(8) % model.sizes.classes
+        trainer.step_encoded(np.random.default_rng(0).random((8, model.sizes.encoded), np.float32), labels)
     return model
 
 
@@ -260,11 +293,50 @@ def test_predictions_without_data(folder):
     assert [one["image"] for one in report["predictions"]] == ["0.png", "1.png", "2.png"]
 
 
+def test_what_a_classifier_may_answer():
+    """With data of two classes it answered one of these alone, and another thing without the data."""
+    with deepinfomax.Model(7) as model:
+        assert _answers(model) == _answers(model, ("0", "1")) == tuple("0123456789")
+        assert _answers(model, ("dark", "grey")) == ("dark", "grey")
+        model.class_names = names = [f"class {number}" for number in range(10)]
+        assert _answers(model) == _answers(model, ("class 0", "class 1")) == tuple(names)
+
+
 def test_labels_are_the_numbers_of_a_classifier_without_names(tmp_path):
     """9 became 1 where the data has no other label than 0 and 9."""
     np.savez(tmp_path / "two.npz", images=random_images(20), labels=np.arange(20) % 2 * 9)
     found = _with_classes(open_dataset(tmp_path / "two.npz"), trained(7), kept=True)
     assert found.labels.tolist() == [0, 9] * 10 and found.classes == tuple("0123456789")
+
+
+def test_classes_of_other_data_are_matched_by_name(folder):
+    """--epochs 0 with data that numbers the classes in another way, has fewer, or has one that the classifier does not have."""
+    random = np.random.default_rng(1)
+    images = random.integers(0, 255, (20, 32, 32, 3)).astype(np.uint8)
+    labels = np.arange(20) % 2
+    with trained(7, SMALL_NETWORK | {"classifier": {"hidden": [8], "classes": 4}}) as model:
+        model.class_names = _text.class_names(["dark", "grey", "bright"], 4)
+        state = model.state_dict()
+        last = [name for name in state if name.startswith("classifier.") and state[name].shape == (4,)][-1]
+        model.load_state_dict(state | {last: np.float32([0, 0, 9, 0])})
+        model.save(folder / "named.h5")
+        np.savez(folder / "reversed.npz", images=images, labels=labels, classes=np.array(["bright", "dark"]))
+        found = _with_classes(open_dataset(folder / "reversed.npz"), model, kept=True)
+        assert found.labels.tolist() == [2, 0] * 10 and found.classes == tuple(model.class_names)
+    np.savez(folder / "fewer.npz", images=images, labels=labels, classes=np.array(["dark", "grey"]))
+    np.savez(folder / "animals.npz", images=images, labels=labels, classes=np.array(["dark", "\x1byak"]))
+    how = ("classify", "--weights", "named.h5", "--epochs", 0, "--predict", "photos", "--predictions")
+    done = dim(*how, "none.csv", "--data", "animals.npz", "--arms", "frozen", cwd=folder)
+    assert done.returncode == 2 and not done.stdout and not (folder / "none.csv").exists()
+    assert (
+        r"animals.npz: has the class \x1byak, which the classifier of --weights does not have; it has dark, grey, bright, unused 3"
+        in done.stderr
+    ), done.stderr
+    for data in [], ["--data", "reversed.npz", "--arms", "frozen"], ["--data", "fewer.npz", "--arms", "frozen"]:
+        done = dim(*how, "all.csv", *data, cwd=folder)
+        assert done.returncode == 0, done.stderr
+        with open(folder / "all.csv") as file:
+            assert [line.split(",")[1] for line in file][1:] == ["bright"] * 3, data
 
 
 def test_a_classifier_that_was_never_trained(folder):
@@ -348,10 +420,10 @@ def test_tables_with_long_names(tmp_path):
     assert len({_text.width(line) for line in table}) == 1, table
 
 
-def wait_for(path):
+def wait_for(true):
     deadline = time.monotonic() + PATIENCE
-    while not path.exists():
-        assert time.monotonic() < deadline, f"no {path}"
+    while not true():
+        assert time.monotonic() < deadline, "it does not come"
         time.sleep(0.01)
 
 

@@ -6,38 +6,15 @@ import shutil
 import deepinfomax
 import numpy as np
 import pytest
-from cli_fixtures import dim
+from cli_fixtures import SMALL_NETWORK, dim
 
 pytest.importorskip("sklearn")
-#: A small network, quick to encode with.
-SMALL = {
-    "version": 1,
-    "image": {"channels": 1, "height": 16, "width": 16},
-    "encoder": {
-        "layers": [
-            {
-                "op": "conv",
-                "name": "c0",
-                "out": 8,
-                "kernel": 4,
-                "stride": 2,
-                "padding": 1,
-                "norm": "batch",
-                "activation": "relu",
-            },
-            {"op": "flatten"},
-            {"op": "linear", "name": "l0", "out": 32, "norm": "batch", "activation": "relu"},
-            {"op": "linear", "name": "l1", "out": 12},
-        ],
-        "features": "c0",
-    },
-}
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     path = tmp_path_factory.mktemp("evaluate") / "small.json"
-    path.write_text(json.dumps(SMALL))
+    path.write_text(json.dumps(SMALL_NETWORK))
     return path
 
 
@@ -149,7 +126,7 @@ def test_refusals(arguments, text, tmp_path):
 
 def test_semi_supervised(small, tmp_path):
     local = tmp_path / "local.json"
-    local.write_text(json.dumps(SMALL | {"local": {"score": "dot", "net": "light", "units": 16}}))
+    local.write_text(json.dumps(SMALL_NETWORK | {"local": {"score": "dot", "net": "light", "units": 16}}))
     for name, architecture in ("w.h5", local), ("bare.h5", small):
         with deepinfomax.Model(0, architecture) as model:
             model.save(tmp_path / name)

@@ -185,7 +185,8 @@ def run(arguments: argparse.Namespace) -> int:
         saved.save(arguments.save)
         report["saved"] = {"file": arguments.save, "arm": models[0].arm, "seed": models[0].seed}
     if unlabelled is not None:
-        report["predictions"] = _predict(_model(models[0]), unlabelled, names, _output.prints_text(arguments))
+        answers = names if arguments.epochs else _answers(base, names)
+        report["predictions"] = _predict(_model(models[0]), unlabelled, answers, _output.prints_text(arguments))
     _write_predictions(arguments, report)
     _output.result(arguments, report, _text(report))
     return 0
@@ -195,7 +196,7 @@ def _predict_alone(arguments: argparse.Namespace, model: Model, images: Dataset)
     """`--epochs 0 --predict` without --data: no labelled images, so nothing is compared; the weights may name classes."""
     _needs(arguments, model, ("classifier",))
     _check_trained(arguments, model)
-    names = tuple(model.class_names or map(str, range(model.sizes.classes)))
+    names = _answers(model)
     report = {
         "data": None,
         "classes": names,
@@ -210,6 +211,13 @@ def _predict_alone(arguments: argparse.Namespace, model: Model, images: Dataset)
     ]
     _output.result(arguments, report, "\n".join(text))
     return 0
+
+
+def _answers(model: Model, names: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """What a classifier that stays as it is may answer, whatever `names` the data beside it has: its own names; of one without,
+    those of the data or, where these are numbers, all numbers of its classes."""
+    numbers = tuple(map(str, range(model.sizes.classes)))
+    return tuple(model.class_names) or (numbers if names == numbers[: len(names)] else names)
 
 
 def _check_trained(arguments: argparse.Namespace, model: Model) -> None:
@@ -452,7 +460,7 @@ def _needs(arguments: argparse.Namespace, model: Model, networks: Sequence[str])
 
 
 def _predict(model: Model, images: Dataset, names: tuple[str, ...], shown: bool) -> list[dict[str, Any]]:
-    """Label and probability of each image; of the classes that the data has, the likeliest."""
+    """Label and probability of each image; of these classes, the likeliest."""
     probabilities = model.classify(_vectors.encoded(model, images, shown=shown))
     found: Labels = probabilities[:, : len(names)].argmax(axis=1)
     return [
