@@ -7,6 +7,7 @@ import os
 import subprocess
 
 import deepinfomax
+import deepinfomax.search
 import numpy as np
 import pytest
 from cli_fixtures import dim, write_images
@@ -166,6 +167,101 @@ def test_classes_that_a_weights_file_does_not_take_as_they_are(tmp_path):
     ran("train", "--data", "data.npz", "--epochs", 1, "--probe", 0, "--no-plot", "--output", "run", cwd=tmp_path)
     with deepinfomax.Model.open(tmp_path / "run" / "weights.h5") as model:
         assert model.class_names == kept
+
+
+#: A name that is no UTF-8, and would steer a terminal.
+HOSTILE = b"\xe9\x1b\n\xe2\x80\xae"
+HOSTILE_SHOWN = r"\xe9\x1b\x0a\u202e"
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """Inputs that are all called HOSTILE: data, weights, vectors, an index, an image and a folder."""
+    folder = tmp_path_factory.mktemp("own")
+    name = os.fsencode(folder) + b"/" + HOSTILE
+    images = np.random.default_rng(0).integers(0, 255, (40, 32, 32, 3)).astype(np.uint8)
+    with deepinfomax.Model(0, "basic32") as model:
+        model.save(folder / "weights.h5")
+        y = model.encode(np.moveaxis(images, -1, 1).astype(np.float32) / 255, features=False)
+    for ending, arrays in (b".npz", {"images": images, "labels": np.arange(40) % 2}), (b".vectors.npz", {"encoded": y}):
+        with open(name + ending, "wb") as file:
+            np.savez(file, **arrays)
+    deepinfomax.search.Index(y).save(folder / "index.npz")
+    for plain, ending in ("weights.h5", b".h5"), ("index.npz", b".index.npz"):  # Not named by what is tested.
+        os.rename(os.fsencode(folder / plain), name + ending)
+    os.mkdir(name)
+    for path in name + b".png", name + b"/" + HOSTILE + b".png":
+        with open(path, "wb") as file:
+            Image.fromarray(images[0]).save(file, "png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "command, outputs",
+    [
+        ("info NAME.h5", []),
+        ("convert NAME.h5 NAME.new.safetensors", [".new.safetensors"]),
+        ("encode --data NAME --weights NAME.h5 --output NAME.new.npz", [".new.npz"]),
+        ("index --data NAME.npz --weights NAME.h5 --output NAME.i.npz", [".i.npz"]),
+        ("index --data NAME.npz --vectors NAME.vectors.npz --output NAME.v.npz", [".v.npz"]),
+        ("search 0 --index NAME.index.npz --data NAME.npz --html NAME.html --picture NAME.s.png", [".html", ".s.png"]),
+        ("search NAME.png --index NAME.index.npz --weights NAME.h5", []),
+        ("neighbours 0 --data NAME.npz --vectors NAME.vectors.npz --output NAME.n.png", [".n.png"]),
+        ("map --data NAME.npz --vectors NAME.vectors.npz --size 200 --output NAME.m.png", [".m.png"]),
+        (
+            "classify --data NAME.npz --weights NAME.h5 --arms frozen --epochs 1 --predict NAME --predictions NAME.csv "
+            "--save NAME.c.h5",
+            [".csv", ".c.h5"],
+        ),
+        ("evaluate --data NAME.npz --weights NAME.h5 --rows weights --columns Y --judges knn --picture NAME.e.svg", [".e.svg"]),
+    ],
+    ids=lambda value: value.split()[0] if isinstance(value, str) else "",
+)
+def test_files_of_any_name(own, command, outputs):
+    """Every command reads and writes them under their bytes, and shows them escaped, in one line."""
+    for package in ("matplotlib", "sklearn") if ".svg" in command else ():
+        pytest.importorskip(package)
+    done = ran(*(os.fsencode(word).replace(b"NAME", HOSTILE) for word in command.split()), cwd=own)
+    assert HOSTILE_SHOWN in done.stdout, done.stdout
+    found = os.listdir(os.fsencode(own))
+    assert all(HOSTILE + os.fsencode(ending) in found for ending in outputs), found
+
+
+def test_classes_of_others_steer_no_terminal(tmp_path):
+    names = ["a\u202e", "<script>", "b"]
+    architecture = deepinfomax.Architecture({"preset": "basic28", "classifier": {"classes": 3}})
+    with deepinfomax.Model(0, architecture) as model:
+        model.class_names = names
+        model.save(tmp_path / "c.h5")
+    assert r"3 classes: a\u202e, <script>, b" in ran("info", "c.h5", cwd=tmp_path).stdout
+    assert json.loads(ran("info", "c.h5", "--json", cwd=tmp_path).stdout)["files"][0]["classes"] == names
+    pytest.importorskip("sklearn")
+    images = np.random.default_rng(0).integers(0, 255, (24, 28, 28)).astype(np.uint8)
+    arrays = {"x_train": images[:20], "y_train": np.arange(20) % 2, "x_test": images[20:], "y_test": np.full(4, 2)}
+    np.savez(tmp_path / "a.npz", **arrays, classes=np.array(["a", "b", "\x1b[31mred\n\u202e"]))
+    how = ("--data", "a.npz", "--architecture", "basic28", "--rows", "pixels", "--judges", "knn", "--json")
+    done = ran("evaluate", *how, cwd=tmp_path)
+    assert r"such as \x1b[31mred\x0a\u202e: every judge is wrong" in done.stderr, done.stderr
+    assert json.loads(done.stdout)["classes"] == ["a", "b", "\x1b[31mred\n\u202e"]
+
+
+def test_a_page_of_images_of_any_name(tmp_path):
+    """`dim search --html`: names of images, and that of the image that is searched for, are text."""
+    (tmp_path / "photos").mkdir()
+    names = [b"<script>alert(1)<!--.png", b"\"'&amp;.png", b"caf\xe9\x1b\xe2\x80\xae.png"]
+    for number, name in enumerate(names):
+        for place in b"photos/", b"":
+            with open(os.fsencode(tmp_path) + b"/" + place + name, "wb") as file:
+                Image.fromarray(np.full((32, 32, 3), 80 * number, np.uint8)).save(file, "png")
+    ran("index", "--data", "photos", "--architecture", "basic32", "--output", "i.npz", cwd=tmp_path)
+    how = ("--architecture", "basic32", "--index", "i.npz", "--data", "photos", "--html", "page.html")
+    for words, figures in ((names, 12), (("--duplicates", "1e9"), 6)):
+        ran("search", *words, *how, cwd=tmp_path)
+        page = (tmp_path / "page.html").read_text("utf-8")
+        assert page.count("<figure>") == figures and "<script" not in page and "<!--" not in page, page[:2000]
+        assert "\x1b" not in page and "\u202e" not in page
+        for text in "&lt;script&gt;alert(1)&lt;!--.png", "&quot;&#x27;&amp;amp;.png", r"caf\xe9\x1b\u202e.png":
+            assert page.count(text) >= figures // 3, text
 
 
 # ---- Parts
