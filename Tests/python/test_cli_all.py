@@ -12,8 +12,10 @@ import subprocess
 import sys
 
 import deepinfomax
+import deepinfomax.search
+import numpy as np
 import pytest
-from cli_fixtures import COMMAND, ENVIRONMENT, PATIENCE, Terminal, dim, write_images
+from cli_fixtures import COMMAND, ENVIRONMENT, PATIENCE, SMALL_NETWORK, Terminal, dim, write_images
 from deepinfomax import cli
 from deepinfomax.commands import _progress
 
@@ -24,12 +26,13 @@ MANY, FEW = 6000, 12
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """few.npz and many.npz, labelled; weights.h5."""
+    """few.npz and many.npz, labelled; weights.h5; index.npz, of few.npz."""
     folder = tmp_path_factory.mktemp("data")
     write_images(folder / "few.npz", FEW, labels=True)
     write_images(folder / "many.npz", MANY, labels=True)
     with deepinfomax.Model(5) as model:
         model.save(folder / "weights.h5")
+    deepinfomax.search.Index(np.random.default_rng(0).normal(size=(FEW, 8))).save(folder / "index.npz")
     return folder
 
 
@@ -136,6 +139,51 @@ def test_ctrl_c_is_tested_under_nohup_too():
     assert done.returncode == 0 and ("1 passed" in done.stdout or "1 skipped" in done.stdout), done.stdout
 
 
+# ---- Packages
+
+HIDES = """
+import importlib.util, os, sys
+hidden, found = os.environ["HIDDEN"], importlib.util.find_spec
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == hidden: raise ModuleNotFoundError(name, name=name)
+importlib.util.find_spec = lambda name, *more: None if name == hidden else found(name, *more)
+sys.meta_path.insert(0, Finder())
+"""
+
+
+@pytest.mark.parametrize(
+    "command, package, told",
+    [
+        ("classify --picture c.png --data nothing.npz", "matplotlib", "--picture needs matplotlib, which"),
+        ("evaluate --picture a.png --data nothing.npz", "matplotlib", "--picture needs matplotlib, which"),
+        ("evaluate --data nothing.npz", "sklearn", "dim evaluate needs scikit-learn, which"),
+        ("map --method tsne --data nothing.npz", "sklearn", "--method tsne needs scikit-learn, which"),
+        ("train --tensorboard --data nothing.npz", "tensorboard", "--tensorboard: the package tensorboard"),
+        ("convert nothing.h5 a.onnx", "onnx", "a.onnx needs onnx, which"),
+        ("convert nothing.h5 a.pt", "torch", "torch is not installed, which"),
+    ],
+)
+def test_missing_packages_are_reported_first(tmp_path, command, package, told):
+    """Before there is a look at the data, which is not there."""
+    (tmp_path / "sitecustomize.py").write_text(HIDES)
+    path = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
+    done = dim(*command.split(), cwd=tmp_path, environment={"PYTHONPATH": path, "HIDDEN": package})
+    assert done.returncode == 2 and told in done.stderr and "is not installed" in done.stderr and not done.stdout, done
+
+
+def test_a_run_without_matplotlib_says_so(folder, tmp_path):
+    """It has no curves; its report draws its own."""
+    (tmp_path / "sitecustomize.py").write_text(HIDES)
+    (tmp_path / "small.json").write_text(json.dumps(SMALL_NETWORK | {"local": {"score": "dot", "net": "light", "units": 16}}))
+    how = ("--architecture", "small.json", "--data", folder / "few.npz", "--epochs", 1, "--batch", 4, "--report")
+    path = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
+    done = dim("train", *how, "--output", "run", cwd=tmp_path, environment={"PYTHONPATH": path, "HIDDEN": "matplotlib"})
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0 and "no curves will be drawn: matplotlib is not installed" in lines[4], done
+    assert "<svg" in (tmp_path / "run" / "report.html").read_text() and not (tmp_path / "run" / "curves.png").exists()
+
+
 # ---- Outputs
 
 #: Commands, {} being the output that they are given; run in `folder`.
@@ -147,7 +195,12 @@ OUTPUTS = {
     "classify picture": "classify --data few.npz --arms untrained --epochs 1 --picture {}.png",
     "classify save": "classify --data few.npz --arms untrained --epochs 1 --save {}.h5",
     "classify predictions": "classify --data few.npz --arms untrained --epochs 1 --predict few.npz --predictions {}.csv",
+    "index": "index --data few.npz --architecture basic28 --output {}.npz",
+    "search page": "search 0 --index index.npz --data few.npz --architecture basic28 --html {}.html",
+    "search sheet": "search 0 --index index.npz --data few.npz --architecture basic28 --picture {}.png",
+    "evaluate picture": "evaluate --rows pixels --judges knn --train-limit 20 --limit 10 --picture {}.png",
     "convert to HDF5": "convert weights.h5 {}.h5",
+    "convert to safetensors": "convert weights.h5 {}.safetensors",
     "convert to PyTorch": "convert weights.h5 {}.pt",
 }
 outputs = pytest.mark.parametrize(
@@ -158,6 +211,8 @@ outputs = pytest.mark.parametrize(
 def given(name, output):
     if "picture" in name:
         pytest.importorskip("matplotlib")
+    if "evaluate" in name:
+        pytest.importorskip("sklearn")
     return OUTPUTS[name].format(output).split()
 
 

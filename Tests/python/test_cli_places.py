@@ -3,13 +3,15 @@
 import argparse
 import importlib
 import importlib.util
+import json
 import os
+import re
 
 import deepinfomax
 import deepinfomax.search
 import numpy as np
 import pytest
-from cli_fixtures import dim, write_images
+from cli_fixtures import SMALL_NETWORK, dim, write_images
 from deepinfomax import cli
 from deepinfomax.commands import _places
 from PIL import Image
@@ -85,6 +87,14 @@ def contents(folder):
         "classify --data images --arms end-to-end --checkpoint images/kept",
         "classify --data few.npz --arms end-to-end --checkpoint kept --save kept/end-to-end-0.h5",
         "classify --data few.npz --arms end-to-end --checkpoint kept --predict images --predictions kept/end-to-end-1.json",
+        "index --data few.npz --weights w.h5 --output few.npz",
+        "index --data few.npz --vectors y.npz --output y.npz",
+        "search images/a/0.png --index i.npz --data images --picture images/a/0.png",
+        "search 0 --index i.npz --data images --picture images/b/sheet.png",
+        "search 0 --index page.html --data few.npz --html page.html",
+        "search 0 --index i.npz --data few.npz --picture a.png --html ./a.png",
+        "evaluate --data images --weights w.h5 --picture images/a/0.png",
+        "evaluate --weights few.npz w.png --picture w.png",
         "convert w.h5 w.h5",
         "convert w.h5 ./w.h5 --network encoder",
         "train --data images --output images/run --no-plot",
@@ -92,10 +102,12 @@ def contents(folder):
     ],
 )
 def test_inputs_stay(folder, command):
+    for name in "y.npz", "i.npz", "page.html", "w.png":  # Looked at before anything is opened.
+        (folder / name).write_bytes(b"what is read")
     before = contents(folder)
     done = dim(*command.split(), cwd=folder)
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
-    assert "name " in done.stderr and done.stdout == ""
+    assert re.search("name (a|another) (file|folder)", done.stderr) and done.stdout == "", done.stderr
     assert contents(folder) == before
 
 
@@ -106,6 +118,22 @@ def test_a_run_in_the_folder_of_its_images(folder):
     assert sorted(os.listdir(folder / "images")) == ["a", "b"]
     done = dim("train", "--data", ".", "--epochs", 1, "--no-plot", "--output", "../run", cwd=folder / "images")
     assert done.returncode == 0, done.stderr
+
+
+def test_a_resumed_run_in_the_folder_of_its_images(folder):
+    """Its data may have moved to where the run is, and its settings name data that nobody looked at."""
+    run = folder / "images" / "run"
+    (folder / "small.json").write_text(json.dumps(SMALL_NETWORK | {"local": {"score": "dot", "net": "light", "units": 16}}))
+    how = ("--architecture", "small.json", "--epochs", 1, "--no-plot")
+    assert dim("train", "--data", "few.npz", *how, "--output", "run", cwd=folder).returncode == 0
+    os.rename(folder / "run", run)
+    settings = json.loads((run / "settings.json").read_text())
+    for data, words in (settings["data"], ["--data", "images"]), (str(folder / "images"), []):
+        (run / "settings.json").write_text(json.dumps(settings | {"data": data}))
+        before = contents(folder)
+        done = dim("train", "--resume", "images/run", "--epochs", 2, "--no-plot", *words, cwd=folder)
+        assert done.returncode == 2 and "--resume: images/run is inside " in done.stderr, done.stderr
+        assert "which --data reads" in done.stderr and contents(folder) == before
 
 
 def test_the_weights_of_the_folder_that_is_written(folder):

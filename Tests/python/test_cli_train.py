@@ -384,37 +384,6 @@ def test_the_output_is_looked_at_before_the_data(tmp_path):
     assert done.returncode == 2 and "file/run: cannot be written" in done.stderr, done.stderr
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["train", "--epochs", 1, "--batch", 2],
-        ["classify", "--picture", "c.png", "--data"],
-        ["map", "--method", "tsne", "--data"],
-    ],
-    ids=lambda arguments: arguments[0],
-)
-def test_missing_packages_are_reported_first(tmp_path, data, arguments):
-    """A finder that finds neither matplotlib nor scikit-learn."""
-    (tmp_path / "sitecustomize.py").write_text(
-        "import sys\n"
-        "class Finder:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.partition('.')[0] in ('matplotlib', 'sklearn'): raise ModuleNotFoundError(name, name=name)\n"
-        "import importlib.util\n"
-        "found = importlib.util.find_spec\n"
-        "importlib.util.find_spec = lambda name, *more: None if name in ('matplotlib', 'sklearn') else found(name, *more)\n"
-        "sys.meta_path.insert(0, Finder())\n"
-    )
-    path = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
-    if arguments[0] == "train":
-        done = dim(*arguments, "--data", data, "--output", tmp_path / "run", environment={"PYTHONPATH": path})
-        lines = done.stdout.splitlines()
-        assert done.returncode == 0 and "no curves will be drawn: matplotlib is not installed" in lines[4], done
-    else:
-        done = dim(*arguments, "nothing.npz", cwd=tmp_path, environment={"PYTHONPATH": path})
-        assert done.returncode == 2 and "is not installed" in done.stderr and not done.stdout, done
-
-
 def wait_for_rows(folder, count):
     metrics = folder / "metrics.csv"
     wait_for(lambda: metrics.exists() and len(metrics.read_text().splitlines()) > count)
