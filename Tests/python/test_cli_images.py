@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from cli_fixtures import dim, events
+from data_fixtures import png_of_zeros
 from PIL import Image
 
 
@@ -66,6 +67,19 @@ def test_resize_and_size(folder, tmp_path):
     assert done.returncode == 2 and "40x20" in done.stderr, done.stderr
     done = dim("encode", "--data", folder / "images" / "a", "--max-pixels", 700, "--output", "n.npy", cwd=tmp_path)
     assert done.returncode == 2 and "max-pixels" in done.stderr, done.stderr
+
+
+def test_a_large_scan_is_a_matter_of_saying_so(tmp_path):
+    """Beyond our limit and the one at which Pillow warns."""
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "map.png").write_bytes(png_of_zeros(9_600, 9_600))
+    encode = ("encode", "--data", "scans", "--architecture", "basic28", "--output", "y.npy")
+    done = dim(*encode, cwd=tmp_path)
+    assert done.returncode == 2 and "(--max-pixels) allows more" in done.stderr and not (tmp_path / "y.npy").exists(), (
+        done.stderr
+    )
+    done = dim(*encode, "--max-pixels", 9_600**2, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "") and len(np.load(tmp_path / "y.npy")) == 1
 
 
 def test_a_run_keeps_how_it_reads(folder, tmp_path):

@@ -207,6 +207,27 @@ def test_a_strip_is_stretched():
     assert all(np.array_equal(maps.fitted(flat, axes)[0], flat) for axes in maps.AXES)
 
 
+def test_axes(data, tmp_path):
+    """What is drawn is stretched, and said; coordinates are as they were."""
+    x, y = np.linspace(0, 100, N), np.resize([0, 1], N // 2)
+    np.save(tmp_path / "strip.npy", np.stack([x, np.concatenate([y, y[::-1]])], axis=1).astype(np.float32))
+    how = ("map", "--data", data, "--vectors", "strip.npy", "--size", 400, "--thumbnail", 20, "--coordinates", "c.csv")
+    told, shapes, coordinates = {}, {}, set()
+    for axes in [], ["--axes", "equal"], ["--axes", "whiten"]:
+        done = dim(*how, *axes, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        told[axes[-1] if axes else ""] = done.stdout
+        shapes[axes[-1] if axes else ""] = read_png(tmp_path / "map.png").shape
+        coordinates.add((tmp_path / "c.csv").read_text())
+    assert "the y axis is stretched 50 times; --axes equal leaves it as it is" in told[""], told
+    assert "stretched" not in told["equal"] and "stretched" in told["whiten"]
+    assert shapes[""][0] > 0.5 * shapes[""][1] and shapes["whiten"][0] > 0.5 * shapes["whiten"][1], shapes
+    assert shapes["equal"][0] < 0.1 * shapes["equal"][1], shapes
+    (text,) = coordinates
+    places = np.array([[float(row["x"]), float(row["y"])] for row in csv.DictReader(text.splitlines())])
+    assert np.allclose(np.ptp(places, axis=0), [100, 1], rtol=1e-4)
+
+
 def test_letters_that_no_font_has(monkeypatch):
     """Written as their numbers, not as empty boxes."""
     pytest.importorskip("PIL")

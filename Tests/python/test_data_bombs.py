@@ -9,11 +9,10 @@ import sys
 import tarfile
 import time
 import zipfile
-import zlib
 
 import numpy as np
 import pytest
-from data_fixtures import png, random_images
+from data_fixtures import png, png_of_zeros, random_images
 from deepinfomax.data import DataError, open_dataset
 from weights_fixtures import CHILD
 
@@ -112,16 +111,6 @@ def test_a_sparse_file_in_an_archive(tmp_path):
     with tarfile.open(tmp_path / "x.tar", "w", format=tarfile.PAX_FORMAT) as archive:
         archive.addfile(sparse, io.BytesIO(b"x"))
     assert "unpacks to more than" in refused(tmp_path / "x.tar")
-
-
-def png_of_zeros(width, height):
-    def chunk(kind, content):
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    packer = zlib.compressobj(9)
-    pixels = b"".join(packer.compress(bytes(1 + width // 8)) for _ in range(height)) + packer.flush()
-    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
 def test_a_png_of_many_pixels(tmp_path):
@@ -242,7 +231,7 @@ def test_hdf5_with_one_long_text_in_many_places(tmp_path, name, count):
     assert f"{name}: {count:,} texts of up to 1,048,576 characters, 2,147,483,648 bytes are allowed" in refused(path)
 
 
-def test_hdf5_finds_a_damaged_record_among_many_quickly(tmp_path):
+def test_hdf5_finds_a_damaged_record_among_many_quickly(tmp_path, monkeypatch):
     """By halves; one by one, each with a chunk to decode, it took hours for 2^33."""
     h5py = pytest.importorskip("h5py")
     path = tmp_path / "x.h5"
@@ -253,8 +242,11 @@ def test_hdf5_finds_a_damaged_record_among_many_quickly(tmp_path):
     content = bytearray(path.read_bytes())
     content[offset + 8] ^= 1
     path.write_bytes(content)
+    read, reads = h5py.Dataset.__getitem__, []
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", lambda *arguments: reads.append(1) or read(*arguments))
     with pytest.raises(DataError, match="labels: record 44800 cannot be read"):
         open_dataset(path)
+    assert 16 <= len(reads) <= 2 * 16 + 8, "two for each halving of 2^16"
 
 
 # ---- Folders
