@@ -114,9 +114,9 @@ public func dim_model_set_parameters(
         for entry in 0..<count {
             do {
                 let name = try string(names[entry], "names[\(entry)]")
+                let spec = try parameter(name, model)
                 guard let values = data[entry] else { throw DimError(.invalidArgument, "\(name): data is NULL") }
                 guard seen.insert(name).inserted else { throw DimError(.invalidArgument, "\(name) is listed twice") }
-                let spec = try parameter(name, model)
                 let state = try model.snapshot(spec.network)
                 let value = try checkedValue(spec, values, bytes[entry])
                 changes[spec.network, default: []].append((index: state.index(spec.key), value: value))
@@ -135,14 +135,15 @@ public func dim_model_set_parameters(
 
 private func unknownName(_ name: String, _ model: Model) -> DimError {
     if let spec = model.architecture.parameters.first(where: { $0.name == name }) {
-        return DimError(.unknownName, "the model holds no \(spec.network.prefix), so no parameter \"\(name)\"")
+        return DimError(
+            .unknownName, "the model holds no \(spec.network.prefix), so no parameter \"\(printable(name))\"")
     }
     let ending = "." + (name.split(separator: ".").suffix(2).joined(separator: "."))
     let similar = model.parameters.map(\.name).filter {
         $0.hasSuffix(ending) || ending.hasSuffix($0)
     }
     let hint = similar.isEmpty ? "names look like \"encoder.c0.weight\"" : "similar: " + similar.joined(separator: ", ")
-    return DimError(.unknownName, "no parameter is named \"\(name)\"; \(hint)")
+    return DimError(.unknownName, "no parameter is named \"\(printable(name))\"; \(hint)")
 }
 
 private func parameter(_ name: String, _ model: Model) throws -> ParameterSpec {

@@ -120,7 +120,7 @@ public func dim_trainer_get_gradient(
         guard let spec = trained.first(where: { $0.name == name }) else {
             throw DimError(
                 .unknownName,
-                "the trainer has no gradient of \"\(name)\"; it trains \(trained.count) parameters "
+                "the trainer has no gradient of \"\(printable(name))\"; it trains \(trained.count) parameters "
                     + "such as \"encoder.c0.weight\"")
         }
         try checkBytes(bytes, spec)

@@ -78,6 +78,8 @@ static void names_that_are_none(void) {
     }
     CHECK_STATUS(DIM_UNKNOWN_NAME, dim_model_find_parameter(model, "encoder.c9.weight", &index));
     CHECK_MESSAGE("encoder.c9.weight");
+    CHECK_STATUS(DIM_UNKNOWN_NAME, dim_model_find_parameter(model, "a\x1b[31m\n\u202e", &index));
+    CHECK_MESSAGE("\"a\\x1b[31m\\x0a\\u202e\"");
     size_t length = 1 << 20;
     char *name = take(length + 1);
     memset(name, 'x', length);

@@ -115,6 +115,7 @@ def test_predictions_with_and_without_training(folder):
         (["--picture", "nothing/c.png"], "there is no folder"),
         (["--save", "photos"], "is a folder"),
         (["--save", "/dev/null"], "is a device or a pipe"),
+        (["--save", "c.PT"], "--save: expected a name that ends in h5 or safetensors, found c.PT"),
         (["--predictions", "p.csv"], "needs --predict"),
         (["--predict", "photos", "--predictions", "p.json"], "--predictions: writes CSV; expected a name that ends in csv"),
         (["--predict", "nothing"], "no such file"),

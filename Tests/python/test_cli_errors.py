@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 
 import deepinfomax
 import pytest
@@ -193,6 +194,28 @@ def test_the_traceback_can_be_had(monkeypatch, capsys):
     assert raising(monkeypatch, ValueError("x")) == 2 and "Traceback" in capsys.readouterr().err
 
 
+def test_a_signal_that_python_drops_is_sent_again(monkeypatch, capsys):
+    """What is raised in a callback of a weak reference is printed and lost: h5py has such callbacks all the time."""
+    from deepinfomax.commands import info
+
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGXCPU, 152)):
+
+        def signalled(_, number=number):
+            os.kill(os.getpid(), number)
+            time.sleep(0)
+
+        def run(arguments, signalled=signalled):
+            thing = type("Thing", (), {})()
+            watching = weakref.ref(thing, signalled)
+            del thing
+            time.sleep(PATIENCE)
+            return 0 if watching else 1
+
+        monkeypatch.setattr(info, "run", run)
+        assert cli.main(["info"]) == code
+        assert "Traceback" not in capsys.readouterr().err and sys.unraisablehook is not None
+
+
 # ---- Exceptions
 
 
@@ -290,7 +313,7 @@ def test_quiet_does_not_silence_json_or_errors(tmp_path):
 # ---- Signals
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_leaves_no_half_of_a_file(tmp_path, number):
     """In the middle of one batch of all images."""
     write_images(tmp_path / "many.npy", 3000)

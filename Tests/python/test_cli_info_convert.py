@@ -285,6 +285,10 @@ def test_usage(folder, arguments, message):
         model.save(folder / "other.h5")
         with pytest.raises(ValueError, match="model.pt has another format's ending; expected .h5"):
             model.save(folder / "model.pt")
+        with pytest.raises(ValueError, match="picture.PNG has another format's ending"):
+            model.save(folder / "picture.PNG")
+        model.save(folder / "in_capitals.SAFETENSORS")
+    assert (folder / "in_capitals.SAFETENSORS").read_bytes()[8:9] == b"{"
     done = dim("convert", *arguments, cwd=folder)
     assert done.returncode == 2 and message in done.stderr
     assert not (folder / "out.h5").exists()

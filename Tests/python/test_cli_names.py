@@ -113,13 +113,15 @@ def test_neighbours(folder, flat):
 
 
 @pytest.mark.parametrize(
-    "name, shown", [(LATIN, r"$'caf\xe9'"), ("b\u00fccher".encode(), "'b\u00fccher'"), (b"$a$b", "'$a$b'")]
+    "name, shown",
+    [(LATIN, r"$'caf\xe9'"), ("b\u00fccher".encode(), "'b\u00fccher'"), (b"$a$b", "'$a$b'"), (b"a\nb", r"$'a\x0ab'")],
 )
 def test_a_run_in_a_folder_of_any_name(folder, tmp_path, name, shown):
     """It lost an epoch at the end: the name could not be printed."""
     data = write_images(tmp_path / "images.npy", 8)
     arguments = ("train", "--data", data, "--batch", 4, "--output", name, "--report", "--validation-images", 0)
-    ran(*arguments, "--epochs", 1, cwd=tmp_path)
+    done = ran(*arguments, "--epochs", 1, cwd=tmp_path)
+    assert "a\nb" not in done.stdout, "a line of the name's own"
     found = os.listdir(os.fsencode(tmp_path) + b"/" + name)
     assert {b"weights.h5", b"checkpoint.h5", b"report.html"} <= set(found), found
     done = dim(*arguments, cwd=tmp_path, encoding="utf-8")

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from cli_fixtures import dim, write_images
 from data_fixtures import random_images
+from deepinfomax.evaluation import confusion
 from deepinfomax.neighbours import neighbours, vote
 from deepinfomax.plots import lettering, maps, pictures
 
@@ -332,6 +333,19 @@ def test_vote_is_that_of_the_nearest():
     assert vote(y, labels, np.array([[0.1], [10.4], [1.9]]), k=3).tolist() == [1, 2, 1]
     assert vote(y, labels, np.array([[0.1]]), k=2).tolist() == [0], "a tie goes to the nearer"
     assert vote(y, labels, np.array([[0.1]]), k=50).tolist() in ([1], [2])
+
+
+def test_vote_and_confusion_take_what_belongs_together():
+    y, labels = np.eye(4), np.arange(4)
+    for wrong, message in (
+        (lambda: vote(y, labels[:3], y), "labels: expected"),
+        (lambda: vote(y, np.arange(5), y), "labels: expected"),
+        (lambda: vote(y, labels, y[:, :3]), r"queries: expected shape \(m,4\), found \(4,3\)"),
+        (lambda: vote(y * np.nan, labels, y), "y: expected finite numbers"),
+        (lambda: confusion(labels[:1], labels[:2], 4), "predicted: expected 1, one for each label, found 2"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            wrong()
 
 
 @pytest.mark.parametrize("value", [0, 1, 1e30])

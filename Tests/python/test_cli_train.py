@@ -17,6 +17,8 @@ import deepinfomax
 import numpy as np
 import pytest
 from cli_fixtures import PATIENCE, Terminal, dim, events, losses, start, write_images
+from data_fixtures import random_images
+from deepinfomax import cli, evaluation
 
 #: 11 images, 5 steps an epoch. One held out would have no negative: nothing is validated, and nothing held out.
 SMALL = ("--batch", "2", "--no-plot")
@@ -120,6 +122,27 @@ def test_other_signals_save_as_well(data, folder, number):
     end = events(out)[-1]
     assert (running.returncode, end["status"]) == (128 + number, "interrupted")
     assert deepinfomax.Trainer.resume(folder / "checkpoint.h5").steps == end["step"] < 10
+
+
+def test_a_run_that_stops_before_its_first_step(tmp_path, monkeypatch, capsys):
+    """Each time that it continued from there the untrained encoder was judged and written down once more; and what to continue
+    with lost what is no setting of the run."""
+    pytest.importorskip("sklearn")
+    np.savez(tmp_path / "data.npz", images=random_images(40), labels=np.arange(40) % 2)
+    run, before, usual = str(tmp_path / "run"), signal.signal(signal.SIGINT, signal.default_int_handler), evaluation.calibrated
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(evaluation, "calibrated", lambda *given: os.kill(os.getpid(), signal.SIGINT) or usual(*given))
+            arguments = ["--data", str(tmp_path / "data.npz"), "--output", run, "--epochs", "1", "--batch", "12"]
+            assert cli.main(["train", *arguments, "--no-plot", "--report"]) == 130
+        assert f"interrupted after step 0, which is saved; continue with: dim train --resume {run} --no-plot --report" in (
+            capsys.readouterr().out
+        )
+        assert cli.main(["train", "--resume", run, "--no-plot"]) == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with open(tmp_path / "run" / "metrics.csv", newline="") as file:
+        assert [row["step"] for row in csv.DictReader(file) if row["phase"] == "probe"] == ["0", "3"]
 
 
 def test_a_closed_window_leaves_a_checkpoint(data, folder):

@@ -130,6 +130,7 @@ def test_a_settings_file_makes_the_same_run(folder):
         ('{"batch": 1}', "--batch: expected 2 at least"),
         ('{"lr": 1e999}', "--lr: expected a finite number of at least 0, found inf"),
         ('{"batch": 64, "batch": 32}', "the key batch is listed twice"),
+        pytest.param('{"batch": 8' + (1 << 20) * " " + "}", "expected at most 1,048,576 characters of settings", id="long"),
     ],
 )
 def test_settings_that_are_none(folder, content, message):
@@ -167,6 +168,7 @@ def test_settings_larger_than_any_number(folder):
         (["--validation-images", "1"], "--validation-images: expected 0, for none, or 2 at least"),
         (["--early-stopping", "1", "--validation-images", "0"], "expected --validation-images over 0"),
         (["--gamma", "0.1"], "--gamma: has no effect without --prior"),
+        (["--prior", "adversarial", "--gamma", "0"], "--prior: has no effect with --gamma 0"),
         (["--coordinates-weight", "2"], "--coordinates-weight: has no effect without --coordinates"),
         (["--step-factor", "0.5"], "--step-factor: has no effect without --schedule step"),
         (["--schedule", "step", "--step-factor", "1e300", "--step-epochs", "1"], "no finite learning rate after 10 epochs"),

@@ -1,5 +1,7 @@
 """.npy, .npz and HDF5."""
 
+import gc
+import warnings
 import zipfile
 
 import numpy as np
@@ -240,6 +242,28 @@ def test_what_is_joined_are_data_sets():
     for parts in ([None], "ab", [np.zeros((2, 3, 4, 4))]):
         with pytest.raises(TypeError, match="parts: expected data sets"):
             Joined("odd", parts)
+
+
+def test_what_is_joined_has_the_same_classes(tmp_path):
+    """A fox became an emu: labels are numbers, and names were the longer list's."""
+    names = np.array(["cat", "dog", "emu", "fox"])
+    write(tmp_path / "all.npz", images=random_images(N), labels=np.arange(N) % 4, classes=names)
+    write(tmp_path / "few.npz", images=random_images(N), labels=np.arange(N) % 2, classes=names[:2])
+    write(tmp_path / "last.npz", images=random_images(N), labels=names[2:][np.arange(N) % 2])
+    everything, few, last = (open_dataset(tmp_path / f"{name}.npz") for name in ("all", "few", "last"))
+    assert Joined("both", [few, everything]).classes == tuple(names)
+    with pytest.raises(DataError, match="different classes: class 0 is cat in one, emu in last.npz; expected the same names"):
+        Joined("both", [last, everything])
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz"])
+def test_files_are_closed(tmp_path, name):
+    write(tmp_path / name, images=random_images(N))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        open_dataset(tmp_path / name).read([0])
+        gc.collect()
+    assert not told, told[0]
 
 
 def with_header(path, header, content=b""):

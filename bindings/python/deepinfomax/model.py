@@ -22,6 +22,7 @@ from ._library import ParameterInfo as _CParameterInfo
 from ._library import SaveOptions, check, library, text
 from ._opening import NETWORKS as NETWORKS
 from ._opening import options as open_options
+from ._text import shown
 from .architecture import Architecture
 from .data import inputs
 from .errors import FileAccessError, TooLarge
@@ -471,7 +472,7 @@ def _checked(state: Mapping[str, Any], infos: list[ParameterInfo]) -> dict[str, 
     arrays: dict[str, NDArray[Any]] = {}
     for name, value in state.items():
         if name not in expected:
-            wrong.append(f"{name}: unknown, the model has no such entry")
+            wrong.append(f"{shown(name)}: unknown, the model has no such entry")
             continue
         try:
             arrays[name] = _entry(value, expected[name])
