@@ -43,6 +43,7 @@ help:
 	@echo "make test-install  programs outside this tree, from installed files and from the Debian packages"
 	@echo "make abi-check     compiled programs keep working: docs/abi.md; make abi-update records additions"
 	@echo "make test-python   the Python package's tests (pytest)"
+	@echo "make test-order    the same in an order by chance (ORDER=1), as another user, at load 8, with signals ignored: an hour"
 	@echo "make test-long     every preset and 200 random architectures compared with PyTorch, which it installs; 100 kills: two hours"
 	@echo "make test-kernels  every instruction set, emulated if the processor lacks it"
 	@echo "make fuzz          N=1000000 call sequences, FILES=30000 damaged files, libFuzzer for SECONDS (60) per target"

@@ -12,6 +12,9 @@ import pytest
 TESTS = Path(__file__).resolve().parent.parent
 PACKAGE = str(TESTS.parent / "bindings" / "python")
 sys.path[:0] = [PACKAGE, str(TESTS / "golden"), str(TESTS / "fuzz")]
+# What the caller's environment says must not decide what is found.
+for name in "DIM_TRACEBACK", "DIM_ISA", "DIM_CONV", "DIM_NUM_THREADS":
+    os.environ.pop(name, None)
 # For the processes that tests start.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (PACKAGE, os.environ.get("PYTHONPATH"))))
 

@@ -55,6 +55,12 @@ test-python: $(library) | deps
 	@DIM_LIBRARY=$(CURDIR)/$(library) PYTHONPATH=bindings/python $(python) -m pytest -q -n 3 --dist loadfile \
 		--durations=20 --durations-min=10 Tests/python $(ARGS)
 
+# The same in an order by chance, as another user, under load and with signals ignored: an hour. ORDER: another order.
+.PHONY: test-order
+ORDER ?= 1
+test-order: $(library) | deps
+	@DIM_LIBRARY=$(CURDIR)/$(library) PYTHONPATH=bindings/python tools/check/test-order.sh $(python) $(ORDER) $(ARGS)
+
 # A hundred kills of one of four processes, and the notebook's 20 steps in several.
 .PHONY: test-long-distributed
 test-long-distributed: $(library) | deps
