@@ -166,7 +166,7 @@ static bool in_child(void (*body)(int), int argument) {
     int before = harness_failures();
     pid_t child = fork();
     if (child == 0) {
-        alarm(120);
+        alarm(300);
         body(argument);
         _exit(harness_failures() != before);
     }

@@ -21,7 +21,7 @@ static bool in_child(bool (*function)(dim_model *)) {
     fflush(NULL);
     pid_t child = fork();
     if (child == 0) {
-        alarm(60);
+        alarm(300);
         _exit(function(shared_model()) ? 0 : 1);
     }
     int status = -1;
@@ -67,7 +67,7 @@ static void several_children_at_once(void) {
     fflush(NULL);
     for (int i = 0; i < 4; i++) {
         if ((children[i] = fork()) == 0) {
-            alarm(60);
+            alarm(300);
             _exit(encodes_the_same(shared_model()) ? 0 : 1);
         }
     }

@@ -135,7 +135,7 @@ static int host(const char *kind) {
         fflush(NULL);
         pid_t reading = fork();
         if (reading == 0) {
-            alarm(60);
+            alarm(300);
             while (opens(f) == 0)
                 ;
             _exit(1);
@@ -172,7 +172,7 @@ static int start(const char *kind, const char *from, const char *library_path) {
     pid_t child = fork();
     if (child == 0) {
         char *arguments[] = {self, library, evil, folder, (char *)kind, NULL};
-        alarm(60);
+        alarm(300);
         if (library_path != NULL)
             setenv("LD_LIBRARY_PATH", library_path, 1);
         else

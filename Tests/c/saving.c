@@ -167,7 +167,7 @@ static void writes_of_nothing(void) {
     fflush(NULL);
     pid_t child = fork();
     if (child == 0) {
-        alarm(30);      /* instead of for ever */
+        alarm(300);     /* instead of for ever */
         takes_nothing = true;
         _exit(dim_model_save(shared_model(), path) != DIM_IO || strstr(dim_last_error(), "Input/output error") == NULL);
     }

@@ -383,7 +383,7 @@ static bool in_child(bool (*function)(void)) {
     weights();
     pid_t child = fork();
     if (child == 0) {
-        alarm(60);
+        alarm(300);
         _exit(function() ? 0 : 1);
     }
     int status = -1;

@@ -230,7 +230,7 @@ def test_filter_plugin_is_not_loaded(malformed, tmp_path):
         [sys.executable, "-c", script],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=600,
         env={**CHILD, "HDF5_PLUGIN_PATH": str(folder)},
     )
     assert "filter 4711" in done.stdout, done

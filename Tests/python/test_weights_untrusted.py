@@ -157,7 +157,7 @@ def test_no_mutant_harms_the_host(tmp_path, checksums):
         input="\n".join(paths),
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=600,
         env=CHILD,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)),
     )
