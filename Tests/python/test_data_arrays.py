@@ -79,6 +79,14 @@ def test_labels_of_one_part_alone(tmp_path, name):
         open_dataset(tmp_path / name, labelled=True)
 
 
+@pytest.mark.parametrize("name", ["a.npz", "a.h5"])
+def test_no_two_images_have_one_name(tmp_path, name):
+    images = random_images(N)
+    write(tmp_path / name, x_train=images[:8], x_test=images[8:])
+    ids = list(open_dataset(tmp_path / name).ids)
+    assert ids[:2] == ["0", "1"] and ids[8] == "x_test 0" and len(set(ids)) == N
+
+
 def test_parts_without_a_class_in_common(tmp_path):
     """Judges that are fitted on train find none of the test images right, and nothing said why."""
     images = random_images(N)

@@ -115,6 +115,8 @@ def test_what_is_beside_train_and_test_is_named(tmp_path):
     for split in "all", "train", "validation":
         (note,) = open_dataset(tmp_path, split=split).notes
         assert note.endswith("left out, since train and test are the data: extra/; val/; loose.png")
+    ids = list(open_dataset(tmp_path).ids)
+    assert len(set(ids)) == 4 and ids[0].startswith("train/") and ids[3].startswith("test/"), "no two have one name"
 
 
 @pytest.mark.parametrize("name", ["images", "images/a.png"])

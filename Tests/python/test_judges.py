@@ -130,6 +130,17 @@ def test_rows_columns_and_seeds(architecture):
     assert found.baseline("Y", "svm") is found.figure(better, "Y", "svm")
 
 
+def test_classes_are_matched_by_name(architecture):
+    """Each data set numbers what occurs in it: where the test images lacked the first class every answer was wrong."""
+    train, everything = pictures(80, 0), pictures(40, 1)
+    train.classes = ("ant", "bee")
+    test = everything.subset(np.flatnonzero(everything.labels))
+    test.labels, test.classes = np.zeros(len(test), np.int64), ("bee",)
+    with dim.Model(0, architecture) as model:
+        found = judges.evaluate([model], train, test, rows=("pixels",), judges=("knn",), columns=("Y",))
+    assert found.figure("pixels", "", "knn").mean > 0.9
+
+
 def test_many_voters_need_no_memory_for_their_pairs():
     """4,000 voters were 16 MB of pairs a query, and 8 GB for 500 queries."""
     chance = np.random.default_rng(0)

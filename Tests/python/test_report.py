@@ -1,6 +1,8 @@
 """report.html: one file that needs no other."""
 
+import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import deepinfomax
@@ -70,6 +72,21 @@ def test_dim_train_writes_it(run):
 def test_of_a_run_of_before(run, tmp_path):
     path = report.write(run, path=tmp_path / "a.html", images=12)
     assert path == tmp_path / "a.html" and "it needs 20 at least" in path.read_text("utf-8")
+
+
+def test_of_a_complete_run_whose_data_has_moved(run, data, tmp_path):
+    """It took an epoch more, which changed the weights."""
+    folder, moved = tmp_path / "run", tmp_path / "moved.npz"
+    shutil.copytree(run, folder)
+    (folder / report.NAME).unlink(missing_ok=True)
+    shutil.copy(data, moved)
+    settings = json.loads((folder / "settings.json").read_text()) | {"data": str(tmp_path / "nowhere.npz")}
+    (folder / "settings.json").write_text(json.dumps(settings))
+    weights = (folder / "weights.h5").read_bytes()
+    assert "the run is complete" in dim("train", "--resume", folder, "--data", moved).stderr
+    done = dim("train", "--resume", folder, "--data", moved, "--report")
+    assert done.returncode == 0 and f"report in {folder / report.NAME}" in done.stdout, done.stderr
+    assert b"<svg" in (folder / report.NAME).read_bytes() and (folder / "weights.h5").read_bytes() == weights
 
 
 @pytest.mark.parametrize("name", ["weights.h5", "checkpoint.h5", "metrics.csv", "settings.json"])

@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from html import escape as _html
 from pathlib import Path
 from typing import Any
@@ -66,10 +66,12 @@ def write(
     *,
     path: str | bytes | os.PathLike[Any] | None = None,
     images: int = IMAGES,
+    data: str | bytes | os.PathLike[Any] | None = None,
 ) -> Path:
     """Writes the report of a run's folder (`dim train --output`), by default into it as report.html; returns its path.
 
     model: None for the folder's weights.h5, or its checkpoint while the run continues. images: how many to look at.
+    data: where the run's data is by now, if it has moved.
 
     Raises OSError where it cannot be written, ValueError for a folder without a run, DataError where the run's data is
     no longer there or is other data by now, a DimError for its weights.
@@ -80,6 +82,8 @@ def write(
     if is_among(target, run.path, set(FILES) - {NAME}):
         raise ValueError(f"{target}: is a file of the run; expected another name")
     settings = run.read_settings()
+    if data is not None:
+        settings = replace(settings, data=os.fsdecode(data))
     check_target(target, settings.data)
     data_of(settings)  # As many other images would be shown in their place.
     if model is None:

@@ -328,7 +328,7 @@ def probe_every(probe: int | None, epochs: int) -> int:
     """Epochs between two probes; None for the default."""
     if probe is not None:
         return probe
-    return max(1, epochs // _PROBES) if has_sklearn() else 0
+    return -(-epochs // _PROBES) if has_sklearn() else 0
 
 
 def check_unchanged(arguments: argparse.Namespace) -> None:

@@ -546,5 +546,5 @@ def _mean(values: list[float | None]) -> str:
     known = [value for value in values if value is not None]
     if not known:
         return "-"
-    spread = f" +- {np.std(known) * 100:.1f}" if len(known) > 1 else ""
+    spread = f" +- {np.std(known, ddof=1) * 100:.1f}" if len(known) > 1 else ""
     return f"{np.mean(known) * 100:.1f}%{spread}"

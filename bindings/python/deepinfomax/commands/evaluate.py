@@ -12,6 +12,7 @@ from .. import evaluation, judges
 from .._files import write_whole
 from .._text import counted, cut, shown, table
 from ..data import DataError, Dataset, open_dataset
+from ..data.dataset import numbered_as
 from ..data.opening import HELD_OUT
 from ..judges import Comparison, Figure, FineTuning, Settings, drawing
 from ..judges import comparison as _comparison
@@ -285,6 +286,7 @@ def _data(arguments: argparse.Namespace, model: Model) -> tuple[Dataset, Dataset
         test = open_dataset(source, labelled=True, split="validation", part=part, **options)
     for data in (train, test):
         tell(arguments, data)
+    test = numbered_as(test, train)
     held_out = test.name == train.name and type(test).__name__ == "Subset"
     if arguments.train_limit is not None and arguments.train_limit < len(train):
         order = np.random.default_rng(arguments.seed).permutation(len(train))

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .. import evaluation, report
-from .._text import counted, shell, valid
+from .._text import counted, shell, shown, valid
 from ..architecture import Architecture
 from ..data import Augmentation, DataError, Dataset, Loader, adapted
 from ..data.options import Size
@@ -71,7 +71,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace, group: Solo) -> int:
     group.first(lambda: check_tensorboard(arguments))
-    training = _Training.resumed(arguments, group) if arguments.resume else _Training.started(arguments, group)
+    try:
+        training = _Training.resumed(arguments, group) if arguments.resume else _Training.started(arguments, group)
+    except _Complete:
+        if not arguments.report:
+            raise
+        return _report_alone(arguments)
     with training.held:
         return training.run()
 
@@ -464,6 +469,18 @@ def _probe(settings: Settings, train: Dataset, validation: Dataset | None) -> ev
     return evaluation.Probe(train, validation)
 
 
+class _Complete(UsageError):
+    """There is nothing left to train."""
+
+
+def _report_alone(arguments: argparse.Namespace) -> int:
+    """Of a complete run."""
+    page = report.write(arguments.resume, data=arguments.data)
+    found = {"event": "end", "status": "finished", "report": str(page)}
+    _output.result(arguments, found, f"the run is complete: report in {shown(str(page))}", indent=None)
+    return 0
+
+
 def _check_unfinished(folder: RunFolder, settings: Settings, step: int, done: float) -> None:
     epochs = math.floor(done)
     if done > settings.epochs:
@@ -474,7 +491,7 @@ def _check_unfinished(folder: RunFolder, settings: Settings, step: int, done: fl
     if not folder.weights.exists():  # It ended before they were written, or was to be longer: that is still to be done.
         return
     if done == settings.epochs:
-        raise UsageError(
+        raise _Complete(
             f"{folder.path}: the run is complete, {counted(epochs, 'epoch')}; to continue, set --epochs to {epochs + 1} or more"
         )
     if _has_stalled([row for row in folder.read_metrics() if row.step <= step], settings.early_stopping):

@@ -128,7 +128,10 @@ def open_parts(path: Path, options: Options) -> Parts:
     if version is None:
         return _from_archive(path, options)
     content = _whole(path, version, options) if version.python else _mapped(path)
-    return Parts(_dataset(version, path.name, str(path), content, None, options))
+    beside = {name: path.with_name(name) for name in version.meta if path.with_name(name).is_file()}
+    files = {name: _whole(file, version, options) for name, file in beside.items()}
+    classes = _classes(version, str(path.parent), files, options)
+    return Parts(_dataset(version, path.name, str(path), content, classes, options))
 
 
 def _names(folder: Path) -> list[str]:

@@ -196,6 +196,17 @@ class Converted(Dataset):
         return self._whole.marks(indices)
 
 
+def numbered_as(data: Dataset, other: Dataset) -> Dataset:
+    """`data` with the classes and numbers of `other`, matched by name; classes that it alone has come behind."""
+    if data.labels is None or data.classes is None or other.classes is None or data.classes == other.classes:
+        return data
+    places = {name: place for place, name in enumerate(dict.fromkeys((*other.classes, *data.classes)))}
+    found = data.subset(np.arange(len(data)))
+    found.labels = np.array([places[name] for name in data.classes], np.int64)[data.labels]
+    found.classes = tuple(places)
+    return found
+
+
 class Subset(Dataset):
     """Some images of another data set."""
 

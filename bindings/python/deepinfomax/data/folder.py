@@ -52,11 +52,12 @@ def open_parts(path: Path, options: Options) -> Parts:
     test = [below[name] for name in _TEST_NAMES if name in below]
     train = below.get("train", "")
     if train and test:
-        train_set, test_set = _folder(path / train, path.name, options), _folder(path / test[0], path.name, options)
+        train_set, test_set = (_folder(path, path.name, options, below=below) for below in (train, test[0]))
         if train_set.classes != test_set.classes:
             raise DataError(
                 f"{path}: train and {test[0]} have different classes: "
-                f"{', '.join(train_set.classes or ('none',))}; {', '.join(test_set.classes or ('none',))}"
+                f"{', '.join(train_set.classes or ('none',))}; {', '.join(test_set.classes or ('none',))}; to use one alone, "
+                f"name {path / train}"
             )
         beside = _Found()
         _list(path, "", beside)
@@ -179,15 +180,16 @@ class _Found:
     folders: list[str] = field(default_factory=list)
 
 
-def _folder(path: Path, name: str, options: Options) -> Folder:
-    top = _Found()
+def _folder(path: Path, name: str, options: Options, below: str = "") -> Folder:
+    """below: of a part, whose files are named with its folder, so that no two of the data have one name."""
+    root, path, top = path, path / below, _Found()
     _list(path, "", top)
     if not top.folders:
         if not top.images:
             raise DataError(
                 f"{path}: no images; expected files *{', *'.join(SUFFIXES)}, or subfolders of them{_left_out(top.others, '; ')}"
             )
-        return _with_notes(Folder(name, path, _sound(path, top, options), None, None, options), top)
+        return _with_notes(Folder(name, root, _named(below, _sound(path, top, options)), None, None, options), top)
     if len(top.folders) > MOST_CLASSES:
         raise DataError(f"{path}: {len(top.folders):,} subfolders; expected {MOST_CLASSES:,} classes at most")
     everything = _Found(others=top.others, faults=top.faults)
@@ -210,8 +212,12 @@ def _folder(path: Path, name: str, options: Options) -> Folder:
             f"{path / top.images[0]}: an image beside the folders of classes ({', '.join(top.folders[:3])}...): "
             f"move it into one of them"
         )
-    files = _sound(path, everything, options)
-    return _with_notes(Folder(name, path, files, np.array(labels, np.int64), tuple(top.folders), options), everything)
+    files = _named(below, _sound(path, everything, options))
+    return _with_notes(Folder(name, root, files, np.array(labels, np.int64), tuple(top.folders), options), everything)
+
+
+def _named(below: str, files: list[str]) -> list[str]:
+    return [os.path.join(below, file) for file in files]
 
 
 def _walk(root: Path, folder: str, found: _Found) -> None:

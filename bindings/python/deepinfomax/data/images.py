@@ -83,6 +83,8 @@ def parts(name: str, where: str, arrays: Mapping[str, Rows], wanted: Wanted, opt
     ]
     label(found, labels, None if wanted.classes is None else _names(arrays[wanted.classes], f"{where}: {wanted.classes}"))
     test = found[1] if len(found) > 1 else None
+    if test is not None:  # No two of the data have one name.
+        test.ids = Ids(len(test), f"{wanted.test_images} {{}}")
     if test is None or (labels[0] is None) == (labels[1] is None):
         return Parts(found[0], test, f"expected an array named {', '.join(_LABELS)}")
     missing = "training" if labels[0] is None else "test"

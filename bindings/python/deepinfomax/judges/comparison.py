@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .. import evaluation
 from ..data import Dataset
+from ..data.dataset import numbered_as
 from ..model import Model
 from . import vectors as _vectors
 from .fine_tuning import FineTuning, Labels, fine_tuned
@@ -113,7 +114,7 @@ def evaluate(
     fine_tuning: FineTuning | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Fits the judges on the training images' vectors and asks them about the test images.
+    """Fits the judges on the training images' vectors and asks them about the test images. Classes are matched by name.
 
     models: of one architecture, trained from different seeds for instance: the row "weights" has a figure for each, or,
     where the judge depends on a seed, for each with each seed. Untrained networks have their architecture, and the seeds.
@@ -122,6 +123,7 @@ def evaluate(
     "fine-tuned-dim" with the objective on `unlabelled` beside (None: on `train`). They have no column, and the judge "network".
     """
     _check(models, train, test, columns, judges, rows, seeds)
+    test = numbered_as(test, train)
     evaluation = _Evaluation(train, test, columns, judges, seeds, settings or Settings(), progress or Progress())
     found = evaluation.run(models, rows)
     if chosen := [row for row in FINE_TUNED if row in rows]:
