@@ -58,7 +58,7 @@ package final class InputFile {
             return "it is a Python pickle; \(InputFile.conversion)"
         }
         if head[8...].starts(with: Array("{\"".utf8)) {
-            // The length has seven bytes at most, or `SafetensorsHeader.isLikely` had taken it.
+            // A sound length has seven bytes at most, and `SafetensorsHeader.isLikely` takes those.
             return "it looks like a safetensors file whose first 8 bytes, the header's length, are damaged; "
                 + "use another copy of the file"
         }

@@ -17,7 +17,7 @@ struct ReplacedFile {
     func hand(to new: Int32) -> Bool {
         let hasGroup = handOwners(to: new)
         let hasList = handAttributes(to: new, withList: hasGroup)
-        return handPermissions(to: new, isShared: hasGroup && hasList)
+        return handPermissions(to: new, hasGroup: hasGroup, hasList: hasList)
     }
 
     /// Whether the new file has the old one's group. Owners give files away only as root, groups only to those that they are in.
@@ -29,11 +29,12 @@ struct ReplacedFile {
             || fchown(new, uid_t.max, status.st_gid) == 0
     }
 
-    /// Whether the access control list is the old file's: the same, or none. An attribute that the system does not take is left.
-    private func handAttributes(to new: Int32, withList: Bool) -> Bool {
+    /// Whether the access control list is the old file's: the same, or none; nil where the old one cannot be looked at. An
+    /// attribute that the system does not take is left.
+    private func handAttributes(to new: Int32, withList: Bool) -> Bool? {
         // A list that the new file had from its folder.
         _ = fremovexattr(new, ReplacedFile.accessList)
-        guard let descriptor else { return false }
+        guard let descriptor else { return nil }
         var hasList = true
         for name in ReplacedFile.attributes(of: descriptor) where !ReplacedFile.notHandedOn.contains(name) {
             let isList = name == ReplacedFile.accessList
@@ -43,11 +44,13 @@ struct ReplacedFile {
         return hasList
     }
 
-    private func handPermissions(to new: Int32, isShared: Bool) -> Bool {
+    private func handPermissions(to new: Int32, hasGroup: Bool, hasList: Bool?) -> Bool {
         var wanted = status.st_mode & 0o777
-        if !isShared {
-            // Another group is no more than the others were, and those who were in the old group are others now. Where there
-            // is an access control list, the group's bits are what the list grants at most.
+        if hasList == false {
+            // The list may have denied somebody what others may.
+            wanted &= 0o700
+        } else if !hasGroup || hasList == nil {
+            // Another group is no more than the others were, and those who were in the old group are others now.
             let both = (wanted >> 3) & wanted & 0o7
             wanted = wanted & 0o700 | both << 3 | both
         }

@@ -198,6 +198,7 @@ def test_a_signal_that_python_drops_is_sent_again(monkeypatch, capsys):
     """What is raised in a callback of a weak reference is printed and lost: h5py has such callbacks all the time."""
     from deepinfomax.commands import info
 
+    before, hook = signal.signal(signal.SIGINT, signal.default_int_handler), sys.unraisablehook
     for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGXCPU, 152)):
 
         def signalled(_, number=number):
@@ -212,8 +213,11 @@ def test_a_signal_that_python_drops_is_sent_again(monkeypatch, capsys):
             return 0 if watching else 1
 
         monkeypatch.setattr(info, "run", run)
-        assert cli.main(["info"]) == code
-        assert "Traceback" not in capsys.readouterr().err and sys.unraisablehook is not None
+        try:
+            assert cli.main(["info"]) == code
+        finally:
+            signal.signal(signal.SIGINT, before if number == signal.SIGXCPU else signal.default_int_handler)
+        assert "Traceback" not in capsys.readouterr().err and sys.unraisablehook is hook
 
 
 # ---- Exceptions

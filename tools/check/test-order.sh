@@ -17,16 +17,18 @@ for _ in 1 2 3 4 5 6 7 8; do
 done
 as_user=()
 if [ "$(id -u)" = 0 ]; then
-    chmod 777 "$home"
     as_user=(setpriv --reuid=65534 --regid=65534 --clear-groups)
     # A folder that only root may pass is in the way, of Python's for instance.
     if ! "${as_user[@]}" sh -c '"$0" -c "import ctypes, sys; ctypes.CDLL(sys.argv[1])" "$1"' "$python" "$DIM_LIBRARY" 2>/dev/null
     then
         as_user=()
         echo "note: another user cannot run $python with $DIM_LIBRARY: the tests run as root" >&2
+    else
+        chown 65534 "$home"
     fi
 fi
 echo "order $seed"
-HOME=$home TMPDIR=$home nohup "${as_user[@]}" "$python" -m pytest -q -p no:cacheprovider -n 2 --dist loadfile --shuffle "$seed" \
+trap '' INT HUP
+HOME=$home TMPDIR=$home "${as_user[@]}" "$python" -m pytest -q -p no:cacheprovider -n 2 --dist loadfile --shuffle "$seed" \
     Tests/python "$@" </dev/null 2>&1 | cat
 exit "${PIPESTATUS[0]}"

@@ -150,8 +150,8 @@ def _take_over(new: str, replaced: Path) -> None:
     replaced, else the mode that the umask leaves. Nobody gets rights that the file did not give (docs/hdf5.md, "What a saved
     file looks like").
 
-    Where the group or the list cannot be kept the group's rights go: they would be another group's, and where there is a list
-    the group's bits are what it grants at most. mkstemp lets nobody else read.
+    Where the group cannot be kept its rights go: they would be another group's. Where the list cannot, all but the owner's: it may
+    deny somebody what others may. mkstemp lets nobody else read.
     """
     try:
         old = replaced.stat()
@@ -166,7 +166,9 @@ def _take_over(new: str, replaced: Path) -> None:
             break
     has_group = os.stat(new).st_gid == old.st_gid
     mode = old.st_mode & 0o777
-    if not (_take_over_attributes(new, replaced, with_list=has_group) and has_group):
+    if not _take_over_attributes(new, replaced, with_list=has_group):
+        mode &= 0o700
+    elif not has_group:
         both = mode >> 3 & mode & 0o7
         mode = mode & 0o700 | both << 3 | both
     os.chmod(new, mode)

@@ -11,7 +11,7 @@ from . import _copies
 from ._handles import OwnedHandle, model_handle, new_handle
 from ._library import check, library
 from ._opening import options as open_options
-from .model import OTHER_FORMATS, Model, Path, c_path
+from .model import Model, Path, c_path, other_format
 
 Self = TypeVar("Self", bound="Run")
 
@@ -71,7 +71,7 @@ class Run:
         It is a weights file as well: `Model.open` opens it. Raises FileAccessError, or InvalidArgument while
         there are accumulated gradients; ValueError for an ending of another format than HDF5.
         """
-        if os.fsencode(path).lower().endswith((*OTHER_FORMATS, b".safetensors")):
+        if os.fsencode(path).lower().endswith(b".safetensors") or other_format(path):
             raise ValueError(
                 f"path: {os.fsdecode(path)} has another format's ending; a checkpoint is an HDF5 file: expected .h5"
             )

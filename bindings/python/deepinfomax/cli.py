@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed = _parsed(arguments)
         quiet = parsed.quiet
         command = parsed.command
-        before = _on_terminate(_terminated)
+        before = _on_terminate(command, _terminated)
         module = module_of(command)
         getattr(module, "places", Places.of)(parsed).check()
         _check_effects(parsed, module)
@@ -94,9 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
         sys.stderr.close()  # The reader, `head` for instance, has seen enough.
         return 0
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print(f"\ndim {command}: interrupted", file=sys.stderr)
-        return 130
+        return 128 + _number(error)
     except _Terminated as terminated:
         _output.error(command, f"ended by {signal.Signals(terminated.number).name}")
         return 128 + terminated.number
@@ -215,7 +215,7 @@ def module_of(command: str) -> ModuleType:
 # ---- Signals
 
 
-#: Besides Ctrl-C: of `kill`, terminals, batch systems and limits of time. Ctrl-\\ is left, which ends what does not react.
+#: Besides Ctrl-C: of `kill`, terminals, batch systems and limits of time. Ctrl-\ is left, which ends what does not react.
 _ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 
 
@@ -234,23 +234,28 @@ def _terminated(number: int, _frame: FrameType | None) -> None:
 def _send_again(unraisable: Any) -> bool:
     """Whether what was dropped is a signal's exception. Python drops what is raised while it calls somebody back, as it does for
     h5py all the time: the signal is sent again, a moment later."""
-    error = unraisable.exc_value
-    number = error.number if isinstance(error, _Terminated) else signal.SIGINT if isinstance(error, KeyboardInterrupt) else None
-    if number is None:
+    if not isinstance(unraisable.exc_value, (_Terminated, KeyboardInterrupt)):
         return False
-    again = threading.Timer(0.01, os.kill, (os.getpid(), number))
+    again = threading.Timer(0.01, os.kill, (os.getpid(), _number(unraisable.exc_value)))
     again.daemon = True
     again.start()
     return True
 
 
-def _on_terminate(handler: Any) -> dict[int, Any]:
+def _number(error: _Terminated | KeyboardInterrupt) -> int:
+    """The signal's: Python's own KeyboardInterrupt has none, and is Ctrl-C's."""
+    return int(error.args[0]) if error.args else signal.SIGINT
+
+
+def _on_terminate(command: str, handler: Any) -> dict[int, Any]:
     """The previous handlers. Signals that the parent ignores, as under nohup, stay ignored."""
     before: dict[int, Any] = {}
     for number in _ENDING:
         try:
             if signal.getsignal(number) is signal.SIG_DFL:
-                before[number] = signal.signal(number, handler)
+                # It asks these for a checkpoint, which is of no use before there is anything to save.
+                waits = number == signal.SIGUSR1 and command in ("train", "classify")
+                before[number] = signal.signal(number, (lambda *_: None) if waits else handler)
         except ValueError:  # Not in the main thread: signals are somebody else's.
             break
     return before

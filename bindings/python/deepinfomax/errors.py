@@ -66,7 +66,7 @@ class FileAccessError(DimError, OSError):
         self.errno = _errno(message)
         self.strerror = None if self.errno is None else os.strerror(self.errno)
         named = None if self.errno is None else _FILENAME.match(message.rpartition(": ")[0])
-        #: As the message shows it, control characters and bytes that are not UTF-8 as escapes, until who has the path sets it.
+        #: As the message shows it, with escapes; `c_path` sets the path itself.
         self.filename = None if named is None else named[1]
 
     def __reduce__(self) -> Any:

@@ -37,9 +37,10 @@ _DTYPES: dict[int, np.dtype[Any]] = {0: np.dtype(np.float32), 1: np.dtype(np.int
 #: What a file is saved as; the index is dim_format.
 FORMATS = ("hdf5", "safetensors")
 #: Endings of files that are not written here.
-OTHER_FORMATS = (
-    *(b".pt", b".pth", b".pkl", b".onnx", b".npz", b".npy", b".csv", b".json"),
-    *(b".png", b".jpg", b".svg", b".pdf", b".html"),
+_CONVERTED = (".pt", ".pth", ".onnx")
+_OTHER_FORMATS = (
+    *(*_CONVERTED, ".pkl", ".pickle", ".npz", ".npy", ".csv", ".tsv", ".txt", ".json"),
+    *(".png", ".jpg", ".jpeg", ".svg", ".pdf", ".html"),
 )
 
 #: So many images are encoded at once at first, and more while that takes less than half of these seconds.
@@ -169,13 +170,9 @@ class Model:
         safetensors where it ends in ".safetensors", else HDF5. Raises FileAccessError; ValueError for an ending of another format.
         """
         if format is None:
-            written = os.fsencode(path).lower()
-            if written.endswith(OTHER_FORMATS):
-                raise ValueError(
-                    f"path: {os.fsdecode(path)} has another format's ending; expected .h5, .safetensors or format=; "
-                    "`dim convert` writes PyTorch's files and ONNX"
-                )
-            format = "safetensors" if written.endswith(b".safetensors") else "hdf5"
+            if other := other_format(path):
+                raise ValueError(f"path: {other}")
+            format = "safetensors" if os.fsencode(path).lower().endswith(b".safetensors") else "hdf5"
         if format not in FORMATS:
             raise ValueError(f"format is {format!r}; expected {' or '.join(map(repr, FORMATS))}")
         options = SaveOptions(sizeof(SaveOptions), FORMATS.index(format))
@@ -492,6 +489,15 @@ def _entry(value: Any, info: ParameterInfo) -> NDArray[Any]:
     if array.dtype.kind not in "iu":
         raise TypeError(f"{info.name}: expected {info.dtype}, found {array.dtype}")
     return _arrays.to_int64(array, info.name)
+
+
+def other_format(path: Path, expected: str = ".h5, .safetensors or format=") -> str | None:
+    """What is wrong with the name of a file of weights: it ends as those of another format do."""
+    name = os.fsdecode(path)
+    if not name.lower().endswith(_OTHER_FORMATS):
+        return None
+    advice = "; `dim convert` writes PyTorch's files and ONNX" if name.lower().endswith(_CONVERTED) else ""
+    return f"{name} has another format's ending; expected {expected}{advice}"
 
 
 @contextmanager

@@ -278,9 +278,8 @@ def check_ending(option: str, path: str, endings: Sequence[str]) -> None:
 
 
 def check_csv(option: str, path: str) -> None:
-    """That a file's name is not one of another format. A pipe or a device has a name of any kind."""
-    target = Path(path)
-    if target.suffix.lower() not in ("", ".csv", ".txt") and (target.is_file() or not target.exists()):
+    """That a file's name is not one of another format that commands write."""
+    if Path(path).suffix.lower() in (".json", ".npy", ".npz", ".h5", ".hdf5", ".safetensors", ".png", ".svg", ".pdf", ".html"):
         raise UsageError(f"{option}: writes CSV; expected a name that ends in csv, found {path}")
 
 

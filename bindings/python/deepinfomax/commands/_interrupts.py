@@ -57,7 +57,7 @@ class Interrupts:
             self._save = True
             return
         if self.wanted is not None:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(number)
         self.wanted = number
         if not self._message or self._others_end():
             return

@@ -209,7 +209,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=natural,
         metavar="K",
         help="every K epochs, test a linear classifier and 5-NN on the vectors, to compare with the untrained encoder; "
-        "0: never (default: ten per run if the data has labels and scikit-learn is installed)",
+        "0: never (default: up to ten per run if the data has labels and scikit-learn is installed)",
     )
     add(
         "--early-stopping",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from ..data import adapted
 from ..data import Dataset
 from ..errors import NotFinite
 from ..evaluation import Epoch, Floats, Labels, Settings
-from ..model import OTHER_FORMATS, Model
+from ..model import Model, other_format
 from ..plots import charts
 from . import UsageError, _end_to_end, _output, _vectors
 from ._common import (
@@ -279,10 +278,8 @@ def _checked(arguments: argparse.Namespace) -> tuple[list[str], list[int]]:
         need("matplotlib", "--picture needs", extra="plot")
     if arguments.predictions:
         check_csv("--predictions", arguments.predictions)
-    if arguments.save and os.fsencode(arguments.save).lower().endswith(OTHER_FORMATS):
-        raise UsageError(
-            f"--save: expected a name that ends in h5 or safetensors, found {arguments.save}; dim convert writes PyTorch's files"
-        )
+    if arguments.save and (other := other_format(arguments.save, ".h5 or .safetensors")):
+        raise UsageError(f"--save: {other}")
     for path in (arguments.picture, arguments.predictions, arguments.save):
         if path is not None:
             check_writable(path, weights=path == arguments.save)

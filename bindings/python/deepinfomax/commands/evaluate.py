@@ -286,8 +286,8 @@ def _data(arguments: argparse.Namespace, model: Model) -> tuple[Dataset, Dataset
         test = open_dataset(source, labelled=True, split="validation", part=part, **options)
     for data in (train, test):
         tell(arguments, data)
-    test = numbered_as(test, train)
     held_out = test.name == train.name and type(test).__name__ == "Subset"
+    test = numbered_as(test, train)
     if arguments.train_limit is not None and arguments.train_limit < len(train):
         order = np.random.default_rng(arguments.seed).permutation(len(train))
         train = train.subset(np.sort(order[: arguments.train_limit]))

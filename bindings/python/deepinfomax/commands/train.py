@@ -71,12 +71,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace, group: Solo) -> int:
     group.first(lambda: check_tensorboard(arguments))
-    try:
-        training = _Training.resumed(arguments, group) if arguments.resume else _Training.started(arguments, group)
-    except _Complete:
-        if not arguments.report:
-            raise
-        return _report_alone(arguments)
+    training = _Training.resumed(arguments, group) if arguments.resume else _Training.started(arguments, group)
+    if training is None:
+        group.first(lambda: _report_alone(arguments))
+        return 0
     with training.held:
         return training.run()
 
@@ -172,7 +170,8 @@ class _Training:
         return training
 
     @classmethod
-    def resumed(cls, arguments: argparse.Namespace, group: Solo) -> _Training:
+    def resumed(cls, arguments: argparse.Namespace, group: Solo) -> _Training | None:
+        """None where nothing is left to train, and the report is asked for."""
         group.call(lambda: check_unchanged(arguments))
         folder = RunFolder(arguments.resume)
         settings = group.first(lambda: settings_of(folder, arguments))
@@ -185,7 +184,8 @@ class _Training:
         )
         settings = replace(settings, digest=settings.digest or digest_of(train, validation))
         done = trainer.steps / len(Loader(train, settings.batch))
-        group.first(lambda: _check_unfinished(folder, settings, trainer.steps, done))
+        if group.first(lambda: _is_complete(folder, settings, trainer.steps, done, arguments)):
+            return None
         training = cls(arguments, folder, settings, trainer, train, validation, group)
         group.first(lambda: check_run_room(folder, trainer.model, settings.epochs - int(done), asdict(settings)))
         group.first(lambda: prepare(folder, settings, training.held))
@@ -382,7 +382,9 @@ class _Training:
 
     def _resume_command(self) -> str:
         """With what is no setting of the run, and would be asked for in vain otherwise."""
-        also = [f" --{name}" for name in ("no-plot", "report") if getattr(self.arguments, name.replace("-", "_"))]
+        also = [
+            f" --{name}" for name in ("tensorboard", "no-plot", "report") if getattr(self.arguments, name.replace("-", "_"))
+        ]
         return f"dim train --resume {shell(str(self.folder.path))}{''.join(also)}"
 
 
@@ -469,19 +471,25 @@ def _probe(settings: Settings, train: Dataset, validation: Dataset | None) -> ev
     return evaluation.Probe(train, validation)
 
 
-class _Complete(UsageError):
-    """There is nothing left to train."""
-
-
-def _report_alone(arguments: argparse.Namespace) -> int:
+def _report_alone(arguments: argparse.Namespace) -> None:
     """Of a complete run."""
-    page = report.write(arguments.resume, data=arguments.data)
-    found = {"event": "end", "status": "finished", "report": str(page)}
+    folder = RunFolder(arguments.resume)
+    with opened(str(folder.weights), None, arguments.untrusted) as model:
+        page = report.write(folder, model, data=arguments.data)
+    found = {
+        "event": "end",
+        "status": "finished",
+        "step": folder.read_metrics()[-1].step,
+        "weights": str(folder.weights),
+        "checkpoint": str(folder.checkpoint),
+        "curves": None,
+        "report": str(page),
+    }
     _output.result(arguments, found, f"the run is complete: report in {shown(str(page))}", indent=None)
-    return 0
 
 
-def _check_unfinished(folder: RunFolder, settings: Settings, step: int, done: float) -> None:
+def _is_complete(folder: RunFolder, settings: Settings, step: int, done: float, arguments: argparse.Namespace) -> bool:
+    """Whether nothing is left to train. Raises UsageError then where no report is asked for, and where more was done than that."""
     epochs = math.floor(done)
     if done > settings.epochs:
         raise UsageError(
@@ -489,13 +497,16 @@ def _check_unfinished(folder: RunFolder, settings: Settings, step: int, done: fl
             f"set --epochs to {epochs + 1} or more; {folder.checkpoint.name} has its weights"
         )
     if not folder.weights.exists():  # It ended before they were written, or was to be longer: that is still to be done.
-        return
+        return False
     if done == settings.epochs:
-        raise _Complete(
-            f"{folder.path}: the run is complete, {counted(epochs, 'epoch')}; to continue, set --epochs to {epochs + 1} or more"
+        why = f"the run is complete, {counted(epochs, 'epoch')}; to continue, set --epochs to {epochs + 1} or more"
+    elif _has_stalled([row for row in folder.read_metrics() if row.step <= step], settings.early_stopping):
+        why = (
+            f"the run has stopped early: {counted(settings.early_stopping, 'epoch')} had no smaller validation loss; its weights "
+            "are in weights.h5"
         )
-    if _has_stalled([row for row in folder.read_metrics() if row.step <= step], settings.early_stopping):
-        raise UsageError(
-            f"{folder.path}: the run has stopped early: {counted(settings.early_stopping, 'epoch')} had no smaller "
-            "validation loss; its weights are in weights.h5"
-        )
+    else:
+        return False
+    if not arguments.report:
+        raise UsageError(f"{folder.path}: {why}")
+    return True

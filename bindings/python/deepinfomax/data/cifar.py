@@ -129,9 +129,16 @@ def open_parts(path: Path, options: Options) -> Parts:
         return _from_archive(path, options)
     content = _whole(path, version, options) if version.python else _mapped(path)
     beside = {name: path.with_name(name) for name in version.meta if path.with_name(name).is_file()}
-    files = {name: _whole(file, version, options) for name, file in beside.items()}
-    classes = _classes(version, str(path.parent), files, options)
-    return Parts(_dataset(version, path.name, str(path), content, classes, options))
+    classes: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+    try:
+        files = {name: _whole(file, version, options) for name, file in beside.items()}
+        classes = _classes(version, str(path.parent), files, options)
+    except (DataError, OSError) as error:  # It need not be this data's.
+        notes = (f"{path.name}: names of classes are not taken from the file beside it: {error}",)
+    found = _dataset(version, path.name, str(path), content, classes, options)
+    found.notes += notes
+    return Parts(found)
 
 
 def _names(folder: Path) -> list[str]:
@@ -213,7 +220,7 @@ def _parts(version: _Version, name: str, where: str, files: Mapping[str, Any], o
     if len(batches) == 1:
         batches[0].name = name
     train = batches[0] if len(batches) == 1 else Joined(name, batches)
-    if numbers[-1] < version.batches and longest == _PUBLISHED:
+    if len(batches) < version.batches and longest == _PUBLISHED:
         train.notes += (f"{where}: {len(batches)} of the {version.batches} published batches are there: the data is a part",)
     return Parts(train, test)
 

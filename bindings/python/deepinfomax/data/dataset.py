@@ -37,7 +37,8 @@ class Dataset(ABC):
     labels: NDArray[np.int64] | None
     #: The classes' names; None where the data has no labels.
     classes: tuple[str, ...] | None
-    #: Where each image came from: "cat/0007.png", "data_batch_1.bin record 17", "41".
+    #: Where each image came from: "cat/0007.png", "data_batch_1.bin record 17", "41". Of data with parts no two are the same:
+    #: "test/cat/0007.png", "x_test 41".
     ids: Sequence[str]
     #: What its user should know: files that were left out, and why.
     notes: tuple[str, ...] = ()
@@ -200,10 +201,11 @@ def numbered_as(data: Dataset, other: Dataset) -> Dataset:
     """`data` with the classes and numbers of `other`, matched by name; classes that it alone has come behind."""
     if data.labels is None or data.classes is None or other.classes is None or data.classes == other.classes:
         return data
-    places = {name: place for place, name in enumerate(dict.fromkeys((*other.classes, *data.classes)))}
+    names = [*other.classes, *(name for name in data.classes if name not in other.classes)]
+    places = {name: place for place, name in reversed([*enumerate(names)])}
     found = data.subset(np.arange(len(data)))
     found.labels = np.array([places[name] for name in data.classes], np.int64)[data.labels]
-    found.classes = tuple(places)
+    found.classes = tuple(names)
     return found
 
 

@@ -189,7 +189,7 @@ def _folder(path: Path, name: str, options: Options, below: str = "") -> Folder:
             raise DataError(
                 f"{path}: no images; expected files *{', *'.join(SUFFIXES)}, or subfolders of them{_left_out(top.others, '; ')}"
             )
-        return _with_notes(Folder(name, root, _named(below, _sound(path, top, options)), None, None, options), top)
+        return _with_notes(Folder(name, root, _named(below, _sound(path, top, options)), None, None, options), top, below)
     if len(top.folders) > MOST_CLASSES:
         raise DataError(f"{path}: {len(top.folders):,} subfolders; expected {MOST_CLASSES:,} classes at most")
     everything = _Found(others=top.others, faults=top.faults)
@@ -213,7 +213,7 @@ def _folder(path: Path, name: str, options: Options, below: str = "") -> Folder:
             f"move it into one of them"
         )
     files = _named(below, _sound(path, everything, options))
-    return _with_notes(Folder(name, root, files, np.array(labels, np.int64), tuple(top.folders), options), everything)
+    return _with_notes(Folder(name, root, files, np.array(labels, np.int64), tuple(top.folders), options), everything, below)
 
 
 def _named(below: str, files: list[str]) -> list[str]:
@@ -267,12 +267,12 @@ def _sound(path: Path, found: _Found, options: Options) -> list[str]:
     return found.images
 
 
-def _with_notes(folder: Folder, found: _Found) -> Folder:
+def _with_notes(folder: Folder, found: _Found, below: str) -> Folder:
     if found.others:
         folder.notes += (f"{folder.name}: " + _left_out(found.others),)
     if found.faults:
-        folder.notes += (f"{folder.name}: left out: " + listed([f"{name} {why}" for name, why in found.faults], 5),)
-        folder.skipped = tuple(found.faults)
+        folder.skipped = tuple((os.path.join(below, name), why) for name, why in found.faults)
+        folder.notes += (f"{folder.name}: left out: " + listed([f"{name} {why}" for name, why in folder.skipped], 5),)
     return folder
 
 
