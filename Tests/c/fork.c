@@ -182,7 +182,14 @@ static void *stop_in_a_while(void *unused) {
     return NULL;
 }
 
-/* The longest of ten forks beside `count` threads in the call; what other processes take of the machine is not the library's. */
+static void *spin(void *unused) {
+    (void)unused;
+    while (!stopped())
+        ;
+    return NULL;
+}
+
+/* The longest of ten forks beside `count` threads in the call. */
 static double longest_wait(void *(*call)(void *), int count) {
     pthread_t threads[BUSY], watch;
     double longest = 0;
@@ -220,10 +227,12 @@ static void forks_wait_little(void) {
     MUST(dim_model_create(5, &trained));
     MUST(dim_trainer_create(trained, NULL, &trainer));
     for (size_t c = 0; c < sizeof calls / sizeof calls[0]; c++) {
-        double least = longest_wait(calls[c].call, calls[c].threads);
-        for (int again = 0; again < 4 && least >= 0.2; again++) {
-            double next = longest_wait(calls[c].call, calls[c].threads);
-            least = next < least ? next : least;
+        /* What threads that call nothing, and other processes, take of the machine is not the library's. */
+        double least = 1e9;
+        for (int again = 0; again < 5 && least >= 0.2; again++) {
+            double others = longest_wait(spin, calls[c].threads);
+            double wait = longest_wait(calls[c].call, calls[c].threads) - others;
+            least = wait < least ? wait : least;
         }
         harness_check(least < 0.2, __FILE__, __LINE__, "a fork beside %d threads in %s waited %.3f s", calls[c].threads,
                       calls[c].name, least);
