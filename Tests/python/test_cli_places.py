@@ -193,7 +193,7 @@ def test_an_empty_name(tmp_path, command, option):
     [
         "encode --data few.npz --output loop.npz",
         "map --data few.npz --output loop.png",
-        "map --data few.npz --output map.png --coordinates loop.npz",
+        "map --data few.npz --output map.png --coordinates loop.csv",
         "neighbours 0 --data few.npz --output loop.png",
         "index --data few.npz --output loop.npz",
         "search 0 --index i.npz --data few.npz --html loop.html",
