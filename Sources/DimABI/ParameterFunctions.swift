@@ -135,8 +135,7 @@ public func dim_model_set_parameters(
 
 private func unknownName(_ name: String, _ model: Model) -> DimError {
     if let spec = model.architecture.parameters.first(where: { $0.name == name }) {
-        return DimError(
-            .unknownName, "the model holds no \(spec.network.prefix), so no parameter \"\(printable(name))\"")
+        return DimError(.unknownName, "the model holds no \(spec.network.prefix), so no parameter \"\(spec.name)\"")
     }
     let ending = "." + (name.split(separator: ".").suffix(2).joined(separator: "."))
     let similar = model.parameters.map(\.name).filter {

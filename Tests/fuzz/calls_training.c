@@ -56,9 +56,9 @@ static dim_trainer_options *trainer_options(context *c, dim_trainer_options *o) 
                               &o->discriminator_learning_rate, &o->adam_beta1, &o->adam_beta2, &o->epsilon, &o->weight_decay};
     change(c, fields, sizeof fields / sizeof fields[0]);
     o->seed = next_word(&c->random);
-    o->prior = (dim_prior)below(&c->random, 3);
+    o->prior = (dim_prior)below(&c->random, DIM_PRIOR_NONE + 1);
     if (once_in(&c->random, 8)) {
-        o->prior = (dim_prior)(3 + below(&c->random, 1000));
+        o->prior = (dim_prior)(DIM_PRIOR_NONE + 1 + below(&c->random, 1000));
         c->wrong = true;
     }
     o->struct_size = struct_size(c, sizeof *o);

@@ -19,6 +19,15 @@ _LONGEST = 1 << 20
 PRESETS = ("notebook", "basic28", "basic32", "basic64", "alex64", "resnet19_32")
 
 
+def read_file(path: str | bytes) -> bytes:
+    """A description's. Raises OSError, and ValueError for a file that is longer than any."""
+    with open(path, "rb") as file:
+        text = file.read(_LONGEST + 1)
+    if len(text) > _LONGEST:
+        raise ValueError(f"{os.fsdecode(path)}: expected a description, at most 60,000 bytes, found more than {_LONGEST:,}")
+    return text
+
+
 def _plain(value: Any) -> Any:
     """numpy's numbers and arrays, for json."""
     if isinstance(value, (np.generic, np.ndarray)):
@@ -132,10 +141,7 @@ def _handle(description: Any) -> OwnedHandle:
         if isinstance(path, str) and not os.path.exists(path) and os.sep not in path and not path.endswith(".json"):
             raise ValueError(f"architecture: expected one of {', '.join(PRESETS)}, JSON text or a file, found {path!r}")
         where = os.fsdecode(path)
-        with open(path, "rb") as file:
-            text = file.read(_LONGEST + 1)
-        if len(text) > _LONGEST:
-            raise ValueError(f"{where}: expected a description, at most 60,000 bytes, found more than {_LONGEST:,}")
+        text = read_file(path)
     else:
         raise TypeError(
             "architecture: expected a preset's name, a dict, JSON text, a path or an Architecture, found "

@@ -36,7 +36,7 @@ _DTYPES: dict[int, np.dtype[Any]] = {0: np.dtype(np.float32), 1: np.dtype(np.int
 
 #: What a file is saved as; the index is dim_format.
 FORMATS = ("hdf5", "safetensors")
-#: Endings of files that are not written here.
+#: Endings of files that `dim convert` writes, and of all that are not written here.
 _CONVERTED = (".pt", ".pth", ".onnx")
 _OTHER_FORMATS = (
     *(*_CONVERTED, ".pkl", ".pickle", ".npz", ".npy", ".csv", ".tsv", ".txt", ".json"),

@@ -6,7 +6,7 @@ import json
 import os
 from typing import Any
 
-from ..architecture import PRESETS, Architecture
+from ..architecture import PRESETS, Architecture, read_file
 from .options import Size
 
 #: The preset whose layers are taken where the user names none.
@@ -53,11 +53,10 @@ def read(named: str) -> str:
         return named
     if os.path.isdir(named):
         raise ValueError(f"{named}: is a folder, expected a preset or a JSON file")
-    with open(named, "rb") as file:
-        start = file.read(1 << 20)
-    if not start.lstrip()[:1] in (b"{", b""):  # It would be taken for a name.
-        raise ValueError(f"{named}: not a description in JSON: expected an object, found a file that begins with {start[:8]!r}")
-    return start.decode("utf-8", "surrogateescape") or " "
+    text = read_file(named)
+    if not text.lstrip()[:1] in (b"{", b""):  # It would be taken for a name.
+        raise ValueError(f"{named}: not a description in JSON: expected an object, found a file that begins with {text[:8]!r}")
+    return text.decode("utf-8", "surrogateescape") or " "
 
 
 def is_notebook(architecture: Architecture) -> bool:

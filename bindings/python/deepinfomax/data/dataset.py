@@ -199,7 +199,9 @@ class Converted(Dataset):
 
 def numbered_as(data: Dataset, other: Dataset) -> Dataset:
     """`data` with the classes and numbers of `other`, matched by name; classes that it alone has come behind."""
-    if data.labels is None or data.classes is None or other.classes is None or data.classes == other.classes:
+    if data.labels is None or data.classes is None or other.classes is None:
+        return data
+    if all(own == name for own, name in zip(data.classes, other.classes, strict=False)):  # The numbers are the same already.
         return data
     names = [*other.classes, *(name for name in data.classes if name not in other.classes)]
     places = {name: place for place, name in reversed([*enumerate(names)])}

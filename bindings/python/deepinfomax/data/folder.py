@@ -52,7 +52,7 @@ def open_parts(path: Path, options: Options) -> Parts:
     test = [below[name] for name in _TEST_NAMES if name in below]
     train = below.get("train", "")
     if train and test:
-        train_set, test_set = (_folder(path, path.name, options, below=below) for below in (train, test[0]))
+        train_set, test_set = (_folder(path, path.name, options, below=part) for part in (train, test[0]))
         if train_set.classes != test_set.classes:
             raise DataError(
                 f"{path}: train and {test[0]} have different classes: "
