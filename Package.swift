@@ -10,9 +10,9 @@ let lean = ["-Xfrontend", "-disable-implicit-string-processing-module-import"]
 
 /// Every kernel module is compiled for one instruction set; the registry in DimKernels chooses among them at run time.
 /// The flags must not leak: kernel modules export plain functions over pointers and share no generic code.
-func kernelSettings(_ architecture: String?) -> [SwiftSetting] {
-    let march = architecture.map { ["-Xcc", "-march=\($0)"] } ?? []
-    return [.unsafeFlags(["-Ounchecked", "-wmo"] + march + lean)]
+func kernelSettings(_ architecture: String?, _ more: String...) -> [SwiftSetting] {
+    let march = architecture.map { ["-march=\($0)"] } ?? []
+    return [.unsafeFlags(["-Ounchecked", "-wmo"] + (march + more).flatMap { ["-Xcc", $0] } + lean)]
 }
 
 let strict: [SwiftSetting] = [.unsafeFlags(["-warnings-as-errors"] + lean)]
@@ -51,9 +51,13 @@ let package = Package(
             name: "DimKernelsAVX512", dependencies: ["CVectors", "DimKernelTypes"],
             swiftSettings: kernelSettings("x86-64-v4")),
         .target(
+            name: "DimKernelsBFloat16", dependencies: ["CVectors", "DimKernelTypes"],
+            swiftSettings: kernelSettings("x86-64-v4", "-mavx512bf16")),
+        .target(
             name: "DimKernels",
             dependencies: [
-                "CSystem", "DimKernelTypes", "DimKernelsBaseline", "DimKernelsAVX2", "DimKernelsAVX512", "DimRuntime",
+                "CSystem", "DimKernelTypes", "DimKernelsBaseline", "DimKernelsAVX2", "DimKernelsAVX512",
+                "DimKernelsBFloat16", "DimRuntime",
             ],
             exclude: ["Sources"], swiftSettings: strict),
         .target(

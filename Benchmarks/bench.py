@@ -59,8 +59,10 @@ PRESET_ENCODERS = ("dim", "torch", "torch-compile", "ort", "openvino", "mnn")
 FEW_ENCODERS = ("dim", "dim-vectors", "torch", "ort", "openvino", "openvino-bf16")
 EPOCH_DATA = "/usr/share/datasets/fashion-mnist"
 #: What --quick leaves out.
-SLOW = ("torch-last", "torch-compile", "torch-bf16", "torch-compile-bf16", "openvino-bf16")
-TRAINERS = ("dim", "torch", "torch-compile", "torch-bf16", "torch-compile-bf16")
+SLOW = ("torch-last", "torch-compile", "torch-bf16", "torch-compile-bf16", "openvino-bf16", "dim-mixed")
+TRAINERS = ("dim", "dim-mixed", "torch", "torch-compile", "torch-bf16", "torch-compile-bf16")
+#: Of the objectives over presets.
+STEPPERS = TRAINERS[:4]
 
 
 @dataclass(frozen=True)
@@ -240,7 +242,7 @@ class Bench:
     def objectives(self) -> None:
         n = self.plan.train
         for name, objective in self._objectives():
-            with self.workers(self._chosen(TRAINERS[:3])) as workers:
+            with self.workers(self._chosen(STEPPERS)) as workers:
                 figure = Figure(f"Training step: {objective.title}, batch {n}", "s", n)
                 self.compare(f"step.{name}", figure, workers, f"step:{name}", n)
 
@@ -295,13 +297,13 @@ class Bench:
         """Each row is a process of its own that does nothing else."""
         batch = self.plan.train
         train = self.figures["memory.train"] = Figure(f"Peak memory of training, batch {batch}", "MB")
-        for key in self._chosen(TRAINERS[:4]):
+        for key in self._chosen(("dim", "torch", "torch-compile", "torch-bf16")):
             # The second step has Adam's moments beside the activations.
             self._weigh(train, key, key, CONTENDERS[key].title, "train", batch, runs=2)
         for name, objective in self._objectives():
             step = Figure(f"Peak memory of training: {objective.title}, batch {batch}", "MB")
             self.figures[f"memory.{name}"] = step
-            for key in TRAINERS[:2]:
+            for key in ("dim", "torch"):
                 self._weigh(step, key, key, CONTENDERS[key].title, f"step:{name}", batch, runs=2)
         encode = self.figures["memory.encode"] = Figure("Peak memory of encoding", "MB")
         title = "Peak memory of encoding, without the caller's arrays"

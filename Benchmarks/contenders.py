@@ -70,11 +70,7 @@ def loss(value: float) -> Arrays:
     return {"loss": np.array([value])}
 
 
-# ---- This library: the package for encoding, the C functions for training
-
-
-class _Losses(Structure):
-    _fields_ = [(name, c_double) for name in ("total", "local", "global", "prior")]
+# ---- This library: the package, and the C functions for the classifier's training
 
 
 class _ClassifierOptions(Structure):
@@ -95,12 +91,12 @@ class _ClassifierResult(Structure):
 
 
 class Dim:
-    def __init__(self, scratch: Path, threads: int, features: bool = True) -> None:
+    def __init__(self, scratch: Path, threads: int, features: bool = True, precision: str = "float32") -> None:
         import deepinfomax
 
         self.dim = deepinfomax
         self.weights = scratch / "weights.h5"
-        self.features = features
+        self.features, self.precision = features, precision
 
     def about(self) -> str:
         return self.dim.build_info()
@@ -112,7 +108,7 @@ class Dim:
 
     def step(self, n: int, name: str) -> Task:
         model = self.dim.Model.open(self.weights.with_name(f"{name}.h5"))
-        trainer = self.dim.Trainer(model, **cases.OBJECTIVES[name].options)
+        trainer = self.dim.Trainer(model, precision=self.precision, **cases.OBJECTIVES[name].options)
         x = images(n, model.sizes.image)
         return Task(lambda: trainer.step(x).total, loss)
 
@@ -132,17 +128,10 @@ class Dim:
         return Task(run, lambda y: {"y": y})
 
     def train(self, n: int) -> Task:
-        create = self._function("dim_trainer_create", c_void_p, c_void_p, POINTER(c_void_p))
-        step = self._function("dim_trainer_step", c_void_p, c_void_p, c_size_t, POINTER(_Losses))
-        model, trainer = self.dim.Model.open(self.weights), c_void_p()
-        create(model._handle.pointer, None, byref(trainer))  # The defaults are the linked implementation's.
-        x, losses = images(n), _Losses()
-
-        def run() -> float:
-            step(trainer, x.ctypes.data, n, losses)
-            return losses.total
-
-        return Task(run, loss)
+        model = self.dim.Model.open(self.weights)
+        trainer = self.dim.Trainer(model, precision=self.precision)  # The defaults are the linked implementation's.
+        x = images(n, model.sizes.image)
+        return Task(lambda: trainer.step(x).total, loss)
 
     def classifier(self, n: int, frozen: bool) -> Task:
         init = self._function("dim_classifier_options_init", POINTER(_ClassifierOptions), c_size_t)
@@ -413,6 +402,7 @@ MAKE: dict[str, Callable[[Path, int], Any]] = {
     "dim": Dim,
     "dim-vectors": lambda *arguments: Dim(*arguments, features=False),
     "dim-avx2": Dim,
+    "dim-mixed": lambda *arguments: Dim(*arguments, precision="mixed"),
     "torch": Torch,
     "torch-avx2": Torch,
     "torch-last": lambda *arguments: Torch(*arguments, last=True),

@@ -139,6 +139,17 @@ def flatness(figures: Figures) -> float | None:
     return found[-1] / found[0] if len(found) > 1 else None
 
 
+def error_over(figure: str, ours: str, theirs: str) -> Callable[[Figures], float | None]:
+    """The error of one contender over another's, both against this library's float32."""
+
+    def measured(figures: Figures) -> float | None:
+        rows = figures[figure].rows if figure in figures else {}
+        found = [rows[key].error for key in (ours, theirs) if key in rows and rows[key].samples]
+        return found[0] / found[1] if len(found) == 2 and found[0] is not None and found[1] else None
+
+    return measured
+
+
 #: Of a preset, whose contenders all return the vectors alone.
 PRESET_PEERS = ("torch", "torch-compile", "ort", "openvino", "mnn")
 
@@ -206,6 +217,15 @@ REQUIREMENTS = (
     Requirement("notebook, training step, batch 64, against PyTorch eager", 3.7, times("train.64", "torch")),
     Requirement("notebook, training step, batch 64, against torch.compile", 2.9, times("train.64", "torch-compile")),
     Requirement("notebook, training step, batch 64, against bf16 autocast", 1.8, times("train.64", "torch-bf16")),
+    Requirement("the same with mixed precision, against PyTorch eager", 4.7, times("train.64", "torch", ours="dim-mixed")),
+    Requirement(
+        "notebook, mixed precision, against torch.compile with bf16 autocast",
+        2,
+        times("train.64", "torch-compile-bf16", ours="dim-mixed"),
+    ),
+    Requirement(
+        "error of mixed precision over bf16 autocast's", 1, error_over("train.64", "dim-mixed", "torch-bf16"), at_least=False
+    ),
     Requirement("notebook, encode 64, AVX2, against PyTorch held to AVX2", 4, times("avx2", "torch-avx2", ours="dim-avx2")),
     Requirement("basic32, encode 64, AVX2, likewise", 1.5, times("avx2.basic32", "torch-avx2", ours="dim-avx2")),
     Requirement("basic32, nce step, AVX2, likewise", 1.6, times("avx2.step", "torch-avx2", ours="dim-avx2")),

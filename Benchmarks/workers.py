@@ -47,6 +47,7 @@ CONTENDERS: dict[str, Contender] = {
         Contender("dim", "libdim", ("numpy",)),
         Contender("dim-vectors", "libdim, vectors only", ("numpy",)),
         Contender("dim-avx2", "libdim, DIM_ISA=avx2", ("numpy",), environment=_AVX2),
+        Contender("dim-mixed", "libdim, mixed precision", ("numpy",), "bf16"),
         Contender("torch", "PyTorch eager", _TORCH),
         Contender("torch-avx2", "PyTorch eager, held to AVX2", _TORCH, environment=_AVX2),
         Contender("torch-last", "PyTorch channels_last", _TORCH),

@@ -106,7 +106,8 @@ const char *dim_last_error(void);
 /* The library's version, "0.1.0" for instance. Static storage. */
 const char *dim_version(void);
 
-/* One line: version, kernels chosen, convolution algorithm, threads, HDF5 version, and after "; not understood: " the
+/* One line: version, kernels chosen, convolution algorithm, threads, HDF5 version, "mixed precision" where there is
+ * DIM_PRECISION_MIXED, and after "; not understood: " the
  * environment variables whose values are not valid. Valid until this thread's next call of dim_build_info. */
 const char *dim_build_info(void);
 
@@ -447,6 +448,15 @@ typedef enum dim_coordinates {
     DIM_COORDINATES_RELATIVE = 2    /* how many rows and columns it is from another location, drawn anew each step */
 } dim_coordinates;
 
+/* The precision of a step's products in the score networks (local, global, coordinates), whose layers of 1x1 are most of a
+ * step. DIM_PRECISION_MIXED rounds the terms of products to bfloat16, forward and backward, and adds them up in float32, as
+ * PyTorch's autocast does; weights, gradients, the encoder and evaluation stay float32. It expects a processor with AVX-512
+ * BF16 (dim_build_info says whether). docs/training.md has the layers, the errors and when it is faster. */
+typedef enum dim_precision {
+    DIM_PRECISION_FLOAT32 = 0,
+    DIM_PRECISION_MIXED = 1
+} dim_precision;
+
 /* Fill with dim_trainer_options_init, then change what should differ. */
 typedef struct dim_trainer_options {
     size_t struct_size;                 /* set by dim_trainer_options_init */
@@ -472,6 +482,7 @@ typedef struct dim_trainer_options {
     int32_t occlusion;                  /* 0; 1: vectors are of images with a box of half their height and width hidden,
                                            features of whole images */
     size_t micro_batches;               /* 1; parts of a step, 1 to 4096: dim_trainer_accumulate */
+    dim_precision precision;            /* DIM_PRECISION_FLOAT32 */
 } dim_trainer_options;
 
 /* The terms of one batch, without their weights. total = beta local + alpha global + gamma prior, and with coordinates
@@ -494,8 +505,8 @@ dim_status dim_trainer_options_for(const dim_model *model, dim_trainer_options *
 /* Starts a run on the model's encoder and the networks of all terms whose weight is not 0. options: copied; NULL for
  * the defaults of the model's architecture (dim_trainer_options_for).
  * *out: a new trainer, to be freed with dim_trainer_free.
- * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (a value that is not finite or out of range), DIM_MISSING_NETWORK,
- * DIM_OUT_OF_MEMORY. */
+ * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (a value that is not finite or out of range, DIM_PRECISION_MIXED
+ * on a processor without it), DIM_MISSING_NETWORK, DIM_OUT_OF_MEMORY. */
 dim_status dim_trainer_create(dim_model *model, const dim_trainer_options *options, dim_trainer **out);
 
 /* Frees the trainer, not the model. Accepts NULL and ignores a handle that is not live. */

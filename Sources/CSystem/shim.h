@@ -102,8 +102,19 @@ static inline int dim_system_x86_level(void) {
     const unsigned avx512 = 1u << 16 | 1u << 17 | 1u << 28 | 1u << 30 | 1u << 31; /* F, DQ, CD, BW, VL */
     return (r[1] & avx512) == avx512 && (low & 0xe6) == 0xe6 ? 4 : 3;
 }
+
+/* Whether products of bfloat16 are an instruction: AVX512_BF16, for processors of level 4. */
+static inline int dim_system_multiplies_bfloat16(void) {
+    unsigned r[4];
+    if (dim_system_x86_level() < 4) return 0;
+    dim_system_cpuid(7, 0, r);
+    if (r[0] < 1) return 0;
+    dim_system_cpuid(7, 1, r);
+    return (r[0] & 1u << 5) != 0;
+}
 #else
 static inline int dim_system_x86_level(void) { return 0; }
+static inline int dim_system_multiplies_bfloat16(void) { return 0; }
 #endif
 
 #endif

@@ -41,4 +41,28 @@ DIM_VECTOR(4)
 DIM_VECTOR(8)
 DIM_VECTOR(16)
 
+#ifdef __AVX512BF16__
+/* Words of two bfloat16, the first one below; they are kept in vectors of floats, whose bits they are. */
+typedef __bf16 dim_halves16 __attribute__((ext_vector_type(16)));
+typedef __bf16 dim_halves32 __attribute__((ext_vector_type(32)));
+typedef __bf16 dim_stored_halves16 __attribute__((ext_vector_type(16), aligned(4), may_alias));
+
+/* c + the product of the second halves, then + that of the first ones. */
+DIM_INLINE dim_float16 dim_add_pairs16(dim_float16 a, dim_float16 b, dim_float16 c) {
+    typedef float v16 __attribute__((__vector_size__(64)));
+    typedef __bf16 v32 __attribute__((__vector_size__(64)));
+    return (dim_float16)__builtin_ia32_dpbf16ps_512((v16)c, (v32)a, (v32)b);
+}
+
+/* Rounded to nearest even. */
+DIM_INLINE void dim_store_rounded16(dim_float16 v, float *_Nonnull p) {
+    *(dim_stored_halves16 *)p = __builtin_convertvector(v, dim_halves16);
+}
+DIM_INLINE dim_float16 dim_round_pair16(dim_float16 first, dim_float16 second) {
+    dim_halves16 a = __builtin_convertvector(first, dim_halves16), b = __builtin_convertvector(second, dim_halves16);
+    return (dim_float16)__builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23, 8, 24, 9, 25,
+                                                10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+#endif
+
 #endif

@@ -1,4 +1,5 @@
 import CDim
+import DimModel
 import DimOperators
 import DimRuntime
 import DimTraining
@@ -28,6 +29,7 @@ extension dim_trainer_options {
         coordinates_weight = options.coordinatesWeight
         occlusion = options.occlusion ? 1 : 0
         micro_batches = options.microBatches
+        precision = options.precision == .mixed ? DIM_PRECISION_MIXED : DIM_PRECISION_FLOAT32
         seed = options.seed
         alpha = options.alpha
         beta = options.beta
@@ -96,6 +98,20 @@ extension dim_trainer_options {
                 "micro_batches is \(UInt(bitPattern: micro_batches)); expected 1 to \(TrainerOptions.mostMicroBatches)")
         }
         options.microBatches = micro_batches
+        switch precision {
+        case DIM_PRECISION_FLOAT32: options.precision = .float32
+        case DIM_PRECISION_MIXED: options.precision = .mixed
+        default:
+            throw DimError(
+                .invalidArgument,
+                "precision is \(precision.rawValue); expected DIM_PRECISION_FLOAT32 (0) or DIM_PRECISION_MIXED (1)")
+        }
+        guard options.precision == .float32 || Precision.hasMixed else {
+            throw DimError(
+                .invalidArgument,
+                "precision is mixed (DIM_PRECISION_MIXED), which needs kernels of AVX-512 and a processor with AVX-512 BF16; "
+                    + "here the kernels are \(ComputeBackend.description): expected float32 (DIM_PRECISION_FLOAT32)")
+        }
         options.seed = seed
         options.alpha = try notNegative(alpha, "alpha")
         options.beta = try notNegative(beta, "beta")

@@ -133,6 +133,10 @@ struct Settings {
         ("monolithic", DIM_PRIOR_MONOLITHIC), ("adversarial", DIM_PRIOR_ADVERSARIAL), ("none", DIM_PRIOR_NONE),
     ]
 
+    private static let precisions: [(name: String, choice: dim_precision)] = [
+        ("float32", DIM_PRECISION_FLOAT32), ("mixed", DIM_PRECISION_MIXED),
+    ]
+
     init(_ options: TrainerOptions) {
         let o = dim_trainer_options(options)
         let negatives: Value =
@@ -156,6 +160,7 @@ struct Settings {
             "seed": .text(String(o.seed)),
         ]
         if options.microBatches > 1 { values["micro_batches"] = .integer(options.microBatches) }
+        if options.precision == .mixed { values["precision"] = .text("mixed") }
     }
 
     /// With the checks that a caller's options go through.
@@ -186,6 +191,7 @@ struct Settings {
         case .integer(let k): o.micro_batches = k
         case let other: taker.fault("micro_batches", "expected a whole number", other)
         }
+        o.precision = taker.choice("precision", Settings.precisions, absent: DIM_PRECISION_FLOAT32)
         (o.alpha, o.beta, o.gamma) = (taker.number("alpha"), taker.number("beta"), taker.number("gamma"))
         o.encoder_learning_rate = taker.number("encoder_learning_rate")
         o.discriminator_learning_rate = taker.number("discriminator_learning_rate")

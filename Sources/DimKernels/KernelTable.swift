@@ -2,6 +2,7 @@ import CSystem
 import DimKernelTypes
 import DimKernelsAVX2
 import DimKernelsAVX512
+import DimKernelsBFloat16
 import DimKernelsBaseline
 import DimRuntime
 
@@ -11,6 +12,7 @@ import DimRuntime
 @_exported import struct DimKernelTypes.Gemm
 @_exported import struct DimKernelTypes.GemmNT
 @_exported import struct DimKernelTypes.LayerNormRows
+@_exported import struct DimKernelTypes.PairedRows
 @_exported import struct DimKernelTypes.PatchRows
 @_exported import struct DimKernelTypes.PoolMap
 @_exported import struct DimKernelTypes.WinogradKernels
@@ -31,6 +33,8 @@ package struct KernelTable: @unchecked Sendable {
     package let addMatrices: (MatrixSum) -> Void
     /// The transforms of F(m x m, r x r), nil where there are none.
     package let winograd: (_ m: Int, _ r: Int) -> WinogradKernels?
+    /// Products of bfloat16, nil where they are no instruction.
+    package let bfloat16: BFloat16Kernels?
 
     // What follows is described where it is written, in DimKernels/Sources.
     package typealias In = UnsafePointer<Float>
@@ -78,6 +82,7 @@ package struct KernelTable: @unchecked Sendable {
         gemmNT: DimKernelsBaseline.gemmNT,
         addMatrices: DimKernelsBaseline.addMatrices,
         winograd: DimKernelsBaseline.winogradKernels,
+        bfloat16: nil,
         sumPixels: DimKernelsBaseline.sumPixels,
         planeStatistics: DimKernelsBaseline.planeStatistics,
         affineReluPlane: DimKernelsBaseline.affineReluPlane,
@@ -118,6 +123,7 @@ package struct KernelTable: @unchecked Sendable {
         gemmNT: DimKernelsAVX2.gemmNT,
         addMatrices: DimKernelsAVX2.addMatrices,
         winograd: DimKernelsAVX2.winogradKernels,
+        bfloat16: nil,
         sumPixels: DimKernelsAVX2.sumPixels,
         planeStatistics: DimKernelsAVX2.planeStatistics,
         affineReluPlane: DimKernelsAVX2.affineReluPlane,
@@ -158,6 +164,7 @@ package struct KernelTable: @unchecked Sendable {
         gemmNT: DimKernelsAVX512.gemmNT,
         addMatrices: DimKernelsAVX512.addMatrices,
         winograd: DimKernelsAVX512.winogradKernels,
+        bfloat16: BFloat16Kernels.supported,
         sumPixels: DimKernelsAVX512.sumPixels,
         planeStatistics: DimKernelsAVX512.planeStatistics,
         affineReluPlane: DimKernelsAVX512.affineReluPlane,
@@ -201,6 +208,23 @@ package struct KernelTable: @unchecked Sendable {
     package static func named(_ name: String) -> KernelTable? {
         supported.first { $0.name == name }
     }
+}
+
+/// Products whose terms are rounded to bfloat16 and whose sums are float32. A word holds two terms that follow each other
+/// along k, the first one below; words lie in memory of floats.
+package struct BFloat16Kernels: @unchecked Sendable {
+    /// As `gemm`, but that A and B are words: `depth`, `aRun` and every stride of A and B count words. The sum of a word's
+    /// two products is rounded twice, that of the second terms first.
+    package let gemm: (Gemm) -> Void
+    package let pairAlong: (PairedRows) -> Void
+    package let pairAcross: (PairedRows) -> Void
+
+    static let supported: BFloat16Kernels? =
+        dim_system_multiplies_bfloat16() == 0
+        ? nil
+        : BFloat16Kernels(
+            gemm: DimKernelsBFloat16.gemm, pairAlong: DimKernelsBFloat16.pairAlong,
+            pairAcross: DimKernelsBFloat16.pairAcross)
 }
 
 package enum DimKernels {

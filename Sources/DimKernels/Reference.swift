@@ -1,6 +1,14 @@
 /// The slow reference: each operation as its formula reads, accumulated in double. Every kernel is tested against
 /// these; they are never optimised.
 package enum Reference {
+    /// The nearest bfloat16, of two equally near ones the even one: its bits are the upper half of a float's. NaN stays NaN.
+    package static func bfloat16(_ x: Float) -> Float {
+        guard !x.isNaN else { return .nan }
+        let (upper, lower) = (x.bitPattern & 0xffff_0000, x.bitPattern & 0xffff)
+        let up = lower > 0x8000 || lower == 0x8000 && upper & 0x1_0000 != 0
+        return Float(bitPattern: up ? upper + 0x1_0000 : upper)
+    }
+
     /// C(r, j) = sum over k of A(r, k) B(k, j), plus C where `accumulate`, then the epilogue, over any operands.
     package static func gemm(
         rows: Int, columns: Int, depth: Int, accumulate c: ((Int, Int) -> Float)? = nil,

@@ -125,17 +125,21 @@ package final class PairHeadWeights {
     private let firstBias: Buffer?
     private let head: PairHead
     package let direction: PatchConvolution.Direction
+    package let precision: Precision
 
     package init(
-        _ head: PairHead, _ direction: PatchConvolution.Direction = .training, withGradient: Bool = true
+        _ head: PairHead, _ direction: PatchConvolution.Direction = .training, precision: Precision = .float32,
+        withGradient: Bool = true
     ) throws {
         self.head = head
         self.direction = direction
+        self.precision = precision
         // What comes behind a concat head's first layer runs for some pairs at a time, forward and backward in turn.
         stacks = try head.stacks.map {
             let runsOnce = $0 !== head.rest
             return try StackWeights(
-                $0, direction, gradientWeights: !withGradient ? .none : runsOnce ? .instead : .beside)
+                $0, direction, precision: precision,
+                gradientWeights: !withGradient ? .none : runsOnce ? .instead : .beside)
         }
         guard case .concat(_, let map, let vector, _, _, _) = head.kind else {
             (firstForward, firstGradient, firstBias) = ([], [], nil)
@@ -151,9 +155,10 @@ package final class PairHeadWeights {
         stacks.forEach { $0.prepare(state) }
         guard case .concat(_, let map, let vector, let weight, let bias, _) = head.kind else { return }
         for (index, part) in [map, vector].enumerated() {
-            part.pack(state.pointer(weight), direction, into: firstForward[index].pointer)
+            part.pack(state.pointer(weight), direction, precision: precision, into: firstForward[index].pointer)
             if !firstGradient.isEmpty {
-                part.pack(state.pointer(weight), .dataGradient, into: firstGradient[index].pointer)
+                part.pack(
+                    state.pointer(weight), .dataGradient, precision: precision, into: firstGradient[index].pointer)
             }
         }
         firstBias?.pointer.update(from: state.pointer(bias), count: vector.output.channels)
@@ -429,9 +434,12 @@ package final class PairHeadPass {
         let p = try activation(.p, firstVector.output, vectors)
         let scratch = try floats(
             .scratch, max(firstMap.scratch(images: images), firstVector.scratch(images: vectors)))
-        firstMap.forward(m, packed: weights.first(0), weights.direction, into: a, scratch: scratch)
+        let precision = weights.precision
+        firstMap.forward(
+            m, packed: weights.first(0), weights.direction, precision: precision, into: a, scratch: scratch)
         firstVector.forward(
-            vector, packed: weights.first(1), weights.direction, bias: weights.bias, into: p, scratch: scratch)
+            vector, packed: weights.first(1), weights.direction, precision: precision, bias: weights.bias, into: p,
+            scratch: scratch)
     }
 
     private func scoresConcat(_ block: Range<Int>, into scores: UnsafeMutablePointer<Float>) throws {
@@ -514,17 +522,21 @@ package final class PairHeadPass {
         let scratch = try floats(
             .scratch, max(firstMap.scratch(images: images), firstVector.scratch(images: vectors)))
         let w = gradients.pointer(head.network, weight)
-        firstMap.weightGradient(m, da, into: w, bias: nil, scratch: scratch)
-        firstVector.weightGradient(vector, dp, into: w, bias: nil, scratch: scratch)
+        let precision = weights.precision
+        firstMap.weightGradient(m, da, precision: precision, into: w, bias: nil, scratch: scratch)
+        firstVector.weightGradient(vector, dp, precision: precision, into: w, bias: nil, scratch: scratch)
         firstVector.dataGradient(
-            dp, packed: weights.firstForGradient(1), into: vectorGradient, accumulate: true, scratch: scratch)
+            dp, packed: weights.firstForGradient(1), precision: precision, into: vectorGradient, accumulate: true,
+            scratch: scratch)
         if mapStack == nil {
             firstMap.dataGradient(
-                da, packed: weights.firstForGradient(0), into: mapGradient, accumulate: true, scratch: scratch)
+                da, packed: weights.firstForGradient(0), precision: precision, into: mapGradient, accumulate: true,
+                scratch: scratch)
         } else {
             let dm = try activation(.mapGradient, m.shape, images)
             firstMap.dataGradient(
-                da, packed: weights.firstForGradient(0), into: dm, accumulate: false, scratch: scratch)
+                da, packed: weights.firstForGradient(0), precision: precision, into: dm, accumulate: false,
+                scratch: scratch)
             try passes[0].backward(dm, into: mapGradient, accumulate: true, gradients)
         }
     }

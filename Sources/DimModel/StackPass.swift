@@ -66,8 +66,8 @@ package final class StackPass {
         case (.convolution(let convolution, let index, _, _), .none):
             y = try activation(node, .output, node.output, x.images)
             convolution.forward(
-                x, packed: weights.packed(index), weights.direction, bias: weights.bias(index),
-                relu: node.activation == .relu, into: y,
+                x, packed: weights.packed(index), weights.direction, precision: weights.precision,
+                bias: weights.bias(index), relu: node.activation == .relu, into: y,
                 scratch: try scratch(x.images))
             if node.activation == .sigmoid { Elementwise.sigmoid(y) }
         case (
@@ -104,8 +104,8 @@ package final class StackPass {
         case .convolution(let convolution, let index, _, _):
             let z = try activation(node, .beforeNorm, node.output, n)
             convolution.forward(
-                x, packed: weights.packed(index), weights.direction, bias: weights.bias(index), into: z,
-                scratch: try scratch(n))
+                x, packed: weights.packed(index), weights.direction, precision: weights.precision,
+                bias: weights.bias(index), into: z, scratch: try scratch(n))
             return z
         case .pooling(let pooling):
             let z = try activation(node, .beforeNorm, node.output, n)
@@ -252,12 +252,12 @@ package final class StackPass {
         case .convolution(let convolution, let index, let weight, let bias):
             let scratch = try scratch(n)
             convolution.weightGradient(
-                x, dy, into: gradients.pointer(stack.network, weight),
+                x, dy, precision: weights.precision, into: gradients.pointer(stack.network, weight),
                 bias: bias.map { gradients.pointer(stack.network, $0) }, scratch: scratch)
             if let dx {
                 convolution.dataGradient(
-                    dy, packed: weights.packedForGradient(index, state), into: dx, accumulate: accumulate,
-                    scratch: scratch)
+                    dy, packed: weights.packedForGradient(index, state), precision: weights.precision, into: dx,
+                    accumulate: accumulate, scratch: scratch)
             }
         case .pooling(let pooling):
             try through(dx, node, accumulate) {

@@ -19,16 +19,20 @@ package final class StackWeights: @unchecked Sendable {
     private var replaced: Set<Int> = []
     /// How products go forward with them.
     package let direction: PatchConvolution.Direction
+    /// Of the products with them.
+    package let precision: Precision
     private let forward: [Buffer]
     private let dataGradient: [Buffer]
     private let bias: [Buffer?]
 
     /// Contents come with `prepare`.
     package init(
-        _ stack: Stack, _ direction: PatchConvolution.Direction = .training, gradientWeights: GradientWeights
+        _ stack: Stack, _ direction: PatchConvolution.Direction = .training, precision: Precision = .float32,
+        gradientWeights: GradientWeights
     ) throws {
         self.stack = stack
         self.direction = direction
+        self.precision = precision
         self.gradientWeights = gradientWeights
         let operators = stack.convolutions.map(\.operator)
         forward = try operators.map {
@@ -49,9 +53,10 @@ package final class StackWeights: @unchecked Sendable {
         replaced = []
         for (index, convolution) in stack.convolutions.enumerated() {
             let weights = state.pointer(convolution.weight)
-            convolution.operator.pack(weights, direction, into: forward[index].pointer)
+            convolution.operator.pack(weights, direction, precision: precision, into: forward[index].pointer)
             if !dataGradient.isEmpty {
-                convolution.operator.pack(weights, .dataGradient, into: dataGradient[index].pointer)
+                convolution.operator.pack(
+                    weights, .dataGradient, precision: precision, into: dataGradient[index].pointer)
             }
             if let id = convolution.bias, let padded = bias[index] {
                 padded.pointer.update(from: state.pointer(id), count: convolution.operator.output.channels)
@@ -81,7 +86,8 @@ package final class StackWeights: @unchecked Sendable {
         guard gradientWeights == .instead else { return UnsafePointer(dataGradient[index].pointer) }
         if replaced.insert(index).inserted {
             let convolution = stack.convolutions[index]
-            convolution.operator.pack(state.pointer(convolution.weight), .dataGradient, into: forward[index].pointer)
+            convolution.operator.pack(
+                state.pointer(convolution.weight), .dataGradient, precision: precision, into: forward[index].pointer)
         }
         return UnsafePointer(forward[index].pointer)
     }

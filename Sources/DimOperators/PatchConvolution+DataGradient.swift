@@ -5,9 +5,13 @@ extension PatchConvolution {
     /// dx (+)= the sum over the kernel's places of (dy W) shifted back: for 32 input channels and one place a product of
     /// some rows of dy, whose result is small enough for the first-level cache and is added to dx where its windows read.
     package func dataGradient(
-        _ dy: Activation, packed: UnsafePointer<Float>, into dx: Activation, accumulate: Bool,
-        scratch: UnsafeMutablePointer<Float>
+        _ dy: Activation, packed: UnsafePointer<Float>, precision: Precision = .float32, into dx: Activation,
+        accumulate: Bool, scratch: UnsafeMutablePointer<Float>
     ) {
+        if isMixed(precision) {
+            return mixedProduct(
+                dy, depth: output.channels, packed: packed, into: dx, accumulate: accumulate, scratch: scratch)
+        }
         if let phases = phases.dataGradient {
             return phases.dataGradient(dy, packed: packed, into: dx, accumulate: accumulate, scratch: scratch)
         }

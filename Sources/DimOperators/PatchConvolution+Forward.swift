@@ -6,9 +6,13 @@ extension PatchConvolution {
     /// that go forward.
     package func forward(
         _ x: Activation, packed: UnsafePointer<Float>, _ direction: Direction = .forward,
-        scale: UnsafePointer<Float>? = nil, bias: UnsafePointer<Float>? = nil, relu: Bool = false, into y: Activation,
-        scratch: UnsafeMutablePointer<Float>
+        precision: Precision = .float32, scale: UnsafePointer<Float>? = nil, bias: UnsafePointer<Float>? = nil,
+        relu: Bool = false, into y: Activation, scratch: UnsafeMutablePointer<Float>
     ) {
+        if isMixed(precision), scale == nil {
+            return mixedProduct(
+                x, depth: depth, packed: packed, bias: bias, relu: relu, into: y, scratch: scratch)
+        }
         if let phases = phases(direction) {
             return phases.forward(
                 x, packed: packed, Epilogue(scale: scale, bias: bias, relu: relu), into: y, scratch: scratch)

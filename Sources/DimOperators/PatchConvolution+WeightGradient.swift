@@ -8,10 +8,12 @@ extension PatchConvolution {
     /// weights is a row of channels, straight into them; for windows of few channels, over fixed shares of the rows; else 32
     /// input channels and up to 128 outputs a task.
     package func weightGradient(
-        _ x: Activation, _ dy: Activation, into weights: UnsafeMutablePointer<Float>,
+        _ x: Activation, _ dy: Activation, precision: Precision = .float32, into weights: UnsafeMutablePointer<Float>,
         bias: UnsafeMutablePointer<Float>?, scratch: UnsafeMutablePointer<Float>
     ) {
-        if let phases = phases.weightGradient {
+        if isMixed(precision) {
+            mixedWeightGradient(x, dy, into: weights, scratch: scratch)
+        } else if let phases = phases.weightGradient {
             phases.weightGradient(x, dy, into: weights, scratch: scratch)
         } else if isCompact {
             compactWeightGradient(x, dy, into: weights, scratch)

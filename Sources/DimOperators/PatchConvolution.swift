@@ -110,7 +110,7 @@ package struct PatchConvolution {
     /// Floats of scratch memory that any call takes, for so many images or fewer.
     package func scratch(images: Int) -> Int {
         max(
-            phases.forward?.forwardScratch(images: images) ?? forwardScratch(images: images),
+            mixedScratch(), phases.forward?.forwardScratch(images: images) ?? forwardScratch(images: images),
             phases.training?.forwardScratch(images: images) ?? forwardScratch(images: images),
             phases.dataGradient?.dataGradientScratch(images: images) ?? dataGradientScratch(images: images),
             phases.weightGradient?.weightGradientScratch(images: images) ?? weightGradientScratch(images: images))

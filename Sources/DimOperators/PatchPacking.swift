@@ -7,12 +7,20 @@ extension PatchConvolution {
     /// Panels of 32 columns. Forward: B(k, j) = W[j][k], k = (place, channel). Data gradient: panels of (32 channels,
     /// place), B(k, j) = W[k][channel j, place].
     package func pack(
-        _ weights: UnsafePointer<Float>, _ direction: Direction, into packed: UnsafeMutablePointer<Float>
+        _ weights: UnsafePointer<Float>, _ direction: Direction, precision: Precision = .float32,
+        into packed: UnsafeMutablePointer<Float>
     ) {
         if let phases = phases(direction) { return phases.pack(weights, direction, into: packed) }
         switch direction {
         case .forward, .training: packForward(weights, packed)
         case .dataGradient: packDataGradient(weights, packed)
+        }
+        if isMixed(precision) {
+            if direction == .dataGradient {
+                roundPanels(packed, depth: output.channels, panels: Activation.blocks(input.channels) / 2)
+            } else {
+                roundPanels(packed, depth: depth, panels: paddedOutputs / 32)
+            }
         }
     }
 

@@ -39,7 +39,7 @@ final class FusedObjective: Objective {
         let globalLoss = try FusedGlobalDiscriminator.objective(
             global, weights.source, encoded: encoded, features: pass.features, count: n,
             weight: options.alpha, gradients: gradients, encodedGradient: dEncoded, featuresGradient: dFeatures, arena)
-        let (localWeights, localGradientWeights) = try prepareLocal(local)
+        let (localWeights, localGradientWeights) = try prepareLocal(local, options.precision)
         let localLoss = try FusedLocalDiscriminator.objective(
             local, localWeights, localGradientWeights, encoded: encoded, features: pass.features, count: n,
             weight: options.beta, gradients: gradients, encodedGradient: dEncoded, featuresGradient: dFeatures, arena)
@@ -70,10 +70,12 @@ final class FusedObjective: Objective {
     }
 
     private func prepareLocal(
-        _ state: NetworkState
+        _ state: NetworkState, _ precision: Precision
     ) throws -> (FusedLocalDiscriminator.Weights, FusedLocalDiscriminator.GradientWeights) {
         let prepared =
-            try localWeights ?? (FusedLocalDiscriminator.Weights(), FusedLocalDiscriminator.GradientWeights())
+            try localWeights ?? (
+                FusedLocalDiscriminator.Weights(precision), FusedLocalDiscriminator.GradientWeights(precision)
+            )
         localWeights = prepared
         try prepared.0.prepare(state)
         try prepared.1.prepare(state)

@@ -19,9 +19,11 @@ final class LayerObjective: Objective {
     var scoresInFlight = PairHeadPass.scoresInFlight
     /// The local head, over all locations or over those that are drawn.
     private let local: PairHead?
+    private let precision: Precision
 
     init(_ plan: LayerPlan, _ options: TrainerOptions) throws {
         self.plan = plan
+        precision = options.precision
         guard options.locations > 0 else {
             local = plan.local
             return
@@ -74,7 +76,7 @@ final class LayerObjective: Objective {
     private static let dropped = "the batch was dropped, the weights are as before"
 
     private func weights(_ head: PairHead, _ state: NetworkState) throws -> PairHeadWeights {
-        let weights = try headWeights[head.network] ?? PairHeadWeights(head)
+        let weights = try headWeights[head.network] ?? PairHeadWeights(head, precision: precision)
         headWeights[head.network] = weights
         weights.prepare(state)
         return weights

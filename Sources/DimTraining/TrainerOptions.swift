@@ -50,6 +50,9 @@ package struct TrainerOptions: Equatable {
     /// How many locations of each image the local term uses, drawn anew each step; 0 for all.
     package var locations = 0
 
+    /// Of the score networks' products.
+    package var precision = Precision.float32
+
     package init() {}
 
     /// The settings of the preset that the architecture comes from.

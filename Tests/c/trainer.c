@@ -327,6 +327,40 @@ static int share(float *values, size_t count, void *context) {
     return 1;
 }
 
+/* Mixed precision where there is any, a clear error elsewhere. */
+static void precision(void) {
+    dim_model *model = NULL;
+    dim_trainer *trainer = NULL;
+    dim_trainer_options o = defaults();
+    CHECK(o.precision == DIM_PRECISION_FLOAT32);
+    MUST(dim_model_create(2, &model));
+    o.precision = (dim_precision)2;
+    CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_create(model, &o, &trainer));
+    CHECK(strstr(dim_last_error(), "precision is 2") != NULL);
+    o.precision = DIM_PRECISION_MIXED;
+    if (strstr(dim_build_info(), "mixed precision") == NULL) {
+        CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_trainer_create(model, &o, &trainer));
+        CHECK(strstr(dim_last_error(), "AVX-512 BF16") != NULL);
+    } else {
+        dim_losses mixed, exact;
+        dim_trainer_options found = {.struct_size = sizeof found};
+        MUST(dim_trainer_create(model, &o, &trainer));
+        CHECK_STATUS(DIM_OK, dim_trainer_get_options(trainer, &found));
+        CHECK(found.precision == DIM_PRECISION_MIXED);
+        CHECK_STATUS(DIM_OK, dim_trainer_step(trainer, images, N, &mixed));
+        dim_trainer_free(trainer);
+        dim_model_free(model);
+        o.precision = DIM_PRECISION_FLOAT32;
+        MUST(dim_model_create(2, &model));
+        MUST(dim_trainer_create(model, &o, &trainer));
+        CHECK_STATUS(DIM_OK, dim_trainer_step(trainer, images, N, &exact));
+        CHECK(mixed.local != exact.local && fabs(mixed.local - exact.local) < 0.01 * exact.local);
+        CHECK(mixed.global == exact.global && mixed.prior == exact.prior);
+        dim_trainer_free(trainer);
+    }
+    dim_model_free(model);
+}
+
 static void micro_batches(void) {
     dim_model *model = NULL;
     dim_trainer *whole = NULL, *halves[2] = {NULL, NULL};
@@ -496,6 +530,7 @@ int main(void) {
     RUN(losses_that_are_not_finite);
     RUN(learning_rates);
     RUN(gradients);
+    RUN(precision);
     RUN(micro_batches);
     RUN(callbacks);
     RUN(checkpoints);

@@ -40,6 +40,11 @@ static bool trainer_options_are_right(const dim_trainer_options *o) {
     memcpy(&measure, &o->measure, sizeof measure);
     uint32_t coordinates;
     memcpy(&coordinates, &o->coordinates, sizeof coordinates);
+    uint32_t precision;
+    memcpy(&precision, &o->precision, sizeof precision);
+    bool has_mixed = strstr(dim_build_info(), "mixed precision") != NULL;
+    if (precision > (has_mixed ? DIM_PRECISION_MIXED : DIM_PRECISION_FLOAT32))
+        return false;
     if (prior > 2 || measure > 6 || o->negatives < -1 || coordinates > 2 || o->occlusion < 0 || o->occlusion > 1)
         return false;
     /* The notebook's architecture has no network of coordinates, and 26 x 26 locations. */

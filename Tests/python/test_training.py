@@ -74,6 +74,7 @@ def test_options(model):
             "gradient_penalty": 0.0,
             "gradient_clip": 0.0,
             "micro_batches": 1,
+            "precision": "float32",
         }
         expected |= {"coordinates": "none", "coordinates_weight": 1.0, "occlusion": False, "locations": None}
         assert dataclasses.asdict(trainer.options) == expected

@@ -6,7 +6,7 @@
 set -euo pipefail
 build=${1:-.build/release}
 bad=0
-for module in DimKernelsBaseline DimKernelsAVX2 DimKernelsAVX512; do
+for module in DimKernelsBaseline DimKernelsAVX2 DimKernelsAVX512 DimKernelsBFloat16; do
     objects=("$build/$module.build/"*.o)
     [ -e "${objects[0]}" ] || { echo "no object files of $module in $build" >&2; exit 2; }
     # Swift's mangled names: $s, the length of the module's name, the name.

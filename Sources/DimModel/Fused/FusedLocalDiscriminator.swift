@@ -30,16 +30,19 @@ package enum FusedLocalDiscriminator {
     /// c0's feature part and c1, made ready for the forward pass.
     package final class Weights {
         let c0: Buffer
-        let c1: StrassenWeights
+        let c1: HiddenWeights
+        let precision: Precision
 
-        package init() throws {
+        package init(_ precision: Precision = .float32) throws {
+            self.precision = precision
             c0 = try Buffer(uninitialized: Packing.count(depth: features, columns: hidden))
-            c1 = try StrassenWeights(depth: hidden, columns: hidden)
+            c1 = try HiddenWeights(precision)
         }
 
         package func prepare(_ state: NetworkState) throws {
             Packing.packTransposed(
                 state.pointer(c0IDs.weight), stride: inputs, depth: features, columns: hidden, into: c0.pointer)
+            if precision == .mixed { MixedProducts.round(c0.pointer, depth: features, columns: hidden) }
             try c1.prepare(state.pointer(c1IDs.weight), transposed: true)
         }
 
@@ -52,17 +55,68 @@ package enum FusedLocalDiscriminator {
     /// c0's and c1's weights made ready for the data gradient.
     package final class GradientWeights {
         let c0: Buffer
-        let c1: StrassenWeights
+        let c1: HiddenWeights
+        private let precision: Precision
 
-        package init() throws {
+        package init(_ precision: Precision = .float32) throws {
+            self.precision = precision
             c0 = try Buffer(uninitialized: Packing.count(depth: hidden, columns: features))
-            c1 = try StrassenWeights(depth: hidden, columns: hidden)
+            c1 = try HiddenWeights(precision)
         }
 
         package func prepare(_ state: NetworkState) throws {
             Packing.packRows(
                 state.pointer(c0IDs.weight), stride: inputs, depth: hidden, columns: features, into: c0.pointer)
+            if precision == .mixed { MixedProducts.round(c0.pointer, depth: hidden, columns: features) }
             try c1.prepare(state.pointer(c1IDs.weight), transposed: false)
+        }
+    }
+
+    /// c1's weights in one of the two directions: a square product, by Strassen's algorithm or with terms of bfloat16.
+    final class HiddenWeights {
+        private enum Kind { case strassen(StrassenWeights), mixed(Buffer) }
+        private let kind: Kind
+
+        init(_ precision: Precision) throws {
+            kind =
+                precision == .mixed
+                ? .mixed(try Buffer(uninitialized: hidden * hidden))
+                : .strassen(try StrassenWeights(depth: hidden, columns: hidden))
+        }
+
+        func prepare(_ weight: UnsafePointer<Float>, transposed: Bool) throws {
+            switch kind {
+            case .strassen(let weights): try weights.prepare(weight, transposed: transposed)
+            case .mixed(let packed):
+                let pack = transposed ? Packing.packTransposed : Packing.packRows
+                pack(weight, hidden, hidden, hidden, packed.pointer)
+                MixedProducts.round(packed.pointer, depth: hidden, columns: hidden)
+            }
+        }
+
+        /// Floats of scratch memory that a product with `rows` rows takes.
+        func scratch(rows: Int) -> Int {
+            switch kind {
+            case .strassen(let weights): weights.scratch(rows: rows)
+            case .mixed: MixedProducts.scratch(rows: rows, depth: hidden)
+            }
+        }
+
+        /// C = A B, then the epilogue's bias and ReLU. A's rows are even.
+        func multiply(
+            _ a: StoredMatrix, into c: StoredMatrix, _ epilogue: Epilogue = Epilogue(),
+            scratch: UnsafeMutablePointer<Float>
+        ) {
+            switch kind {
+            case .strassen(let weights): weights.multiply(a, into: c, epilogue, scratch: scratch)
+            case .mixed(let packed):
+                MixedProducts.multiply(
+                    MixedProducts.Rows(a.pointer, row: a.stride),
+                    Gemm(
+                        rows: a.rows, columns: hidden, depth: hidden, a: a.pointer, aRow: a.stride, b: packed.pointer,
+                        c: c.pointer, cRow: c.stride, bias: epilogue.bias, relu: epilogue.relu),
+                    scratch: scratch)
+            }
         }
     }
 
@@ -89,7 +143,9 @@ package enum FusedLocalDiscriminator {
             var from = 0
             while from < cells {
                 let rows = min(block, cells - from)
-                featurePart(weights, m + from * 16, rows, bias: p + image * hidden, relu: true, into: h0)
+                featurePart(
+                    weights, m + from * 16, rows, bias: p + image * hidden, relu: true, into: h0,
+                    scratch: h1 + block * row)
                 score(state, weights, h0, rows, h1, logits + image * cells + from, scratch: h1 + block * row)
                 from += rows
             }
@@ -108,12 +164,16 @@ package enum FusedLocalDiscriminator {
     /// W_M M for a block of cells, with p and ReLU where given. m: blocked features from the block's first cell on.
     private static func featurePart(
         _ weights: Weights, _ m: UnsafePointer<Float>, _ rows: Int, bias: UnsafePointer<Float>?, relu: Bool,
-        into h: UnsafeMutablePointer<Float>
+        into h: UnsafeMutablePointer<Float>, scratch: UnsafeMutablePointer<Float>
     ) {
-        DimKernels.selected.gemm(
-            Gemm(
-                rows: rows, columns: hidden, depth: features, a: m, aRow: 16, aBlock: blockedPlane,
-                b: weights.c0.pointer, c: h, cRow: row, bias: bias, relu: relu))
+        let product = Gemm(
+            rows: rows, columns: hidden, depth: features, a: m, aRow: 16, aBlock: blockedPlane,
+            b: weights.c0.pointer, c: h, cRow: row, bias: bias, relu: relu)
+        if weights.precision == .mixed {
+            MixedProducts.multiply(MixedProducts.Rows(m, row: 16, block: blockedPlane), product, scratch: scratch)
+        } else {
+            DimKernels.selected.gemm(product)
+        }
     }
 
     /// A hidden activation of `rows` cells.
@@ -202,7 +262,7 @@ package enum FusedLocalDiscriminator {
                 losses.pointer[image] = pass.run()
             }
         }
-        collect(state, gradients, sums, groups)
+        collect(state, gradients, sums, groups, weights.precision)
         encodedBackward(state, gradients, dp, encoded: encoded, count: n, into: encodedGradient)
         var total = 0.0
         for image in 0..<n { total += losses.pointer[image] }
@@ -211,20 +271,22 @@ package enum FusedLocalDiscriminator {
 
     /// Adds the groups' sums to the gradients, in order.
     private static func collect(
-        _ state: NetworkState, _ gradients: any GradientTarget, _ sums: UnsafeMutablePointer<Float>, _ groups: Int
+        _ state: NetworkState, _ gradients: any GradientTarget, _ sums: UnsafeMutablePointer<Float>, _ groups: Int,
+        _ precision: Precision
     ) {
         let kernels = DimKernels.selected
+        let products = GroupSums.products(precision)
         let c0 = gradients.pointer(.localD, c0IDs.weight)
         let first = GroupSums(sums)
         ThreadPool.shared.parallel(hidden) { out, _ in
-            let part = GroupSums.products.count / hidden
+            let part = products.count / hidden
             for group in 0..<groups {
                 let sum = GroupSums(sums + group * GroupSums.count)
                 kernels.add(sum.c0 + out * Self.features, c0 + out * inputs, Self.features)
                 if group > 0 { kernels.add(sum.c1 + out * part, first.c1 + out * part, part) }
             }
         }
-        GroupSums.products.finish(
+        products.finish(
             first.c1,
             into: StoredMatrix(gradients.pointer(.localD, c1IDs.weight), rows: hidden, columns: hidden, stride: hidden))
         for group in 0..<groups {
@@ -258,8 +320,14 @@ package enum FusedLocalDiscriminator {
         let a, h0, h1, dh0, logits, products: UnsafeMutablePointer<Float>
 
         static func count(_ weights: Weights) -> Int {
-            let products = max(
-                weights.c1.scratch(rows: 2 * pairBlock), GroupSums.products.scratch(depth: 2 * pairBlock))
+            let products =
+                weights.precision == .mixed
+                ? max(
+                    MixedProducts.scratch(rows: 2 * pairBlock, depth: hidden),
+                    MixedProducts.scratch(terms: 2 * pairBlock, rows: hidden, columns: hidden))
+                : max(
+                    weights.c1.scratch(rows: 2 * pairBlock),
+                    GroupSums.products(.float32).scratch(depth: 2 * pairBlock))
             return 7 * pairBlock * row + 2 * pairBlock + products
         }
 
@@ -275,14 +343,17 @@ package enum FusedLocalDiscriminator {
 
     /// One group's sums over its images.
     private struct GroupSums {
-        static let products = StrassenSums(rows: hidden, columns: hidden)
-        static let count = hidden * (features + 2) + products.count + 16
+        private static let strassen = StrassenSums(rows: hidden, columns: hidden)
+        private static let plain = StrassenSums(rows: hidden, columns: hidden, levels: 0)
+        /// How c1's sums are put together; with mixed precision they are what they are.
+        static func products(_ precision: Precision) -> StrassenSums { precision == .mixed ? plain : strassen }
+        static let count = hidden * (features + 2) + strassen.count + 16
         let c0, c1, c1Bias, c2, c2Bias: UnsafeMutablePointer<Float>
 
         init(_ base: UnsafeMutablePointer<Float>) {
             c0 = base
             c1 = c0 + hidden * features
-            c1Bias = c1 + GroupSums.products.count
+            c1Bias = c1 + GroupSums.strassen.count
             c2 = c1Bias + hidden
             c2Bias = c2 + hidden
         }
@@ -326,7 +397,8 @@ package enum FusedLocalDiscriminator {
         private func forward(_ rows: Int, _ from: Int) -> Double {
             let kernels = DimKernels.selected
             let (a, h0, logits) = (buffers.a, buffers.h0, buffers.logits)
-            featurePart(weights, m + from * 16, rows, bias: nil, relu: false, into: a)
+            featurePart(
+                weights, m + from * 16, rows, bias: nil, relu: false, into: a, scratch: buffers.products)
             for cell in 0..<rows {
                 kernels.addRelu(a + cell * row, positive, h0 + cell * row, hidden)
                 kernels.addRelu(a + cell * row, negative, h0 + (rows + cell) * row, hidden)
@@ -357,8 +429,15 @@ package enum FusedLocalDiscriminator {
             let c2 = state.pointer(c2IDs.weight)
             for cell in 0..<both { kernels.reluOuterGradient(h1 + cell * row, logits[cell], c2, hidden) }
             // c1
-            GroupSums.products.add(
-                activation(h1, both), activation(h0, both), to: sums.c1, scratch: buffers.products)
+            let isMixed = weights.precision == .mixed
+            if isMixed {
+                MixedProducts.addTransposed(
+                    MixedProducts.Rows(h1, row: row), MixedProducts.Rows(h0, row: row), terms: both, rows: hidden,
+                    columns: hidden, to: sums.c1, cRow: hidden, scratch: buffers.products)
+            } else {
+                GroupSums.products(.float32).add(
+                    activation(h1, both), activation(h0, both), to: sums.c1, scratch: buffers.products)
+            }
             kernels.addColumnSums(h1, both, row, hidden, sums.c1Bias)
             gradientWeights.c1.multiply(
                 activation(h1, both), into: activation(dh0, both), scratch: buffers.products)
@@ -367,15 +446,23 @@ package enum FusedLocalDiscriminator {
             kernels.addColumnSums(dh0 + rows * row, rows, row, hidden, dNegative)
             // c0's feature part: W_M M is the same in both pairs, and their gradients add.
             for cell in 0..<rows { kernels.add(dh0 + (rows + cell) * row, dh0 + cell * row, hidden) }
-            kernels.gemm(
-                Gemm(
-                    rows: hidden, columns: features, depth: rows, a: dh0, aRow: 1, aStep: row, aBlock: 16 * row,
-                    b: m + from * 16, bRow: 16, bHalf: blockedPlane, bPanel: 2 * blockedPlane,
-                    c: sums.c0, cRow: features, accumulate: true))
-            kernels.gemm(
-                Gemm(
-                    rows: rows, columns: features, depth: hidden, a: dh0, aRow: row, b: gradientWeights.c0.pointer,
-                    c: dm + from * 16, cRow: 16, cHalf: blockedPlane, accumulate: true))
+            let data = Gemm(
+                rows: rows, columns: features, depth: hidden, a: dh0, aRow: row, b: gradientWeights.c0.pointer,
+                c: dm + from * 16, cRow: 16, cHalf: blockedPlane, accumulate: true)
+            if isMixed {
+                MixedProducts.addTransposed(
+                    MixedProducts.Rows(dh0, row: row),
+                    MixedProducts.Rows(m + from * 16, row: 16, block: blockedPlane), terms: rows, rows: hidden,
+                    columns: features, to: sums.c0, cRow: features, scratch: buffers.products)
+                MixedProducts.multiply(MixedProducts.Rows(dh0, row: row), data, scratch: buffers.products)
+            } else {
+                kernels.gemm(
+                    Gemm(
+                        rows: hidden, columns: features, depth: rows, a: dh0, aRow: 1, aStep: row, aBlock: 16 * row,
+                        b: m + from * 16, bRow: 16, bHalf: blockedPlane, bPanel: 2 * blockedPlane,
+                        c: sums.c0, cRow: features, accumulate: true))
+                kernels.gemm(data)
+            }
         }
     }
 }

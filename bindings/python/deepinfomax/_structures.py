@@ -68,6 +68,7 @@ class TrainerOptions(Structure):
         ("coordinates_weight", c_double),
         ("occlusion", c_int32),
         ("micro_batches", c_size_t),
+        ("precision", c_int),
     ]
 
 

@@ -79,6 +79,8 @@ class Settings:
     augment: str = ""
     #: Parts of a batch whose gradients are averaged, and that processes share.
     micro_batches: int = 1
+    #: Of the score networks' products.
+    precision: str = "float32"
     #: For reports: the command that started the run, and when, in UTC.
     command: str = ""
     started: str = ""

@@ -35,6 +35,8 @@ Negatives = Literal["all", "rotation"] | int
 PRIORS: tuple[Prior, ...] = ("monolithic", "adversarial", "none")  # dim_prior
 MEASURES: tuple[Measure, ...] = ("jsd", "gan", "kl", "rkl", "h2", "dv", "nce")  # dim_measure
 #: What a network predicts of a location: its row and column, or how far it is from another one.
+Precision = Literal["float32", "mixed"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "mixed")  # dim_precision
 Coordinates = Literal["none", "absolute", "relative"]
 COORDINATES: tuple[Coordinates, ...] = ("none", "absolute", "relative")  # dim_coordinates
 _NEGATIVES = {"rotation": 0, "all": -1}  # DIM_NEGATIVES_...
@@ -83,6 +85,7 @@ class TrainerOptions:
     #: How many of each image's locations the local term uses; None for all.
     locations: int | None = None
     micro_batches: int = 1
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,7 @@ class Trainer(Run):
         occlusion: bool | None = None,
         locations: int | None = None,
         micro_batches: int = 1,
+        precision: Precision = "float32",
         communicator: Any = None,
         timeout: float = TIMEOUT,
     ) -> None:
@@ -177,6 +181,8 @@ class Trainer(Run):
         term. betas, eps, weight_decay: as in torch.optim.Adam.
         micro_batches: the number of parts of a batch, each with its own batch statistics, negatives and noise, whose
         gradients are averaged, to use less memory or several processes.
+        precision: of the products of the score networks; "mixed": their terms are rounded to bfloat16, on processors with AVX-512
+        BF16 alone (docs/training.md).
         communicator: of mpi4py, whose P processes train together: micro_batches is a power of two, P divides it, and each
         process passes its own part of each batch. The result does not depend on P. timeout: seconds that a process waits for
         another one. See docs/distributed.md.
@@ -205,6 +211,7 @@ class Trainer(Run):
             options.locations = _arrays.whole_number(locations, 1, 2**32, "locations", "None, for all, or 1 or more")
         options.seed = seed
         options.micro_batches = micro_batches
+        options.precision = choice(precision, PRECISIONS, "precision")
         for field, rate in ("encoder_learning_rate", encoder_lr), ("discriminator_learning_rate", discriminator_lr):
             given = lr if rate is None else rate
             if given is not None:
@@ -439,6 +446,7 @@ class Trainer(Run):
             bool(o.occlusion),
             o.locations or None,
             o.micro_batches,
+            PRECISIONS[o.precision],
         )
 
     def set_learning_rates(self, encoder: float, discriminator: float) -> None:

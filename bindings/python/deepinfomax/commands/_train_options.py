@@ -17,7 +17,7 @@ from ..architecture import PRESETS, Architecture
 from ..data import Augmentation
 from ..data.options import RESIZES
 from ..run_folder import RunFolder, Settings
-from ..trainer import COORDINATES, MEASURES, MOST_MICRO_BATCHES, PRIORS, TIMEOUT, Trainer, TrainerOptions
+from ..trainer import COORDINATES, MEASURES, MOST_MICRO_BATCHES, PRECISIONS, PRIORS, TIMEOUT, Trainer, TrainerOptions
 from . import UsageError
 from ._effects import Effects
 from ._common import DATA, add_examples, add_general, add_untrusted, natural, positive, seconds
@@ -40,6 +40,7 @@ DEFAULTS: dict[str, Any] = {
     "seed": 0,
     "batch": 64,
     "micro_batches": 1,
+    "precision": "float32",
     "measure": None,
     "negatives": None,
     "prior": None,
@@ -125,6 +126,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         help="split a batch into K parts with statistics and negatives of their own, to use less memory or several processes "
         "(default: 1)",
+    )
+    add(
+        "--precision",
+        choices=PRECISIONS,
+        help="of the score networks' products; mixed: with terms of bfloat16, on processors with AVX-512 BF16 (default: float32)",
     )
     add("--weights", metavar="FILE", help="weights to start from (default: initial weights by --seed)")
     add(
@@ -441,6 +447,7 @@ _KINDS = {
     "epochs": _POSITIVE,
     "batch": _POSITIVE,
     "micro_batches": _POSITIVE,
+    "precision": _Kind(f"one of {', '.join(PRECISIONS)}", lambda value: value in PRECISIONS),
     "measure": _Kind(f"one of {', '.join(MEASURES)}", lambda value: value in MEASURES),
     "negatives": _Kind(
         "all, rotation or a number from 1 on", lambda value: value in ("all", "rotation") or _is_positive(value)
@@ -505,6 +512,7 @@ _IN_BOTH = (
     "occlusion",
     "locations",
     "micro_batches",
+    "precision",
 )
 
 

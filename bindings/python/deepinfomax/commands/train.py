@@ -408,6 +408,7 @@ _AS_GIVEN = (
     "epochs",
     "batch",
     "micro_batches",
+    "precision",
     "schedule",
     "warmup_epochs",
     "step_epochs",
@@ -455,6 +456,7 @@ def _trainer(model: Model, values: dict[str, Any]) -> Trainer:
         occlusion=values["occlusion"],
         locations=values["locations"],
         micro_batches=values["micro_batches"],
+        precision=values["precision"],
     )
 
 

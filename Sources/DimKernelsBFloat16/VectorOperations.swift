@@ -1,0 +1,1 @@
+../DimKernels/Sources/VectorOperations.swift
