@@ -171,6 +171,15 @@ def test_settings_larger_than_any_number(folder):
         (["--prior", "adversarial", "--gamma", "0"], "--prior: has no effect with --gamma 0"),
         (["--coordinates-weight", "2"], "--coordinates-weight: has no effect without --coordinates"),
         (["--step-factor", "0.5"], "--step-factor: has no effect without --schedule step"),
+        (
+            ["--coordinates", "absolute", "--beta", "0", "--measure", "jsd"],
+            "--measure: has no effect without a local and a global",
+        ),
+        (
+            ["--coordinates", "absolute", "--beta", "0", "--negatives", "3"],
+            "--negatives: has no effect without a local and a glob",
+        ),
+        (["--coordinates", "absolute", "--beta", "0", "--locations", "3"], "--locations: has no effect with --beta 0"),
         (["--schedule", "step", "--step-factor", "1e300", "--step-epochs", "1"], "no finite learning rate after 10 epochs"),
         (["--alpha", "1"], "alpha"),  # There is no global network.
     ],

@@ -98,6 +98,27 @@ def test_a_tar_gz_over_4_gb(tmp_path):
         assert "unpacks to more than" in refused(path, code)
 
 
+def test_an_archive_is_in_memory_once(tmp_path):
+    records = 40_000
+    header = tarfile.TarInfo("data_batch_1.bin")
+    header.size = 3073 * records
+    whole = header.tobuf(tarfile.GNU_FORMAT) + bytes(-(-header.size // 512) * 512 + 1024)
+    path = tmp_path / "x.tar.gz"
+    path.write_bytes(gzip.compress(whole, 1))
+    code = """
+import resource, sys
+from deepinfomax.data import open_dataset
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = peak()
+data = open_dataset(sys.argv[1])
+data[0]
+print(len(data), peak() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    count, grown = map(int, done.stdout.split())
+    assert count == records and grown < 1.2 * header.size + (16 << 20)
+
+
 def test_a_sparse_file_in_an_archive(tmp_path):
     """Its zeros are not in the stream."""
     sparse = tarfile.TarInfo("data_batch_1.bin")

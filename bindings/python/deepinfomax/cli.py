@@ -194,8 +194,10 @@ def parser(commands: Iterable[str]) -> argparse.ArgumentParser:
 
 
 def _meant(given: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(given, list(known), 1)
-    return f"; did you mean {close[0]}?" if close else ""
+    """Dashes in front, which all options share, make nothing alike."""
+    names = {name.lstrip("-"): name for name in known}
+    close = difflib.get_close_matches(given.lstrip("-"), list(names), 1)
+    return f"; did you mean {names[close[0]]}?" if close else ""
 
 
 def _complete() -> None:

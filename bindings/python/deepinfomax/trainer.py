@@ -175,7 +175,7 @@ class Trainer(Run):
         its distance from another one ("relative"), with the weight coordinates_weight. occlusion: vectors are of images with a
         hidden box, features of whole images. locations: the number of locations of each image that the local term uses,
         drawn anew each step; None for all.
-        gamma: with a prior that the preset does not have, 0.1, the paper's.
+        gamma: with a prior that the preset does not have, 0.1, the paper's; without a prior it has no effect.
         seed: of the prior noise and the drawn negatives: `torch.manual_seed(seed)`, one `torch.rand_like(y)` a step.
         lr: of both Adams; or encoder_lr and discriminator_lr. alpha, beta, gamma: weights of the global, local and prior
         term. betas, eps, weight_decay: as in torch.optim.Adam.

@@ -348,6 +348,8 @@ def check_unchanged(arguments: argparse.Namespace) -> None:
 
 def effects_of(arguments: argparse.Namespace, options: TrainerOptions, schedule: str) -> Effects:
     """Whether what was given on the command line has an effect. What --config has may be a preset's."""
+    for option in "--measure", "--negatives":
+        yield option, options.alpha > 0 or options.beta > 0, "without a local and a global term (--beta 0)"
     yield "--gamma", options.prior != "none" or not arguments.gamma, "without --prior monolithic or adversarial"
     for option in "--prior", "--gradient-penalty":
         yield option, options.prior == "none" or options.gamma > 0, "with --gamma 0"

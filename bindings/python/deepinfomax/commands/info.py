@@ -206,12 +206,13 @@ def _text(file: dict[str, Any], shapes: bool) -> str:
         names = ", ".join(map(shown, file["classes"][:20])) + (", ..." if len(file["classes"]) > 20 else "")
         lines += ["", f"  {len(file['classes']):,} classes: {names}"]
     if networks:
-        lines += ["", f"  {'network':<12}{'parameters':>12}  batches seen"]
+        wide = max(12, *(len(name) + 1 for name in networks))
+        lines += ["", f"  {'network':<{wide}}{'parameters':>12}  batches seen"]
         for name, network in networks.items():
             batches = "" if network["batches"] is None else f"{network['batches']:>12,}"
-            lines.append(f"  {name:<12}{network['parameters']:>12,}  {batches}".rstrip())
+            lines.append(f"  {name:<{wide}}{network['parameters']:>12,}  {batches}".rstrip())
         total = sum(network["parameters"] for network in networks.values())
-        lines.append(f"  {'together':<12}{total:>12,}")
+        lines.append(f"  {'together':<{wide}}{total:>12,}")
         wanted = {layer["network"] for layer in file["architecture"]["layers"]}
         missing = [name for name in NETWORKS if name in wanted and name not in networks]
         if missing:

@@ -180,7 +180,7 @@ class _Training:
         trainer = _processes.resumed(group, folder.checkpoint, arguments.untrusted)
         group.call(lambda: check_same_run(folder, settings, trainer))
         train, validation = group.call(
-            lambda: data_of(settings, "; to train on these, start a run with --weights checkpoint.h5")
+            lambda: data_of(settings, f"; to train on these, start a run with --weights {folder.checkpoint}")
         )
         settings = replace(settings, digest=settings.digest or digest_of(train, validation))
         done = trainer.steps / len(Loader(train, settings.batch))
@@ -434,6 +434,8 @@ def _trainer(model: Model, values: dict[str, Any]) -> Trainer:
     """What is None is as the preset of the model's architecture has it."""
     if values["gradient_penalty"] and values["prior"] not in (None, "adversarial"):
         raise UsageError("--gradient-penalty: has no effect without --prior adversarial")
+    if values["locations"] and values["beta"] == 0:
+        raise UsageError("--locations: has no effect with --beta 0: expected a beta over 0, or no --locations")
     coordinates = values["coordinates"]
     if coordinates is None and values["architecture"] is None and "coordinates_d" in model.networks:
         coordinates = "absolute"  # By default, and where --weights are of a run that was so.
@@ -496,7 +498,7 @@ def _is_complete(folder: RunFolder, settings: Settings, step: int, done: float, 
     if done > settings.epochs:
         raise UsageError(
             f"{folder.path}: the run has done {done:.4g} epochs already, more than the {settings.epochs} asked for; to continue, "
-            f"set --epochs to {epochs + 1} or more; {folder.checkpoint.name} has its weights"
+            f"set --epochs to {epochs + 1} or more; {folder.checkpoint} has its weights"
         )
     if not folder.weights.exists():  # It ended before they were written, or was to be longer: that is still to be done.
         return False

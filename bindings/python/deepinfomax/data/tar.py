@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .errors import DataError
 
@@ -44,7 +45,7 @@ def read(path: Path, wanted: Callable[[str], bool], max_bytes: int) -> tuple[lis
                         held += member.size  # A sparse file's zeros are not in the stream.
                         if held > max_bytes:
                             raise stream.too_large()
-                        files[name] = np.frombuffer(file.read(), np.uint8)
+                        files[name] = _content(file, member.size)
             while stream.read(1 << 20):
                 pass
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
@@ -53,6 +54,20 @@ def read(path: Path, wanted: Callable[[str], bool], max_bytes: int) -> tuple[lis
         where = f" after {names[-1]}" if names else ""
         raise DataError(f"{path}: the archive is damaged or cut short{where}: {error}; download it again") from error
     return names, files
+
+
+def _content(file: IO[bytes], size: int) -> NDArray[np.uint8]:
+    """A file's bytes, each once in memory. A length that the archive promises and does not hold takes no memory: pages that
+    are not written are not there."""
+    content = np.empty(size, np.uint8)
+    at = 0
+    while at < size:
+        piece = file.read(min(1 << 20, size - at))
+        if not piece:
+            raise EOFError("the file ends early")
+        content[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
+        at += len(piece)
+    return content
 
 
 class _Bounded:
