@@ -481,8 +481,8 @@ typedef struct dim_trainer_options {
     double coordinates_weight;          /* 1, the weight of the coordinates term */
     int32_t occlusion;                  /* 0; 1: vectors are of images with a box of half their height and width hidden,
                                            features of whole images */
-    size_t micro_batches;               /* 1; parts of a step, 1 to 4096: dim_trainer_accumulate */
     dim_precision precision;            /* DIM_PRECISION_FLOAT32 */
+    size_t micro_batches;               /* 1; parts of a step, 1 to 4096: dim_trainer_accumulate */
 } dim_trainer_options;
 
 /* The terms of one batch, without their weights. total = beta local + alpha global + gamma prior, and with coordinates

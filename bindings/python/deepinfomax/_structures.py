@@ -67,8 +67,8 @@ class TrainerOptions(Structure):
         ("locations", c_uint32),
         ("coordinates_weight", c_double),
         ("occlusion", c_int32),
-        ("micro_batches", c_size_t),
         ("precision", c_int),
+        ("micro_batches", c_size_t),
     ]
 
 
