@@ -107,8 +107,8 @@ const char *dim_last_error(void);
 const char *dim_version(void);
 
 /* One line: version, kernels chosen, convolution algorithm, threads, HDF5 version, "mixed precision" where there is
- * DIM_PRECISION_MIXED, and after "; not understood: " the
- * environment variables whose values are not valid. Valid until this thread's next call of dim_build_info. */
+ * DIM_PRECISION_MIXED, and after "; not understood: " the environment variables whose values are not valid. Valid until
+ * this thread's next call of dim_build_info. */
 const char *dim_build_info(void);
 
 /* Sets how many threads one call may use; 0 = all cores, see "Environment" above. Applies to the whole process, from

@@ -34,9 +34,10 @@ Measure = Literal["jsd", "gan", "kl", "rkl", "h2", "dv", "nce"]
 Negatives = Literal["all", "rotation"] | int
 PRIORS: tuple[Prior, ...] = ("monolithic", "adversarial", "none")  # dim_prior
 MEASURES: tuple[Measure, ...] = ("jsd", "gan", "kl", "rkl", "h2", "dv", "nce")  # dim_measure
-#: What a network predicts of a location: its row and column, or how far it is from another one.
+#: Of the score networks' products.
 Precision = Literal["float32", "mixed"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "mixed")  # dim_precision
+#: What a network predicts of a location: its row and column, or how far it is from another one.
 Coordinates = Literal["none", "absolute", "relative"]
 COORDINATES: tuple[Coordinates, ...] = ("none", "absolute", "relative")  # dim_coordinates
 _NEGATIVES = {"rotation": 0, "all": -1}  # DIM_NEGATIVES_...
