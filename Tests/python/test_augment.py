@@ -194,3 +194,7 @@ def test_the_command(tmp_path):
     assert all(math.isfinite(row.coordinates) and math.isnan(row.gradient_norm) for row in validation)
     refused = dim("train", "--augment", "crop=x", cwd=tmp_path)
     assert refused.returncode == 2 and "--augment: expected crop=PIXELS" in refused.stderr
+    how = ("--data", "x.npz", "--architecture", "tiny.json", "--output", "wide")
+    refused = dim("train", *how, "--augment", "crop=8", cwd=tmp_path)
+    assert refused.returncode == 2 and "on each side, 8x8, found crop=8" in refused.stderr, refused.stderr
+    assert not (tmp_path / "wide").exists()

@@ -287,6 +287,8 @@ def test_text():
         "a=1",
         "1",
     ]
+    quoted = [_text.cell(name) for name in ("=a", "'=a", "''=a", "'s")]
+    assert quoted == ["'=a", "''=a", "'''=a", "'s"], "no two names become one"
     assert [_text.counted(n, "epoch") for n in (0, 1, 2000)] == ["0 epochs", "1 epoch", "2,000 epochs"]
     assert list(csv.reader(io.StringIO(_text.csv_text(("a", "b"), [("=x", -1.5)])))) == [["a", "b"], ["'=x", "-1.5"]]
 

@@ -111,6 +111,31 @@ def test_inputs_stay(folder, command):
     assert contents(folder) == before
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "encode --data few.npz --weights w.h5 --output run/checkpoint.h5",
+        "encode --data few.npz --weights w.h5 --output linked.h5",
+        "convert w.h5 run/weights.h5",
+        "map --data few.npz --weights w.h5 --output run/curves.png",
+        "map --data few.npz --weights w.h5 --coordinates run/metrics.csv",
+        "classify --data few.npz --weights w.h5 --epochs 1 --save run/best.h5",
+        "convert w.h5 kept/end-to-end-0.h5",
+    ],
+)
+def test_the_files_of_a_run_stay(folder, command):
+    """A checkpoint that vectors replace is a run that cannot be continued."""
+    for name in "run/settings.json", "run/checkpoint.h5", "kept/end-to-end-0.json", "kept/end-to-end-0.h5":
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"of a run")
+    (folder / "linked.h5").symlink_to("run/checkpoint.h5")
+    before = contents(folder)
+    done = dim(*command.split(), cwd=folder)
+    assert done.returncode == 2 and "is one of the files of the run in " in done.stderr, done.stderr
+    assert contents(folder) == before
+    assert dim("convert", "w.h5", "run/other.h5", cwd=folder).returncode == 0
+
+
 def test_a_run_in_the_folder_of_its_images(folder):
     """`cd images; dim train --data .` made dim-run a class of its own."""
     done = dim("train", "--data", ".", "--epochs", 1, "--no-plot", cwd=folder / "images")

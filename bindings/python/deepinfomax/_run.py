@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from ctypes import byref
 from typing import Any, ClassVar, TypeVar
 
 from . import _copies
 from ._handles import OwnedHandle, model_handle, new_handle
 from ._library import check, library
+from .errors import InvalidArgument
 from ._opening import options as open_options
 from .model import Model, Path, c_path, other_format
 
 Self = TypeVar("Self", bound="Run")
+
+#: Fields of C's options, and the arguments that they are here.
+_ARGUMENTS = {
+    "encoder_learning_rate": "encoder_lr",
+    "discriminator_learning_rate": "discriminator_lr",
+    "learning_rate": "lr",
+    "adam_beta1": "betas[0]",
+    "adam_beta2": "betas[1]",
+    "epsilon": "eps",
+}
 
 
 class Run:
@@ -39,7 +51,8 @@ class Run:
 
     def _start(self, model: Model | None, make: Callable[..., int], *arguments: Any) -> None:
         self._model = model
-        self._handle = new_handle("trainer", self._function("free"), make, *arguments)
+        with _python_names():
+            self._handle = new_handle("trainer", self._function("free"), make, *arguments)
 
     @classmethod
     def _function(cls, name: str) -> Any:
@@ -47,7 +60,8 @@ class Run:
 
     def _call(self, name: str, *arguments: Any) -> None:
         """Calls `<prefix>_<name>(trainer, arguments...)` and raises what it failed with."""
-        check(self._function(name)(self._pointer, *arguments))
+        with _python_names():
+            check(self._function(name)(self._pointer, *arguments))
 
     @property
     def _pointer(self) -> int:
@@ -107,3 +121,15 @@ def choice(value: str, values: tuple[str, ...], what: str) -> int:
     if value not in values:
         raise ValueError(f"{what}: expected one of {', '.join(map(repr, values))}, found {value!r}")
     return values.index(value)
+
+
+@contextmanager
+def _python_names() -> Iterator[None]:
+    """Messages about an option have the name of the argument."""
+    try:
+        yield
+    except InvalidArgument as error:
+        name, word, rest = error.message.partition(" ")
+        if name not in _ARGUMENTS:
+            raise
+        raise InvalidArgument(f"{_ARGUMENTS[name]}{word}{rest}", error.status, error.status_name) from None

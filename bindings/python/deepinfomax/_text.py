@@ -17,7 +17,7 @@ from typing import Any
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 #: Spreadsheets take a cell that begins so for a formula, which may start programs.
-_FORMULA = re.compile(r"^[\s]*[=+\-@\t\r]")
+_FORMULA = re.compile(r"^'*\s*[=+\-@\t\r]")
 #: Bytes of a class's name in a weights file: dim_model_set_class_names in dim.h.
 _CLASS_NAME = 255
 
@@ -90,7 +90,8 @@ def members_once(members: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def cell(name: str) -> str:
-    """For CSV: `valid`, and with an apostrophe before what a spreadsheet would compute."""
+    """For CSV: `valid`, and with an apostrophe before what a spreadsheet would compute; one more where there are
+    some before it already, so that two names do not become one."""
     name = valid(name)
     return f"'{name}" if _FORMULA.match(name) else name
 

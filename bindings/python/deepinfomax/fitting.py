@@ -97,6 +97,8 @@ def fit(
             raise TypeError(f"callbacks: expected functions of one FittedEpoch, found {callback!r}")
     group = Solo() if run.shared is None else run.shared.group
     changes = Augmentation.parse(augment) if isinstance(augment, str) else augment or Augmentation()
+    image = run.model.architecture.as_dict()["image"]
+    changes.check(image["height"], image["width"])
     source = group.call(lambda: _source(run, data, batch, seed, "dataset", changes))
     held_out = None if validation is None else group.call(lambda: _source(run, validation, batch, None, "validation"))
     group.require_same(

@@ -66,7 +66,7 @@ def train(
         if epoch.number % every == 0 or epoch.number == settings.epochs:
             kept.save(trainer, history)
 
-    notice = "stopping after this step; Ctrl-C again stops at once, and loses what came after the last checkpoint"
+    notice = "stopping after this step; a second Ctrl-C or signal stops at once, and loses what came after the last checkpoint"
     with trainer, _progress(images, settings, trainer.steps, shown) as progress, Interrupts(notice) as interrupts:
 
         def stopped() -> bool:

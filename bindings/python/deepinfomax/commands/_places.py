@@ -13,6 +13,7 @@ from ..data.known import is_read
 from ..data.opening import is_sample
 from ..data.pictures import SUFFIXES
 from .._files import is_among, is_same
+from ..run_folder import FILES
 from . import UsageError
 
 #: Arguments that name what is read, and those that name a file that is written, by their names in argparse. Arguments of
@@ -43,8 +44,9 @@ class Places:
         return places
 
     def check(self) -> None:
-        """Raises UsageError for an output that is an input, is among the images that are read, or is named twice; and
-        for an empty name, which a variable of a shell that is not set leaves, and which would mean this folder."""
+        """Raises UsageError for an output that is an input, is among the images that are read, is one of a run's files, or
+        is named twice; and for an empty name, which a variable of a shell that is not set leaves, and which would mean this
+        folder."""
         for option, path, *_ in (*self.reads, *self.files, *self.folders):
             if not path:
                 raise UsageError(f"{option}: expected a name, found an empty one")
@@ -58,6 +60,9 @@ class Places:
                         f"{option}: {path} is beside the images that {read.option} reads, {read.path}, and would become one of "
                         "the files of this data; name a file elsewhere"
                     )
+            run = _run_of(path)
+            if run is not None:
+                raise UsageError(f"{option}: {path} is one of the files of the run in {run}; name another file")
             for other, written in self.files[:number]:
                 if is_same(path, written):
                     raise UsageError(f"{option}: {path} is what {other} writes; name another file")
@@ -130,6 +135,20 @@ class _Read:
                     elif self._is_data(entry.name):
                         found = _identity(entry.path) if entry.is_symlink() else (identity[0], entry.inode())
                         self._files.update(() if found is None else (found,))
+
+
+def _run_of(path: str) -> str | None:
+    """The folder of the training run whose file it is, or would be."""
+    for form in (os.path.abspath(path), os.path.realpath(path)):
+        folder = os.path.dirname(form)
+        if is_among(path, folder, FILES) and os.path.exists(os.path.join(folder, FILES[0])):
+            return folder
+        # What `dim classify --checkpoint` keeps: two files of a seed.
+        name, ending = os.path.splitext(form)
+        other = {".h5": ".json", ".json": ".h5"}.get(ending)
+        if other is not None and is_among(path, folder, ("end-to-end-*",)) and os.path.exists(name + other):
+            return folder
+    return None
 
 
 def _identity(path: str) -> tuple[int, int] | None:

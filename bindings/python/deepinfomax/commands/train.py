@@ -93,7 +93,7 @@ class _Training:
         group: Solo,
     ) -> None:
         self.arguments, self.folder, self.settings, self.trainer, self.group = arguments, folder, settings, trainer, group
-        augment = Augmentation.parse(settings.augment)
+        augment = group.call(lambda: _augmentation(settings))
         self.loader = Loader(train, settings.batch, settings.seed, augment=augment, part=(group.rank, group.size))
         # Always in the same order, which is not the data's: neighbours there may look alike, and they are the negatives.
         self.validation = None if validation is None else Loader(validation, settings.batch, 0, drop_last=False)
@@ -194,7 +194,9 @@ class _Training:
     # ---- The run
 
     def run(self) -> int:
-        notice = "stopping after this step; Ctrl-C again stops at once, and loses what came after the last checkpoint"
+        notice = (
+            "stopping after this step; a second Ctrl-C or signal stops at once, and loses what came after the last checkpoint"
+        )
         before = self.group.first(self.folder.read_metrics) if self.arguments.resume else []
         rows = [row for row in before if row.step <= self.trainer.steps]
         batch = min(self.settings.batch, len(self.loader.dataset))
@@ -420,6 +422,15 @@ _AS_GIVEN = (
     "skip_damaged",
     "augment",
 )
+
+
+def _augmentation(settings: Settings) -> Augmentation:
+    augment, image = Augmentation.parse(settings.augment), settings.architecture["image"]
+    try:
+        augment.check(image["height"], image["width"])
+    except ValueError as error:
+        raise UsageError(f"--{error}") from None
+    return augment
 
 
 def _check_rates(schedule: Schedule, settings: Settings) -> None:

@@ -60,6 +60,14 @@ class Augmentation:
     def __bool__(self) -> bool:
         return bool(self.crop or self.flip)
 
+    def check(self, height: int, width: int) -> None:
+        """Raises ValueError for a crop that could lie beside an image of this size."""
+        if self.crop >= min(height, width):
+            raise ValueError(
+                f"augment: expected a crop of fewer pixels than an image has on each side, {width}x{height}, found crop={self.crop}: "
+                "some crops would be empty"
+            )
+
     def apply(self, images: NDArray[np.float32], indices: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.float32]:
         """New images from images (n, c, h, w), which have the numbers `indices` in their data set."""
         if not self or len(images) == 0:
