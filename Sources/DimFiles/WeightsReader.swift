@@ -108,13 +108,14 @@ package struct WeightsReader {
     }
 
     private func notOpened(_ reason: String) -> DimError {
+        let expected = "\(input.path)".lowercased().hasSuffix(".safetensors") ? "neither a safetensors nor" : "not"
         if let guess = input.foreignFormat() {
-            return DimError(.fileFormat, "\(input.path) is not an HDF5 file: \(guess)")
+            return DimError(.fileFormat, "\(input.path) is \(expected) an HDF5 file: \(guess)")
         }
         if reason.mentions("truncated") {
             return DimError(.fileFormat, "\(input.path) is cut short (\(reason)); use another copy of the file")
         }
-        return DimError(.fileFormat, "\(input.path) is not an HDF5 file, or it is damaged (\(reason))")
+        return DimError(.fileFormat, "\(input.path) is \(expected) an HDF5 file, or it is damaged (\(reason))")
     }
 
     // MARK: A checkpoint's arrays

@@ -16,11 +16,11 @@ from PIL import Image
 
 LATIN = b"caf\xe9"
 #: The names of the images of `folder`, as bytes.
-NAMES = [LATIN + b".png", b"\x1b[31mred\xe2\x80\xae.png", b"=1+1.png", b"line\nend.png", "\u732b.png".encode()]
+NAMES = [LATIN + b".png", b"\x1b[31mred\xe2\x80\xae.png", b"=1+1.png", b"line\nend.png", b"re\r=2.png", "\u732b.png".encode()]
 #: How a terminal shows them, CSV has them, and JSON, HDF5 and npz.
-SHOWN = [r"caf\xe9.png", r"\x1b[31mred\u202e.png", "=1+1.png", r"line\x0aend.png", "\u732b.png"]
-CELLS = [r"caf\xe9.png", "\x1b[31mred\u202e.png", "'=1+1.png", "line\nend.png", "\u732b.png"]
-VALID = [r"caf\xe9.png", "\x1b[31mred\u202e.png", "=1+1.png", "line\nend.png", "\u732b.png"]
+SHOWN = [r"caf\xe9.png", r"\x1b[31mred\u202e.png", "=1+1.png", r"line\x0aend.png", r"re\x0d=2.png", "\u732b.png"]
+CELLS = [r"caf\xe9.png", "\x1b[31mred\u202e.png", "'=1+1.png", "line\nend.png", "re\r=2.png", "\u732b.png"]
+VALID = [r"caf\xe9.png", "\x1b[31mred\u202e.png", "=1+1.png", "line\nend.png", "re\r=2.png", "\u732b.png"]
 
 
 def by_bytes(names):
@@ -84,6 +84,32 @@ def test_encode_with_classes(folder):
     ran("encode", "--data", "images", "--output", "b.h5", cwd=folder)
     with h5py.File(folder / "b.h5") as file:
         assert file["classes"].asstr()[:].tolist() == ["=class", r"caf\xe9"]
+
+
+def test_what_encode_writes_is_read_again(folder, flat):
+    """Readers end a line at a carriage return that stands without quotes, which Python's csv writes."""
+    for name in ("again.csv", "again.npz", "again.h5"):
+        ran("encode", "--data", flat, "--output", name, cwd=folder)
+        ran("map", "--data", flat, "--vectors", name, "--output", "again.png", cwd=folder)
+    assert _text.csv_text(("a", "b"), [('x\r=1,"', None)]) == 'a,b\n"x\r=1,""",\n'
+
+
+def test_names_on_the_command_line(folder):
+    """What argparse says, and messages with a folder of a line end and of a byte that is not text."""
+    name = b"caf\xe9\n\x1b[31m\tdir"
+    for arguments in (
+        ("map", name),
+        ("train", "--images", "--out\x1b[1m=3"),
+        ("encode", "--output", name + b"/no/x.npz", "--data", "images"),
+        ("encode", "--output", "x.npz", "--outputs", b"\xe9"),
+        ("train", "--measure", b"\xe9"),
+        ("train", "--resume", name + b"/run"),
+        ("info", name + b"/nope"),
+    ):
+        done = dim(*arguments, cwd=folder, encoding="utf-8", errors="strict")
+        said = done.stdout + done.stderr
+        assert done.returncode in (1, 2) and "\x1b" not in said and "udce9" not in said, said
+        assert "caf" not in said or r"caf\xe9\x0a\x1b[31m\x09dir" in said, said
 
 
 def test_map(folder):

@@ -38,20 +38,8 @@ def digits(path, count=300):
 
 
 def train(folder, *arguments, output="run"):
-    return dim(
-        "train",
-        "--data",
-        "digits.npz",
-        "--architecture",
-        "tiny.json",
-        "--output",
-        output,
-        "--no-plot",
-        "--batch",
-        32,
-        *arguments,
-        cwd=folder,
-    )
+    how = "--data digits.npz --architecture tiny.json --no-plot --batch 32 --output"
+    return dim("train", *how.split(), output, *arguments, cwd=folder)
 
 
 def settings_of(folder):
@@ -114,6 +102,17 @@ def test_a_settings_file_makes_the_same_run(folder):
     assert {name for name in before if before[name] != after[name]} - {"command", "started"} == {"lr", "epochs", "probe"} - (
         {"probe"} if before["probe"] == after["probe"] else set()
     )
+
+
+def test_what_an_option_leaves_without_effect_is_not_taken_over(folder):
+    """--config's gradient penalty was refused as if it had been given."""
+    how = "--prior adversarial --gamma 0.3 --gradient-penalty 1 --locations 2 --schedule step --step-epochs 3"
+    assert train(folder, "--epochs", 1, *how.split()).returncode == 0
+    for changed, settings in ("prior none", "gradient_penalty gamma step_epochs"), ("beta 0", "locations"):
+        how = ("--config", "run/settings.json", "--output", changed[:4], "--schedule", "constant", "--no-plot")
+        done = dim("train", *how, *f"--{changed}".split(), cwd=folder)
+        assert done.returncode == 0 and set(settings.split()) <= set(done.stderr.split()), done.stderr
+    assert settings_of(folder / "prio")["gradient_penalty"] == 0 and settings_of(folder / "beta")["locations"] is None
 
 
 @pytest.mark.parametrize(

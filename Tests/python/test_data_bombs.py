@@ -119,6 +119,28 @@ print(len(data), peak() - before)
     assert count == records and grown < 1.2 * header.size + (16 << 20)
 
 
+def test_extended_headers_of_an_archive(tmp_path):
+    """tarfile reads them at once, and gives each member a copy of a global one's keys."""
+
+    def header(kind, content):
+        member = tarfile.TarInfo("x")
+        member.type, member.size = kind, len(content)
+        return member.tobuf() + content + bytes(-len(content) % 512)
+
+    keys = b"".join(b"11 %05d=x\n" % number for number in range(16000))
+    own = header(tarfile.XHDTYPE, b"11 abcde=x\n") + tarfile.TarInfo("f").tobuf()
+    for content, message in (
+        (header(tarfile.XGLTYPE, keys) + own * 3000, "an extended header of 176,000 bytes"),
+        (header(tarfile.XHDTYPE, bytes(200 << 20)), "an extended header of 209,715,200 bytes"),
+        (header(tarfile.GNUTYPE_LONGNAME, b"x" * (1 << 20)), "an extended header of 1,048,576 bytes"),
+        (header(tarfile.XHDTYPE, b"11 abcde=x\n") * 5000, "more than 4 extended headers in a row"),
+        (b"".join(tarfile.TarInfo(str(number)).tobuf() for number in range(20000)), "holds more than 10,000 files"),
+    ):
+        path = tmp_path / "x.tar.gz"
+        path.write_bytes(gzip.compress(content + bytes(1024), 1))
+        assert message in refused(path)
+
+
 def test_a_sparse_file_in_an_archive(tmp_path):
     """Its zeros are not in the stream."""
     sparse = tarfile.TarInfo("data_batch_1.bin")

@@ -261,6 +261,13 @@ def test_a_damaged_length_is_said(tmp_path):
     refused(path, "DIM_FILE_FORMAT", "safetensors", "the header's length, are damaged")
 
 
+@pytest.mark.parametrize("content", [b"", b"garbage", b"\x93NUMPY" + bytes(100)])
+def test_files_that_only_their_name_makes_safetensors(tmp_path, content):
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(content)
+    refused(path, "DIM_FILE_FORMAT", "neither a safetensors nor an HDF5 file")
+
+
 def test_large_headers(tmp_path):
     path = tmp_path / "w.safetensors"
     header, data = layout(state_of(*SMALL), {"note": "x" * (4 << 20)})

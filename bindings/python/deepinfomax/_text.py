@@ -6,8 +6,6 @@ file takes. Here such a byte is always written as \xNN: `caf\xe9.png`. In termin
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import shlex
 import unicodedata
@@ -18,6 +16,8 @@ from typing import Any
 _SURROGATES = re.compile("[\ud800-\udfff]")
 #: Spreadsheets take a cell that begins so for a formula, which may start programs.
 _FORMULA = re.compile(r"^'*\s*[=+\-@\t\r]")
+#: What ends a cell or begins a quoted one.
+_QUOTED = re.compile('[,"\r\n]')
 #: Bytes of a class's name in a weights file: dim_model_set_class_names in dim.h.
 _CLASS_NAME = 255
 
@@ -98,11 +98,13 @@ def cell(name: str) -> str:
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A table as CSV. Numbers are written as they are, texts by `cell`."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(header)
-    table.writerows([cell(value) if isinstance(value, str) else value for value in row] for row in rows)
-    return text.getvalue()
+    return "".join(map(csv_line, (header, *rows)))
+
+
+def csv_line(row: Iterable[Any]) -> str:
+    """A line of it. Python's csv leaves a carriage return in a text without quotes, and readers end the line there."""
+    cells = (cell(value) if isinstance(value, str) else "" if value is None else str(value) for value in row)
+    return ",".join(f'"{text.replace(chr(34), chr(34) * 2)}"' if _QUOTED.search(text) else text for text in cells) + "\n"
 
 
 def decimal(digits: str) -> int:

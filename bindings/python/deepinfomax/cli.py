@@ -65,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complete()
     if arguments is None:
         arguments = sys.argv[1:]
+    _output.escape(arguments)
     if not arguments:
         print(_FIRST, end="", file=sys.stderr)
         return 2
@@ -125,7 +126,7 @@ class _Parser(argparse.ArgumentParser):
     def _print_message(self, message: str, file: Any = None) -> None:
         """argparse's own passes over a full disk in silence."""
         stream = file or sys.stderr
-        stream.write(message)
+        stream.write(_output.plain(message))
         stream.flush()
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -217,8 +218,20 @@ def module_of(command: str) -> ModuleType:
 # ---- Signals
 
 
-#: Besides Ctrl-C: of `kill`, terminals, batch systems and limits of time. Ctrl-\ is left, which ends what does not react.
-_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
+#: Besides Ctrl-C, all that end a process and have a name: of `kill`, terminals, batch systems, limits of time, timers. Ctrl-\
+#: is left, which ends what does not react.
+_ENDING = (
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGXCPU,
+    signal.SIGALRM,
+    signal.SIGVTALRM,
+    signal.SIGPROF,
+    signal.SIGIO,
+    signal.SIGPWR,
+)
 
 
 class _Terminated(BaseException):

@@ -33,7 +33,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ._files import size_text, whole
-from ._text import cell, counted, shown, valid
+from ._text import cell, counted, csv_line, shown, valid
 from .data import Dataset, MissingPackage
 from .data.dataset import fingerprint
 
@@ -148,18 +148,19 @@ def _beside(data: Dataset) -> dict[str, NDArray[Any]]:
 
 class _Lines:
     def __init__(self, file: IO[str], data: Dataset, count: int) -> None:
-        self._data, self._lines, self._next = data, csv.writer(file, lineterminator="\n"), 0
+        self._data, self._file, self._next = data, file, 0
         label = [] if data.labels is None else ["label", "class"]
-        self._lines.writerow(["id", *label, *(f"y{i}" for i in range(count))])
+        self._file.write(csv_line(["id", *label, *(f"y{i}" for i in range(count))]))
 
     def write(self, *outputs: Floats) -> None:
         (vectors,) = outputs
         for vector in vectors:
             number = self._next
             labels = self._data.labels
-            label = [] if labels is None else [int(labels[number]), cell(self._data.class_name(number))]
+            label = [] if labels is None else [int(labels[number]), self._data.class_name(number)]
             # Nine digits tell every float32 from its neighbours.
-            self._lines.writerow([cell(self._data.ids[number]), *label, *(f"{value:.9g}" for value in vector.tolist())])
+            vector_cells = ",".join(f"{value:.9g}" for value in vector.tolist())
+            self._file.write(f"{csv_line([self._data.ids[number], *label])[:-1]},{vector_cells}\n")
             self._next += 1
 
 

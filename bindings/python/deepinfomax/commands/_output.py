@@ -6,7 +6,9 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from .. import _text
@@ -27,6 +29,27 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+#: Parts of names on the command line that would end a line or look like a table, and how they are shown.
+_escapes: dict[str, str] = {}
+#: What repr() makes of a byte that is not text.
+_REPR = re.compile(r"\\udc([89a-f][0-9a-f])")
+
+
+def escape(arguments: Sequence[str]) -> None:
+    """From now on line ends and tabs in these are none of a message's own."""
+    _escapes.clear()
+    parts = {part for word in arguments for part in re.split("[/=]", word) if set("\n\t") & set(part) and part.strip()}
+    for part in sorted(parts, key=len, reverse=True):
+        _escapes[part] = _escapes[_text.valid(part)] = _text.shown(part)
+
+
+def plain(text: str) -> str:
+    """Of several lines, without what could steer a terminal."""
+    for name, shown in _escapes.items():
+        text = text.replace(name, shown)
+    return _REPR.sub(r"\\x\1", _text.lines(_text.valid(text)))
+
+
 def prints_text(arguments: argparse.Namespace) -> bool:
     """Whether text goes to stdout and progress to stderr: not with --json, not with --quiet."""
     return not (arguments.json or arguments.quiet)
@@ -35,7 +58,7 @@ def prints_text(arguments: argparse.Namespace) -> bool:
 def say(arguments: argparse.Namespace, text: str) -> None:
     """Prints text, unless --json or --quiet is given."""
     if prints_text(arguments):
-        print(_text.lines(_text.valid(text)), flush=True)
+        print(plain(text), flush=True)
 
 
 def result(arguments: argparse.Namespace, value: Any, text: str, indent: int | None = 2) -> None:
@@ -66,4 +89,4 @@ def suppress() -> None:
 
 def error(command: str, text: str) -> None:
     with contextlib.suppress(OSError):  # The terminal may be gone.
-        print(f"dim {command}: {_text.lines(_text.valid(text))}", file=sys.stderr, flush=True)
+        print(f"dim {command}: {plain(text)}", file=sys.stderr, flush=True)

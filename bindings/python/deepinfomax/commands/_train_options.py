@@ -18,7 +18,7 @@ from ..data import Augmentation
 from ..data.options import RESIZES
 from ..run_folder import RunFolder, Settings
 from ..trainer import COORDINATES, MEASURES, MOST_MICRO_BATCHES, PRECISIONS, PRIORS, TIMEOUT, Trainer, TrainerOptions
-from . import UsageError
+from . import UsageError, _output
 from ._effects import Effects
 from ._common import DATA, add_examples, add_general, add_untrusted, natural, positive, seconds
 from ._images import add_reading
@@ -294,8 +294,33 @@ def chosen(arguments: argparse.Namespace) -> dict[str, Any]:
     if "architecture" in given:  # Its own images; those of --config are of --config's.
         found |= {"resize": None}
     found |= given
+    if arguments.config is not None:
+        _leave_out_idle(arguments, found, given)
     check(found)
     return found
+
+
+#: What an option of the command line leaves without effect: the option, its values, and settings with what is as good as
+#: not naming them.
+_IDLE: tuple[tuple[str, tuple[Any, ...], dict[str, tuple[Any, ...]]], ...] = (
+    ("prior", ("none", "monolithic"), {"gradient_penalty": (0.0, None)}),
+    ("prior", ("none",), {"gamma": (0.0, None)}),
+    ("beta", (0.0,), {"locations": (None,)}),
+    ("coordinates", ("none",), {"coordinates_weight": (0.0, 1.0, None)}),
+    ("schedule", ("constant", "cosine"), {"step_epochs": (10,), "step_factor": (0.1,)}),
+)
+
+
+def _leave_out_idle(arguments: argparse.Namespace, found: dict[str, Any], given: dict[str, Any]) -> None:
+    """Settings of --config's that an option of the command line leaves without effect are not taken over."""
+    for option, values, idle in _IDLE:
+        for name, nothing in idle.items():
+            if given.get(option) in values and name not in given and found[name] not in nothing:
+                _output.note(
+                    arguments,
+                    f"{name} {found[name]} of {arguments.config} is left out: it has no effect with --{option} {given[option]}",
+                )
+                found[name] = DEFAULTS[name]
 
 
 def check(values: dict[str, Any]) -> None:

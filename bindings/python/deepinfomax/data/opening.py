@@ -97,7 +97,7 @@ def open_dataset(
     except OSError as error:
         raise DataError(f"{error.filename or source}: {error.strerror or error}") from error
     except MemoryError as error:
-        raise DataError(f"{source}: there is not enough memory to read it: {error}") from error
+        raise DataError(f"{source}: there is not enough memory to read it{error and f': {error}'}") from error
     dataset = _split(parts, "all" if whole else SPLITS[split])
     if labelled and dataset.labels is None:
         raise DataError(f"{source}: there are no labels; {parts.labels_advice}")

@@ -29,8 +29,13 @@ def read(path: Path, wanted: Callable[[str], bool], max_bytes: int) -> tuple[lis
         # tarfile's own way of reading gzip does not verify the checksum; this one does, at the end.
         with _decompressed(path) as whole:
             stream = _Bounded(whole, max_bytes, path)
-            with tarfile.open(fileobj=stream, mode="r|") as archive:  # type: ignore[call-overload]
-                for member in archive:
+            with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member) as archive:  # type: ignore[call-overload]
+                for number, member in enumerate(archive):
+                    if number == _MOST_MEMBERS:
+                        raise DataError(
+                            f"{path}: holds more than {_MOST_MEMBERS:,} files and folders; unpack it, and name a folder"
+                        )
+                    archive.members = []  # Which it would keep.
                     name = os.path.basename(member.name)
                     if not member.isfile():
                         continue
@@ -68,6 +73,33 @@ def _content(file: IO[bytes], size: int) -> NDArray[np.uint8]:
         content[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
         at += len(piece)
     return content
+
+
+class _Member(tarfile.TarInfo):
+    """tarfile's, without long extended headers. It reads them at once, keeps what they say, and gives a copy of what a global
+    one says to each member; archives of data have none, or one of some bytes a member, for a long name or a time."""
+
+    _MOST = 1 << 14
+    _MOST_GLOBAL = 1 << 10
+    #: A global one, one of the member, and GNU's for two long names.
+    _MOST_IN_A_ROW = 4
+
+    def _proc_member(self, archive: Any) -> Any:
+        if self.type in _EXTENDED:
+            most = self._MOST_GLOBAL if self.type == tarfile.XGLTYPE else self._MOST
+            if self.size > most:
+                raise tarfile.ReadError(f"an extended header of {self.size:,} bytes; expected at most {most:,}")
+            archive.in_a_row = getattr(archive, "in_a_row", 0) + 1
+            if archive.in_a_row > self._MOST_IN_A_ROW:  # Each is read inside the one before it.
+                raise tarfile.ReadError(f"more than {self._MOST_IN_A_ROW} extended headers in a row")
+        else:
+            archive.in_a_row = 0
+        return super()._proc_member(archive)  # type: ignore[misc]
+
+
+#: Of an archive. Those of data have ten or so.
+_MOST_MEMBERS = 10_000
+_EXTENDED = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 
 
 class _Bounded:
