@@ -11,27 +11,20 @@ import statistics
 import time
 from typing import Any
 
+import cases
 import numpy as np
 from deepinfomax import Architecture, Model, Trainer
 
 BATCH, REPEATS = 64, 5
-HEADS: dict[str, tuple[dict[str, Any] | None, dict[str, Any]]] = {
-    "basic32, authors' dot 512, nce": (
-        {"score": "dot", "net": "authors", "units": 512},
-        {"measure": "nce", "negatives": "all"},
-    ),
-    "basic32, light dot 512, nce": ({"score": "dot", "net": "light", "units": 512}, {"measure": "nce", "negatives": "all"}),
-    "basic32, concat 512-512-1, gan": ({"score": "concat", "hidden": [512, 512]}, {"measure": "gan", "negatives": "rotation"}),
-    "notebook": (None, {}),
-}
+NOTEBOOK = "notebook"
 
 
 def trainer(name: str, precision: Any) -> Trainer:
-    local, options = HEADS[name]
-    if local is None:
-        return Trainer(Model(0), precision=precision, **options)
-    description = Architecture.preset("basic32").as_dict() | {"local": local}
-    return Trainer(Model(0, architecture=Architecture.from_json(description)), precision=precision, **options)
+    """Of an objective of cases.py, or of the notebook's."""
+    if name == NOTEBOOK:
+        return Trainer(Model(0), precision=precision)
+    objective = cases.OBJECTIVES[name]
+    return Trainer(Model(0, architecture=Architecture(objective.description)), precision=precision, **objective.options)
 
 
 def differences(name: str, images: np.ndarray) -> None:
@@ -71,9 +64,10 @@ def times(name: str, images: np.ndarray) -> None:
 
 def main() -> None:
     images = np.random.default_rng(0).random((BATCH, 3, 32, 32), dtype=np.float32)
-    for name in HEADS:
+    names = (*cases.OBJECTIVES, NOTEBOOK)
+    for name in names:
         differences(name, images[:32])
-    for name in HEADS:
+    for name in names:
         times(name, images)
 
 

@@ -1,5 +1,6 @@
 import CDim
 import DimModel
+import DimOperators
 import DimRuntime
 import DimFiles
 
@@ -45,7 +46,7 @@ public func dim_build_info() -> UnsafePointer<CChar>! {
     let faults = ComputeBackend.faults
     ThreadText.buildInfo.set(
         "libdim \(versionNumber), \(ComputeBackend.description), \(ThreadPool.shared.threads) threads, "
-            + "HDF5 \(WeightsFile.libraryVersion)\(ComputeBackend.hasMixedPrecision ? ", mixed precision" : "")"
+            + "HDF5 \(WeightsFile.libraryVersion)\(Precision.hasMixed ? ", mixed precision" : "")"
             + (faults.isEmpty ? "" : "; not understood: " + faults.joined(separator: ", ")))
     return ThreadText.buildInfo.pointer ?? emptyText.pointer
 }

@@ -110,7 +110,7 @@ extension dim_trainer_options {
             throw DimError(
                 .invalidArgument,
                 "precision is mixed (DIM_PRECISION_MIXED), which needs kernels of AVX-512 and a processor with AVX-512 BF16; "
-                    + "here the kernels are \(ComputeBackend.description): expected float32 (DIM_PRECISION_FLOAT32)")
+                    + "found \(ComputeBackend.description): expected float32 (DIM_PRECISION_FLOAT32)")
         }
         options.seed = seed
         options.alpha = try notNegative(alpha, "alpha")

@@ -9,8 +9,6 @@ package enum ComputeBackend {
         "\(DimKernels.selected.name) kernels, \(Convolution.isForcedDirect ? "direct" : "winograd") convolution"
     }
 
-    package static var hasMixedPrecision: Bool { Precision.hasMixed }
-
     /// Values of the environment that are not understood and count for nothing.
     package static var faults: [String] {
         [ThreadPool.fault, DimKernels.fault, Convolution.fault].compactMap { $0 }

@@ -1,9 +1,11 @@
 import DimKernels
+import DimRuntime
 
 /// Products whose terms are rounded to bfloat16 on the way (`Precision.mixed`): both operands become words of two terms in
-/// scratch memory, weights once for many products. Runs in the calling thread.
+/// scratch memory, weights once for many products. Products run in the calling thread.
 package enum MixedProducts {
-    /// Rows of floats, sixteen columns at a time: those of a matrix in memory, or the pixels of a blocked activation.
+    /// An operand of `addTransposed`: rows of floats, sixteen columns at a time, those of a matrix in memory or the pixels of a
+    /// blocked activation.
     package struct Rows {
         let pointer: UnsafePointer<Float>
         let row: Int
@@ -19,29 +21,27 @@ package enum MixedProducts {
 
     private static var kernels: BFloat16Kernels { DimKernels.selected.bfloat16! }
 
-    /// Panels of (depth, 32) floats become words where they are, (depth / 2, 32) at the beginning of each panel.
-    static func roundPanel(_ panel: UnsafeMutablePointer<Float>, depth: Int) {
-        kernels.pairAcross(PairedRows(panel, row: 32, rows: depth, columns: 32, into: panel, row: 32))
-    }
-
-    /// The same for all panels.
+    /// Packed weights, panels of (depth, 32) floats, become words where they are, (depth / 2, 32) at the beginning of each
+    /// panel. The threads share the panels.
     package static func round(_ packed: UnsafeMutablePointer<Float>, depth: Int, columns: Int) {
-        for panel in 0..<columns / 32 { roundPanel(packed + panel * depth * 32, depth: depth) }
+        let kernels = kernels
+        ThreadPool.shared.parallel(columns / 32) { index, _ in
+            let panel = packed + index * depth * 32
+            kernels.pairAcross(PairedRows(panel, row: 32, rows: depth, columns: 32, into: panel, row: 32))
+        }
     }
 
     /// Floats of scratch memory that `multiply` takes.
     package static func scratch(rows: Int, depth: Int) -> Int { rows * (depth + 15) / 16 * 8 }
 
-    /// C (+)= A B, then bias and ReLU: `product` has all but A, its columns and depth count floats, and B is panels that
+    /// C (+)= A B, then bias and ReLU. Columns, depth and A, whose rows are stored along k, count floats; B is panels that
     /// `round` has made.
-    package static func multiply(
-        _ a: Rows, _ product: Gemm, scratch: UnsafeMutablePointer<Float>
-    ) {
+    package static func multiply(_ product: Gemm, scratch: UnsafeMutablePointer<Float>) {
         let block = product.rows * 8
         for index in 0..<(product.depth + 15) / 16 {
             kernels.pairAlong(
                 PairedRows(
-                    a.pointer + index * a.block, row: a.row, rows: product.rows, columns: 16,
+                    product.a + index * product.aBlock, row: product.aRow, rows: product.rows, columns: 16,
                     into: scratch + index * block, row: 8))
         }
         var words = product

@@ -6,7 +6,7 @@ import DimRuntime
 
 extension PatchConvolution {
     /// Whether this layer has such products: where a row of weights is a row of channels, in whole panels.
-    private var canBeMixed: Bool { isPointwise && input.channels % 32 == 0 && kernels.bfloat16 != nil }
+    private var canBeMixed: Bool { isPointwise && input.channels % 32 == 0 && Precision.hasMixed }
 
     func isMixed(_ precision: Precision) -> Bool { precision == .mixed && canBeMixed }
 
@@ -18,13 +18,6 @@ extension PatchConvolution {
         MixedProducts.scratch(terms: chain, rows: gradientChannels, columns: gradientChannels))
 
     func mixedScratch() -> Int { canBeMixed ? workers * PatchConvolution.mixedSlab : 0 }
-
-    /// Packed weights become words.
-    func roundPanels(_ packed: UnsafeMutablePointer<Float>, depth: Int, panels: Int) {
-        ThreadPool.shared.parallel(panels) { panel, _ in
-            MixedProducts.roundPanel(packed + panel * depth * 32, depth: depth)
-        }
-    }
 
     /// y (+)= x B, rows of pixels; then bias and ReLU.
     func mixedProduct(
@@ -42,13 +35,11 @@ extension PatchConvolution {
             let group = groups.part(task % groups.parts)
             for from in Swift.stride(from: 0, to: depth, by: chain) {
                 let isLast = from + chain >= depth
-                let a = MixedProducts.Rows(
-                    x.block(from / 16) + part.lowerBound * 16, row: 16, block: x.blockStride)
                 MixedProducts.multiply(
-                    a,
                     Gemm(
-                        rows: part.count, columns: 32 * group.count, depth: min(chain, depth - from), a: a.pointer,
-                        aRow: 16, b: packed + group.lowerBound * depth * 32 + from / 2 * 32, bPanel: depth * 32,
+                        rows: part.count, columns: 32 * group.count, depth: min(chain, depth - from),
+                        a: x.block(from / 16) + part.lowerBound * 16, aRow: 16, aBlock: x.blockStride,
+                        b: packed + group.lowerBound * depth * 32 + from / 2 * 32, bPanel: depth * 32,
                         c: y.block(2 * group.lowerBound) + part.lowerBound * 16, cRow: 16, cHalf: y.blockStride,
                         accumulate: accumulate || from > 0,
                         bias: isLast ? bias.map { $0 + group.lowerBound * 32 } : nil, relu: isLast && relu),

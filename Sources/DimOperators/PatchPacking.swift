@@ -17,9 +17,10 @@ extension PatchConvolution {
         }
         if isMixed(precision) {
             if direction == .dataGradient {
-                roundPanels(packed, depth: output.channels, panels: Activation.blocks(input.channels) / 2)
+                MixedProducts.round(
+                    packed, depth: output.channels, columns: Activation.blocks(input.channels) * 16)
             } else {
-                roundPanels(packed, depth: depth, panels: paddedOutputs / 32)
+                MixedProducts.round(packed, depth: depth, columns: paddedOutputs)
             }
         }
     }

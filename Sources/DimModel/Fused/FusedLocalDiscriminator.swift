@@ -111,7 +111,6 @@ package enum FusedLocalDiscriminator {
             case .strassen(let weights): weights.multiply(a, into: c, epilogue, scratch: scratch)
             case .mixed(let packed):
                 MixedProducts.multiply(
-                    MixedProducts.Rows(a.pointer, row: a.stride),
                     Gemm(
                         rows: a.rows, columns: hidden, depth: hidden, a: a.pointer, aRow: a.stride, b: packed.pointer,
                         c: c.pointer, cRow: c.stride, bias: epilogue.bias, relu: epilogue.relu),
@@ -170,7 +169,7 @@ package enum FusedLocalDiscriminator {
             rows: rows, columns: hidden, depth: features, a: m, aRow: 16, aBlock: blockedPlane,
             b: weights.c0.pointer, c: h, cRow: row, bias: bias, relu: relu)
         if weights.precision == .mixed {
-            MixedProducts.multiply(MixedProducts.Rows(m, row: 16, block: blockedPlane), product, scratch: scratch)
+            MixedProducts.multiply(product, scratch: scratch)
         } else {
             DimKernels.selected.gemm(product)
         }
@@ -454,7 +453,7 @@ package enum FusedLocalDiscriminator {
                     MixedProducts.Rows(dh0, row: row),
                     MixedProducts.Rows(m + from * 16, row: 16, block: blockedPlane), terms: rows, rows: hidden,
                     columns: features, to: sums.c0, cRow: features, scratch: buffers.products)
-                MixedProducts.multiply(MixedProducts.Rows(dh0, row: row), data, scratch: buffers.products)
+                MixedProducts.multiply(data, scratch: buffers.products)
             } else {
                 kernels.gemm(
                     Gemm(
