@@ -26,7 +26,7 @@ extension LayerPlan {
     /// images (n,c,h,w), normalised.
     package func load(_ images: UnsafePointer<Float>, count n: Int, _ arena: Arena) throws -> Activation {
         let x = try arena.activation(slots[.images], resolved.image, images: n)
-        PlanarLayout.load(images, mean: mean, std: std, into: x)
+        PlanarLayout.load(images, mean: mean, std: std, into: x, emptyBlocks: encoder.readsEmptyBlocks)
         return x
     }
 

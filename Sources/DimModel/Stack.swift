@@ -107,6 +107,12 @@ package final class Stack: @unchecked Sendable {
         }
     }
 
+    /// Whether a block of the input that holds no channel is read.
+    var readsEmptyBlocks: Bool {
+        guard case .convolution(let convolution, _, _, _) = nodes.first?.operation else { return true }
+        return convolution.readsEmptyBlocks
+    }
+
     private struct Builder {
         let ids: ParameterIDs
         var slots: SlotCounter

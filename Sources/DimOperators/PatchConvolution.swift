@@ -85,6 +85,8 @@ package struct PatchConvolution {
     var isPointwise: Bool { places == 1 && stride == (1, 1) && padding == (0, 0) }
     /// Windows of few channels are packed without the padding lanes.
     var isCompact: Bool { places > 1 && input.channels < 16 }
+    /// Whether the input's last block must be there, all zeros, where no channel is in it.
+    package var readsEmptyBlocks: Bool { !isCompact }
     /// The length of k: (place, channel), each place padded to whole blocks but where windows are compact or of one pixel.
     var depth: Int {
         places == 1 ? input.channels : isCompact ? places * input.channels : places * inputBlocks * 16

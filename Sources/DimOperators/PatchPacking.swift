@@ -90,11 +90,11 @@ private func turn(
             if i + 4 <= rows {
                 while j + 4 <= end {
                     let at = x + (i * stride + j)
-                    let turned = turn4(load(at), load(at + stride), load(at + 2 * stride), load(at + 3 * stride))
-                    store(turned.0, target(j) + i)
-                    store(turned.1, target(j + 1) + i)
-                    store(turned.2, target(j + 2) + i)
-                    store(turned.3, target(j + 3) + i)
+                    let turned = turn4(load4(at), load4(at + stride), load4(at + 2 * stride), load4(at + 3 * stride))
+                    store4(turned.0, target(j) + i)
+                    store4(turned.1, target(j + 1) + i)
+                    store4(turned.2, target(j + 2) + i)
+                    store4(turned.3, target(j + 3) + i)
                     j += 4
                 }
             }
@@ -127,13 +127,13 @@ func addTurned(
                 if j + 4 <= columns {
                     while i + 4 <= count {
                         let turned = turn4(
-                            load(sources[i] + j), load(sources[i + 1] + j), load(sources[i + 2] + j),
-                            load(sources[i + 3] + j))
+                            load4(sources[i] + j), load4(sources[i + 1] + j), load4(sources[i + 2] + j),
+                            load4(sources[i + 3] + j))
                         let out = at + i
-                        store(load(out) + turned.0, out)
-                        store(load(out + stride) + turned.1, out + stride)
-                        store(load(out + 2 * stride) + turned.2, out + 2 * stride)
-                        store(load(out + 3 * stride) + turned.3, out + 3 * stride)
+                        store4(load4(out) + turned.0, out)
+                        store4(load4(out + stride) + turned.1, out + stride)
+                        store4(load4(out + 2 * stride) + turned.2, out + 2 * stride)
+                        store4(load4(out + 3 * stride) + turned.3, out + 3 * stride)
                         i += 4
                     }
                 }
@@ -146,29 +146,4 @@ func addTurned(
             first += 16
         }
     }
-}
-
-@inline(__always)
-private func turn4(_ a: SIMD4<Float>, _ b: SIMD4<Float>, _ c: SIMD4<Float>, _ d: SIMD4<Float>)
-    -> (SIMD4<Float>, SIMD4<Float>, SIMD4<Float>, SIMD4<Float>)
-{
-    let ac = SIMD8(lowHalf: a, highHalf: c), bd = SIMD8(lowHalf: b, highHalf: d)
-    let even = SIMD8(lowHalf: ac.evenHalf, highHalf: bd.evenHalf)  // a0 a2 c0 c2 b0 b2 d0 d2
-    let odd = SIMD8(lowHalf: ac.oddHalf, highHalf: bd.oddHalf)  // a1 a3 c1 c3 b1 b3 d1 d3
-    let e0 = even.evenHalf, e1 = even.oddHalf  // a0 c0 b0 d0, a2 c2 b2 d2
-    let o0 = odd.evenHalf, o1 = odd.oddHalf
-    return (
-        SIMD4(e0[0], e0[2], e0[1], e0[3]), SIMD4(o0[0], o0[2], o0[1], o0[3]), SIMD4(e1[0], e1[2], e1[1], e1[3]),
-        SIMD4(o1[0], o1[2], o1[1], o1[3])
-    )
-}
-
-@inline(__always)
-private func load(_ p: UnsafePointer<Float>) -> SIMD4<Float> {
-    UnsafeRawPointer(p).loadUnaligned(as: SIMD4<Float>.self)
-}
-
-@inline(__always)
-private func store(_ v: SIMD4<Float>, _ p: UnsafeMutablePointer<Float>) {
-    UnsafeMutableRawPointer(p).storeBytes(of: v, as: SIMD4<Float>.self)
 }

@@ -3,23 +3,53 @@ import DimRuntime
 
 /// Between PyTorch's planes, (n, c, h, w), and activations.
 package enum PlanarLayout {
-    /// x = (planes - mean) / std, one of each a channel; both empty: as they are.
-    package static func load(_ planes: UnsafePointer<Float>, mean: [Float], std: [Float], into x: Activation) {
+    /// x = (planes - mean) / std, one of each a channel; both empty: as they are. A block without channels is cleared, unless
+    /// nobody reads it (`PatchConvolution.readsEmptyBlocks`).
+    package static func load(
+        _ planes: UnsafePointer<Float>, mean: [Float], std: [Float], into x: Activation, emptyBlocks: Bool = true
+    ) {
         let (channels, pixels) = (x.shape.channels, x.shape.pixels)
-        ThreadPool.shared.parallel(x.images * x.blocks) { task, _ in
-            let (image, block) = (task / x.blocks, task % x.blocks)
+        let blocks = emptyBlocks ? x.blocks : (channels + 15) / 16
+        ThreadPool.shared.parallel(x.images * blocks) { task, _ in
+            let (image, block) = (task / blocks, task % blocks)
             let target = x.block(block) + image * pixels * 16
             let count = min(16, channels - block * 16)
-            if count < 16 { target.update(repeating: 0, count: pixels * 16) }
-            guard count > 0 else { return }
+            guard count > 0 else { return target.update(repeating: 0, count: pixels * 16) }
             let source = planes + (image * channels + block * 16) * pixels
-            BlockedLayout.transpose(source, rows: count, columns: pixels, stride: pixels, into: target, stride: 16)
-            guard !mean.isEmpty else { return }
-            var m = SIMD16<Float>(repeating: 0), s = SIMD16<Float>(repeating: 1)
-            for c in 0..<count { (m[c], s[c]) = (mean[block * 16 + c], std[block * 16 + c]) }
-            for p in 0..<pixels {
-                let at = UnsafeMutableRawPointer(target + p * 16)
-                at.storeBytes(of: (at.loadUnaligned(as: SIMD16<Float>.self) - m) / s, as: SIMD16<Float>.self)
+            if mean.isEmpty {
+                turn(source, channels: count, pixels: pixels, into: target) { value, _ in value }
+            } else {
+                turn(source, channels: count, pixels: pixels, into: target) { value, channel in
+                    (value - mean[block * 16 + channel]) / std[block * 16 + channel]
+                }
+            }
+        }
+    }
+
+    /// (channels, pixels) to (pixels, 16), each value by `map`; lanes past the last channel are 0.
+    @inline(__always)
+    private static func turn(
+        _ x: UnsafePointer<Float>, channels: Int, pixels: Int, into out: UnsafeMutablePointer<Float>,
+        _ map: (SIMD4<Float>, _ channel: Int) -> SIMD4<Float>
+    ) {
+        let whole = pixels & ~3
+        for p in stride(from: 0, to: whole, by: 4) {
+            @inline(__always)
+            func row(_ channel: Int) -> SIMD4<Float> {
+                channel < channels ? map(load4(x + channel * pixels + p), channel) : SIMD4(repeating: 0)
+            }
+            for c in stride(from: 0, to: 16, by: 4) {
+                let turned = turn4(row(c), row(c + 1), row(c + 2), row(c + 3))
+                let at = out + p * 16 + c
+                store4(turned.0, at)
+                store4(turned.1, at + 16)
+                store4(turned.2, at + 32)
+                store4(turned.3, at + 48)
+            }
+        }
+        for p in whole..<pixels {
+            for c in 0..<16 {
+                out[p * 16 + c] = c < channels ? map(SIMD4(repeating: x[c * pixels + p]), c)[0] : 0
             }
         }
     }
@@ -43,6 +73,64 @@ package enum Flatten {
 
     package static func forward(_ x: Activation, into y: Activation) {
         let features = x.shape.size
+        if isWhole(x) {
+            eachSixteen(x) { image, channels, map, vector in
+                BlockedLayout.transpose(
+                    map, rows: 16, columns: channels, stride: 16, into: y.block(vector) + image * 16,
+                    stride: x.shape.pixels / 16 * y.blockStride)
+            }
+        } else {
+            forwardByTiles(x, into: y)
+        }
+        // Past the last feature.
+        for block in features / 16..<y.blocks {
+            let from = max(0, features - block * 16)
+            for image in 0..<y.images {
+                (y.block(block) + image * 16 + from).update(repeating: 0, count: 16 - from)
+            }
+        }
+    }
+
+    package static func backward(_ dy: Activation, into dx: Activation) {
+        if isWhole(dx) {
+            eachSixteen(dx) { image, channels, map, vector in
+                if channels < 16 { map.update(repeating: 0, count: 256) }
+                BlockedLayout.transpose(
+                    dy.block(vector) + image * 16, rows: channels, columns: 16,
+                    stride: dx.shape.pixels / 16 * dy.blockStride, into: map, stride: 16)
+            }
+        } else {
+            backwardByTiles(dy, into: dx)
+        }
+        if dx.shape.channels <= dx.blocks * 16 - 16 {
+            dx.block(dx.blocks - 1).update(repeating: 0, count: dx.rows * 16)
+        }
+    }
+
+    // Where a map has a multiple of 16 pixels, 16 of a channel are 16 lanes of a vector's block: they are turned in place.
+
+    private static func isWhole(_ map: Activation) -> Bool { map.shape.pixels % 16 == 0 }
+
+    /// 16 pixels of 16 channels: `map` is their place, `vector` the vector's block that has the first channel's.
+    private static func eachSixteen(
+        _ x: Activation,
+        _ body: (_ image: Int, _ channels: Int, _ map: UnsafeMutablePointer<Float>, _ vector: Int) -> Void
+    ) {
+        let pixels = x.shape.pixels
+        let blocks = (x.shape.channels + 15) / 16
+        ThreadPool.shared.parallel(x.images * blocks) { task, _ in
+            let (image, block) = (task / blocks, task % blocks)
+            for first in stride(from: 0, to: pixels, by: 16) {
+                body(
+                    image, min(16, x.shape.channels - block * 16),
+                    x.block(block) + (image * pixels + first) * 16, block * pixels + first / 16)
+            }
+        }
+    }
+
+    // Any map: pixels are turned on the stack, and runs of a channel copied to or from the vector.
+
+    private static func forwardByTiles(_ x: Activation, into y: Activation) {
         eachTile(x) { image, block, pixels, tile in
             let channels = min(16, x.shape.channels - block * 16)
             BlockedLayout.transpose(
@@ -55,16 +143,9 @@ package enum Flatten {
                 }
             }
         }
-        // Past the last feature.
-        for block in features / 16..<y.blocks {
-            let from = max(0, features - block * 16)
-            for image in 0..<y.images {
-                (y.block(block) + image * 16 + from).update(repeating: 0, count: 16 - from)
-            }
-        }
     }
 
-    package static func backward(_ dy: Activation, into dx: Activation) {
+    private static func backwardByTiles(_ dy: Activation, into dx: Activation) {
         eachTile(dx) { image, block, pixels, tile in
             let channels = min(16, dx.shape.channels - block * 16)
             for c in 0..<channels {
@@ -77,9 +158,6 @@ package enum Flatten {
             if channels < 16 { target.update(repeating: 0, count: pixels.count * 16) }
             BlockedLayout.transpose(
                 tile, rows: channels, columns: pixels.count, stride: Flatten.tile, into: target, stride: 16)
-        }
-        if dx.shape.channels <= dx.blocks * 16 - 16 {
-            dx.block(dx.blocks - 1).update(repeating: 0, count: dx.rows * 16)
         }
     }
 

@@ -243,6 +243,32 @@ import Testing
         }
     }
 
+    /// A block of images without channels may hold anything, NaN here, where the first layer does not read it.
+    @Test func emptyBlocksOfImages() throws {
+        let shape = MapShape(channels: 3, height: 9, width: 10)
+        let convolution = PatchConvolution(
+            input: shape, outputs: 40, kernel: (4, 4), stride: (2, 2), padding: (1, 1))
+        #expect(!convolution.readsEmptyBlocks)
+        #expect(PatchConvolution(input: shape, outputs: 40).readsEmptyBlocks)
+        let planes = randomValues(3 * shape.size, seed: 1)
+        let weights = try Buffer(randomValues(40 * 3 * 16, seed: 2))
+        let packed = try Buffer(uninitialized: convolution.packedCount(.forward))
+        convolution.pack(weights.pointer, .forward, into: packed.pointer)
+        let scratch = try Scratch(convolution.scratch(images: 3))
+        let dy = try Maps(randomValues(3 * convolution.output.size, seed: 3), convolution.output, images: 3)
+        let results = try [true, false].map { cleared in
+            let (x, y) = (try Maps(shape, images: 3), try Maps(convolution.output, images: 3))
+            let dw = try Buffer(zeros: weights.count)
+            PlanarLayout.load(planes, mean: [], std: [], into: x.activation, emptyBlocks: cleared)
+            #expect(x.activation.block(1)[0].isNaN == !cleared)
+            convolution.forward(x.activation, packed: packed.pointer, into: y.activation, scratch: scratch.pointer)
+            convolution.weightGradient(
+                x.activation, dy.activation, into: dw.pointer, bias: nil, scratch: scratch.pointer)
+            return try y.planar() + dw.array
+        }
+        #expect(results[0] == results[1])
+    }
+
     @Test(arguments: KernelTable.supported.map(\.name))
     func sigmoidAtTheEnds(table: String) throws {
         let kernels = try #require(KernelTable.named(table))

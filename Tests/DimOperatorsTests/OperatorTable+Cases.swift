@@ -113,6 +113,8 @@ extension OperatorTable {
             layerNorm(70, map(300, 1, 1)),
             flatten(3, map(17, 3, 5)),
             flatten(2, map(32, 4, 4)),
+            flatten(3, map(19, 4, 8)),
+            flatten(2, map(5, 16, 1)),
             flatten(2, map(3, 9, 9)),
             flatten(4, map(1, 13, 7)),
             flatten(5, map(40, 1, 1)),
