@@ -56,6 +56,7 @@ extension PatchConvolution {
     }
 
     private func packDataGradient(_ weights: UnsafePointer<Float>, _ packed: UnsafeMutablePointer<Float>) {
+        if places == 1 { return packRows(weights, packed) }
         let (places, outputs) = (places, output.channels)
         let panels = Activation.blocks(input.channels) / 2
         ThreadPool.shared.parallel(panels) { panel, _ in
@@ -65,10 +66,32 @@ extension PatchConvolution {
             for o in 0..<outputs {
                 let source = weights + o * weightStride + (firstInput + panel * 32) * places
                 let row = target + o * 32
-                if places == 1 {
-                    row.update(from: source, count: channels)
-                } else {
-                    turn(source, stride: places, rows: channels, columns: places) { row + $0 * outputs * 32 }
+                turn(source, stride: places, rows: channels, columns: places) { row + $0 * outputs * 32 }
+            }
+        }
+    }
+
+    /// The data gradient's panels of kernels of one place: rows of weights, cut. A task covers several panels, so that it reads
+    /// more than two lines of the cache from a row.
+    private func packRows(_ weights: UnsafePointer<Float>, _ packed: UnsafeMutablePointer<Float>) {
+        let outputs = output.channels
+        let panels = Parts(count: Activation.blocks(input.channels) / 2, size: 8)
+        let rows = Parts(count: outputs, size: 128)
+        ThreadPool.shared.parallel(panels.parts * rows.parts) { task, _ in
+            let part = panels.part(task / rows.parts)
+            for o in rows.part(task % rows.parts) {
+                let source = weights + o * weightStride + firstInput
+                for panel in part {
+                    let target = packed + (panel * outputs + o) * 32
+                    let channels = min(32, input.channels - panel * 32)
+                    if channels == 32 {
+                        for i in Swift.stride(from: 0, to: 32, by: 4) {
+                            store4(load4(source + panel * 32 + i), target + i)
+                        }
+                    } else {
+                        target.update(from: source + panel * 32, count: channels)
+                        (target + channels).update(repeating: 0, count: 32 - channels)
+                    }
                 }
             }
         }

@@ -110,17 +110,26 @@ package final class TrainingStep {
         if microBatches.count > 1 { scale(by: 1 / Float(microBatches.count), trainable) }
         try microBatches.moveStatistics { try self.model.snapshot($0) }
         if !isShared, callback != nil { try call(count: gradients.count) }
-        let squares = Dictionary(uniqueKeysWithValues: networks.map { ($0, gradientSquares($0)) })
+        let extents = networks.map { extent($0) }
+        var whole = extents.reduce(into: Extent()) { $0.add($1) }
         if norm > 0 {
-            let factor = norm / (networks.reduce(0) { $0 + squares[$1]! }.squareRoot() + 1e-6)
-            if factor < 1 { scale(by: Float(factor), trainable) }
+            let factor = Float(norm / (whole.squares.squareRoot() + 1e-6))
+            if factor < 1 {
+                scale(by: factor, trainable)
+                whole.largest *= factor  // Rounding keeps the order: it is the largest of the products.
+            }
         }
-        let largest = try largestGradient()
+        // Adam's second moment is a mean of squares: infinity would stay in it for good.
+        guard (whole.largest * whole.largest).isFinite else {
+            throw DimError(
+                .notFinite,
+                "a gradient or its square is not finite; the step was not applied, the weights are as before")
+        }
         try requireAllowedStatistics()
 
         let next = count.addingSaturated(1)
         let parts = try networks.map { (state: try model.snapshot($0), step: options($0).step(next)) }
-        let after = try boundsAfter(parts, gradient: largest)
+        let after = try boundsAfter(parts, gradient: whole.largest)
         // All that can fail comes before the first change.
         let buffers = try parts.map { try newBuffers($0.state) }
         let moved = try parts.map { try movedStatistics($0.state) }
@@ -131,7 +140,8 @@ package final class TrainingStep {
         }
         let old = model.install(states)
         count = next
-        gradientNorms = squares.mapValues { $0.squareRoot() }
+        gradientNorms = Dictionary(
+            uniqueKeysWithValues: zip(networks, extents.map { $0.squares.squareRoot() }))
         bounds = after
         for state in states { installed[state.network] = WeakState(state: state) }
         for state in old { spare[state.network] = state.values }
@@ -226,31 +236,52 @@ package final class TrainingStep {
 
     static let chunk = 1 << 18
 
-    /// The sum of the squares of a network's waiting gradients, in chunks of a fixed size.
-    private func gradientSquares(_ network: Network) -> Double {
+    /// Of a network's waiting gradients: the sum of the squares, and the largest |x|, infinite or NaN where one is.
+    private struct Extent {
+        var squares = 0.0
+        var largest: Float = 0
+
+        mutating func add(_ other: Extent) {
+            squares += other.squares
+            // NaN is the largest of all.
+            if !(other.largest <= largest), !largest.isNaN { largest = other.largest }
+        }
+    }
+
+    /// In one pass, by chunks of a fixed size.
+    private func extent(_ network: Network) -> Extent {
         let entries = gradients.entries(of: network)
-        guard let first = entries.first, let last = entries.last else { return 0 }
+        guard let first = entries.first, let last = entries.last else { return Extent() }
         let values = gradients.buffer.pointer + first.offset
         let count = last.offset + last.spec.count - first.offset
         let chunks = (count + TrainingStep.chunk - 1) / TrainingStep.chunk
-        return withUnsafeTemporaryAllocation(of: Double.self, capacity: chunks) { sums in
-            let sums = sums.baseAddress!
+        return withUnsafeTemporaryAllocation(of: Extent.self, capacity: chunks) { parts in
+            let parts = parts.baseAddress!
             ThreadPool.shared.parallel(chunks) { task, _ in
-                let range = task * TrainingStep.chunk..<min(count, (task + 1) * TrainingStep.chunk)
-                let whole = range.lowerBound + range.count / 16 * 16
-                var (even, odd) = (SIMD8<Double>(repeating: 0), SIMD8<Double>(repeating: 0))
-                for i in stride(from: range.lowerBound, to: whole, by: 16) {
-                    let x = UnsafeRawPointer(values + i).loadUnaligned(as: SIMD16<Float>.self)
-                    let (low, high) = (SIMD8<Double>(x.lowHalf), SIMD8<Double>(x.highHalf))
-                    even += low * low
-                    odd += high * high
-                }
-                var sum = (even + odd).sum()
-                for i in whole..<range.upperBound { sum += Double(values[i]) * Double(values[i]) }
-                sums[task] = sum
+                let from = task * TrainingStep.chunk
+                parts[task] = TrainingStep.extent(values + from, min(TrainingStep.chunk, count - from))
             }
-            return (0..<chunks).reduce(0) { $0 + sums[$1] }
+            return (0..<chunks).reduce(into: Extent()) { $0.add(parts[$1]) }
         }
+    }
+
+    private static func extent(_ values: UnsafePointer<Float>, _ count: Int) -> Extent {
+        let whole = count / 16 * 16
+        var (even, odd) = (SIMD8<Double>(repeating: 0), SIMD8<Double>(repeating: 0))
+        var most = SIMD16<Int32>()
+        for i in stride(from: 0, to: whole, by: 16) {
+            let x = UnsafeRawPointer(values + i).loadUnaligned(as: SIMD16<Float>.self)
+            let (low, high) = (SIMD8<Double>(x.lowHalf), SIMD8<Double>(x.highHalf))
+            even += low * low
+            odd += high * high
+            most = pointwiseMax(most, unsafeBitCast(x, to: SIMD16<Int32>.self) & 0x7fff_ffff)
+        }
+        var found = Extent(
+            squares: (even + odd).sum(), largest: Float(bitPattern: UInt32(bitPattern: most.max())))
+        for i in whole..<count {
+            found.add(Extent(squares: Double(values[i]) * Double(values[i]), largest: abs(values[i])))
+        }
+        return found
     }
 
     private func scale(by factor: Float, _ count: Int) {
@@ -258,18 +289,6 @@ package final class TrainingStep {
         ThreadPool.shared.parallel((count + TrainingStep.chunk - 1) / TrainingStep.chunk) { task, _ in
             for i in task * TrainingStep.chunk..<min(count, (task + 1) * TrainingStep.chunk) { values[i] *= factor }
         }
-    }
-
-    /// Throws unless the gradients are finite, and their squares, too: Adam's second moment is their mean, and infinity would
-    /// stay in it for good.
-    private func largestGradient() throws -> Float {
-        let found = try largest(gradients.buffer.pointer, gradients.trainableCount)
-        guard (found * found).isFinite else {
-            throw DimError(
-                .notFinite,
-                "a gradient or its square is not finite; the step was not applied, the weights are as before")
-        }
-        return found
     }
 
     /// Throws unless a model may hold the statistics that the step would set: the callback has had them in its hands.
