@@ -54,7 +54,7 @@ package struct KernelTable: @unchecked Sendable {
     package let addColumnSums: (In, _ rows: Int, _ stride: Int, _ columns: Int, Out) -> Void
     package let allFinite: (In, _ count: Int) -> Bool
     package let squaresFinite: (In, _ count: Int) -> Bool
-    package let adam: (_ w: Out, _ gradient: In, _ m: Out, _ v: Out, _ count: Int, AdamStep) -> Void
+    package let adam: (_ w: In, _ gradient: In, _ m: Out, _ v: Out, _ new: Out, _ count: Int, AdamStep) -> Void
     package let gatherPatches: (PatchRows) -> Void
     package let scatterPatches: (PatchRows) -> Void
     package let copyVectors: (In, _ sourceStep: Int, Out, _ step: Int, _ count: Int, _ vectors: Int) -> Void

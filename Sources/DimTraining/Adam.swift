@@ -34,7 +34,7 @@ final class AdamMoments {
 
     /// Values that one task updates.
     private static let chunk = 1 << 16
-    /// Values that are copied and then updated: they stay in the nearest cache meanwhile.
+    /// Values of one call of the kernel: a rehearsal's copies of them stay in the nearest cache.
     private static let part = 1 << 12
 
     /// One step over one network's parameters: the moments in place, the weights from `state` into `new`, whose buffers are
@@ -45,10 +45,9 @@ final class AdamMoments {
             let old = state.pointer(entry.index), weights = new[entry.index]!.pointer
             AdamMoments.inParts(entry.spec.count) { _, from, count in
                 let at = entry.offset + from
-                (weights + from).update(from: old + from, count: count)
                 kernels.adam(
-                    weights + from, gradients.buffer.pointer + at, self.first.pointer + at, self.second.pointer + at,
-                    count, step)
+                    old + from, gradients.buffer.pointer + at, self.first.pointer + at, self.second.pointer + at,
+                    weights + from, count, step)
             }
         }
     }
@@ -65,10 +64,9 @@ final class AdamMoments {
             AdamMoments.inParts(entry.spec.count, workers: workers) { worker, from, count in
                 let at = entry.offset + from
                 let w = scratch.pointer + worker * 3 * part, m = w + part, v = m + part
-                w.update(from: old + from, count: count)
                 m.update(from: self.first.pointer + at, count: count)
                 v.update(from: self.second.pointer + at, count: count)
-                kernels.adam(w, gradients.buffer.pointer + at, m, v, count, step)
+                kernels.adam(old + from, gradients.buffer.pointer + at, m, v, w, count, step)
                 for values in [w, m, v] where !kernels.allFinite(values, count) { faults.pointer[worker] = 1 }
             }
         }

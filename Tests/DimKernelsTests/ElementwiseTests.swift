@@ -155,8 +155,8 @@ import Testing
         for table in ElementwiseTests.tables {
             let w0 = values(count, seed: 11), g0 = values(count, seed: 12), m0 = values(count, seed: 13)
             let v0 = values(count, seed: 14).map { $0 * $0 }
-            var w = w0, m = m0, v = v0
-            table.adam(&w, g0, &m, &v, count, step)
+            var w = [Float](repeating: .nan, count: count), m = m0, v = v0
+            table.adam(w0, g0, &m, &v, &w, count, step)
             for i in 0..<count {
                 let g = Double(g0[i]) + Double(step.weightDecay) * Double(w0[i])
                 let newM = Double(m0[i]) + (g - Double(m0[i])) * Double(step.oneMinusBeta1)

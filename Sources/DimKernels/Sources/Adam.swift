@@ -7,10 +7,10 @@ private let adamAhead = 512
 /// One step of Adam (Kingma and Ba, arXiv:1412.6980) over `count` values, in the order of operations of torch.optim.Adam:
 ///
 ///     g += weightDecay w;  m += (g - m)(1 - beta1);  v = v beta2 + (1 - beta2) g g
-///     w -= stepSize m / (sqrt(v) / rootCorrection + epsilon)
+///     new = w - stepSize m / (sqrt(v) / rootCorrection + epsilon)
 package func adam(
-    _ w: UnsafeMutablePointer<Float>, _ gradient: UnsafePointer<Float>, _ m: UnsafeMutablePointer<Float>,
-    _ v: UnsafeMutablePointer<Float>, _ count: Int, _ step: AdamStep
+    _ w: UnsafePointer<Float>, _ gradient: UnsafePointer<Float>, _ m: UnsafeMutablePointer<Float>,
+    _ v: UnsafeMutablePointer<Float>, _ new: UnsafeMutablePointer<Float>, _ count: Int, _ step: AdamStep
 ) {
     let oneMinusBeta1 = Vector(repeating: step.oneMinusBeta1)
     let beta2 = Vector(repeating: step.beta2)
@@ -23,9 +23,11 @@ package func adam(
     var i = 0
     while i < whole {
         // The caller continues where this part ends: the hardware prefetcher stops at each page of 4 KB.
+        dim_prefetch(w + (i &+ adamAhead))
         dim_prefetch(gradient + (i &+ adamAhead))
         dim_prefetch_for_write(m + (i &+ adamAhead))
         dim_prefetch_for_write(v + (i &+ adamAhead))
+        dim_prefetch_for_write(new + (i &+ adamAhead))
         let weight = load(w + i)
         let g = multiplyAdd(decay, weight, load(gradient + i))
         let m1 = load(m + i)
@@ -34,7 +36,7 @@ package func adam(
         store(newM, m + i)
         store(newV, v + i)
         let root = squareRoot(newV) / rootCorrection + epsilon
-        store(weight - stepSize * (newM / root), w + i)
+        store(weight - stepSize * (newM / root), new + i)
         i &+= lanes
     }
     while i < count {
@@ -43,7 +45,7 @@ package func adam(
         let newV = v[i] * step.beta2 + g * step.oneMinusBeta2 * g
         m[i] = newM
         v[i] = newV
-        w[i] -= step.stepSize * (newM / (newV.squareRoot() / step.rootCorrection + step.epsilon))
+        new[i] = w[i] - step.stepSize * (newM / (newV.squareRoot() / step.rootCorrection + step.epsilon))
         i &+= 1
     }
 }
