@@ -45,9 +45,9 @@ extension PatchConvolution {
                         product.scale = scale.map { $0 + panel * 32 }
                         product.bias = bias.map { $0 + panel * 32 }
                         product.relu = relu
-                    } else if isFew {
-                        product.bAfter = product.b + product.depth * 32
                     }
+                    // A panel's chains follow one another, and so do the panels.
+                    if isFew { product.bAfter = product.b + product.depth * 32 }
                     kernels.gemm(product)
                     product.b += product.depth * 32
                     product.accumulate = true
