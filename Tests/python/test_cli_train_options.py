@@ -120,6 +120,8 @@ def test_what_an_option_leaves_without_effect_is_not_taken_over(folder):
     [
         ("[]", "expected an object of settings, found list"),
         ("{", "expected JSON"),
+        ('{"seed": %s}' % ("9" * 5000), "settings.json has it: a whole number of 5,000 digits"),
+        ('{"seed": %s}' % ("[" * 100000), "settings.json has it: too many lists or objects inside one another"),
         ('{"lrr": 1}', "lrr: there is no such setting"),
         ('{"lr": "fast", "batch": 0}', "batch: expected a whole number from 1 on, below 2^64, found 0"),
         ('{"measure": "mse"}', "measure: expected one of jsd"),

@@ -6,6 +6,7 @@ file takes. Here such a byte is always written as \xNN: `caf\xe9.png`. In termin
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import unicodedata
@@ -79,8 +80,23 @@ def json_value(value: Any) -> Any:
     return value
 
 
-def members_once(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    """For json's object_pairs_hook: a key that is there twice is a ValueError; json would take the last of its values."""
+def parsed_json(text: str) -> Any:
+    """Raises ValueError for what is no JSON or has a key twice, of which json would take the last value, and for numbers and
+    depths that json has no words for."""
+    try:
+        return json.loads(text, object_pairs_hook=_members_once, parse_int=_whole)
+    except RecursionError:
+        raise ValueError("too many lists or objects inside one another") from None
+
+
+def _whole(digits: str) -> int:
+    try:
+        return int(digits)
+    except ValueError:
+        raise ValueError(f"a whole number of {len(digits):,} digits") from None
+
+
+def _members_once(members: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in members:
         if key in found:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ._files import write_whole
-from ._text import members_once, shell, shown
+from ._text import parsed_json, shell, shown
 from .data.errors import listed
 from .data.reading import Reading
 from .trainer import Losses, Report
@@ -191,7 +191,7 @@ class RunFolder:
     def read_settings(self) -> Settings:
         """Raises ValueError for a file that this package did not write."""
         try:
-            found = json.loads(self.settings_file.read_text("utf-8"), object_pairs_hook=members_once)
+            found = parsed_json(self.settings_file.read_text("utf-8"))
             if not isinstance(found, dict):
                 raise ValueError(f"expected an object, found {type(found).__name__}")
             needed = {field.name: field.default is MISSING for field in fields(Settings)}
@@ -203,7 +203,7 @@ class RunFolder:
                     f"with --weights {shell(str(self.checkpoint))}"
                 )
             return Settings(**found)
-        except (TypeError, ValueError, RecursionError) as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(f"{self.settings_file}: not the settings of a run: {error}") from error
 
     def read_metrics(self) -> list[Row]:

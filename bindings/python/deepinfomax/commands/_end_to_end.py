@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from .. import evaluation
 from .._files import write_whole
-from .._text import counted
+from .._text import counted, parsed_json
 from ..architecture import Architecture
 from ..classifier_trainer import ClassifierTrainer
 from ..data import Dataset, Loader
@@ -114,8 +114,8 @@ class Kept:
             model = Model(self.settings.seed, architecture=self.architecture)
             return ClassifierTrainer(model, "trained", self.settings.loss, self.settings.lr), []
         try:
-            started, epochs = _described(json.loads(self._about.read_text("utf-8")))
-        except (OSError, ValueError, RecursionError) as error:
+            started, epochs = _described(parsed_json(self._about.read_text("utf-8")))
+        except (OSError, ValueError) as error:
             raise self._not_described(getattr(error, "strerror", None) or str(error)) from error
         for name, value in self._started().items():
             if started.get(name) != value:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from .._text import counted, cut, decimal, members_once
+from .._text import counted, cut, decimal, parsed_json
 from ..architecture import PRESETS, Architecture
 from ..data import Augmentation
 from ..data.options import RESIZES
@@ -561,12 +561,12 @@ def _read(path: str) -> dict[str, Any]:
             text = file.read(_LONGEST + 1)
         if len(text) > _LONGEST:
             raise UsageError(f"--config: {path}: expected at most {_LONGEST:,} characters of settings, found more")
-        found = json.loads(text, object_pairs_hook=members_once)
+        found = parsed_json(text)
     except IsADirectoryError as error:
         raise UsageError(f"--config: {path}: is a folder, expected a file such as a run's settings.json") from error
     except OSError as error:
         raise UsageError(f"--config: {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UsageError(f"--config: {path}: expected JSON as a run's settings.json has it: {error}") from error
     if not isinstance(found, dict):
         raise UsageError(f"--config: {path}: expected an object of settings, found {type(found).__name__}")
