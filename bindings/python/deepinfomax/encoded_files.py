@@ -159,6 +159,7 @@ class _Lines:
             labels = self._data.labels
             label = [] if labels is None else [int(labels[number]), self._data.class_name(number)]
             # Nine digits tell every float32 from its neighbours.
+            # Not by `csv_line`: a number's minus sign begins no formula.
             vector_cells = ",".join(f"{value:.9g}" for value in vector.tolist())
             self._file.write(f"{csv_line([self._data.ids[number], *label])[:-1]},{vector_cells}\n")
             self._next += 1

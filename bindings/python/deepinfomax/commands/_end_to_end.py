@@ -23,7 +23,7 @@ from ..model import Model
 from ..run_data import digest_of
 from . import UsageError
 from ._common import opened
-from ._interrupts import Interrupts
+from ._interrupts import NOTICE, Interrupts
 from ._progress import Progress
 
 
@@ -66,8 +66,7 @@ def train(
         if epoch.number % every == 0 or epoch.number == settings.epochs:
             kept.save(trainer, history)
 
-    notice = "stopping after this step; a second Ctrl-C or signal stops at once, and loses what came after the last checkpoint"
-    with trainer, _progress(images, settings, trainer.steps, shown) as progress, Interrupts(notice) as interrupts:
+    with trainer, _progress(images, settings, trainer.steps, shown) as progress, Interrupts(NOTICE) as interrupts:
 
         def stopped() -> bool:
             if interrupts.take_save_request():

@@ -11,6 +11,9 @@ from typing import Any
 #: Ctrl-C, `kill` and Slurm's end of a job, a terminal that is closed.
 _STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+#: What a training with checkpoints prints.
+NOTICE = "stopping after this step; a second Ctrl-C or signal stops at once, and loses what came after the last checkpoint"
+
 
 class Interrupts:
     """While it is entered, the first signal only sets `wanted`, and the second ends the command at once. SIGUSR1, which

@@ -13,7 +13,7 @@ from ..data.known import is_read
 from ..data.opening import is_sample
 from ..data.pictures import SUFFIXES
 from .._files import is_among, is_same
-from ..run_folder import FILES
+from ..run_folder import FILES, RunFolder
 from . import UsageError
 
 #: Arguments that name what is read, and those that name a file that is written, by their names in argparse. Arguments of
@@ -141,7 +141,7 @@ def _run_of(path: str) -> str | None:
     """The folder of the training run whose file it is, or would be."""
     for form in (os.path.abspath(path), os.path.realpath(path)):
         folder = os.path.dirname(form)
-        if is_among(path, folder, FILES) and os.path.exists(os.path.join(folder, FILES[0])):
+        if is_among(path, folder, FILES) and os.path.exists(RunFolder(folder).settings_file):
             return folder
         # What `dim classify --checkpoint` keeps: two files of a seed.
         name, ending = os.path.splitext(form)

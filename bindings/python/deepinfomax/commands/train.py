@@ -32,7 +32,7 @@ from ..trainer import Losses, Trainer, smallest_batch
 from . import UsageError, _output, _processes
 from ._common import opened
 from ._images import tell
-from ._interrupts import Interrupts
+from ._interrupts import NOTICE, Interrupts
 from ._effects import check_effects
 from ._places import Places
 from ._schedule import Schedule
@@ -194,9 +194,6 @@ class _Training:
     # ---- The run
 
     def run(self) -> int:
-        notice = (
-            "stopping after this step; a second Ctrl-C or signal stops at once, and loses what came after the last checkpoint"
-        )
         before = self.group.first(self.folder.read_metrics) if self.arguments.resume else []
         rows = [row for row in before if row.step <= self.trainer.steps]
         batch = min(self.settings.batch, len(self.loader.dataset))
@@ -217,7 +214,7 @@ class _Training:
         log = TrainingLog(
             self.folder, self.arguments, self.settings, rows, self.trainer.steps, self.steps, batch, silent=not first
         )
-        with Interrupts(notice if first else "", self.group.ended) as interrupts, log:
+        with Interrupts(NOTICE if first else "", self.group.ended) as interrupts, log:
             log.begin(self.loader.dataset.name, len(self.loader))
             try:
                 if self.probe is not None and self.trainer.steps == 0 and not log.has("probe", 0):
