@@ -7,7 +7,8 @@
  * dim.h describes what each call computes, the order of arrays and the rules for threads. This header adds:
  *
  * Owners. Architecture, Model, Trainer and ClassifierTrainer own a handle and free it in their destructor; they can be
- *   moved, not copied. A moved-from object may be assigned to or destroyed; any other use throws DIM_INVALID_HANDLE.
+ *   moved, not copied. A moved-from object may be assigned to or destroyed, and its get() is nullptr; any other use, also
+ *   as an argument or in OpenOptions, throws DIM_INVALID_HANDLE.
  * Errors. A failing call throws dim::error, which carries the dim_status and the library's message. Outputs are
  *   then untouched. A std::vector that this header allocates throws std::bad_alloc, as everywhere.
  * Shapes. n is taken from the first array: its size must be a whole number of the model's images, and every other array must
@@ -89,9 +90,14 @@ private:
 
 namespace detail {
 
+/* A size of 0 tells that something is not there. The message is that of dim.h's calls, which are not reached: no array fits. */
+inline void present(const char *name, std::size_t each) {
+    if (each == 0) throw error(DIM_MISSING_NETWORK, std::string("the model's architecture has no ") + name);
+}
+
 /* How many entries of `each` elements an array holds. */
 inline std::size_t count(const char *name, std::size_t size, std::size_t each) {
-    if (each == 0) throw error(DIM_MISSING_NETWORK, std::string("the model's architecture has no ") + name);
+    present(name, each);
     if (size == 0 || size % each != 0)
         throw error(DIM_SIZE_MISMATCH, std::string(name) + " has " + std::to_string(size) +
                     " elements; expected n times " + std::to_string(each) + ", n at least 1");
@@ -100,7 +106,7 @@ inline std::size_t count(const char *name, std::size_t size, std::size_t each) {
 
 /* An array that goes with n images. */
 inline void expect(const char *name, std::size_t size, std::size_t n, std::size_t each) {
-    if (each == 0) throw error(DIM_MISSING_NETWORK, std::string("the model's architecture has no ") + name);
+    present(name, each);
     if (size / each != n || size % each != 0)
         throw error(DIM_SIZE_MISMATCH, std::string(name) + " has " + std::to_string(size) + " elements; expected " +
                     std::to_string(n) + " times " + std::to_string(each));
@@ -130,6 +136,20 @@ template <class Handle, void (*release)(Handle *)> struct Free {
     void operator()(Handle *handle) const noexcept { release(handle); }
 };
 template <class Handle, void (*release)(Handle *)> using Owner = std::unique_ptr<Handle, Free<Handle, release>>;
+
+inline const char *kind(const dim_architecture *) noexcept { return "Architecture"; }
+inline const char *kind(const dim_model *) noexcept { return "Model"; }
+inline const char *kind(const dim_trainer *) noexcept { return "Trainer"; }
+inline const char *kind(const dim_classifier_trainer *) noexcept { return "ClassifierTrainer"; }
+
+/* The handle of an object in use: every call of dim.h takes it from here. Several of them accept NULL, which means none there:
+ * any architecture, no networks, no steps. */
+template <class Object> auto live(const Object &object) {
+    const auto handle = object.get();
+    if (handle == nullptr)
+        throw error(DIM_INVALID_HANDLE, std::string("expected a dim::") + kind(handle) + ", found one that was moved from");
+    return handle;
+}
 
 /* C ends a text at its first NUL: what follows would be left out without a word. */
 inline void check_whole(const std::string &text) {
@@ -203,13 +223,13 @@ public:
     /* The canonical description. */
     std::string json() const {
         return detail::text([this](char *out, std::size_t capacity, std::size_t *needed) {
-            return dim_architecture_json(get(), out, capacity, needed);
+            return dim_architecture_json(detail::live(*this), out, capacity, needed);
         });
     }
     /* A table of the layers, as JSON. */
     std::string summary() const {
         return detail::text([this](char *out, std::size_t capacity, std::size_t *needed) {
-            return dim_architecture_summary(get(), out, capacity, needed);
+            return dim_architecture_summary(detail::live(*this), out, capacity, needed);
         });
     }
 
@@ -234,13 +254,13 @@ struct OpenOptions {
     /* The networks to read, a mask of DIM_NETWORK_*; others are not checked; 0: all. */
     std::uint32_t networks = 0;
 
-    dim_open_options c() const noexcept {
+    dim_open_options c() const {
         dim_open_options options{};
         options.struct_size = sizeof options;
         options.untrusted = untrusted;
         options.any_architecture = any_architecture;
         options.timeout = timeout;
-        options.architecture = architecture == nullptr ? nullptr : architecture->get();
+        options.architecture = architecture == nullptr ? nullptr : detail::live(*architecture);
         options.networks = networks;
         return options;
     }
@@ -258,7 +278,7 @@ public:
     /* All networks of an architecture. */
     Model(const Architecture &architecture, std::uint64_t seed) {
         dim_model *handle = nullptr;
-        check(dim_model_create_with(architecture.get(), seed, &handle));
+        check(dim_model_create_with(detail::live(architecture), seed, &handle));
         handle_.reset(handle);
     }
     /* A file of any architecture, unless the options say which. */
@@ -273,32 +293,35 @@ public:
 
     /* For calls of dim.h; nullptr after a move. */
     dim_model *get() const noexcept { return handle_.get(); }
-    /* Gives the handle away; to be freed with dim_model_free. */
-    dim_model *release() noexcept { return handle_.release(); }
+    /* Gives the handle away; to be freed with dim_model_free. This object is then as after a move. */
+    dim_model *release() {
+        detail::live(*this);
+        return handle_.release();
+    }
 
     /* The networks in options.networks must be of the model's architecture. */
     void load(const detail::Text &path, const OpenOptions &options = {}) {
         const dim_open_options c = options.c();
-        check(dim_model_load_with(get(), path.c_str(), &c));
+        check(dim_model_load_with(detail::live(*this), path.c_str(), &c));
     }
-    void save(const detail::Text &path) const { check(dim_model_save(get(), path.c_str())); }
+    void save(const detail::Text &path) const { check(dim_model_save(detail::live(*this), path.c_str())); }
     void save(const detail::Text &path, dim_format format) const {
         dim_save_options options{};
         options.struct_size = sizeof options;
         options.format = format;
-        check(dim_model_save_with(get(), path.c_str(), &options));
+        check(dim_model_save_with(detail::live(*this), path.c_str(), &options));
     }
 
     Architecture architecture() const {
         dim_architecture *handle = nullptr;
-        check(dim_model_architecture(get(), &handle));
+        check(dim_model_architecture(detail::live(*this), &handle));
         return Architecture::adopt(handle);
     }
     /* Of the model's arrays. */
     dim_sizes sizes() const {
         dim_sizes sizes{};
         sizes.struct_size = sizeof sizes;
-        check(dim_model_sizes(get(), &sizes));
+        check(dim_model_sizes(detail::live(*this), &sizes));
         return sizes;
     }
     /* Floats an image of each array; 0 for what the architecture does not have. */
@@ -321,7 +344,7 @@ public:
         std::vector<std::string> names(classes());
         for (std::size_t index = 0; index < names.size(); ++index) {
             names[index] = detail::text([this, index](char *out, std::size_t capacity, std::size_t *needed) {
-                return dim_model_class_name(get(), index, out, capacity, needed);
+                return dim_model_class_name(detail::live(*this), index, out, capacity, needed);
             });
             if (names[index].empty()) return {};
         }
@@ -333,25 +356,25 @@ public:
             detail::check_whole(name);
             pointers.push_back(name.c_str());
         }
-        check(dim_model_set_class_names(get(), pointers.size(), pointers.data()));
+        check(dim_model_set_class_names(detail::live(*this), pointers.size(), pointers.data()));
     }
 
-    void set_training(bool training) { check(dim_model_set_training(get(), training)); }
+    void set_training(bool training) { check(dim_model_set_training(detail::live(*this), training)); }
     bool is_training() const {
         bool training = false;
-        check(dim_model_is_training(get(), &training));
+        check(dim_model_is_training(detail::live(*this), &training));
         return training;
     }
     /* A mask of DIM_NETWORK_*. */
-    std::uint32_t networks() const noexcept { return dim_model_networks(get()); }
-    bool has(std::uint32_t mask) const noexcept { return (networks() & mask) == mask; }
+    std::uint32_t networks() const { return dim_model_networks(detail::live(*this)); }
+    bool has(std::uint32_t mask) const { return (networks() & mask) == mask; }
 
     /* Parameters, in state_dict order. */
     std::vector<dim_parameter_info> parameters() const {
-        std::vector<dim_parameter_info> all(dim_model_parameter_count(get()));
+        std::vector<dim_parameter_info> all(dim_model_parameter_count(detail::live(*this)));
         for (std::size_t index = 0; index < all.size(); ++index) {
             all[index].struct_size = sizeof(dim_parameter_info);
-            check(dim_model_parameter_info(get(), index, &all[index]));
+            check(dim_model_parameter_info(detail::live(*this), index, &all[index]));
         }
         return all;
     }
@@ -359,14 +382,14 @@ public:
         std::size_t index = 0;
         dim_parameter_info info{};
         info.struct_size = sizeof info;
-        check(dim_model_find_parameter(get(), name.c_str(), &index));
-        check(dim_model_parameter_info(get(), index, &info));
+        check(dim_model_find_parameter(detail::live(*this), name.c_str(), &index));
+        check(dim_model_parameter_info(detail::live(*this), index, &info));
         return info;
     }
     /* T is float, or std::int64_t for num_batches_tracked: DIM_INVALID_ARGUMENT for the other. */
     template <class T = float> std::vector<T> parameter(const detail::Text &name) const {
         std::vector<T> values(typed<T>(name).bytes / sizeof(T));
-        check(dim_model_get_parameter(get(), name.c_str(), values.data(), values.size() * sizeof(T)));
+        check(dim_model_get_parameter(detail::live(*this), name.c_str(), values.data(), values.size() * sizeof(T)));
         return values;
     }
     void set_parameter(const detail::Text &name, span<const float> values) { set(name, values); }
@@ -377,7 +400,7 @@ public:
         const std::size_t n = detail::count("images", images.size(), image_size());
         detail::expect("encoded", encoded.size(), n, encoded_size());
         if (!features.empty()) detail::expect("features", features.size(), n, features_size());
-        check(dim_encode(get(), images.data(), n, encoded.data(), features.empty() ? nullptr : features.data()));
+        check(dim_encode(detail::live(*this), images.data(), n, encoded.data(), features.empty() ? nullptr : features.data()));
     }
     std::vector<float> encode(span<const float> images) {
         auto encoded = detail::results(detail::count("images", images.size(), image_size()), encoded_size());
@@ -387,24 +410,24 @@ public:
 
     /* encoded (n,encoded), the map that the head reads (n,global c,h,w) -> logits (n,1). */
     void score_global(span<const float> encoded, span<const float> map, span<float> logits) {
-        const std::size_t n = pairs(encoded, map, global_map_size());
+        const std::size_t n = pairs(encoded, map, "global_d", global_map_size());
         detail::expect("logits", logits.size(), n, 1);
-        check(dim_score_global(get(), encoded.data(), map.data(), n, logits.data()));
+        check(dim_score_global(detail::live(*this), encoded.data(), map.data(), n, logits.data()));
     }
     std::vector<float> score_global(span<const float> encoded, span<const float> map) {
-        auto logits = detail::results(pairs(encoded, map, global_map_size()), 1);
+        auto logits = detail::results(pairs(encoded, map, "global_d", global_map_size()), 1);
         score_global(encoded, map, logits);
         return logits;
     }
 
     /* encoded (n,encoded), features (n,c,h,w) -> logits (n,1,h,w). */
     void score_local(span<const float> encoded, span<const float> features, span<float> logits) {
-        const std::size_t n = pairs(encoded, features, features_size());
+        const std::size_t n = pairs(encoded, features, "local_d", local_size() == 0 ? 0 : features_size());
         detail::expect("logits", logits.size(), n, local_size());
-        check(dim_score_local(get(), encoded.data(), features.data(), n, logits.data()));
+        check(dim_score_local(detail::live(*this), encoded.data(), features.data(), n, logits.data()));
     }
     std::vector<float> score_local(span<const float> encoded, span<const float> features) {
-        auto logits = detail::results(pairs(encoded, features, features_size()), local_size());
+        auto logits = detail::results(pairs(encoded, features, "local_d", local_size() == 0 ? 0 : features_size()), local_size());
         score_local(encoded, features, logits);
         return logits;
     }
@@ -413,7 +436,7 @@ public:
     void score_prior(span<const float> encoded, span<float> probabilities) {
         const std::size_t n = detail::count("encoded", encoded.size(), encoded_size());
         detail::expect("probabilities", probabilities.size(), n, 1);
-        check(dim_score_prior(get(), encoded.data(), n, probabilities.data()));
+        check(dim_score_prior(detail::live(*this), encoded.data(), n, probabilities.data()));
     }
     std::vector<float> score_prior(span<const float> encoded) {
         auto probabilities = detail::results(detail::count("encoded", encoded.size(), encoded_size()), 1);
@@ -423,9 +446,10 @@ public:
 
     /* Classifier. encoded (n,encoded) -> probabilities (n,classes). */
     void classify(span<const float> encoded, span<float> probabilities) {
+        detail::present("classifier", classes());
         const std::size_t n = detail::count("encoded", encoded.size(), encoded_size());
         detail::expect("probabilities", probabilities.size(), n, classes());
-        check(dim_classify(get(), encoded.data(), n, probabilities.data()));
+        check(dim_classify(detail::live(*this), encoded.data(), n, probabilities.data()));
     }
     std::vector<float> classify(span<const float> encoded) {
         auto probabilities = detail::results(detail::count("encoded", encoded.size(), encoded_size()), classes());
@@ -436,7 +460,8 @@ public:
 private:
     Model(detail::Adopted, dim_model *handle) noexcept : handle_(handle) {}
 
-    std::size_t pairs(span<const float> encoded, span<const float> map, std::size_t each) const {
+    std::size_t pairs(span<const float> encoded, span<const float> map, const char *network, std::size_t each) const {
+        detail::present(network, each);
         const std::size_t n = detail::count("encoded", encoded.size(), encoded_size());
         detail::expect("features", map.size(), n, each);
         return n;
@@ -452,7 +477,7 @@ private:
     }
     template <class T> void set(const detail::Text &name, span<const T> values) {
         typed<T>(name);
-        check(dim_model_set_parameter(get(), name.c_str(), values.data(), values.size() * sizeof(T)));
+        check(dim_model_set_parameter(detail::live(*this), name.c_str(), values.data(), values.size() * sizeof(T)));
     }
 
     detail::Owner<dim_model, dim_model_free> handle_;
@@ -461,7 +486,7 @@ private:
 /* The settings of the model's architecture, to change some. */
 inline dim_trainer_options trainer_options(const Model &model) {
     dim_trainer_options options;
-    check(dim_trainer_options_for(model.get(), &options, sizeof options));
+    check(dim_trainer_options_for(detail::live(model), &options, sizeof options));
     return options;
 }
 
@@ -477,12 +502,12 @@ public:
     /* With the settings of the model's architecture. */
     explicit Trainer(const Model &model) {
         dim_trainer *handle = nullptr;
-        check(dim_trainer_create(model.get(), nullptr, &handle));
+        check(dim_trainer_create(detail::live(model), nullptr, &handle));
         handle_.reset(handle);
     }
     Trainer(const Model &model, const dim_trainer_options &options) {
         dim_trainer *handle = nullptr;
-        check(dim_trainer_create(model.get(), &options, &handle));
+        check(dim_trainer_create(detail::live(model), &options, &handle));
         handle_.reset(handle);
     }
     /* Of any architecture, unless the options say which. */
@@ -499,23 +524,23 @@ public:
     dim_losses step(span<const float> images) { return run(dim_trainer_step, images); }
     dim_losses accumulate(span<const float> images) { return run(dim_trainer_accumulate, images); }
     /* Another process computes the next micro-batch, of n images. */
-    void skip(std::size_t n) { check(dim_trainer_skip(get(), n)); }
+    void skip(std::size_t n) { check(dim_trainer_skip(detail::live(*this), n)); }
     /* Drops the accumulated gradients. */
-    void drop() { check(dim_trainer_drop(get())); }
-    void update() { finish(dim_trainer_update(get())); }
+    void drop() { check(dim_trainer_drop(detail::live(*this))); }
+    void update() { finish(dim_trainer_update(detail::live(*this))); }
     dim_losses evaluate(span<const float> images) { return run(dim_trainer_evaluate, images); }
 
     /* What the last of these computed: every term, estimate and norm. */
     dim_report report() const {
         dim_report report{};
         report.struct_size = sizeof report;
-        check(dim_trainer_report(get(), &report));
+        check(dim_trainer_report(detail::live(*this), &report));
         return report;
     }
 
     /* The accumulated gradient, of the parameter's size. */
     void get_gradient(const detail::Text &name, span<float> out) const {
-        check(dim_trainer_get_gradient(get(), name.c_str(), out.data(), out.size() * sizeof(float)));
+        check(dim_trainer_get_gradient(detail::live(*this), name.c_str(), out.data(), out.size() * sizeof(float)));
     }
     std::vector<float> gradient(const detail::Text &name) const {
         std::vector<float> values(model().parameter_info(name).bytes / sizeof(float));
@@ -527,26 +552,26 @@ public:
     void set_gradient_callback(GradientCallback callback) {
         std::shared_ptr<HeldCallback> next;
         if (callback) next = std::make_shared<HeldCallback>(std::move(callback));
-        check(dim_trainer_set_gradient_callback(get(), next ? forward_gradients : nullptr, next.get()));
+        check(dim_trainer_set_gradient_callback(detail::live(*this), next ? forward_gradients : nullptr, next.get()));
         callback_ = std::move(next);
     }
 
     void set_learning_rates(double encoder, double discriminator) {
-        check(dim_trainer_set_learning_rates(get(), encoder, discriminator));
+        check(dim_trainer_set_learning_rates(detail::live(*this), encoder, discriminator));
     }
     dim_trainer_options options() const {
         dim_trainer_options options = trainer_options();
-        check(dim_trainer_get_options(get(), &options));
+        check(dim_trainer_get_options(detail::live(*this), &options));
         return options;
     }
-    std::uint64_t step_count() const noexcept { return dim_trainer_step_count(get()); }
+    std::uint64_t step_count() const { return dim_trainer_step_count(detail::live(*this)); }
     /* The model of the run: another owner of the same weights. */
     Model model() const {
         dim_model *handle = nullptr;
-        check(dim_trainer_model(get(), &handle));
+        check(dim_trainer_model(detail::live(*this), &handle));
         return Model::adopt(handle);
     }
-    void save(const detail::Text &path) const { check(dim_trainer_save(get(), path.c_str())); }
+    void save(const detail::Text &path) const { check(dim_trainer_save(detail::live(*this), path.c_str())); }
 
 private:
     Trainer(detail::Adopted, dim_trainer *handle) noexcept : handle_(handle) {}
@@ -554,7 +579,7 @@ private:
     template <class Call> dim_losses run(Call call, span<const float> images) {
         const std::size_t n = detail::count("images", images.size(), model().image_size());
         dim_losses losses{};
-        finish(call(get(), images.data(), n, &losses));
+        finish(call(detail::live(*this), images.data(), n, &losses));
         return losses;
     }
 
@@ -593,7 +618,7 @@ class ClassifierTrainer {
 public:
     explicit ClassifierTrainer(const Model &model, const dim_classifier_options &options = classifier_options()) {
         dim_classifier_trainer *handle = nullptr;
-        check(dim_classifier_trainer_create(model.get(), &options, &handle));
+        check(dim_classifier_trainer_create(detail::live(model), &options, &handle));
         handle_.reset(handle);
     }
     /* Of any architecture, unless the options say which. */
@@ -610,14 +635,14 @@ public:
     dim_classifier_result step(span<const float> images, span<const std::int64_t> labels) {
         const std::size_t n = counted("images", images, model().image_size(), labels);
         dim_classifier_result result{};
-        check(dim_classifier_trainer_step(get(), images.data(), labels.data(), n, &result));
+        check(dim_classifier_trainer_step(detail::live(*this), images.data(), labels.data(), n, &result));
         return result;
     }
     /* encoded (n,encoded) instead of images; the encoder must be frozen. */
     dim_classifier_result step_encoded(span<const float> encoded, span<const std::int64_t> labels) {
         const std::size_t n = counted("encoded", encoded, model().encoded_size(), labels);
         dim_classifier_result result{};
-        check(dim_classifier_trainer_step_encoded(get(), encoded.data(), labels.data(), n, &result));
+        check(dim_classifier_trainer_step_encoded(detail::live(*this), encoded.data(), labels.data(), n, &result));
         return result;
     }
     /* Adds to confusion (classes,classes) unless that is left out: row = label, column = prediction. */
@@ -626,24 +651,24 @@ public:
         const std::size_t n = counted("images", images, model().image_size(), labels);
         if (!confusion.empty()) detail::expect("confusion", confusion.size(), model().classes(), model().classes());
         dim_classifier_result result{};
-        check(dim_classifier_trainer_evaluate(get(), images.data(), labels.data(), n, &result,
+        check(dim_classifier_trainer_evaluate(detail::live(*this), images.data(), labels.data(), n, &result,
                                               confusion.empty() ? nullptr : confusion.data()));
         return result;
     }
 
-    void set_learning_rate(double rate) { check(dim_classifier_trainer_set_learning_rate(get(), rate)); }
+    void set_learning_rate(double rate) { check(dim_classifier_trainer_set_learning_rate(detail::live(*this), rate)); }
     dim_classifier_options options() const {
         dim_classifier_options options = classifier_options();
-        check(dim_classifier_trainer_get_options(get(), &options));
+        check(dim_classifier_trainer_get_options(detail::live(*this), &options));
         return options;
     }
-    std::uint64_t step_count() const noexcept { return dim_classifier_trainer_step_count(get()); }
+    std::uint64_t step_count() const { return dim_classifier_trainer_step_count(detail::live(*this)); }
     Model model() const {
         dim_model *handle = nullptr;
-        check(dim_classifier_trainer_model(get(), &handle));
+        check(dim_classifier_trainer_model(detail::live(*this), &handle));
         return Model::adopt(handle);
     }
-    void save(const detail::Text &path) const { check(dim_classifier_trainer_save(get(), path.c_str())); }
+    void save(const detail::Text &path) const { check(dim_classifier_trainer_save(detail::live(*this), path.c_str())); }
 
 private:
     ClassifierTrainer(detail::Adopted, dim_classifier_trainer *handle) noexcept : handle_(handle) {}

@@ -93,7 +93,6 @@ void owners() {
     dim::Model second = std::move(first);
     CHECK(first.get() == nullptr && second.get() == handle && second.networks() == DIM_NETWORK_ALL);
     THROWS(DIM_INVALID_HANDLE, "", first.encode(some_images(1)));
-    CHECK(first.networks() == 0);
     first = dim::Model(4);
     CHECK(first.has(DIM_NETWORK_ENCODER | DIM_NETWORK_PRIOR_D));
     dim_model *replaced = first.get();
@@ -128,6 +127,117 @@ void owners() {
     dim_model *seeded = nullptr;
     CHECK(dim_model_create(0, &seeded) == DIM_OK);
     CHECK(dim::Model(0).parameter("classifier.l1.weight") == dim::Model::adopt(seeded).parameter("classifier.l1.weight"));
+}
+
+/* get() of what was moved from is nullptr, which several calls of dim.h take for none: any architecture, no networks, no steps.
+ * Arguments are right, so that nothing else is the fault. */
+void moved_from() {
+    const auto images = some_images(2);
+    const std::vector<float> y(2 * DIM_NOTEBOOK_ENCODED_SIZE), m(2 * DIM_NOTEBOOK_FEATURES_SIZE);
+    const std::vector<std::int64_t> labels{1, 2}, counter{0};
+    std::vector<float> out(2 * DIM_NOTEBOOK_ENCODED_SIZE);
+    const std::string file = scratch("moved.h5");
+
+    dim::Architecture architecture = dim::Architecture::preset("basic32");
+    dim::Model model(7), given(8);
+    dim::Trainer trainer(model);
+    dim::ClassifierTrainer classifier(model);
+    dim::OpenOptions options;
+    options.architecture = &architecture;
+    const dim::Architecture architecture_now = std::move(architecture);
+    const dim::Trainer trainer_now = std::move(trainer);
+    const dim::ClassifierTrainer classifier_now = std::move(classifier);
+    dim::Model model_now = std::move(model);
+    trainer_now.save(scratch("run.h5"));
+    classifier_now.save(scratch("classifier.h5"));
+    model_now.save(scratch("weights.h5"));
+    CHECK(!architecture.get() && !model.get() && !trainer.get() && !classifier.get());
+#define MOVED(kind, ...) THROWS(DIM_INVALID_HANDLE, "expected a dim::" kind ", found one that was moved from", __VA_ARGS__)
+
+    MOVED("Architecture", architecture.json());
+    MOVED("Architecture", architecture.summary());
+    MOVED("Architecture", dim::Model(architecture, 1));
+    MOVED("Architecture", options.c());
+    MOVED("Architecture", dim::Model::open(scratch("weights.h5"), options));
+    MOVED("Architecture", model_now.load(scratch("weights.h5"), options));
+    MOVED("Architecture", dim::Trainer::resume(scratch("run.h5"), options));
+    MOVED("Architecture", dim::ClassifierTrainer::resume(scratch("classifier.h5"), options));
+
+    MOVED("Model", model.release());
+    MOVED("Model", model.load(scratch("weights.h5")));
+    MOVED("Model", model.save(file));
+    MOVED("Model", model.save(file, DIM_FORMAT_SAFETENSORS));
+    MOVED("Model", model.architecture());
+    MOVED("Model", model.sizes());
+    MOVED("Model", model.image_size());
+    MOVED("Model", model.encoded_size());
+    MOVED("Model", model.features_size());
+    MOVED("Model", model.local_size());
+    MOVED("Model", model.global_map_size());
+    MOVED("Model", model.classes());
+    MOVED("Model", model.class_names());
+    MOVED("Model", model.set_class_names({}));
+    MOVED("Model", model.set_training(true));
+    MOVED("Model", model.is_training());
+    MOVED("Model", model.networks());
+    MOVED("Model", model.has(DIM_NETWORK_ENCODER));
+    MOVED("Model", model.has(0));
+    MOVED("Model", model.parameters());
+    MOVED("Model", model.parameter_info("encoder.c0.weight"));
+    MOVED("Model", model.parameter("encoder.c0.weight"));
+    MOVED("Model", model.set_parameter("encoder.c0.weight", y));
+    MOVED("Model", model.set_parameter("encoder.b1.num_batches_tracked", counter));
+    MOVED("Model", model.encode(images));
+    MOVED("Model", model.encode(images, out));
+    MOVED("Model", model.score_global(y, m));
+    MOVED("Model", model.score_global(y, m, out));
+    MOVED("Model", model.score_local(y, m));
+    MOVED("Model", model.score_local(y, m, out));
+    MOVED("Model", model.score_prior(y));
+    MOVED("Model", model.score_prior(y, out));
+    MOVED("Model", model.classify(y));
+    MOVED("Model", model.classify(y, out));
+    MOVED("Model", dim::trainer_options(model));
+    MOVED("Model", dim::Trainer other(model));
+    MOVED("Model", dim::Trainer(model, dim::trainer_options()));
+    MOVED("Model", dim::ClassifierTrainer other(model));
+
+    MOVED("Trainer", trainer.step(images));
+    MOVED("Trainer", trainer.accumulate(images));
+    MOVED("Trainer", trainer.skip(2));
+    MOVED("Trainer", trainer.drop());
+    MOVED("Trainer", trainer.update());
+    MOVED("Trainer", trainer.evaluate(images));
+    MOVED("Trainer", trainer.report());
+    MOVED("Trainer", trainer.get_gradient("encoder.c0.weight", out));
+    MOVED("Trainer", trainer.gradient("encoder.c0.weight"));
+    MOVED("Trainer", trainer.set_gradient_callback(nullptr));
+    MOVED("Trainer", trainer.set_learning_rates(1, 1));
+    MOVED("Trainer", trainer.options());
+    MOVED("Trainer", trainer.step_count());
+    MOVED("Trainer", trainer.model());
+    MOVED("Trainer", trainer.save(file));
+
+    MOVED("ClassifierTrainer", classifier.step(images, labels));
+    MOVED("ClassifierTrainer", classifier.step_encoded(y, labels));
+    MOVED("ClassifierTrainer", classifier.evaluate(images, labels));
+    MOVED("ClassifierTrainer", classifier.set_learning_rate(1));
+    MOVED("ClassifierTrainer", classifier.options());
+    MOVED("ClassifierTrainer", classifier.step_count());
+    MOVED("ClassifierTrainer", classifier.model());
+    MOVED("ClassifierTrainer", classifier.save(file));
+#undef MOVED
+    CHECK(!std::ifstream(file) && out == std::vector<float>(out.size()));
+
+    // What was released is as what was moved from; either is of use again once it is assigned to.
+    dim::Model released(9);
+    dim_model_free(released.release());
+    THROWS(DIM_INVALID_HANDLE, "", released.networks());
+    released = std::move(given);
+    model = std::move(model_now);
+    CHECK(released.networks() == DIM_NETWORK_ALL && model.networks() == DIM_NETWORK_ALL && !given.get() && !model_now.get());
+    given = std::move(model_now); // Of nothing, to nothing.
+    CHECK(!given.get());
 }
 
 /* The same call of dim.h, byte for byte. */
@@ -246,7 +356,13 @@ void architectures() {
     CHECK(encoded.size() == 12 && model.score_local(encoded, features).size() == 70 && model.classify(encoded).size() == 6);
     THROWS(DIM_SIZE_MISMATCH, "images has 100", model.encode(std::vector<float>(100)));
     THROWS(DIM_SIZE_MISMATCH, "features", model.encode(images, encoded, encoded));
-    THROWS(DIM_MISSING_NETWORK, "", model.score_global(encoded, features));
+    THROWS(DIM_MISSING_NETWORK, "the model's architecture has no global_d", model.score_global(encoded, features));
+    std::string others(json);
+    others.replace(others.find("local"), 5, "global");
+    others.replace(others.find(R"("classifier":{"hidden":[5],"classes":3})"), 39, R"("classifier":null,"local":null)");
+    dim::Model without(dim::Architecture::parse(others), 3);
+    THROWS(DIM_MISSING_NETWORK, "the model's architecture has no local_d", without.score_local(encoded, features));
+    THROWS(DIM_MISSING_NETWORK, "the model's architecture has no classifier", without.classify(encoded));
 
     const std::vector<std::string> names = {"cat", "dog", "\xc3\xa9l\xc3\xa9phant"};
     CHECK(model.class_names().empty());
@@ -400,6 +516,7 @@ int main() {
     types();
     library();
     owners();
+    moved_from();
     forward();
     shapes();
     parameters();
