@@ -78,12 +78,70 @@ is "the image is what it was" 0 "" cmp black.ppm own.ppm
 { printf 'P6 32 32 10\n'; head -c 3072 /dev/zero | tr '\0' '\13'; } >bright.ppm
 is "a sample over its maximum" 1 "larger than the picture's header allows" $encode weights.h5 bright.ppm
 is "an empty file" 0 "" $encode weights.h5 /dev/null
+is "output over standard input" 2 "-o names a file that is read: -" bash -c "$encode -o own.ppm weights.h5 - <own.ppm"
+
+# What can be read no further says why, in each format.
+for format in auto ppm cifar10 f32; do
+    is "a folder as $format" 1 "Is a directory" $encode -f $format weights.h5 "$folder"
+done
+
+# Formats that none of ours is: of a size that is a whole number of images, which as raw floats would be accepted.
+others() { # name, first bytes as printf takes them
+    { printf "$2"; head -c 12288 /dev/zero; } | head -c 12288 >"known.$1"
+    is "$1 as raw floats" 1 "found $3" $encode weights.h5 "known.$1"
+    is "$1 on request" 0 "" $encode -f f32 weights.h5 "known.$1"
+    is "$1 from standard input" 1 "found $3" bash -c "$encode weights.h5 - <known.$1"
+}
+others png '\x89PNG\r\n\x1a\n\0\0\0\rIHDR' "a PNG picture"
+others jpg '\xff\xd8\xff\xe0\0\x10JFIF' "a JPEG picture"
+others gif 'GIF89a\x20\0\x20\0' "a GIF picture"
+others tif 'II*\0\x08\0\0\0' "a TIFF picture"
+others tiff 'MM\0*\0\0\0\x08' "a TIFF picture"
+others bmp 'BM\x36\x0c\0\0\0\0\0\0\x36\0\0\0' "a BMP picture"
+others webp 'RIFF\xf8\x2f\0\0WEBPVP8 ' "a WebP picture"
+others h5 '\x89HDF\r\n\x1a\n' "an HDF5 file"
+others gz '\x1f\x8b\x08\0' "a gzip file"
+others npz 'PK\x03\x04' "a zip file"
+others npy '\x93NUMPY\x01\0' "a NumPy array"
+{ printf '\x89PN\0'; head -c 12284 /dev/zero; } >almost.f32
+is "floats that begin almost so" 0 "" $encode weights.h5 almost.f32
+{ printf 'BM\0\x3f\0\0\0\x3f\0\0\0\x3f'; head -c 12276 /dev/zero; } >bm.f32
+is "floats that begin as BMP alone does not" 0 "" $encode weights.h5 bm.f32
+
+# -o: the whole file, or what was there.
+cp out.f32 older.f32
+chmod 640 out.f32
+is "an output that is not finished" 1 "32 x 32" $encode -o out.f32 weights.h5 black.ppm narrow.ppm
+is "the older one stays" 0 "" cmp out.f32 older.f32
+is "a new output that is not finished" 1 "32 x 32" $encode -o new.f32 weights.h5 black.ppm narrow.ppm
+is "there is none" 1 "" test -e new.f32
+ln -s out.f32 link.f32
+is "output through a link" 0 "" $encode -o link.f32 weights.h5 black.ppm
+is "the link stays, and the permissions" 0 "256 640" stat -L -c '%s %a' link.f32
+is "the link is one" 0 "" test -L link.f32
+is "a new output" 0 "" bash -c "umask 027; $encode -o new.f32 weights.h5 black.ppm"
+is "has the permissions of the umask" 0 "256 640" stat -c '%s %a' new.f32
+is "output to standard output" 0 "" bash -c "{ $encode -o /dev/stdout weights.h5 black.ppm; echo end; } >both.f32"
+is "what follows it is there" 0 "end" tail -c 4 both.f32
+is "a full limit" 153 "" bash -c "exec 2>/dev/null; ulimit -f 0; $encode -o out.f32 weights.h5 black.ppm; exit \$?"
+is "the older one stays" 0 "256" stat -c %s out.f32
+mkfifo pipe
+is "a signal" 143 "" bash -c "$encode -o out.f32 weights.h5 pipe & exec 3>pipe; kill \$!; wait \$!"
+is "the older one stays" 0 "256" stat -c %s out.f32
+is "nothing is left over" 0 "" bash -c '! ls -A | grep -F .output-'
 
 train="env -i $bin/train"
 { cat four.bin; for label in 5 6; do printf "\\x$label"; head -c 3072 /dev/urandom; done; } >six.bin
 is "help" 0 "usage: train" $train --help
 is "no arguments" 2 "usage: train" $train
 is "a wrong prior" 2 "-p takes" $train -p some run.h5 six.bin
+is "a checkpoint over images" 2 "CHECKPOINT names a file of IMAGES: ./six.bin" $train -b 2 six.bin ./six.bin
+is "steps that are no number" 2 "-n takes a number of steps: x" $train -n x run.h5 six.bin
+is "steps below one" 2 "-n takes a number of steps: -1" $train -n -1 run.h5 six.bin
+is "a folder of images" 1 "$folder: Is a directory" $train -b 2 run.h5 "$folder"
+is "a folder as an architecture" 1 "$folder: Is a directory" $train -a "$folder" -b 2 run.h5 six.bin
+is "a rate that is infinite" 1 "learning_rate is inf" $train -l 1e999 -b 2 run.h5 six.bin
+is "nothing was written" 1 "" test -e run.h5
 is "fewer images than a batch" 1 "fewer images" $train -b 7 run.h5 six.bin
 is "a learning rate that is refused" 2 "learning" $train -l -1 -b 2 run.h5 six.bin
 is "five steps at once" 0 "step 5  total" $train -n 5 -b 2 -s 3 whole.h5 six.bin

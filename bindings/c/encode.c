@@ -2,17 +2,20 @@
  * encode - turns images into vectors with a trained Deep InfoMax encoder.
  *
  * Shows: opening weights of any architecture, arrays of the model's sizes, encoding in blocks so that memory stays bounded,
- * handling every error.
+ * handling every error, a file of results that is whole or not there.
  */
+#define _XOPEN_SOURCE 700       /* output.h */
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include <dim.h>
 
 #include "images.h"
+#include "output.h"
+#include "program.h"
 
 static const char usage[] =
     "usage: encode [options] WEIGHTS IMAGES...\n"
@@ -24,8 +27,8 @@ static const char usage[] =
     "  -f FORMAT    ppm      binary PPM (P6), or PGM (P5) for one channel; several pictures may follow one another\n"
     "               cifar10  CIFAR-10's binary version: a label byte and 3072 bytes an image\n"
     "               f32      raw float32, channels x height x width an image, no header\n"
-    "               auto     by the file's first byte and name (default)\n"
-    "  -o FILE      write raw float32 instead of text\n"
+    "               auto     by the file's first bytes and name (default)\n"
+    "  -o FILE      write raw float32 instead of text; an older FILE stays until all is written\n"
     "  -b N         images in one call (default 64)\n"
     "  -t N         threads (default: all cores)\n"
     "  -h, --help   this text\n"
@@ -40,21 +43,6 @@ static int fail(const char *what, const char *why) {
 static int wrong_usage(const char *what, const char *which) {
     fprintf(stderr, "encode: %s: %s\n\n%s", what, which, usage);
     return 2;
-}
-
-/* Whether both names are of one regular file, which writing would destroy before it is read. */
-static int same_file(const char *a, const char *b) {
-    struct stat first, second;
-    return stat(a, &first) == 0 && stat(b, &second) == 0 && S_ISREG(first.st_mode) && first.st_dev == second.st_dev
-        && first.st_ino == second.st_ino;
-}
-
-/* A whole number from 1 to `most`, or -1. */
-static long parse_number(const char *text, long most) {
-    char *end;
-    errno = 0;
-    long value = strtol(text, &end, 10);
-    return errno == 0 && end != text && *end == '\0' && value >= 1 && value <= most ? value : -1;
 }
 
 static int write_vectors(FILE *out, int text, const float *encoded, size_t n, size_t size) {
@@ -115,11 +103,11 @@ int main(int argc, char **argv) {
             out_name = value;
             break;
         case 'b':
-            if ((block = parse_number(value, 4096)) < 0)
+            if (parse_number(value, 1, 4096, &block) != 0)
                 return wrong_usage("-b takes a number from 1 to 4096", value);
             break;
         default:
-            if ((threads = parse_number(value, 1024)) < 0)
+            if (parse_number(value, 1, 1024, &threads) != 0)
                 return wrong_usage("-t takes a number from 1 to 1024", value);
             if (dim_set_num_threads((int)threads) != DIM_OK)
                 return fail("-t", dim_last_error());
@@ -138,7 +126,7 @@ int main(int argc, char **argv) {
     /* Any architecture will do: the arrays below have the model's sizes. dim_model_open takes the notebook's alone. */
     const dim_open_options options = {.struct_size = sizeof options, .any_architecture = true};
     float *images = NULL, *encoded = NULL;
-    FILE *out = stdout;
+    output out = {.file = stdout};
 
     if (dim_model_open_with(argv[next], &options, &model) != DIM_OK || dim_model_sizes(model, &sizes) != DIM_OK)
         status = fail(argv[next], dim_last_error());
@@ -148,13 +136,12 @@ int main(int argc, char **argv) {
         if (images == NULL || encoded == NULL)
             status = fail("out of memory", "");
     }
-    if (status == 0 && out_name != NULL && (out = fopen(out_name, "wb")) == NULL)
+    if (status == 0 && out_name != NULL && output_open(&out, out_name) != 0)
         status = fail(out_name, strerror(errno));
     for (int i = next + 1; status == 0 && i < argc; i++)
-        status = encode_file(model, &sizes, argv[i], format, (size_t)block, images, encoded, out, out_name == NULL);
+        status = encode_file(model, &sizes, argv[i], format, (size_t)block, images, encoded, out.file, out_name == NULL);
 
-    /* A full disk may show only when the last bytes are flushed. */
-    if (out != NULL && (out == stdout ? fflush(out) : fclose(out)) != 0 && status == 0)
+    if (output_close(&out, status == 0) != 0 && status == 0)
         status = fail("cannot write", strerror(errno));
     dim_model_free(model);
     free(encoded);

@@ -22,6 +22,56 @@ static int ends_with(const char *text, const char *end) {
 
 static size_t values(const images_reader *reader) { return reader->channels * reader->height * reader->width; }
 
+/* Files that are no images of these formats, by their first bytes; a dot stands for any byte. Few raw floats begin so: TIFF's
+ * four bytes are a float near 1e-39. */
+#define PATTERN(text) text, sizeof text - 1
+static const struct {
+    const char *pattern;
+    size_t length;
+    const char *name;
+} others[] = {
+    {PATTERN("\x89PNG\r\n\x1a\n"), "a PNG picture"},
+    {PATTERN("\xff\xd8\xff"), "a JPEG picture"},
+    {PATTERN("GIF8"), "a GIF picture"},
+    {PATTERN("II*\0"), "a TIFF picture"},
+    {PATTERN("MM\0*"), "a TIFF picture"},
+    {PATTERN("II+\0"), "a TIFF picture"},
+    {PATTERN("MM\0+"), "a TIFF picture"},
+    {PATTERN("BM....\0\0\0\0"), "a BMP picture"},
+    {PATTERN("RIFF....WEBP"), "a WebP picture"},
+    {PATTERN("\x89HDF\r\n\x1a\n"), "an HDF5 file"},
+    {PATTERN("\x1f\x8b\x08"), "a gzip file"},
+    {PATTERN("PK\x03\x04"), "a zip file, as .npz is"},
+    {PATTERN("\x93NUMPY"), "a NumPy array (.npy)"},
+};
+
+/* The name of the format that the file's first bytes are of, NULL if it is not among those above. */
+static const char *other_format(const images_reader *reader) {
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        size_t same = 0;
+        while (same < others[i].length && same < reader->begun
+               && (others[i].pattern[same] == '.' || others[i].pattern[same] == (char)reader->begin[same]))
+            same++;
+        if (same == others[i].length)
+            return others[i].name;
+    }
+    return NULL;
+}
+
+/* As fread and getc, after the bytes that images_open looked at: C promises to take one character back, not twelve. */
+static size_t take(images_reader *reader, void *out, size_t bytes) {
+    size_t held = reader->begun - reader->taken;
+    if (held > bytes)
+        held = bytes;
+    memcpy(out, reader->begin + reader->taken, held);
+    reader->taken += held;
+    return held == bytes ? held : held + fread((char *)out + held, 1, bytes - held, reader->file);
+}
+
+static int next_byte(images_reader *reader) {
+    return reader->taken < reader->begun ? reader->begin[reader->taken++] : getc(reader->file);
+}
+
 int images_open(images_reader *reader, const char *name, images_format format, const dim_sizes *sizes) {
     reader->name = name;
     reader->channels = sizes->image_channels;
@@ -34,6 +84,7 @@ int images_open(images_reader *reader, const char *name, images_format format, c
         return -1;
     }
     reader->done = 0;
+    reader->begun = reader->taken = 0;
     reader->error[0] = '\0';
     errno = 0;
     reader->file = strcmp(name, "-") == 0 ? stdin : fopen(name, "rb");
@@ -43,11 +94,21 @@ int images_open(images_reader *reader, const char *name, images_format format, c
         return -1;
     }
     if (format == IMAGES_AUTO) {
-        /* C promises to take one character back, not two. */
-        int first = getc(reader->file);
-        if (first != EOF)
-            ungetc(first, reader->file);
-        format = first == 'P' ? IMAGES_PPM : ends_with(name, ".bin") ? IMAGES_CIFAR10 : IMAGES_F32;
+        reader->begun = fread(reader->begin, 1, sizeof reader->begin, reader->file);
+        if (ferror(reader->file)) {
+            snprintf(reader->error, sizeof reader->error, "%s: %s", name, strerror(errno));
+            images_close(reader);
+            return -1;
+        }
+        const char *other = other_format(reader);
+        if (other != NULL) {
+            snprintf(reader->error, sizeof reader->error,
+                     "%s: expected binary PPM or PGM, CIFAR-10's binary version or raw floats, found %s: convert it to one of these",
+                     name, other);
+            images_close(reader);
+            return -1;
+        }
+        format = reader->begun > 0 && reader->begin[0] == 'P' ? IMAGES_PPM : ends_with(name, ".bin") ? IMAGES_CIFAR10 : IMAGES_F32;
     }
     reader->format = format;
     if (format == IMAGES_CIFAR10 && (sizes->image_channels != 3 || sizes->image_height != 32 || sizes->image_width != 32)) {
@@ -67,40 +128,40 @@ void images_close(images_reader *reader) {
     reader->bytes = NULL;
 }
 
+/* Whatever the image lacks: where the file could not be read, that is why. */
 static void fail(images_reader *reader, const char *what) {
+    if (ferror(reader->file))
+        what = strerror(errno);
     snprintf(reader->error, sizeof reader->error, "%s: image %lu: %s", reader->name, reader->done + 1, what);
 }
 
 /* 1: all bytes are there. 0: the file ends before the first. -1: it ends within, or cannot be read. */
 static int read_exactly(images_reader *reader, void *out, size_t bytes) {
-    size_t got = fread(out, 1, bytes, reader->file);
+    size_t got = take(reader, out, bytes);
     if (got == bytes)
         return 1;
-    if (ferror(reader->file))
-        fail(reader, strerror(errno));
-    else if (got == 0)
+    if (got == 0 && !ferror(reader->file))
         return 0;
-    else
-        fail(reader, "the file ends within it");
+    fail(reader, "the file ends within it");
     return -1;
 }
 
 /* Unsigned number of a PPM header, after white space and comments; -1 if there is none below 65536. Takes one character
  * after the number. */
-static long header_number(FILE *file) {
-    int c = getc(file);
+static long header_number(images_reader *reader) {
+    int c = next_byte(reader);
     while (c == '#' || c == ' ' || c == '\t' || c == '\r' || c == '\n') {
-        while (c == '#' && (c = getc(file)) != '\n') {
+        while (c == '#' && (c = next_byte(reader)) != '\n') {
             if (c == EOF)
                 return -1;
             c = '#';
         }
-        c = getc(file);
+        c = next_byte(reader);
     }
     if (c < '0' || c > '9')
         return -1;
     long value = 0;
-    for (; c >= '0' && c <= '9'; c = getc(file)) {
+    for (; c >= '0' && c <= '9'; c = next_byte(reader)) {
         value = 10 * value + (c - '0');
         if (value > 65535)
             return -1;
@@ -109,21 +170,21 @@ static long header_number(FILE *file) {
 }
 
 static int read_ppm_header(images_reader *reader, int *maximum) {
-    int c = getc(reader->file);
+    int c = next_byte(reader);
     while (reader->done > 0 && (c == '\n' || c == '\r'))    /* some writers put one between two pictures */
-        c = getc(reader->file);
+        c = next_byte(reader);
     if (c == EOF && !ferror(reader->file))
         return 0;
     if (reader->channels != 1 && reader->channels != 3) {
         fail(reader, "pictures have 1 or 3 channels, the model's images another number: write raw floats (-f f32)");
         return -1;
     }
-    if (c != 'P' || getc(reader->file) != (reader->channels == 1 ? '5' : '6')) {
+    if (c != 'P' || next_byte(reader) != (reader->channels == 1 ? '5' : '6')) {
         fail(reader, reader->channels == 1 ? "expected a binary PGM picture, which begins with P5"
                                            : "expected a binary PPM picture, which begins with P6");
         return -1;
     }
-    long width = header_number(reader->file), height = header_number(reader->file), most = header_number(reader->file);
+    long width = header_number(reader), height = header_number(reader), most = header_number(reader);
     if (width != (long)reader->width || height != (long)reader->height || most < 1 || most > 255) {
         char what[120];
         snprintf(what, sizeof what, "expected a picture of %lu x %lu pixels with 8 bits a sample", (unsigned long)reader->width,

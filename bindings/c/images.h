@@ -24,6 +24,8 @@ typedef struct images_reader {
     size_t channels, height, width;
     unsigned char *bytes;       /* of one image and its label */
     unsigned long done;         /* images read so far */
+    unsigned char begin[12];    /* what IMAGES_AUTO looked at, to be read again */
+    size_t begun, taken;        /* how many bytes these are, and how many of them were read again */
     char error[512];            /* what went wrong, "" if nothing did */
 } images_reader;
 
@@ -31,7 +33,8 @@ typedef struct images_reader {
 int images_parse_format(const char *name, images_format *format);
 
 /* Opens a file, "-" for standard input, of images as `sizes` has them. IMAGES_AUTO: ppm where the file begins with "P",
- * cifar10 where its name ends in ".bin", otherwise f32. Returns 0, or -1 with a message in reader->error. */
+ * cifar10 where its name ends in ".bin", otherwise f32; but files of other known formats (PNG, JPEG, GIF, TIFF, BMP, WebP, HDF5,
+ * gzip, zip, .npy) are refused, which as raw floats would be nonsense. Returns 0, or -1 with a message in reader->error. */
 int images_open(images_reader *reader, const char *name, images_format format, const dim_sizes *sizes);
 
 /* Reads up to `most` images; labels (-1 where the format has none) may be NULL. Returns how many were read: fewer than

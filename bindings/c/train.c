@@ -13,6 +13,7 @@
 #include <dim.h>
 
 #include "images.h"
+#include "program.h"
 
 static const char usage[] =
     "usage: train [options] CHECKPOINT IMAGES...\n"
@@ -68,13 +69,6 @@ static int wrong_usage(const char *what, const char *which) {
     return 2;
 }
 
-static int parse_long(const char *text, long least, long most, long *value) {
-    char *end;
-    errno = 0;
-    *value = strtol(text, &end, 10);
-    return errno == 0 && end != text && *end == '\0' && *value >= least && *value <= most ? 0 : -1;
-}
-
 /* Fills the settings; returns 0, or the exit status. *first_file: index of the first of IMAGES. */
 static int parse_arguments(int argc, char **argv, settings *s, int *first_file) {
     int next = 1;
@@ -89,15 +83,15 @@ static int parse_arguments(int argc, char **argv, settings *s, int *first_file) 
         const char *value = argv[next];
         switch (option[1]) {
         case 'n':
-            if (parse_long(value, 1, 1000000000, &s->steps) != 0)
+            if (parse_number(value, 1, 1000000000, &s->steps) != 0)
                 return wrong_usage("-n takes a number of steps", value);
             break;
         case 'b':
-            if (parse_long(value, 2, 4096, &s->batch) != 0)
+            if (parse_number(value, 2, 4096, &s->batch) != 0)
                 return wrong_usage("-b takes a number from 2 to 4096", value);
             break;
         case 'e':
-            if (parse_long(value, 1, 1000000000, &s->every) != 0)
+            if (parse_number(value, 1, 1000000000, &s->every) != 0)
                 return wrong_usage("-e takes a number of steps", value);
             break;
         case 'f':
@@ -105,7 +99,7 @@ static int parse_arguments(int argc, char **argv, settings *s, int *first_file) 
                 return wrong_usage("unknown format", value);
             break;
         case 't':
-            if (parse_long(value, 1, 1024, &number) != 0 || dim_set_num_threads((int)number) != DIM_OK)
+            if (parse_number(value, 1, 1024, &number) != 0 || dim_set_num_threads((int)number) != DIM_OK)
                 return wrong_usage("-t takes a number from 1 to 1024", value);
             break;
         case 'a':
@@ -115,7 +109,7 @@ static int parse_arguments(int argc, char **argv, settings *s, int *first_file) 
             s->weights = value;
             break;
         case 's':
-            if (parse_long(value, 0, 0x7fffffff, &number) != 0)
+            if (parse_number(value, 0, 0x7fffffff, &number) != 0)
                 return wrong_usage("-s takes a number from 0 to 2147483647", value);
             s->seed = (uint64_t)number;
             break;
@@ -139,6 +133,9 @@ static int parse_arguments(int argc, char **argv, settings *s, int *first_file) 
         return wrong_usage("missing", argc == next ? "CHECKPOINT and IMAGES" : "IMAGES");
     s->checkpoint = argv[next];
     *first_file = next + 1;
+    for (int i = next + 1; i < argc; i++)
+        if (same_file(s->checkpoint, argv[i]))
+            return wrong_usage("CHECKPOINT names a file of IMAGES", argv[i]);
     return 0;
 }
 
@@ -187,32 +184,36 @@ static void shuffle(size_t *order, size_t count, uint64_t seed, uint64_t epoch) 
     }
 }
 
-/* A preset, or what a file describes. */
-static dim_status read_architecture(const char *name, dim_architecture **out) {
-    static char text[60000];
+/* A preset, or what a file describes. Returns 0, or 1 after a message. */
+static int read_architecture(const char *name, dim_architecture **out) {
+    static char text[60001];    /* one byte more than the library takes, which says so */
+    dim_status status;
     FILE *file = fopen(name, "rb");
-    if (file == NULL)
-        return dim_architecture_preset(name, out);
-    size_t bytes = fread(text, 1, sizeof text, file);
-    fclose(file);
-    return dim_architecture_parse(text, bytes, out);
+    if (file == NULL && errno != ENOENT)
+        return fail(name, strerror(errno));
+    if (file == NULL) {
+        status = dim_architecture_preset(name, out);
+    } else {
+        size_t bytes = fread(text, 1, sizeof text, file);
+        int why = ferror(file) ? errno : 0;
+        fclose(file);
+        if (why != 0)
+            return fail(name, strerror(why));
+        status = dim_architecture_parse(text, bytes, out);
+    }
+    return status == DIM_OK ? 0 : fail(name, dim_last_error());
 }
 
-/* A new model: from weights of any architecture, or from a seed. */
-static dim_status make_model(const settings *s, dim_model **model) {
-    dim_architecture *architecture = NULL;
-    dim_status status = s->architecture != NULL ? read_architecture(s->architecture, &architecture) : DIM_OK;
-    /* With an architecture the weights must be of it. */
+/* A new model: from weights of any architecture, or from a seed. With an architecture (or NULL) the weights must be of it. */
+static dim_status make_model(const settings *s, const dim_architecture *architecture, dim_model **model) {
     const dim_open_options options = {.struct_size = sizeof options, .any_architecture = true, .architecture = architecture};
-    if (status != DIM_OK)
-        return status;
+    dim_status status;
     if (s->weights != NULL)
         status = dim_model_open_with(s->weights, &options, model);
     else if (architecture != NULL)
         status = dim_model_create_with(architecture, s->seed, model);
     else
         status = dim_model_create(s->seed, model);
-    dim_architecture_free(architecture);        /* accepts NULL; the model has its own */
     return status;
 }
 
@@ -229,9 +230,13 @@ static int start(const settings *s, dim_trainer **trainer) {
         printf("going on from %s, step %llu\n", s->checkpoint, (unsigned long long)dim_trainer_step_count(*trainer));
         return 0;
     }
+    dim_architecture *architecture = NULL;
+    if (s->architecture != NULL && read_architecture(s->architecture, &architecture) != 0)
+        return 1;
     dim_model *model = NULL;
     dim_trainer_options options;
-    dim_status status = make_model(s, &model);
+    dim_status status = make_model(s, architecture, &model);
+    dim_architecture_free(architecture);        /* accepts NULL; the model has its own */
     if (status == DIM_OK)
         status = dim_trainer_options_for(model, &options, sizeof options);
     if (status == DIM_OK) {

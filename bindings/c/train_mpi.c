@@ -4,6 +4,7 @@
  *   mpicc train_mpi.c -ldim -o train_mpi && mpirun -n 4 ./train_mpi CHECKPOINT IMAGES STEPS
  *
  * IMAGES: raw float32, 3x32x32 an image, 4 x 8 of them a step, in the file's order and from its start again at its end.
+ * Exit status: 0 all is well, 1 something failed, 2 wrong usage; in both cases a process says what, and all end.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,14 +12,27 @@
 #include <dim.h>
 #include <mpi.h>
 
+#include "program.h"
+
 enum { K = 4, N = 8, IMAGE = 3 * 32 * 32 };     /* micro-batches a step, images in each */
 
 static int rank, processes;
+static float images[N * IMAGE];
 
-static void must(dim_status status) {
-    if (status == DIM_OK) return;
-    fprintf(stderr, "train_mpi: rank %d of %d: %s\n", rank, processes, dim_last_error());
-    MPI_Abort(MPI_COMM_WORLD, 1);
+static void end(int code, const char *what, const char *why) {
+    fprintf(stderr, "train_mpi: rank %d of %d: %s: %s\n", rank, processes, what, why);
+    if (code == 2) fprintf(stderr, "usage: mpirun -n 1|2|4 train_mpi CHECKPOINT IMAGES STEPS\n");
+    MPI_Abort(MPI_COMM_WORLD, code);
+}
+
+static void must(dim_status status, const char *what) {
+    if (status != DIM_OK) end(1, what, dim_last_error());
+}
+
+/* Reads N images from where the file is; returns why that failed, NULL if it did not. */
+static const char *read_images(FILE *file) {
+    if (fread(images, sizeof images, 1, file) == 1) return NULL;
+    return ferror(file) ? strerror(errno) : "expected 8 images of 3 x 32 x 32 float32, found the end of the file";
 }
 
 /* Adds the arrays of all processes: neighbours first, then pairs of neighbours... A sum of two is the same in both. */
@@ -36,41 +50,46 @@ static int add(float *values, size_t count, void *context) {
 }
 
 int main(int argc, char **argv) {
-    static float images[N * IMAGE];
+    long steps = 0, bytes = 0;
     MPI_Init(&argc, &argv);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &processes);
-    FILE *file = argc == 4 ? fopen(argv[2], "rb") : NULL;
-    if (file == NULL || K % processes != 0 || fseek(file, 0, SEEK_END) != 0 || ftell(file) < (long)sizeof images) {
-        fprintf(stderr, "usage: mpirun -n 1|2|4 train_mpi CHECKPOINT IMAGES STEPS\n");
-        MPI_Abort(MPI_COMM_WORLD, 2);
-    }
-    long groups = ftell(file) / (long)sizeof images, steps = atol(argv[3]);
+    if (argc != 4) end(2, "arguments", "expected CHECKPOINT, IMAGES and STEPS");
+    if (K % processes != 0) end(2, "processes", "expected 1, 2 or 4 of them");
+    if (parse_number(argv[3], 1, 1000000000, &steps) != 0) end(2, argv[3], "expected a number of steps, 1 or more");
+    if (same_file(argv[1], argv[2])) end(2, argv[1], "CHECKPOINT names the file of IMAGES");
+    FILE *file = fopen(argv[2], "rb");
+    if (file == NULL) end(1, argv[2], strerror(errno));
+    const char *why = read_images(file);        /* a folder, a file that is too short: told before the work begins */
+    if (why != NULL) end(1, argv[2], why);
+    if (fseek(file, 0, SEEK_END) != 0 || (bytes = ftell(file)) < 0) end(1, argv[2], strerror(errno));
+    long groups = bytes / (long)sizeof images;
     dim_architecture *architecture;
     dim_model *model;
     dim_trainer *trainer;
     dim_trainer_options options;
-    must(dim_architecture_preset("basic32", &architecture));
-    must(dim_model_create_with(architecture, 0, &model));   /* one seed: the same weights everywhere */
-    must(dim_trainer_options_for(model, &options, sizeof options));
+    must(dim_architecture_preset("basic32", &architecture), "architecture");
+    must(dim_model_create_with(architecture, 0, &model), "model");      /* one seed: the same weights everywhere */
+    must(dim_trainer_options_for(model, &options, sizeof options), "options");
     options.micro_batches = K;
-    must(dim_trainer_create(model, &options, &trainer));
-    if (processes > 1) must(dim_trainer_set_gradient_callback(trainer, add, NULL));
+    must(dim_trainer_create(model, &options, &trainer), "trainer");
+    if (processes > 1) must(dim_trainer_set_gradient_callback(trainer, add, NULL), "callback");
     for (long step = 0; step < steps; step++) {
         int failed = 0, failures;
-        for (int part = 0; part < K; part++) {
+        for (int part = 0; part < K && !failed; part++) {
             if (part / (K / processes) != rank) {
-                failed |= dim_trainer_skip(trainer, N) != DIM_OK;
+                failed = dim_trainer_skip(trainer, N) != DIM_OK;
                 continue;
             }
-            failed |= fseek(file, (step * K + part) % groups * (long)sizeof images, SEEK_SET) != 0;
-            failed |= fread(images, sizeof images, 1, file) != 1 || dim_trainer_accumulate(trainer, images, N, NULL) != DIM_OK;
+            why = fseek(file, (step * K + part) % groups * (long)sizeof images, SEEK_SET) != 0 ? strerror(errno) : read_images(file);
+            failed = why != NULL || dim_trainer_accumulate(trainer, images, N, NULL) != DIM_OK;
         }
         MPI_Allreduce(&failed, &failures, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD);     /* all update, or none */
-        if (failures) must(failed ? DIM_INTERNAL : dim_trainer_drop(trainer));
-        else must(dim_trainer_update(trainer));
+        if (failed) end(1, why != NULL ? argv[2] : "step", why != NULL ? why : dim_last_error());
+        if (failures) MPI_Barrier(MPI_COMM_WORLD);      /* until the end by the process that failed: nothing may be saved */
+        must(dim_trainer_update(trainer), "step");
     }
-    if (rank == 0) must(dim_trainer_save(trainer, argv[1]));
+    if (rank == 0) must(dim_trainer_save(trainer, argv[1]), "checkpoint");
     dim_trainer_free(trainer);
     dim_model_free(model);
     dim_architecture_free(architecture);

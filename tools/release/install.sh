@@ -94,7 +94,7 @@ own "$cmakedir"
 for page in "$built"/man/man*/*; do
     put 644 "$page" "$mandir/${page#"$built/man/"}"
 done
-for file in encode.c train.c images.c images.h Makefile README.md; do
+for file in encode.c train.c images.c images.h output.h program.h Makefile README.md; do
     put 644 "bindings/c/$file" "$docdir/examples/$file"
 done
 own "$docdir/examples"
