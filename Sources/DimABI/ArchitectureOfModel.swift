@@ -112,14 +112,14 @@ public func dim_model_class_name(
         let classes = model.sizes.classes
         guard (0..<classes).contains(index) else {
             throw DimError(
-                .invalidArgument, "index is \(UInt(bitPattern: index)); the model has \(classes) classes")
+                .invalidArgument, "index is \(UInt(bitPattern: index)); the model's number of classes is \(classes)")
         }
         let names = model.classNames
         let bytes = Array((names.isEmpty ? "" : names[index]).utf8CString)
         if let needed { needed.pointee = bytes.count }
         guard UInt(bitPattern: capacity) >= UInt(bytes.count) else {
             throw DimError(
-                .sizeMismatch, "capacity is \(UInt(bitPattern: capacity)); the name takes \(bytes.count) bytes")
+                .sizeMismatch, "capacity is \(UInt(bitPattern: capacity)); the name needs \(bytes.count) with its NUL")
         }
         try nonNull(out, "out").update(from: bytes, count: bytes.count)
     }

@@ -158,7 +158,7 @@ func checkBytes(_ bytes: Int, _ spec: ParameterSpec) throws {
         throw DimError(
             .sizeMismatch,
             "\(spec.name) has shape (\(shape)) and \(spec.bytes) bytes of \(spec.isInteger ? "int64" : "float32"); "
-                + "found \(UInt(bitPattern: bytes)) bytes")
+                + "found \(UInt(bitPattern: bytes))")
     }
 }
 

@@ -52,8 +52,8 @@ package struct Expectation {
             guard !different.isEmpty else { return expected }
             throw DimError(
                 .fileContent,
-                "\(path): expected architecture \(expected.briefly), found \(found.briefly) by \(source); they differ in "
-                    + different.joined(separator: ", ")
+                "\(path): expected architecture \(expected.briefly), found architecture \(found.briefly) by \(source); "
+                    + "they differ in " + different.joined(separator: ", ")
                     + (networks == 0
                         ? ". Networks of another architecture are read where `networks` leaves out what differs"
                         : ""))
@@ -112,9 +112,9 @@ extension Architecture {
     var briefly: String {
         let size = "\(image.channels)x\(image.height)x\(image.width) images"
         if let preset, let base = Architecture.preset(preset) {
-            return isSameNetwork(as: base) ? "\(preset) (\(size))" : "one made from \(preset) (\(size))"
+            return isSameNetwork(as: base) ? "\(preset) (\(size))" : "made from \(preset) (\(size))"
         }
-        return "one without a preset (\(size))"
+        return "without a preset (\(size))"
     }
 
     /// The members of the descriptions that are not the same. Of networks that `mask` (0 for all) leaves out nothing is

@@ -51,7 +51,7 @@ struct SafetensorsHeader {
             guard failure == 0 else { throw ioError("cannot read \(path)", failure) }
             return bytes
         }
-        guard input.size >= 8 else { throw damaged("expected 8 bytes and a header, found \(input.size) bytes") }
+        guard input.size >= 8 else { throw damaged("expected 8 bytes and a header, found \(input.size)") }
         let length = try read(8, at: 0).reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
         guard length <= UInt64(input.size - 8) else {
             throw damaged("its header should be \(length) bytes long, and \(input.size - 8) follow")

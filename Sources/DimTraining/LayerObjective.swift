@@ -67,7 +67,7 @@ final class LayerObjective: Objective {
         case .drawn(let k):
             guard k < n else {
                 throw DimError(
-                    .invalidArgument, "n is \(n); \(k) negatives for each vector expect more than \(k) images")
+                    .invalidArgument, "n is \(n); expected more images than negatives for each vector, \(k)")
             }
             return .drawn(n, k: k, &random)
         }

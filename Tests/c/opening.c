@@ -106,6 +106,8 @@ static void any_architecture(void) {
         char name[16];
         CHECK_STATUS(DIM_OK, dim_model_class_name(opened, 149, name, sizeof name, NULL));
         CHECK(strcmp(name, "class 149") == 0);
+        CHECK_STATUS(DIM_SIZE_MISMATCH, dim_model_class_name(opened, 149, name, 1, NULL));
+        CHECK_MESSAGE("capacity is 1; the name needs 10 with its NUL");
         dim_model_free(opened);
         CHECK_STATUS(DIM_OK, dim_trainer_resume_with(scratch_path("run.h5"), &options, &trainer));
         dim_trainer_free(trainer);
@@ -117,6 +119,7 @@ static void any_architecture(void) {
         CHECK_STATUS(DIM_OK, dim_model_open_with(scratch_path("large.h5"), &options, &opened));
         dim_model_free(opened);
         CHECK_STATUS(DIM_FILE_CONTENT, dim_model_open_with(scratch_path("notebook.h5"), &options, &opened));
+        CHECK_MESSAGE("expected architecture without a preset (3x40x40 images), found architecture notebook (3x32x32 images) by ");
         CHECK_MESSAGE("they differ in image, encoder");
         MUST(dim_architecture_preset("basic32", &other));
         options.architecture = other;
