@@ -204,9 +204,15 @@ package final class PairHeadPass {
     package static let scoresInFlight = 1 << 22
 
     /// The vectors in blocks: their scores against all their images are never held for all of them where they are many. Depends
-    /// on the batch alone.
-    package func blocks(_ scoresInFlight: Int = PairHeadPass.scoresInFlight) -> [Range<Int>] {
-        let each = max(32, scoresInFlight / max(1, images * head.locations) / 32 * 32)
+    /// on the batch alone. `scoredOnce`: the caller takes each block's scores and their gradients in turn; then a concat head's
+    /// blocks are small enough for `backward` to find what `scores` computed.
+    package func blocks(
+        _ scoresInFlight: Int = PairHeadPass.scoresInFlight, scoredOnce: Bool = false
+    ) -> [Range<Int>] {
+        var each = max(32, scoresInFlight / max(1, images * head.locations) / 32 * 32)
+        if case .concat = head.kind, scoredOnce, pairs.slots <= pairsInFlight {
+            each = min(each, pairsInFlight / pairs.slots)
+        }
         return stride(from: 0, to: vectors, by: each).map { $0..<min(vectors, $0 + each) }
     }
 
@@ -415,6 +421,8 @@ package final class PairHeadPass {
     /// Rows of hidden activations in flight.
     private static let rowsInFlight = 4096
     private var pairsInFlight: Int { max(1, PairHeadPass.rowsInFlight / head.locations) }
+    /// The pairs whose hidden activations are in the arena, and the last layer's output for them.
+    private var inFlight: (pairs: Range<Int>, output: Activation)?
 
     private var concat: (firstMap: PatchConvolution, firstVector: PatchConvolution) {
         guard case .concat(_, let map, let vector, _, _, _) = head.kind else {
@@ -461,8 +469,10 @@ package final class PairHeadPass {
         }
     }
 
-    /// The last layer's output for pairs from ..< from + count.
+    /// The last layer's output for pairs from ..< from + count, which may be there already.
     private func hiddenForward(_ from: Int, _ count: Int, _ random: inout MersenneTwister) throws -> Activation {
+        if let inFlight, inFlight.pairs == from..<from + count { return inFlight.output }
+        inFlight = nil
         let a = try activation(.a, concat.firstMap.output, images)
         let p = try activation(.p, concat.firstVector.output, vectors)
         let h = try activation(.hidden, hidden, count)
@@ -482,7 +492,9 @@ package final class PairHeadPass {
                 }
             }
         }
-        return try rest?.forward(h, &random) ?? h
+        let output = try rest?.forward(h, &random) ?? h
+        inFlight = (from..<from + count, output)
+        return output
     }
 
     /// `fill` writes the gradient of the outputs of pairs from ..< from + count, which is 0 at first.
@@ -505,6 +517,7 @@ package final class PairHeadPass {
                 try rest.backward(dOut, into: dh, gradients)
                 Elementwise.reluGradient(try self.activation(.hidden, self.hidden, count), dh)
             }
+            self.inFlight = nil  // The backward pass writes over it.
             self.spread(dh, from, count, da, sums.pointer)
         }
         hasBegun = true

@@ -163,7 +163,7 @@ final class LayerObjective: Objective {
         _ figures: inout ObjectiveFigures, _ place: String
     ) throws -> Double {
         let table = try pass.pairs.table(locations: pass.head.locations)
-        let blocks = pass.blocks(scoresInFlight)
+        let blocks = pass.blocks(scoresInFlight, scoredOnce: gradients != nil && !measure.needsAllSums)
         var sums = MeasureSums()
         var range = ScoreRange()
         var held: UnsafeMutablePointer<Float>?
