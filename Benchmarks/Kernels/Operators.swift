@@ -2,10 +2,12 @@ import DimArchitecture
 import DimKernels
 import DimOperators
 
-/// The operators of any architecture at the sizes of the preset basic32, 64 images, from the tests' own table.
+/// The operators of any architecture at sizes of the presets, 64 images, from the tests' own table.
 func benchOperators(_ kernels: KernelTable) throws {
     let halving = ReferenceOperators.Window(kernel: (4, 4), stride: (2, 2), padding: (1, 1))
     let same = ReferenceOperators.Window(kernel: (3, 3), stride: (1, 1), padding: (1, 1))
+    let thirds = ReferenceOperators.Window(kernel: (3, 3), stride: (2, 2), padding: (1, 1))
+    let every = ReferenceOperators.Window(kernel: (1, 1), stride: (2, 2))
     func map(_ channels: Int, _ side: Int) -> MapShape { MapShape(channels: channels, height: side, width: side) }
     let layers: [(String, (Int) -> OperatorCase)] = [
         ("basic32 c0", { OperatorTable.convolution(.init($0, map(3, 32), 64, halving)) }),
@@ -24,6 +26,28 @@ func benchOperators(_ kernels: KernelTable) throws {
         ("alex64 c1 F(4)", { OperatorTable.convolution(.init($0, map(96, 31), 192, same, .winograd(m: 4))) }),
         ("alex64 c2", { OperatorTable.convolution(.init($0, map(192, 15), 384, same)) }),
         ("alex64 c2 F(4)", { OperatorTable.convolution(.init($0, map(192, 15), 384, same, .winograd(m: 4))) }),
+        ("resnet19 r0 c0", { OperatorTable.convolution(.init($0, map(64, 16), 64)) }),
+        ("resnet19 r0 c1", { OperatorTable.convolution(.init($0, map(64, 16), 64, same)) }),
+        ("resnet19 r0 c1 F(4)", { OperatorTable.convolution(.init($0, map(64, 16), 64, same, .winograd(m: 4))) }),
+        ("resnet19 r0 c1 patches", { OperatorTable.convolution(.init($0, map(64, 16), 64, same, .patches)) }),
+        ("resnet19 r0 c2", { OperatorTable.convolution(.init($0, map(64, 16), 256)) }),
+        ("resnet19 r1 c0", { OperatorTable.convolution(.init($0, map(256, 16), 64)) }),
+        ("resnet19 r2 c1", { OperatorTable.convolution(.init($0, map(128, 16), 128, thirds)) }),
+        ("resnet19 r2 c1 F(4)", { OperatorTable.convolution(.init($0, map(128, 16), 128, thirds, .winograd(m: 4))) }),
+        ("resnet19 r2 c1 patches", { OperatorTable.convolution(.init($0, map(128, 16), 128, thirds, .patches)) }),
+        ("resnet19 r2 s0", { OperatorTable.convolution(.init($0, map(256, 16), 512, every)) }),
+        ("resnet19 r3 c1", { OperatorTable.convolution(.init($0, map(128, 8), 128, same)) }),
+        ("resnet19 r3 c1 F(4)", { OperatorTable.convolution(.init($0, map(128, 8), 128, same, .winograd(m: 4))) }),
+        ("resnet19 r3 c1 patches", { OperatorTable.convolution(.init($0, map(128, 8), 128, same, .patches)) }),
+        ("resnet19 r4 c0", { OperatorTable.convolution(.init($0, map(512, 8), 256)) }),
+        ("resnet19 r4 c1", { OperatorTable.convolution(.init($0, map(256, 8), 256, thirds)) }),
+        ("resnet19 r4 c1 F(4)", { OperatorTable.convolution(.init($0, map(256, 8), 256, thirds, .winograd(m: 4))) }),
+        ("resnet19 r4 c1 patches", { OperatorTable.convolution(.init($0, map(256, 8), 256, thirds, .patches)) }),
+        ("resnet19 r5 c1", { OperatorTable.convolution(.init($0, map(256, 4), 256, same)) }),
+        ("resnet19 r5 c1 F(4)", { OperatorTable.convolution(.init($0, map(256, 4), 256, same, .winograd(m: 4))) }),
+        ("resnet19 r5 c1 patches", { OperatorTable.convolution(.init($0, map(256, 4), 256, same, .patches)) }),
+        ("resnet19 r5 c2", { OperatorTable.convolution(.init($0, map(256, 4), 1024)) }),
+        ("resnet19 l0", { OperatorTable.convolution(.init($0, map(16384, 1), 1024)) }),
         ("batch norm 64x16x16", { OperatorTable.batchNorm($0, map(64, 16), relu: true) }),
         ("layer norm 1024", { OperatorTable.layerNorm($0, map(1024, 1)) }),
         ("max pool 3/2 64x32x32", { OperatorTable.pool(.max, $0, map(64, 32), .init(kernel: (3, 3), stride: (2, 2))) }),

@@ -28,6 +28,8 @@ import DimRuntime
 package struct KernelTable: @unchecked Sendable {
     /// As `DIM_ISA` names it.
     package let name: String
+    /// Columns that a product of many rows computes at once: those of one panel or of two.
+    package let columnsAtOnce: Int
     package let gemm: (Gemm) -> Void
     package let gemmNT: (GemmNT) -> Void
     package let addMatrices: (MatrixSum) -> Void
@@ -78,6 +80,7 @@ package struct KernelTable: @unchecked Sendable {
 
     private static let baseline = KernelTable(
         name: "baseline",
+        columnsAtOnce: 32,
         gemm: DimKernelsBaseline.gemm,
         gemmNT: DimKernelsBaseline.gemmNT,
         addMatrices: DimKernelsBaseline.addMatrices,
@@ -119,6 +122,7 @@ package struct KernelTable: @unchecked Sendable {
 
     private static let avx2 = KernelTable(
         name: "avx2",
+        columnsAtOnce: 32,
         gemm: DimKernelsAVX2.gemm,
         gemmNT: DimKernelsAVX2.gemmNT,
         addMatrices: DimKernelsAVX2.addMatrices,
@@ -160,6 +164,7 @@ package struct KernelTable: @unchecked Sendable {
 
     private static let avx512 = KernelTable(
         name: "avx512",
+        columnsAtOnce: 64,
         gemm: DimKernelsAVX512.gemm,
         gemmNT: DimKernelsAVX512.gemmNT,
         addMatrices: DimKernelsAVX512.addMatrices,

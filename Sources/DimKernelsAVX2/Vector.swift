@@ -6,6 +6,8 @@ typealias Vector = SIMD8<Float>
 let lanes = 8
 /// Rows of the GEMM tile: 6 x 2 accumulators, 2 vectors of B, and A broadcast.
 let tileRows = 6
+/// There is no tile of two panels.
+let broadRows = 0
 /// The tile of products along k: 2 x 4 accumulators.
 let dotRows = 2
 

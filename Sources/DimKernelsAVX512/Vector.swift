@@ -6,6 +6,8 @@ typealias Vector = SIMD16<Float>
 let lanes = 16
 /// Rows of the GEMM tile: 13 x 2 accumulators, 2 vectors of B, and A broadcast from memory.
 let tileRows = 13
+/// Rows of the tile of two panels: 6 x 4 accumulators, 4 vectors of B and one of A.
+let broadRows = 6
 /// The tile of products along k: 4 x 4 accumulators and the 8 vectors they are made of.
 let dotRows = 4
 

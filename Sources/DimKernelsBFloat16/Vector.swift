@@ -7,6 +7,7 @@ typealias Vector = SIMD16<Float>
 let lanes = 16
 /// As with AVX-512: 13 x 2 accumulators.
 let tileRows = 13
+let broadRows = 6
 
 /// c + a.second b.second + a.first b.first, each sum rounded to float32.
 @inline(__always)

@@ -6,6 +6,7 @@ typealias Vector = SIMD4<Float>
 let lanes = 4
 /// Rows of the GEMM tile: 4 x 2 accumulators, 2 vectors of B, A broadcast, and the products.
 let tileRows = 4
+let broadRows = 0
 /// The tile of products along k: 2 x 4 accumulators.
 let dotRows = 2
 

@@ -180,15 +180,18 @@ struct WinogradWeightGradients {
             let v = v + point * plan.inputPointStride(tiles)
             let dM = dM + point * gradientPointStride(panels.count, tiles)
             let dU = dU + point * plan.weightPointStride
-            for panel in 0..<panels.count {
+            let groups = Parts(count: panels.count, size: kernels.columnsAtOnce / 32)
+            for group in 0..<groups.parts {
+                let first = groups.part(group).lowerBound
                 for block in 0..<plan.inputBlocks {
                     kernels.gemm(
                         Gemm(
-                            rows: 16, columns: 32, depth: tiles,
+                            rows: 16, columns: 32 * groups.part(group).count, depth: tiles,
                             a: v + block * plan.inputBlockStride(tiles), aRow: 1, aStep: 16, aBlock: 256,
-                            b: dM + 2 * panel * plan.outputHalfStride(tiles), bRow: 16,
-                            bHalf: plan.outputHalfStride(tiles),
-                            c: dU + panel * plan.weightPanelStride + block * 16 * 32, cRow: 32, accumulate: accumulate))
+                            b: dM + 2 * first * plan.outputHalfStride(tiles), bRow: 16,
+                            bHalf: plan.outputHalfStride(tiles), bPanel: 2 * plan.outputHalfStride(tiles),
+                            c: dU + first * plan.weightPanelStride + block * 16 * 32, cRow: 32,
+                            cPanel: plan.weightPanelStride, accumulate: accumulate))
                 }
             }
         }

@@ -45,8 +45,10 @@ struct WinogradPlan {
 
     // M for `tiles` tiles.
     func outputHalfStride(_ tiles: Int) -> Int { WinogradPlan.odd(tiles) * 16 }
-    func outputPointStride(_ tiles: Int) -> Int { 2 * outputHalfStride(tiles) + WinogradPlan.pad }
-    func outputCount(_ tiles: Int) -> Int { points * outputPointStride(tiles) }
+    func outputPointStride(_ panels: Int, _ tiles: Int) -> Int {
+        2 * panels * outputHalfStride(tiles) + WinogradPlan.pad
+    }
+    func outputCount(_ panels: Int, _ tiles: Int) -> Int { points * outputPointStride(panels, tiles) }
 
     static func odd(_ n: Int) -> Int { n | 1 }
 
@@ -93,8 +95,10 @@ struct WinogradConvolution {
         plan = WinogradPlan(weights.problem, m: m, weights.kernels)
     }
 
-    /// Tiles of a part at most: 6 tiles of 13 GEMM rows, and an M of about 640 kB.
-    private static let largestPart = 78
+    /// Panels of 32 output channels that M holds: as many as a product computes at once.
+    private var panelsAtOnce: Int { min(plan.panels, weights.kernels.columnsAtOnce / 32) }
+    /// Tiles of a part at most: whole tiles of GEMM rows, and an M of 640 to 790 kB.
+    private var largestPart: Int { panelsAtOnce == 1 ? 78 : 48 }
     /// Weights in floats up to which each thread works on its own: they stay in the L3 cache whoever reads them.
     private static let smallWeights = 1_200_000
     /// V of a large block at most, in floats: it shares the L3 cache with the weights that stream past it.
@@ -116,21 +120,22 @@ struct WinogradConvolution {
 
     private func schedule(_ tiles: Int) -> Schedule {
         let threads = ThreadPool.shared.threads
-        let largest = WinogradConvolution.largestPart
+        let largest = largestPart
         if plan.weightCount <= WinogradConvolution.smallWeights, tiles >= threads * largest {
             let part = equalPiece(of: tiles, atMost: largest)
             return Schedule(
                 workers: min(threads, (tiles + part - 1) / part), shared: false, block: part, part: part,
-                v: plan.inputCount(part), m: plan.outputCount(part))
+                v: plan.inputCount(part), m: plan.outputCount(panelsAtOnce, part))
         }
         let block = equalPiece(
             of: tiles, atMost: max(1, WinogradConvolution.largestV / (plan.points * plan.problem.inputChannels)))
         let part = equalPiece(of: block, atMost: largest)
         return Schedule(
-            workers: min(threads, (block + part - 1) / part * plan.panels), shared: true, block: block, part: part,
-            v: plan.inputCount(block), m: plan.outputCount(part))
+            workers: min(threads, (block + part - 1) / part * groups.parts), shared: true, block: block, part: part,
+            v: plan.inputCount(block), m: plan.outputCount(panelsAtOnce, part))
     }
 
+    private var groups: Parts { Parts(count: plan.panels, size: panelsAtOnce) }
     private func tiles(_ n: Int) -> Int { n * plan.tileRows * plan.tileColumns }
 
     func scratchCount(_ n: Int) -> Int { schedule(tiles(n)).floats }
@@ -156,12 +161,12 @@ struct WinogradConvolution {
             let v = memory + worker * (s.v + s.m)
             withScratch { scratch in
                 for channels in 0..<plan.inputBlocks { transformInput(call, channels, range, v, s.part, scratch) }
-                for panel in 0..<plan.panels { multiply(call, panel, range, v, s.part, v + s.v, scratch) }
+                for group in 0..<groups.parts { multiply(call, groups.part(group), range, v, s.part, v + s.v, scratch) }
             }
         }
     }
 
-    /// Large weights: the threads take the (panel, part) of a block in turn, the parts of a panel together.
+    /// Large weights: the threads take the (panels, part) of a block in turn, the parts of the same panels together.
     private func runBlocks(_ call: Call, _ tiles: Int, _ s: Schedule, _ memory: UnsafeMutablePointer<Float>) {
         for first in stride(from: 0, to: tiles, by: s.block) {
             let count = min(s.block, tiles - first)
@@ -171,11 +176,11 @@ struct WinogradConvolution {
                 let range = tileRange(first + start, min(s.part, count - start))
                 withScratch { transformInput(call, channels, range, memory + start * 16, s.block, $0) }
             }
-            ThreadPool.shared.parallel(parts * plan.panels, workers: s.workers) { chunk, worker in
-                let (panel, start) = (chunk / parts, chunk % parts * s.part)
+            ThreadPool.shared.parallel(parts * groups.parts, workers: s.workers) { chunk, worker in
+                let (panels, start) = (groups.part(chunk / parts), chunk % parts * s.part)
                 let range = tileRange(first + start, min(s.part, count - start))
                 let m = memory + s.v + worker * s.m
-                withScratch { multiply(call, panel, range, memory + start * 16, s.block, m, $0) }
+                withScratch { multiply(call, panels, range, memory + start * 16, s.block, m, $0) }
             }
         }
     }
@@ -206,29 +211,35 @@ struct WinogradConvolution {
                 pointStride: plan.inputPointStride(block), blockStride: plan.inputBlockStride(block), scratch: scratch))
     }
 
-    /// 32 output channels of the same: the product at every point, and the transform back.
+    /// Some panels of 32 output channels of the same: the product at every point, and the transform back.
     private func multiply(
-        _ call: Call, _ panel: Int, _ tiles: WinogradTiles, _ v: UnsafePointer<Float>, _ block: Int,
+        _ call: Call, _ panels: Range<Int>, _ tiles: WinogradTiles, _ v: UnsafePointer<Float>, _ block: Int,
         _ m: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutablePointer<Float>
     ) {
         let p = plan.problem
         let count = tiles.count
         for point in 0..<plan.points {
-            let b = weights.buffer.pointer + panel * plan.weightPanelStride + point * plan.weightPointStride
+            let b =
+                weights.buffer.pointer + panels.lowerBound * plan.weightPanelStride + point * plan.weightPointStride
             weights.kernels.gemm(
                 Gemm(
-                    rows: count, columns: 32, depth: p.inputChannels,
+                    rows: count, columns: 32 * panels.count, depth: p.inputChannels,
                     a: v + point * plan.inputPointStride(block), aRow: 16, aBlock: plan.inputBlockStride(block),
-                    b: b, bAfter: b + plan.weightPointStride,
-                    c: m + point * plan.outputPointStride(count), cRow: 16, cHalf: plan.outputHalfStride(count)))
+                    b: b, bPanel: plan.weightPanelStride, bAfter: b + plan.weightPointStride,
+                    c: m + point * plan.outputPointStride(panels.count, count), cRow: 16,
+                    cHalf: plan.outputHalfStride(count)))
         }
-        plan.transforms.output(
-            WinogradOutput(
-                tiles: tiles, source: m,
-                pointStride: plan.outputPointStride(count), halfStride: plan.outputHalfStride(count),
-                target: call.output + 2 * panel * p.outputHeight * p.outputWidth * 16, imageStride: p.outputSize,
-                targetBlock: p.outputHeight * p.outputWidth * 16, height: p.outputHeight, width: p.outputWidth,
-                scale: call.epilogue.scale.map { $0 + panel * 32 }, bias: call.epilogue.bias.map { $0 + panel * 32 },
-                relu: call.epilogue.relu, scratch: scratch))
+        for panel in panels {
+            plan.transforms.output(
+                WinogradOutput(
+                    tiles: tiles, source: m + 2 * (panel - panels.lowerBound) * plan.outputHalfStride(count),
+                    pointStride: plan.outputPointStride(panels.count, count),
+                    halfStride: plan.outputHalfStride(count),
+                    target: call.output + 2 * panel * p.outputHeight * p.outputWidth * 16, imageStride: p.outputSize,
+                    targetBlock: p.outputHeight * p.outputWidth * 16, height: p.outputHeight, width: p.outputWidth,
+                    scale: call.epilogue.scale.map { $0 + panel * 32 },
+                    bias: call.epilogue.bias.map { $0 + panel * 32 },
+                    relu: call.epilogue.relu, scratch: scratch))
+        }
     }
 }

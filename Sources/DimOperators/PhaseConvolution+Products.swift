@@ -4,11 +4,13 @@ import DimRuntime
 
 // The forward pass and the data gradient: transform windows, multiply channels by channels at every point, transform back.
 // As in ConvolutionWinograd.swift, V of a block of tiles is shared by the threads or a thread's own, and M is a thread's own,
-// of a part of the tiles and 32 channels.
+// of a part of the tiles and one or two panels of 32 channels.
 
 extension PhaseConvolution {
     /// Tiles of a part at most: 6 tiles of 13 rows of a product.
     private static let largestPart = 78
+    /// Rows from which a product reads B from the nearer caches.
+    private static let manyRows = 14
     /// U in floats up to which each thread works on its own.
     private static let smallWeights = 1_200_000
     /// V in floats, at most: of a thread of its own in the second-level cache, of all in the third.
@@ -19,8 +21,15 @@ extension PhaseConvolution {
         let shared: Bool
         let block: Int
         let part: Int
+        /// Panels of M.
+        let panels: Int
         let v: Int
         let m: Int
+    }
+
+    /// Panels of 32 outputs that a product computes at once: as many as its tile has, where rows are many.
+    private func panelsAtOnce(_ pass: Pass, _ part: Int) -> Int {
+        part >= PhaseConvolution.manyRows ? min(pass.panels, kernels.columnsAtOnce / 32) : 1
     }
 
     /// Tiles of V and of M at most, for V in the second-level and in the third-level cache.
@@ -37,12 +46,19 @@ extension PhaseConvolution {
         let threads = ThreadPool.shared.threads
         if pass.panels * weightPanelStride(pass.depth) <= PhaseConvolution.smallWeights, tiles >= threads * own {
             let part = equalPiece(of: tiles, atMost: own)
+            let panels = panelsAtOnce(pass, part)
             return Schedule(
-                shared: false, block: part, part: part, v: count(pass.blocks, part), m: count(2, part))
+                shared: false, block: part, part: part, panels: panels, v: count(pass.blocks, part),
+                m: count(2 * panels, part))
         }
         let block = equalPiece(of: tiles, atMost: most)
         let part = equalPiece(of: block, atMost: PhaseConvolution.largestPart)
-        return Schedule(shared: true, block: block, part: part, v: count(pass.blocks, block), m: count(2, part))
+        var panels = panelsAtOnce(pass, part)
+        // No fewer tasks than the threads share well.
+        if (pass.panels + panels - 1) / panels * ((block + part - 1) / part) < 4 * threads { panels = 1 }
+        return Schedule(
+            shared: true, block: block, part: part, panels: panels, v: count(pass.blocks, block),
+            m: count(2 * panels, part))
     }
 
     /// Enough for fewer images, and whatever the number of threads is by then.
@@ -50,8 +66,9 @@ extension PhaseConvolution {
         let tiles = images * pass.tiles
         let (own, most) = limits(pass, tiles)
         return max(
-            workers * (count(pass.blocks, own) + count(2, own)),
-            count(pass.blocks, most) + workers * count(2, min(most, PhaseConvolution.largestPart)))
+            workers * (count(pass.blocks, own) + count(2 * panelsAtOnce(pass, own), own)),
+            count(pass.blocks, most) + workers
+                * count(2 * panelsAtOnce(pass, most), min(most, PhaseConvolution.largestPart)))
     }
 
     func forwardScratch(images: Int) -> Int { scratch(forwardPass, images: images) }
@@ -108,6 +125,7 @@ extension PhaseConvolution {
         let pass = call.pass
         let tiles = call.x.images * pass.tiles
         let s = schedule(pass, tiles)
+        let groups = Parts(count: pass.panels, size: s.panels)
         func range(_ first: Int, _ count: Int) -> WinogradTiles {
             WinogradTiles(rows: pass.tileRows, columns: pass.tileColumns, first: first, count: count)
         }
@@ -120,7 +138,9 @@ extension PhaseConvolution {
                 let v = memory + worker * (s.v + s.m)
                 withScratch { scratch in
                     for block in 0..<pass.blocks { transformInput(call, block, tiles, v, s.part, scratch) }
-                    for panel in 0..<pass.panels { multiply(call, panel, tiles, v, s.part, v + s.v, scratch) }
+                    for group in 0..<groups.parts {
+                        multiply(call, groups.part(group), tiles, v, s.part, v + s.v, scratch)
+                    }
                 }
             }
             return
@@ -135,11 +155,11 @@ extension PhaseConvolution {
                         memory + part.lowerBound * 16, s.block, $0)
                 }
             }
-            ThreadPool.shared.parallel(parts.parts * pass.panels, workers: workers) { task, worker in
+            ThreadPool.shared.parallel(parts.parts * groups.parts, workers: workers) { task, worker in
                 let part = parts.part(task % parts.parts)
                 withScratch {
                     multiply(
-                        call, task / parts.parts, range(first + part.lowerBound, part.count),
+                        call, groups.part(task / parts.parts), range(first + part.lowerBound, part.count),
                         memory + part.lowerBound * 16, s.block, memory + s.v + worker * s.m, $0)
                 }
             }
@@ -155,39 +175,45 @@ extension PhaseConvolution {
             pointStride: pointStride(call.pass.blocks, all), scratch)
     }
 
-    /// 32 output channels of some tiles: the product at every point, and the transform back.
+    /// Some panels of 32 output channels, of some tiles: the product at every point, and the transform back.
     private func multiply(
-        _ call: Call, _ panel: Int, _ tiles: WinogradTiles, _ v: UnsafePointer<Float>, _ all: Int,
+        _ call: Call, _ panels: Range<Int>, _ tiles: WinogradTiles, _ v: UnsafePointer<Float>, _ all: Int,
         _ m: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutablePointer<Float>
     ) {
         let pass = call.pass
         let (rows, half, chain) = (tiles.count, blockStride(tiles.count), PhaseConvolution.chain)
+        let (blocks, panelStride) = (2 * panels.count, weightPanelStride(pass.depth))
         for point in 0..<points {
-            let b = call.weights + panel * weightPanelStride(pass.depth) + point * weightPointStride(pass.depth)
+            let b = call.weights + panels.lowerBound * panelStride + point * weightPointStride(pass.depth)
             let a = v + point * pointStride(pass.blocks, all)
-            let c = m + point * pointStride(2, rows)
-            if call.terms[point].isEmpty { c.update(repeating: 0, count: 2 * half) }
+            let c = m + point * pointStride(blocks, rows)
+            if call.terms[point].isEmpty { c.update(repeating: 0, count: blocks * half) }
             var accumulate = false
             for range in call.terms[point] {
                 for from in Swift.stride(from: range.lowerBound, to: range.upperBound, by: chain) {
                     let to = min(from + chain, range.upperBound)
                     kernels.gemm(
                         Gemm(
-                            rows: rows, columns: 32, depth: to - from, a: a + from / 16 * blockStride(all), aRow: 16,
-                            aBlock: blockStride(all), b: b + from * 32, bAfter: b + to * 32, c: c, cRow: 16,
-                            cHalf: half, accumulate: accumulate))
+                            rows: rows, columns: 32 * panels.count, depth: to - from,
+                            a: a + from / 16 * blockStride(all),
+                            aRow: 16, aBlock: blockStride(all), b: b + from * 32, bPanel: panelStride,
+                            bAfter: b + to * 32, c: c, cRow: 16, cHalf: half, accumulate: accumulate))
                     accumulate = true
                 }
             }
         }
         let y = call.y
-        transforms.output(
-            WinogradOutput(
-                tiles: tiles, source: m, pointStride: pointStride(2, rows), halfStride: half,
-                target: y.block(2 * panel), imageStride: y.shape.pixels * 16, targetBlock: y.blockStride,
-                height: y.shape.height, width: y.shape.width, step: pass.targetStep, rowOffset: pass.rowOffset,
-                columnOffset: pass.columnOffset, accumulate: call.accumulate,
-                scale: call.epilogue.scale.map { $0 + panel * 32 }, bias: call.epilogue.bias.map { $0 + panel * 32 },
-                relu: call.epilogue.relu, scratch: scratch))
+        for panel in panels {
+            transforms.output(
+                WinogradOutput(
+                    tiles: tiles, source: m + 2 * (panel - panels.lowerBound) * half,
+                    pointStride: pointStride(blocks, rows), halfStride: half,
+                    target: y.block(2 * panel), imageStride: y.shape.pixels * 16, targetBlock: y.blockStride,
+                    height: y.shape.height, width: y.shape.width, step: pass.targetStep, rowOffset: pass.rowOffset,
+                    columnOffset: pass.columnOffset, accumulate: call.accumulate,
+                    scale: call.epilogue.scale.map { $0 + panel * 32 },
+                    bias: call.epilogue.bias.map { $0 + panel * 32 },
+                    relu: call.epilogue.relu, scratch: scratch))
+        }
     }
 }

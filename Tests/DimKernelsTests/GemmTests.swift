@@ -12,6 +12,8 @@ enum Layout: CaseIterable {
         (1, 32, 1), (1, 32, 48), (2, 64, 7), (3, 32, 16), (5, 96, 17), (13, 32, 33), (14, 32, 64), (25, 64, 100),
         (7, 1, 5),
         (3, 10, 15), (9, 40, 130), (26, 15, 64), (17, 200, 31), (40, 63, 65),
+        // Two panels at a time: one tile, several, and a panel that is left over.
+        (4, 64, 16), (6, 128, 33), (15, 64, 47), (16, 96, 20), (19, 128, 272),
     ]
 
     @Test(arguments: KernelTable.supported.map(\.name), Layout.allCases)

@@ -6,6 +6,12 @@ package func gemm(_ g: Gemm) {
     guard g.rows > 0, g.columns > 0, g.depth > 0 else { return }
     let panels = g.columns / 32
     var panel = 0
+    if broadRows > 0, g.rows <= broadRows || g.rows > tileRows {
+        while panel &+ 1 < panels {
+            multiplyPanels(g, panel)
+            panel &+= 2
+        }
+    }
     while panel < panels {
         if lanes == 8, g.rows <= 2 { multiplyWidePanel(g, panel) } else { multiplyPanel(g, panel) }
         panel &+= 1
@@ -54,6 +60,30 @@ private func multiplyWidePanel(_ g: Gemm, _ panel: Int) {
         multiplyWide(1, tile, bHalf: g.bHalf, cHalf: g.cHalf)
     } else {
         multiplyWide(2, tile, bHalf: g.bHalf, cHalf: g.cHalf)
+    }
+}
+
+/// All rows of two full panels.
+private func multiplyPanels(_ g: Gemm, _ panel: Int) {
+    let first = panel &* 32
+    var tile = Tile(
+        depth: g.depth, a: g.a, aRow: g.aRow, aStep: g.aStep, aBlock: g.aBlock, aRun: g.aRun, aOffsets: g.aOffsets,
+        b: g.b + panel &* g.bPanel, bRow: g.bRow, bNext: g.bHalf,
+        ahead: panel &+ 2 < g.columns / 32 ? g.b + (panel &+ 2) &* g.bPanel : g.bAfter, aheadRows: 0,
+        c: g.c + panel &* g.cPanel, cRow: g.cRow, cNext: g.cHalf, accumulate: g.accumulate,
+        scale: g.scale.map { $0 + first }, bias: g.bias.map { $0 + first }, columnNext: 16, relu: g.relu)
+    var left = g.rows
+    var tiles = (g.rows &+ broadRows &- 1) / broadRows
+    tile.aheadRows = (15 &+ tiles) / tiles
+    let ahead = tile.aheadRows &* (tile.depth / 16) &* tile.bRow
+    while tiles > 0 {
+        let now = (left &+ tiles &- 1) / tiles
+        multiplyBroad(now, tile, bPanel: g.bPanel, cPanel: g.cPanel)
+        tile.ahead = tile.ahead.map { $0 + ahead }
+        tile.a += now &* tile.aRow
+        tile.c += now &* tile.cRow
+        left &-= now
+        tiles &-= 1
     }
 }
 
