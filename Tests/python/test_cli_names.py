@@ -265,7 +265,7 @@ def test_classes_of_others_steer_no_terminal(tmp_path):
     assert json.loads(ran("info", "c.h5", "--json", cwd=tmp_path).stdout)["files"][0]["classes"] == names
     pytest.importorskip("sklearn")
     images = np.random.default_rng(0).integers(0, 255, (24, 28, 28)).astype(np.uint8)
-    arrays = {"x_train": images[:20], "y_train": np.arange(20) % 2, "x_test": images[20:], "y_test": np.full(4, 2)}
+    arrays = {"x_train": images[:20], "y_train": np.arange(20) % 2, "x_test": images[20:], "y_test": [0, 2, 2, 2]}
     np.savez(tmp_path / "a.npz", **arrays, classes=np.array(["a", "b", "\x1b[31mred\n\u202e"]))
     how = ("--data", "a.npz", "--architecture", "basic28", "--rows", "pixels", "--judges", "knn", "--json")
     done = ran("evaluate", *how, cwd=tmp_path)

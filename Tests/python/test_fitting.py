@@ -5,7 +5,9 @@ import logging
 import deepinfomax as dim
 import numpy as np
 import pytest
+from deepinfomax import evaluation
 from deepinfomax.data import open_dataset
+from deepinfomax.data.dataset import InMemory
 from training_fixtures import assert_same_state
 
 RNG = np.random.default_rng(0)
@@ -162,3 +164,56 @@ def test_a_last_batch_too_small_for_the_drawn_negatives():
         with pytest.raises(ValueError, match="validation: expected 4 images at least, found 3"):
             trainer.fit(IMAGES, epochs=1, batch=4, validation=IMAGES[:3])
         assert trainer.steps == 2
+
+
+def named(number_of, classes):
+    """The images with a class each, whatever its number is in these data."""
+    labels = [classes.index(("cat", "dog", "猫")[number_of[i] % 3]) for i in range(len(IMAGES))]
+    return InMemory("d", IMAGES, np.array(labels), tuple(classes))
+
+
+def test_a_classifier_matches_classes_by_name():
+    plain, turned = named(LABELS, ["cat", "dog", "猫"]), named(LABELS, ["猫", "zcat", "dog", "cat"])
+    architecture = dim.Architecture.preset("basic28", classes=3)
+    found = []
+    for names, data, validation in [
+        ([], plain, plain),
+        ([], plain, turned),
+        (["cat", "dog", "猫"], turned, turned),
+        (["cat", "dog", "猫"], plain, turned),
+    ]:
+        with dim.Model(0, architecture) as model, dim.ClassifierTrainer(model, lr=0.05) as trainer:
+            model.class_names = names
+            history = trainer.fit(data, 2, batch=4, validation=validation)
+            assert model.class_names == ["cat", "dog", "猫"]
+            state = {name: value.copy() for name, value in model.state_dict().items()}
+            found.append(([(epoch.result, epoch.validation) for epoch in history], state))
+    for history, state in found[1:]:
+        assert history == found[0][0]
+        assert_same_state(state, found[0][1])
+
+
+def test_a_class_that_the_model_does_not_have_is_said():
+    few = named([0, 1] * 5, ["cat", "dog"])
+    other = InMemory("swp", IMAGES, np.arange(10) % 2, ("dog", "zcat"))
+    with dim.Model(0, dim.Architecture.preset("basic28", classes=3)) as model, dim.ClassifierTrainer(model) as trainer:
+        before = {name: value.copy() for name, value in model.state_dict().items()}
+        with pytest.raises(
+            dim.data.DataError, match="^validation: swp: has the class zcat, which dataset does not have; it has cat, dog$"
+        ):
+            trainer.fit(few, 1, batch=4, validation=other)
+        assert model.class_names == []
+        model.class_names = ["cat", "dog", "猫"]
+        for how in {"dataset": other}, {"dataset": few, "validation": other}:
+            with pytest.raises(
+                dim.data.DataError, match=": swp: has the class zcat, which the model does not have; it has cat, dog, 猫$"
+            ):
+                trainer.fit(epochs=1, batch=4, **how)
+        with pytest.raises(dim.data.DataError, match="zcat, which the model"):
+            evaluation.train_on_images(trainer, other, evaluation.Settings(1, 4))
+        assert_same_state(model.state_dict(), before)
+        model.class_names = []
+        with pytest.raises(ValueError, match="^dataset: d has 4 classes, the model's classifier 3; give the model"):
+            trainer.fit(InMemory("d", IMAGES, np.arange(10) % 4, tuple("abcd")), 1, batch=4)
+        trainer.fit(other, 1, batch=4)
+        assert model.class_names == ["dog", "zcat", "unused 2"]

@@ -138,6 +138,11 @@ def test_classes_are_matched_by_name(architecture):
     test.labels, test.classes = np.zeros(len(test), np.int64), ("bee",)
     with dim.Model(0, architecture) as model:
         found = judges.evaluate([model], train, test, rows=("pixels",), judges=("knn",), columns=("Y",))
+        test.classes = ("wasp",)
+        with pytest.raises(
+            ValueError, match="^test: expected images of the classes of train, ant, bee; found only others, wasp$"
+        ):
+            judges.evaluate([model], train, test, rows=("pixels",), judges=("knn",), columns=("Y",))
     assert found.figure("pixels", "", "knn").mean > 0.9
 
 

@@ -165,7 +165,12 @@ class ClassifierTrainer(Run):
         seed: int = 0,
         validation: Any = None,
     ) -> list[FittedEpoch[ClassifierResult]]:
-        """As `Trainer.fit`, on labelled images: a path, a data set, (images, labels), or batches of both."""
+        """As `Trainer.fit`, on labelled images: a path, a data set, (images, labels), or batches of both.
+
+        The classes of a path or data set become the model's by name, in `dataset` and in `validation`; DataError for images of
+        a class that `Model.class_names` does not have (set it to [] to begin with other classes). A model without names takes
+        those of `dataset`. Labels in arrays and batches, and those of `step` and `evaluate`, are numbers of the model's classes.
+        """
         run = Steps(self.model, True, lambda: self.steps, self.step, self._judged, _mean)
         return fit(run, dataset, epochs, callbacks, batch, seed, validation)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from . import _arrays
 from .classifier_trainer import ClassifierLoss, ClassifierResult, ClassifierTrainer, Evaluation
 from .data import Dataset, Loader, randperm
+from .data.dataset import numbered_as, numbered_by
 from .data.order import dataloader_order
 from .model import Model
 from .neighbours import vote
@@ -115,9 +116,11 @@ def train_on_images(
     """Trains on labelled images from the trainer's current step to the end of the last epoch; returns the epochs done.
 
     With a trainer of encoder="trained" that is end to end. The trainer was made with its loss and learning rate; of the
-    settings epochs, batch and seed count. `on_images` hears of each batch, `stopped` is asked after it.
+    settings epochs, batch and seed count. Classes are matched with the model's by name, if it has
+    names. `on_images` hears of each batch, `stopped` is asked after it.
     """
     history: list[Epoch] = []
+    data = numbered_by(data, trainer.model.class_names, "the model")
     loader = Loader(data, settings.batch, settings.seed)
     while trainer.steps < settings.epochs * len(loader):
         number, start = divmod(trainer.steps, len(loader))
@@ -256,7 +259,10 @@ class ProbeResult:
 
 
 class Probe:
-    """How well classes can be predicted from vectors, fitted on some training images and tested on held-out ones."""
+    """How well classes can be predicted from vectors, fitted on some training images and tested on held-out ones.
+
+    Classes are matched by name.
+    """
 
     #: Of the training images at most so many are encoded.
     MOST = 5000
@@ -265,7 +271,7 @@ class Probe:
         if train.labels is None or held_out.labels is None:
             raise ValueError("expected data sets with labels: a probe predicts them")
         self.train = train if len(train) <= self.MOST else train.subset(np.sort(randperm(len(train), 0)[: self.MOST]))
-        self.held_out = held_out
+        self.held_out = numbered_as(held_out, train)
 
     def judge(self, model: Model) -> ProbeResult:
         """In the model's mode. Raises ImportError without scikit-learn."""

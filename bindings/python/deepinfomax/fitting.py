@@ -18,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _arrays
+from ._text import class_names, counted
 from .data import Augmentation, Dataset, Loader, open_dataset
+from .data.dataset import numbered_by
 from .data.order import dataloader_order
 from .distributed import Solo
 from .model import Model
@@ -99,11 +101,15 @@ def fit(
     changes = Augmentation.parse(augment) if isinstance(augment, str) else augment or Augmentation()
     image = run.model.architecture.as_dict()["image"]
     changes.check(image["height"], image["width"])
-    source = group.call(lambda: _source(run, data, batch, seed, "dataset", changes))
-    held_out = None if validation is None else group.call(lambda: _source(run, validation, batch, None, "validation"))
+    classes = _Classes(run.model.class_names, "the model") if run.labelled else _Classes()
+    source = group.call(lambda: _source(run, data, batch, seed, "dataset", classes, changes))
+    taken = classes if classes.names else _Classes(source.classes, "dataset")
+    held_out = None if validation is None else group.call(lambda: _source(run, validation, batch, None, "validation", taken))
     group.require_same(
         epochs=epochs, batch=batch, seed=seed, augmentation=changes, batches=source.length, validation=validation is not None
     )
+    if taken.names and not classes.names and epochs:  # Now its answers have names.
+        run.model.class_names = class_names(taken.names, run.model.sizes.classes)
     length = source.length
     first, start = divmod(run.count(), length) if length else (0, 0)
     history: list[FittedEpoch[R]] = []
@@ -144,17 +150,33 @@ class _Source:
     length: int
     #: The (images, labels) of epoch `number`, from batch `start` on.
     epoch: Callable[[int, int], Iterator[tuple[Any, Any]]]
+    #: Names of the classes, by number, as a model takes them; none where nobody knows.
+    classes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class _Classes:
+    """Whose numbers labels are to be; without names, the data's own."""
+
+    names: Sequence[str] = ()
+    whose: str = ""
 
 
 def _source(
-    run: Steps[Any], data: Any, batch: int, seed: int | None, what: str, augment: Augmentation = Augmentation()
+    run: Steps[Any],
+    data: Any,
+    batch: int,
+    seed: int | None,
+    what: str,
+    classes: _Classes,
+    augment: Augmentation = Augmentation(),
 ) -> _Source:
     """seed: of the order and the augmentation; None for the data's own order, with a last batch that may be smaller."""
     if isinstance(data, (str, bytes, os.PathLike)):
         image = run.model.architecture.as_dict()["image"]
         data = open_dataset(data, labelled=run.labelled, image=run.model.sizes.image, resize=image["resize"])
     if isinstance(data, Dataset):
-        return _of_dataset(run, data, batch, seed, what, augment)
+        return _of_dataset(run, data, batch, seed, what, classes, augment)
     images, labels = data if run.labelled and isinstance(data, tuple) and len(data) == 2 else (data, None)
     if hasattr(images, "__array_interface__") or hasattr(images, "detach") or isinstance(images, list):
         return _of_arrays(run, images, labels, batch, seed, what, augment)
@@ -177,7 +199,9 @@ def _source(
     )
 
 
-def _of_dataset(run: Steps[Any], data: Dataset, batch: int, seed: int | None, what: str, augment: Augmentation) -> _Source:
+def _of_dataset(
+    run: Steps[Any], data: Dataset, batch: int, seed: int | None, what: str, classes: _Classes, augment: Augmentation
+) -> _Source:
     if data.image_size != run.model.sizes.image:
         raise ValueError(
             f"{what}: {data.name} has images of {data.image_size}, the model takes {run.model.sizes.image}; "
@@ -185,11 +209,22 @@ def _of_dataset(run: Steps[Any], data: Dataset, batch: int, seed: int | None, wh
         )
     if run.labelled and data.labels is None:
         raise ValueError(f"{what}: expected images with labels, found {data.name} without")
+    names: Sequence[str] = ()
+    if run.labelled:
+        data = numbered_by(data, classes.names, classes.whose, f"{what}: ")
+        names = class_names(data.classes or ())
+        most = run.model.sizes.classes
+        if data.labels is not None and len(data) and int(data.labels.max()) >= most:
+            raise ValueError(
+                f"{what}: {data.name} has {counted(int(data.labels.max()) + 1, 'class', 'classes')}, the model's classifier {most:,}; "
+                'give the model an architecture with more: {"preset": .., "classifier": {"classes": ..}}'
+            )
+        names = names[:most]
     size = _size(run, batch, len(data), seed, what)
     ordered = seed is not None
     part = run.part if ordered else (0, 1)
     loader = Loader(data, size, seed or 0, shuffle=ordered, drop_last=ordered, augment=augment, part=part)
-    return _Source(len(loader), lambda number, start: ((one.images, one.labels) for one in loader.epoch(number, start)))
+    return _Source(len(loader), lambda number, start: ((one.images, one.labels) for one in loader.epoch(number, start)), names)
 
 
 def _of_arrays(

@@ -19,6 +19,7 @@ from ..architecture import Architecture
 from ..classifier_trainer import Evaluation
 from ..data import adapted
 from ..data import Dataset
+from ..data.dataset import numbered_by
 from ..errors import NotFinite
 from ..evaluation import Epoch, Floats, Labels, Settings
 from ..model import Model, other_format
@@ -304,16 +305,7 @@ def _with_classes(data: Dataset, model: Model, *, kept: bool) -> Dataset:
     found = data.subset(np.arange(len(data)))
     there = model.class_names if kept else []
     if there and data.classes is not None and there[: len(data.classes)] != class_names(data.classes):
-        kept_names = class_names(names)
-        missing = [name for name, text in zip(names, kept_names, strict=True) if text not in there]
-        if missing:
-            raise UsageError(
-                f"{data.name}: has the class {shown(missing[0])}, which the classifier of --weights does not have; it has "
-                f"{', '.join(map(shown, there[:20]))}"
-            )
-        numbers = np.array([there.index(text) for text in kept_names], np.int64)
-        found.labels = numbers[np.searchsorted(known, data.labels)]
-        found.classes = tuple(there)
+        found = numbered_by(data, there, "the classifier of --weights")
     elif kept and not there and data.classes is not None and all(_is_number(name, most) for name in names):
         numbers = np.array([int(name) for name in names], np.int64)
         found.labels = numbers[np.searchsorted(known, data.labels)]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._arrays import digest, integers
+from .._text import class_names
 from .conversion import Conversion
 from .errors import DataError, printable
 from .options import Size, shown
@@ -207,6 +208,29 @@ def numbered_as(data: Dataset, other: Dataset) -> Dataset:
     places = {name: place for place, name in reversed([*enumerate(names)])}
     found = data.subset(np.arange(len(data)))
     found.labels = np.array([places[name] for name in data.classes], np.int64)[data.labels]
+    found.classes = tuple(names)
+    return found
+
+
+def numbered_by(data: Dataset, names: Sequence[str], whose: str, what: str = "") -> Dataset:
+    """`data` with the classes and numbers of a classifier, matched by `names`, which are written as a weights file has them.
+
+    Raises DataError for images of a class that is not among them. whose: of `names`, and `what`: of the data, for messages.
+    """
+    if data.labels is None or data.classes is None or not names:
+        return data
+    own = class_names(data.classes)
+    if own == list(names[: len(own)]):  # The numbers are the same already.
+        return data
+    places = {name: place for place, name in enumerate(names)}
+    found = data.subset(np.arange(len(data)))
+    found.labels = np.array([places.get(name, -1) for name in own], np.int64)[data.labels]
+    strange = data.labels[found.labels < 0]
+    if len(strange):
+        others = ", ".join(names[:20]) + (", .." if len(names) > 20 else "")
+        raise DataError(
+            f"{what}{data.name}: has the class {data.classes[int(strange[0])]}, which {whose} does not have; it has {others}"
+        )
     found.classes = tuple(names)
     return found
 

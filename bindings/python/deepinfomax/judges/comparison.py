@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import evaluation
+from .._text import shown
 from ..data import Dataset
 from ..data.dataset import numbered_as
 from ..model import Model
@@ -115,6 +116,7 @@ def evaluate(
     progress: Progress | None = None,
 ) -> Comparison:
     """Fits the judges on the training images' vectors and asks them about the test images. Classes are matched by name.
+    Raises ValueError where no test image is of a class that the training images have.
 
     models: of one architecture, trained from different seeds for instance: the row "weights" has a figure for each, or,
     where the judge depends on a seed, for each with each seed. Untrained networks have their architecture, and the seeds.
@@ -124,6 +126,7 @@ def evaluate(
     """
     _check(models, train, test, columns, judges, rows, seeds)
     test = numbered_as(test, train)
+    _check_shared(train, test)
     evaluation = _Evaluation(train, test, columns, judges, seeds, settings or Settings(), progress or Progress())
     found = evaluation.run(models, rows)
     if chosen := [row for row in FINE_TUNED if row in rows]:
@@ -307,3 +310,19 @@ def _check(
             raise ValueError(f"{name}: expected images of {image}, found {tuple(data.image_size)}; open_dataset(image=...)")
         if len(data) < 2:
             raise ValueError(f"{name}: expected two images at least, found {len(data)}")
+
+
+def _check_shared(train: Dataset, test: Dataset) -> None:
+    """Of test images whose classes no judge has seen every accuracy would be 0, whatever the vectors hold."""
+    assert train.labels is not None and test.labels is not None
+    if not np.isin(test.labels, train.labels).any():
+        raise ValueError(
+            f"test: expected images of the classes of train, {_some_classes(train, train.labels)}; found only others, "
+            f"{_some_classes(test, test.labels)}"
+        )
+
+
+def _some_classes(data: Dataset, labels: Labels, most: int = 5) -> str:
+    known, first = np.unique(labels, return_index=True)
+    names = [shown(data.class_name(int(at))) for at in first[:most]]
+    return ", ".join(names) + (", .." if len(known) > most else "")
