@@ -19,6 +19,7 @@ from ..evaluation import K, ProbeResult, is_worse
 from ..run_folder import Row, RunFolder, Settings, advice, append, figures
 from ..trainer import Losses, Report
 from . import _output
+from ._early_stopping import Best
 from ._progress import Progress, duration
 
 
@@ -157,11 +158,13 @@ class TrainingLog:
             if not self._silent:
                 _output.note(self._arguments, message)
 
-    def best(self, row: Row, *, stopped: bool) -> None:
-        """Of early stopping: the weights that are kept."""
-        self._event("best", step=row.step, total=row.total, stopped=stopped)
-        text = f"weights of epoch {row.epoch:g}, validation total {row.total:.4f}"
-        self._say(f"stopped early: {text}, are the best" if stopped else f"{text}, are the best")
+    def best(self, best: Best, lost: Best | None, *, stopped: bool) -> None:
+        """Of early stopping: the weights that are kept, and better ones that the run has lost."""
+        self._event("best", step=None if best.epoch is None else best.step, total=best.total, stopped=stopped)
+        text = f"weights of {best.name}, validation total {best.total:.4f}, are the best"
+        if lost is not None:
+            text += f" that are left: those of {lost.name}, validation total {lost.total:.4f}, are lost"
+        self._say(f"stopped early: {text}" if stopped else text)
 
     def checkpoint(self, step: int) -> None:
         self._event("checkpoint", step=step, path=str(self._folder.checkpoint))

@@ -8,10 +8,10 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,11 @@ from ..model import Model
 from ..run_data import data_of, digest_of, open_data
 from ..run_folder import FILES, Row, RunFolder, Settings, figures
 from ..trainer import Losses, Trainer, smallest_batch
-from . import UsageError, _output, _processes
+from . import UsageError, _early_stopping, _output, _processes
 from ._common import opened
 from ._images import tell
 from ._interrupts import NOTICE, Interrupts
+from ._early_stopping import Best
 from ._effects import check_effects
 from ._places import Places
 from ._schedule import Schedule
@@ -115,6 +116,8 @@ class _Training:
         self.probe = _probe(settings, train, validation) if group.first(has_sklearn) else None
         #: The path of the newest checkpoint; None before the first.
         self.saved: int | None = trainer.steps if arguments.resume else None
+        #: Of early stopping: what best.h5 holds.
+        self.best: Best | None = None
 
     # ---- Beginnings
 
@@ -187,6 +190,8 @@ class _Training:
         if group.first(lambda: _is_complete(folder, settings, trainer.steps, done, arguments)):
             return None
         training = cls(arguments, folder, settings, trainer, train, validation, group)
+        if settings.early_stopping:
+            training.best = group.first(training._kept)
         group.first(lambda: check_run_room(folder, trainer.model, settings.epochs - int(done), asdict(settings)))
         group.first(lambda: prepare(folder, settings, training.held))
         return training
@@ -211,6 +216,9 @@ class _Training:
                 f"--warmup-epochs {self.settings.warmup_epochs:g} is longer than the run: its last step has a learning rate of "
                 f"{self.schedule.last:g}, not {self.schedule.rate:g}",
             )
+        if first and self.settings.early_stopping and self.arguments.resume:
+            if text := _early_stopping.told(self.best, rows, self.trainer.steps):
+                _output.note(self.arguments, text)
         log = TrainingLog(
             self.folder, self.arguments, self.settings, rows, self.trainer.steps, self.steps, batch, silent=not first
         )
@@ -222,6 +230,10 @@ class _Training:
                     self._judge(log, self.group.call(lambda: evaluation.calibrated(model, shown, size)))
                 if self.trainer.steps % len(self.loader) == 0 and not log.has("validation", self.trainer.steps):
                     self._validate(log)
+                elif self.settings.early_stopping and self.best is None:  # best.h5 was removed; these weights are there.
+                    for row in log.rows:
+                        if row.phase == "validation" and row.step == self.trainer.steps:
+                            self._keep(row)
                 while not self._agreed(interrupts) and self.trainer.steps < self.steps and not self._stalled(log):
                     self._epoch(log, interrupts)
                 if not self.wanted:
@@ -295,7 +307,8 @@ class _Training:
         if self.validation is None:
             return
         began = time.monotonic()
-        found = sorted(sum(self.group.gather(self.group.call(self._validated)), []), key=lambda one: one[0])
+        own = partial(self._validated, self.trainer, self.group.rank, self.group.size)
+        found = sorted(sum(self.group.gather(self.group.call(own)), []), key=lambda one: one[0])
         weights, losses, others = [one[1] for one in found], [one[2] for one in found], [one[3] for one in found]
         mean = np.average(np.array(losses), axis=0, weights=weights).tolist()
         means = {name: float(np.average([one[name] for one in others], weights=weights)) for name in others[0]}
@@ -307,19 +320,32 @@ class _Training:
         rate = self.trainer.encoder_lr
         place = self.trainer.steps, len(self.loader)
         row = self.group.call(lambda: log.validation(*place, mean, rate, sum(weights), seconds, distance, means))
-        if self.settings.early_stopping and row is _best(log.rows):
-            self.group.first(lambda: self.trainer.model.save(self.folder.best))
+        if self.settings.early_stopping and (self.best is None or self.best.is_beaten(row)):
+            self._keep(row)
 
-    def _validated(self) -> list[tuple[int, int, Losses, dict[str, float]]]:
-        """Number, images, losses and other figures of the batches that are this process's."""
+    def _keep(self, row: Row) -> None:
+        self.group.first(lambda: self.trainer.model.save(self.folder.best))
+        self.best = Best.of(row)
+
+    def _kept(self) -> Best | None:
+        """Of rank 0, which goes through all validation images."""
+        steps = self.trainer.steps
+        rows = [row for row in self.folder.read_metrics() if row.step <= steps]
+        return _early_stopping.kept(self.folder, rows, self.trainer, self._total, self.arguments.untrusted)
+
+    def _total(self, trainer: Trainer) -> float:
+        found = self._validated(trainer, 0, 1)
+        return float(np.average([one[2].total for one in found], weights=[one[1] for one in found]))
+
+    def _validated(self, trainer: Trainer, part: int, parts: int) -> list[tuple[int, int, Losses, dict[str, float]]]:
+        """Number, images, losses and other figures of the batches of a part."""
         assert self.validation is not None
         found = []
         fewest = smallest_batch(self.settings.negatives)  # The last one may be shorter.
-        for number, batch in enumerate(self.validation.epoch(0, self.group.rank, self.group.size)):
+        for number, batch in enumerate(self.validation.epoch(0, part, parts)):
             if len(batch.images) >= fewest:
-                place = number * self.group.size + self.group.rank
-                losses = self.trainer.evaluate(batch.images)
-                found.append((place, len(batch.images), losses, figures(self.trainer.report())))
+                losses = trainer.evaluate(batch.images)
+                found.append((number * parts + part, len(batch.images), losses, figures(trainer.report())))
         return found
 
     def _encode(self, model: Model, data: Dataset) -> evaluation.Floats:
@@ -336,19 +362,22 @@ class _Training:
         self.group.call(lambda: log.probe(*place, found, len(probe.held_out), seconds))
 
     def _stalled(self, log: TrainingLog) -> bool:
-        return _has_stalled(log.rows, self.settings.early_stopping)
+        return _early_stopping.has_stalled(log.rows, self.settings.early_stopping, self.best)
 
     def _finish(self, log: TrainingLog) -> None:
         if self.settings.early_stopping:
-            best = _best(log.rows)
+            best, step = self.best, self.trainer.steps
             assert best is not None
-            if self.saved != self.trainer.steps:
+            if self.saved != step:
                 self._save(log)
-            log.best(best, stopped=self.trainer.steps < self.steps)
+            if not self.group.first(self.folder.best.is_file):  # Removed meanwhile: these are the best that are left.
+                best = next(Best.of(row) for row in _early_stopping.validations(log.rows) if row.step == step)
+                self.group.first(lambda: self.trainer.model.save(self.folder.best))
+            log.best(best, _early_stopping.lost(log.rows, best, best.step), stopped=step < self.steps)
         self.group.first(self._write_weights)
 
     def _write_weights(self) -> None:
-        if self.settings.early_stopping and self.folder.best.exists():
+        if self.settings.early_stopping:
             with Model.open(self.folder.best) as model:
                 model.save(self.folder.weights)
         else:
@@ -385,18 +414,6 @@ class _Training:
             f" --{name}" for name in ("tensorboard", "no-plot", "report") if getattr(self.arguments, name.replace("-", "_"))
         ]
         return f"dim train --resume {shell(str(self.folder.path))}{''.join(also)}"
-
-
-def _best(rows: Sequence[Row]) -> Row | None:
-    """The validation of the smallest total; of equals the first."""
-    return min((row for row in rows if row.phase == "validation"), key=lambda row: row.total, default=None)
-
-
-def _has_stalled(rows: Sequence[Row], patience: int) -> bool:
-    """Whether so many validations have passed since the best one; never with 0."""
-    validations = [row for row in rows if row.phase == "validation"]
-    best = _best(rows)
-    return bool(patience) and best is not None and len(validations) - 1 - validations.index(best) >= patience
 
 
 # ---- Model, data and folders
@@ -510,9 +527,10 @@ def _is_complete(folder: RunFolder, settings: Settings, step: int, done: float, 
         )
     if not folder.weights.exists():  # It ended before they were written, or was to be longer: that is still to be done.
         return False
+    rows = [row for row in folder.read_metrics() if row.step <= step]
     if done == settings.epochs:
         why = f"the run is complete, {counted(epochs, 'epoch')}; to continue, set --epochs to {epochs + 1} or more"
-    elif _has_stalled([row for row in folder.read_metrics() if row.step <= step], settings.early_stopping):
+    elif _early_stopping.has_stalled(rows, settings.early_stopping, _early_stopping.smallest(rows)):
         why = (
             f"the run has stopped early: {counted(settings.early_stopping, 'epoch')} had no smaller validation loss; its weights "
             "are in weights.h5"
