@@ -1,5 +1,9 @@
-"""Paths that name no data set, the data without a path, and the loader."""
+"""Paths that name no data set, the data without a path, the loader, and pickled data sets."""
 
+import copy
+import pickle
+import shutil
+import struct
 import subprocess
 import sys
 import threading
@@ -117,3 +121,68 @@ def test_an_error_comes_in_its_batch_s_turn():
     assert next(batches).indices.tolist() == [0, 1, 2, 3]
     with pytest.raises(DataError, match="five"):
         next(batches)
+
+
+# ---- Pickles
+
+
+def _idx(path, images):
+    path.write_bytes(struct.pack(">HBBIII", 0, 8, 3, *images.shape) + images.tobytes())
+
+
+def _h5(path, **arrays):
+    with pytest.importorskip("h5py").File(path, "w") as file:
+        for name, values in arrays.items():
+            file[name] = values
+
+
+PIXELS = np.random.default_rng(0).integers(0, 255, (50, 16, 16, 3)).astype(np.uint8)
+OTHERS = {
+    "floats": ("a.npy", np.save, lambda path: np.save(path, (PIXELS / 255).astype(np.float32))),
+    "fewer": ("a.npy", np.save, lambda path: np.save(path, PIXELS[:10])),
+    "other axes": ("a.npy", np.save, lambda path: np.save(path, PIXELS.transpose(0, 3, 1, 2).copy())),
+    "other pixels": ("a.npy", np.save, lambda path: np.save(path, PIXELS[::-1])),
+    "empty": ("a.npy", np.save, lambda path: path.write_bytes(b"")),
+    "another array first": (
+        "a.npz",
+        lambda path, images: np.savez(path, images=images),
+        lambda path: np.savez(path, a=np.arange(999), images=PIXELS),
+    ),
+    "compressed": (
+        "a.npz",
+        lambda path, images: np.savez(path, images=images),
+        lambda path: np.savez_compressed(path, images=PIXELS),
+    ),
+    "idx": (
+        "a-images-idx3-ubyte",
+        lambda path, images: _idx(path, images[..., 0]),
+        lambda path: _idx(path, PIXELS[:, :8, :, 0]),
+    ),
+    "hdf5 floats": (
+        "a.h5",
+        lambda path, images: _h5(path, images=images),
+        lambda path: _h5(path, images=PIXELS / np.float32(255)),
+    ),
+    "hdf5 fewer": ("a.h5", lambda path, images: _h5(path, images=images), lambda path: _h5(path, images=PIXELS[:2])),
+    "hdf5 other name": ("a.h5", lambda path, images: _h5(path, images=images), lambda path: _h5(path, foo=PIXELS)),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_pickled_data_set_is_of_the_file_that_was_opened(tmp_path, kind):
+    """Wrong pixels were read in silence, or numpy's own errors came."""
+    name, write, rewrite = OTHERS[kind]
+    write(tmp_path / name, PIXELS)
+    data = open_dataset(tmp_path / name)
+    image = data[3][0].copy()
+    kept = pickle.dumps(data)
+    (tmp_path / "moved").mkdir()
+    (tmp_path / name).rename(tmp_path / "moved" / name)
+    shutil.copyfile(tmp_path / "moved" / name, tmp_path / name)  # A copy is the same file.
+    assert (pickle.loads(kept)[3][0] == image).all() and (copy.deepcopy(data)[3][0] == image).all()
+    rewrite(tmp_path / name)
+    with pytest.raises(
+        DataError, match=rf"{name}: is no longer the file that the data set was opened with.*; open the data set again"
+    ):
+        pickle.loads(kept)[3]
+    assert (data[3][0] == image).all(), "what was open stays open"

@@ -27,7 +27,8 @@ class Dataset(ABC):
     """Images of one size, numbered from 0, read on demand.
 
     `dataset[i]` is the pair (image, label), as PyTorch's DataLoader expects it; so is what iteration gives. Reading is
-    safe from one thread at a time. Data sets can be pickled; those of files then hold the path, not the values.
+    safe from one thread at a time. Data sets can be pickled; those of files then hold the path, not the values,
+    and raise DataError where an array's file is another by then, when they are unpickled or (HDF5) read.
     """
 
     #: What it is called in a report: a file's or folder's name.

@@ -14,6 +14,7 @@ from . import images
 from .errors import DataError, MissingPackage
 from .options import Options
 from .parts import Parts
+from .rows import check_mark, mark
 
 #: Decoded chunks that h5py keeps for each array: a shuffled epoch comes back to them.
 _CHUNK_CACHE = 64 << 20
@@ -55,6 +56,11 @@ def _open(path: Path) -> Any:
     return h5py.File(path, "r", rdcc_nbytes=_CHUNK_CACHE)
 
 
+def _mark(path: str) -> tuple[int, str]:
+    with open(path, "rb") as file:
+        return mark(file)
+
+
 def _check(array: Any, where: str, options: Options, *, whole: bool) -> None:
     """What the header promises against what the file holds, and against what may be held in memory."""
     if array.is_virtual or array.external:
@@ -82,22 +88,24 @@ def _check(array: Any, where: str, options: Options, *, whole: bool) -> None:
 
 
 class Array:
-    """An h5py.Dataset as `Rows`, whose errors name the file and the records. Opened anew in another process."""
+    """An h5py.Dataset as `Rows`, whose errors name the file and the records. Opened anew in another process, where the file has to
+    be the same."""
 
     def __init__(self, path: Path, key: str, array: Any) -> None:
         self._path, self._key, self._where = os.path.abspath(path), key, f"{path}: {key}"
         self.shape: tuple[int, ...] = array.shape or ()
         self.dtype: np.dtype[Any] = array.dtype
         self._array, self._process = array, os.getpid()
+        self._mark = _mark(self._path)
 
     def __getitem__(self, index: Any) -> Any:
         return self._read(index)
 
     def _read(self, index: Any) -> Any:
+        if self._process != os.getpid():
+            # libhdf5 shares the file's place with the parent's process.
+            self._array, self._process = self._again(), os.getpid()
         try:
-            if self._process != os.getpid():
-                # libhdf5 shares the file's place with the parent's process.
-                self._array, self._process = _open(Path(self._path))[self._key], os.getpid()
             return self._array[index]
         except (OSError, RuntimeError, ValueError, KeyError, MemoryError) as error:
             if not isinstance(index, slice):
@@ -109,6 +117,13 @@ class Array:
                 self._read(slice(middle, stop))
             records = f"record {start}" if stop - start == 1 else f"records {start} to {stop - 1}"
             raise DataError(f"{self._where}: {records} cannot be read: {error}") from error
+
+    def _again(self) -> Any:
+        try:
+            check_mark(self._path, self._mark, _mark(self._path))
+            return _open(Path(self._path))[self._key]
+        except (OSError, RuntimeError, KeyError) as error:
+            raise DataError(f"{self._where}: cannot be read: {error}") from error
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_array": None, "_process": None}

@@ -10,7 +10,11 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from .._arrays import digest
 from .errors import DataError
+
+#: Of a file's mark: pieces of so many bytes, and how many of them.
+_BLOCK, _BLOCKS = 4096, 32
 
 
 class Rows(Protocol):
@@ -24,7 +28,8 @@ class Rows(Protocol):
 
 
 class FileRows:
-    """Rows mapped from a file: only what is read takes memory, and only while it does. Pickled as their place in it.
+    """Rows mapped from a file: only what is read takes memory, and only while it does. Pickled as their place in it, which
+    raises DataError where the file there is another by then.
 
     The file's length is the caller's to check at first. Where the file has become shorter since, as when it is written anew
     while a run reads it, reading raises DataError: what is mapped and no longer there ends the process.
@@ -61,10 +66,16 @@ class FileRows:
         return np.memmap(self._file, self.dtype, "r", offset, self.shape, order)  # type: ignore[call-overload,no-any-return]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_array", "_file", "_end")}
+        kept = {name: value for name, value in self.__dict__.items() if name not in ("_array", "_file", "_end")}
+        return kept | {"_mark": None if self._file is None else mark(self._file, self._place[1])}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        known = state.pop("_mark")
         self.__dict__ |= state
+        path, offset, _ = self._place
+        if known is not None:  # Before it is mapped: the rows of a shorter file would not be there.
+            with open(path, "rb") as file:
+                check_mark(path, known, mark(file, offset))
         self._array = self._map()
 
 
@@ -84,6 +95,22 @@ class Columns:
         if self._swapped:
             return rows.reshape(-1, channels, width, height).swapaxes(2, 3)
         return rows.reshape(-1, channels, height, width)
+
+
+def mark(file: BinaryIO, before: int = 0) -> tuple[int, str]:
+    """By which a file is known again, also a copy of it elsewhere: its size and some of its bytes from everywhere, the beginning,
+    the end and what precedes the place `before`, where headers are, among them."""
+    descriptor = file.fileno()
+    size = os.fstat(descriptor).st_size
+    last = max(0, size - _BLOCK)
+    places = sorted({last * number // (_BLOCKS - 1) for number in range(_BLOCKS)} | {max(0, min(before - _BLOCK, last))})
+    return size, digest(*(os.pread(descriptor, _BLOCK, place) for place in places))
+
+
+def check_mark(path: str, known: tuple[int, str], found: tuple[int, str]) -> None:
+    if found != known:
+        sizes = f", expected {known[0]:,} bytes, found {found[0]:,}" if found[0] != known[0] else ""
+        raise DataError(f"{path}: is no longer the file that the data set was opened with{sizes}; open the data set again")
 
 
 def take(rows: Rows, indices: NDArray[np.int64]) -> NDArray[Any]:
