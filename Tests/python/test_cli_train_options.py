@@ -170,6 +170,10 @@ def test_settings_larger_than_any_number(folder):
         (["--early-stopping", "1", "--validation-images", "0"], "expected --validation-images over 0"),
         (["--gamma", "0.1"], "--gamma: has no effect without --prior"),
         (["--prior", "adversarial", "--gamma", "0"], "--prior: has no effect with --gamma 0"),
+        (
+            ["--coordinates", "absolute", "--coordinates-weight", "0"],
+            "--coordinates: has no effect with --coordinates-weight 0",
+        ),
         (["--coordinates-weight", "2"], "--coordinates-weight: has no effect without --coordinates"),
         (["--step-factor", "0.5"], "--step-factor: has no effect without --schedule step"),
         (

@@ -383,6 +383,7 @@ def effects_of(arguments: argparse.Namespace, options: TrainerOptions, schedule:
         options.coordinates != "none" or not arguments.coordinates_weight,
         "without --coordinates absolute or relative",
     )
+    yield "--coordinates", options.coordinates == "none" or options.coordinates_weight > 0, "with --coordinates-weight 0"
     for option in "--step-epochs", "--step-factor":
         yield option, schedule == "step", "without --schedule step"
 
