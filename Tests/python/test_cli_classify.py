@@ -107,6 +107,10 @@ def test_predictions_with_and_without_training(folder):
     [
         (["--arms", "frozen"], "frozen needs --weights"),
         (["--arms", "cooked"], "'cooked'"),
+        (
+            ["--weights", "weights.h5", "--arms", "frozn"],
+            "--arms: expected some of frozen,untrained,end-to-end,pixels, found 'frozn'",
+        ),
         (["--seeds", "1,x"], "--seeds"),
         (["--seeds", "1,1"], "--seeds: expected different ones, found 1,1"),
         (["--epochs", "0"], "uses the classifier of --weights"),

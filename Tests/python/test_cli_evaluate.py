@@ -106,6 +106,10 @@ def test_a_test_set_of_the_datas_own(small, tmp_path):
 @pytest.mark.parametrize(
     "arguments, text",
     [
+        (["--rows", "weihgts", "--weights", "small.h5"], "--rows: expected some of weights,fine-tuned"),
+        (["--rows", "", "--weights", "small.h5", "--columns", "fc"], "projection, found ''"),
+        (["--judges", "knnn", "--neighbours", "3"], "--judges: expected some of logistic,knn,knn-cosine,svm,mlp, found 'knnn'"),
+        (["--rows", "pixels, pixels"], "--rows: expected each once"),
         (["--judges", "oracle"], "--judges: expected some of logistic,knn,knn-cosine,svm,mlp, found 'oracle'"),
         (["--columns", "Y,Y"], "--columns: expected each once"),
         (["--rows", "weights"], "weights needs --weights"),

@@ -254,8 +254,9 @@ def check_folder(path: str | os.PathLike[str]) -> Path:
 
 
 def listed_names(option: str, text: str, known: Sequence[str]) -> list[str]:
-    """Names between commas, each known and given once."""
-    names = text.split(",")
+    """Names between commas, each known and given once. Before it is asked what options have no effect beside them: of a name
+    with a mistake nobody knows."""
+    names = [name.strip() for name in text.split(",")]
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UsageError(f"{option}: expected some of {','.join(known)}, found {unknown[0]!r}")

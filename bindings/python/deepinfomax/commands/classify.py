@@ -127,7 +127,7 @@ def places(arguments: argparse.Namespace) -> Places:
 
 
 def effects(arguments: argparse.Namespace) -> Effects:
-    arms = set(arguments.arms.split(","))
+    arms = set(listed_names("--arms", arguments.arms, ARMS))
     trains, alone = arguments.epochs > 0, arguments.epochs == 0 and arguments.data is None and arguments.predict is not None
     end_to_end = trains and "end-to-end" in arms
     yield from ((option, not alone, "without --data") for option in ("--arms", "--seed", "--seeds", "--limit", "--split"))

@@ -159,12 +159,12 @@ def places(arguments: argparse.Namespace) -> Places:
 
 
 def effects(arguments: argparse.Namespace) -> Effects:
-    chosen = set(arguments.judges.split(","))
+    _, fitted_judges, compared = _lists(arguments)
+    chosen, rows = set(fitted_judges), set(compared)
     yield "--neighbours", bool(chosen & {"knn", "knn-cosine"}), "without knn or knn-cosine in --judges"
     yield "--mlp-steps", "mlp" in chosen, "without mlp in --judges"
-    tuned = arguments.labels is not None or bool(set((arguments.rows or "").split(",")) & set(_comparison.FINE_TUNED))
+    tuned = arguments.labels is not None or arguments.rows is not None and bool(rows & set(_comparison.FINE_TUNED))
     yield "--fine-tune-steps", tuned, "without --labels, or a row that is fine-tuned in --rows"
-    rows = set(ROWS if arguments.rows is None else arguments.rows.split(","))
     with_columns, fitted = rows & (_ENCODED | _REDUCED), rows & set(_comparison.FROZEN)
     yield "--weights", bool(with_columns or rows & set(_comparison.FINE_TUNED)), "on the row pixels"
     yield "--columns", bool(with_columns), "on the row pixels, and on rows that are fine-tuned"
@@ -179,12 +179,9 @@ def run(arguments: argparse.Namespace) -> int:
     apply_general(arguments)
     need("scikit-learn", "dim evaluate needs")
     chosen_rows = arguments.rows is not None
+    columns, chosen, rows = _lists(arguments)
     if not chosen_rows:
-        arguments.rows = ",".join(row for row in ROWS if arguments.labels is not None or row not in _comparison.FINE_TUNED)
-    columns, chosen, rows = (
-        listed_names(f"--{name}", getattr(arguments, name), known)
-        for name, known in (("columns", judges.COLUMNS), ("judges", tuple(JUDGES)), ("rows", tuple(ROWS)))
-    )
+        rows = [row for row in ROWS if arguments.labels is not None or row not in _comparison.FINE_TUNED]
     seeds = seeds_of(arguments)
     if arguments.picture:
         check_ending("--picture", arguments.picture, charts.FORMATS)
@@ -241,6 +238,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 # ---- Arguments
+
+
+def _lists(arguments: argparse.Namespace) -> tuple[list[str], list[str], list[str]]:
+    """Columns, judges and rows; without --rows all of these."""
+    columns = listed_names("--columns", arguments.columns, judges.COLUMNS)
+    chosen = listed_names("--judges", arguments.judges, tuple(JUDGES))
+    return columns, chosen, list(ROWS) if arguments.rows is None else listed_names("--rows", arguments.rows, tuple(ROWS))
 
 
 def _models(arguments: argparse.Namespace) -> list[Model]:
