@@ -103,6 +103,18 @@ def test_a_test_set_of_the_datas_own(small, tmp_path):
     ), done.stderr
 
 
+@pytest.mark.parametrize("count, told", [(1, "1 image"), (2, "2 images"), (19, "19 images")])
+def test_too_few_images_say_how_many_are_needed(small, tmp_path, count, told):
+    np.savez(tmp_path / "few.npz", images=np.zeros((20, 16, 16), np.uint8)[:count], labels=np.arange(count) % 2)
+    done = dim("evaluate", "--architecture", small, "--data", "few.npz", "--rows", "pixels", cwd=tmp_path)
+    assert done.returncode == 2 and f"few.npz: {told}; 20 at least are needed where every tenth" in done.stderr, done.stderr
+    np.savez(tmp_path / "few.npz", images=np.zeros((20, 16, 16), np.uint8), labels=np.arange(20) % 2)
+    done = dim("evaluate", "--architecture", small, "--data", "few.npz", "--rows", "pixels", "--train-limit", 1, cwd=tmp_path)
+    assert "few.npz: 1 image to fit the judges and 2 to test; expected at least two" in done.stderr
+    enough = dim("evaluate", "--architecture", small, "--data", "few.npz", "--rows", "pixels", "--judges", "knn", cwd=tmp_path)
+    assert enough.returncode == 0, enough.stderr
+
+
 @pytest.mark.parametrize(
     "arguments, text",
     [

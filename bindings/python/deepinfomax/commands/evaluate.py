@@ -283,11 +283,15 @@ def _data(arguments: argparse.Namespace, model: Model) -> tuple[Dataset, Dataset
     else:
         part = "train" if arguments.validation and _test_set(source, options) is not None else None
         train = open_dataset(source, labelled=True, split="train", part=part, **options)
-        if len(train) < HELD_OUT - 1:
+        # Of fewer images none is held out, which is an error of its own.
+        test = train.subset(np.arange(0))
+        if len(train) >= HELD_OUT - 1:
+            test = open_dataset(source, labelled=True, split="validation", part=part, **options)
+        if len(test) < 2:
             raise UsageError(
-                f"{train.name}: {counted(len(train), 'image')}; ten at least are needed, to fit the judges and to test"
+                f"{train.name}: {counted(len(train) + len(test), 'image')}; {2 * HELD_OUT} at least are needed where every tenth is "
+                "held out to test: an accuracy is of two at least"
             )
-        test = open_dataset(source, labelled=True, split="validation", part=part, **options)
     for data in (train, test):
         tell(arguments, data)
     held_out = test.name == train.name and type(test).__name__ == "Subset"
@@ -300,7 +304,7 @@ def _data(arguments: argparse.Namespace, model: Model) -> tuple[Dataset, Dataset
     assert train.labels is not None
     if len(train) < 2 or len(test) < 2:
         raise UsageError(
-            f"{train.name}: {len(train)} images to fit the judges and {len(test)} to test; expected at least two of each"
+            f"{train.name}: {counted(len(train), 'image')} to fit the judges and {len(test):,} to test; expected at least two of each"
         )
     if len(np.unique(train.labels)) < 2:
         raise UsageError(f"{train.name}: one class, {train.class_name(0)}; expected at least two")
