@@ -253,7 +253,32 @@ def test_charts_of_any_names():
             [("$a", np.eye(3, dtype=np.int64)), ("b", np.eye(3, dtype=np.int64))], ["$a$b\\frac", "\u732b", "caf\udce9"]
         )
         charts.confusion([("many", np.eye(300, dtype=np.int64))], [str(n) for n in range(300)])
+        charts.confusion([("\u732b\n$a", np.eye(2, dtype=np.int64))], ["a", "b"])
         curves.draw([], "$a$b \u732b caf\udce9")
+
+
+@pytest.mark.parametrize("rows", [("weights",), ("weights", "pixels", "untrained")])
+def test_the_picture_of_an_evaluation(rows, monkeypatch):
+    """Paths of weights have letters of any kind, and the legend is below the axis' words, however few rows there are."""
+    pytest.importorskip("matplotlib")
+    from deepinfomax.judges import Comparison, Figure, drawing
+
+    monkeypatch.setattr(lettering, "FOLDERS", ("/nowhere",))
+    lettering.face.cache_clear()
+    counts = np.eye(2, dtype=np.int64)
+    figures = [Figure(row, "Y", 64, judge, 20, [0.9], confusion=counts) for row in rows for judge in ("logistic", "knn")]
+    names = {"weights": "\u732b$w/w.h5", "pixels": "pixels", "untrained": "untrained"}
+    shown = Comparison(figures, []), names, {"logistic": "logistic regression", "knn": "5-NN"}, ["a", "b"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert drawing.picture(*shown).startswith(b"\x89PNG")
+        drawn = drawing.canvas(*shown)
+        drawn.draw_without_rendering()
+    lettering.face.cache_clear()
+    bars, matrix = drawn.axes
+    assert bars.get_yticklabels()[0].get_text() == "\\u732b$w/w.h5 Y"
+    assert matrix.get_title() == "\\u732b$w/w.h5 Y, logistic regression"
+    assert bars.get_legend().get_window_extent().y1 < bars.xaxis.label.get_window_extent().y0
 
 
 def test_map(data, y, tmp_path):

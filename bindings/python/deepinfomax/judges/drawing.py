@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._text import cut, shown
+from ..plots import lettering
 from ..plots.charts import NUMBERED, _matrix
 from .comparison import Comparison, Figure
 
@@ -20,6 +21,13 @@ def picture(
     found: Comparison, names: dict[str, str], judges: dict[str, str], classes: Sequence[str], file_format: str = "png"
 ) -> bytes:
     """The file's bytes. names, judges: what rows and judges are called there."""
+    file = BytesIO()
+    canvas(found, names, judges, classes).savefig(file, format=file_format, dpi=100, bbox_inches="tight", pad_inches=0.1)
+    return file.getvalue()
+
+
+def canvas(found: Comparison, names: dict[str, str], judges: dict[str, str], classes: Sequence[str]) -> Any:
+    """The same as a figure of matplotlib's."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
 
@@ -28,20 +36,18 @@ def picture(
     confusing = _confusing(found)
     with_matrix = len(classes) <= NUMBERED
     tall = max(0.16 * len(kinds) * (len(shown_judges) + 1), 0.42 * len(classes) if with_matrix else 0, 2.0)
-    canvas = Canvas(figsize=(15 if with_matrix else 9, tall + 1), layout="constrained")
-    FigureCanvasAgg(canvas)  # Not pyplot: no window, no global state.
+    drawn = Canvas(figsize=(15 if with_matrix else 9, tall + 1), layout="constrained")
+    FigureCanvasAgg(drawn)  # Not pyplot: no window, no global state.
     wide = max(4.0, 0.42 * len(classes))
-    axes = canvas.subplots(1, 2, gridspec_kw={"width_ratios": [7, wide]}) if with_matrix else [canvas.subplots()]
+    axes = drawn.subplots(1, 2, gridspec_kw={"width_ratios": [7, wide]}) if with_matrix else [drawn.subplots()]
     _bars(axes[0], found, kinds, shown_judges, names, judges)
     if with_matrix:
         _matrix(axes[1], confusing.confusion, classes)
         title = f"{names[confusing.row]} {confusing.column}, {judges[confusing.judge]}"
-        axes[1].set_title(cut(shown(title), 70), fontsize=9, parse_math=False)
+        lettering.write(axes[1].set_title(""), title, 9, 70)
         axes[1].set_xlabel("prediction")
         axes[1].set_ylabel("label")
-    file = BytesIO()
-    canvas.savefig(file, format=file_format, dpi=100, bbox_inches="tight", pad_inches=0.1)
-    return file.getvalue()
+    return drawn
 
 
 def _confusing(found: Comparison) -> Figure:
@@ -74,12 +80,16 @@ def _bars(
         axis.barh(places, means, height * 0.95, xerr=bars, color=colour, label=judges[judge], **errors)
         for at, mean, deviation in zip(places, means, deviations, strict=True):
             axis.text(mean + deviation + 0.4, at, f"{mean:.1f}", va="center", fontsize=7)
-    labels = [cut(shown(f"{names[row]} {column}".strip()), 34) for row, column in kinds]
-    axis.set_yticks(range(len(kinds)), labels, fontsize=8, parse_math=False)
+    faces = [lettering.face(shown(f"{names[row]} {column}".strip())) for row, column in kinds]
+    axis.set_yticks(range(len(kinds)), [cut(written, 34) for _, written in faces])
+    for (path, _), label in zip(faces, axis.get_yticklabels(), strict=True):
+        lettering.set_font(label, path, 8)
     axis.invert_yaxis()
     all_means = [100 * one.mean for one in found.figures]
     # Bars from 0 would hide what differs; the axis says where it begins.
     low = max(0.0, float(np.floor(min(all_means) / 10) * 10 - 10))
     axis.set_xlim(low, min(104.0, max(all_means) + 4))
     axis.set_xlabel(f"accuracy in %, from {low:.0f}" if low else "accuracy in %", fontsize=8)
-    axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=len(shown_judges), frameon=False)
+    # Below the axis' numbers and words by lengths of letters: a share of the axis' height is nothing where there is one row.
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "borderaxespad": 4.5}
+    axis.legend(fontsize=8, ncols=len(shown_judges), frameon=False, **below)

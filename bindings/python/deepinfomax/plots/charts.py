@@ -43,7 +43,7 @@ def confusion(matrices: Sequence[tuple[str, NDArray[np.int64]]], classes: Sequen
     axes = figure.subplots(1, len(matrices), squeeze=False, sharey=True, gridspec_kw=places)[0]
     for axis, (title, counts) in zip(axes, matrices, strict=True):
         _matrix(axis, np.asarray(counts)[:k, :k], classes)
-        axis.set_title(title, fontsize=9, parse_math=False)
+        lettering.write(axis.set_title(""), title, 9)
         axis.set_xlabel("prediction")
     axes[0].set_ylabel("label")
     file = BytesIO()
@@ -52,21 +52,17 @@ def confusion(matrices: Sequence[tuple[str, NDArray[np.int64]]], classes: Sequen
 
 
 def _matrix(axis: Any, counts: NDArray[np.int64], classes: Sequence[str]) -> None:
-    from matplotlib.font_manager import FontProperties
-
     # Coloured by the share of the label's images: classes of different sizes look alike.
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     turned = 90 if max(map(len, classes)) > 2 else 0
     faces = [lettering.face(shown(name)) for name in classes]
     names = [cut(name, 40) for _, name in faces]
-    # A name may hold a dollar sign, which is not the beginning of a formula.
-    axis.set_xticks(range(len(classes)), names, rotation=turned, fontsize=8, parse_math=False)
-    axis.set_yticks(range(len(classes)), names, fontsize=8, parse_math=False)
+    axis.set_xticks(range(len(classes)), names, rotation=turned)
+    axis.set_yticks(range(len(classes)), names)
     for labels in (axis.get_xticklabels(), axis.get_yticklabels()):  # Axes beside the first show no names of rows.
         for (path, _), label in zip(faces, labels, strict=False):
-            if path is not None:
-                label.set_fontproperties(FontProperties(fname=path, size=8))
+            lettering.set_font(label, path, 8)
     if len(counts) > NUMBERED:
         return
     for row, column in zip(*np.nonzero(counts), strict=True):

@@ -62,17 +62,13 @@ def draw(rows: Sequence[Row], title: str, file_format: str = "png") -> bytes:
     Raises ImportError where matplotlib is missing."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.font_manager import FontProperties
 
     probes = [row for row in rows if row.phase == "probe"]
     drawn = (*TERMS, *figures(rows), *(PROBES if probes else ()))
     lines = -(-len(drawn) // 2)
     figure = Figure(figsize=(9, 3 * lines), layout="constrained")
     FigureCanvasAgg(figure)  # Not pyplot: no window, no global state.
-    path, written = lettering.face(shown(title))
-    text = figure.suptitle(written, fontsize=10, parse_math=False)
-    if path is not None:
-        text.set_fontproperties(FontProperties(fname=path, size=10))
+    lettering.write(figure.suptitle(""), title, 10)
     train = [row for row in rows if row.phase == "train"]
     validation = [row for row in rows if row.phase == "validation"]
     panels = figure.subplots(lines, 2, sharex=True, squeeze=False).flat

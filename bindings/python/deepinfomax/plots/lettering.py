@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._text import shown
+from .._text import cut, shown
 
 #: Where fonts are installed.
 FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts")
@@ -66,6 +66,23 @@ def face(line: str) -> tuple[str | None, str]:
             break
     _, path, missing = best
     return path, "".join(_numbered(letter) if letter in missing else letter for letter in line)
+
+
+def write(label: Any, text: str, size: int, most: int = 0) -> None:
+    """Sets the text of a label of matplotlib's, of one line or several, in a font that has its letters. most: columns of a line."""
+    faces = [face(shown(line)) for line in text.split("\n")]
+    label.set_text("\n".join(cut(written, most) if most else written for _, written in faces))
+    set_font(label, next((path for path, _ in faces if path is not None), None), size)
+
+
+def set_font(label: Any, path: str | None, size: int) -> None:
+    """That of `face`. A dollar sign in a name is not the beginning of a formula."""
+    from matplotlib.font_manager import FontProperties
+
+    label.set_parse_math(False)
+    label.set_fontsize(size)
+    if path is not None:
+        label.set_fontproperties(FontProperties(fname=path, size=size))
 
 
 def _numbered(letter: str) -> str:
