@@ -126,6 +126,7 @@ def test_options_with_an_effect(tmp_path):
     [
         ("trian --epochs 2", "usage: dim [-h]", "there is no command 'trian'; did you mean train?"),
         ("neighbors", "usage: dim [-h]", "did you mean neighbours?"),
+        ("evaluate --split test", "usage: dim evaluate ", "dim evaluate: error: unrecognized arguments: --split\n"),
         ("encode --ouptut a.npy", "usage: dim encode ", "unrecognized arguments: --ouptut; did you mean --output?"),
         ("train --split all", "usage: dim train ", "unrecognized arguments: --split\n"),
         ("map --count 3", "usage: dim map ", "unrecognized arguments: --count\n"),
@@ -137,7 +138,7 @@ def test_options_with_an_effect(tmp_path):
         ("encode --limit=--", "usage: dim encode ", "argument --limit: expected a value, found --"),
         ("map --limit 0", "usage: dim map ", "argument --limit: expected at least 1, found 0"),
         ("map --limit 99999999999999999999", "usage: dim map ", "99999999999999999999 is too large"),
-        ("--versoin", "usage: dim [-h]", "required: COMMAND"),
+        ("--verison", "usage: dim [-h]", "dim: error: unrecognized arguments: --verison; did you mean --version?\n"),
         ("--json info", "usage: dim [-h]", "--json: expected the command first, then its options: dim info --json"),
     ],
 )

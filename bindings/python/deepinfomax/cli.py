@@ -120,6 +120,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 # ---- Arguments
 
 
+#: How like a word has to be to what was mistyped, of 1, to be suggested.
+_NEAR = 0.7
+
+
 class _Parser(argparse.ArgumentParser):
     """argparse's, with a suggestion for what was mistyped."""
 
@@ -164,6 +168,8 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     meant = next((word for word in arguments if word in COMMANDS), None)
     if command.startswith("-") and command not in ("-h", "--help", "--version") and meant:
         top.error(f"{command}: expected the command first, then its options: dim {meant} {command} ...")
+    if command.startswith("-") and not any(option.startswith(command) for option in top._option_string_actions):
+        top.unknown([command])
     if command in COMMANDS:
         subparsers: Any = next(action for action in top._actions if action.dest == "command")
         chosen: _Parser = subparsers.choices[command]
@@ -182,7 +188,7 @@ def _check_effects(parsed: argparse.Namespace, module: ModuleType) -> None:
         check_effects(parsed, module.effects(parsed))
 
 
-def parser(commands: Iterable[str]) -> argparse.ArgumentParser:
+def parser(commands: Iterable[str]) -> _Parser:
     """Of all commands; only those named know their arguments, since each imports what it needs."""
     top = _Parser(prog="dim", description="Deep InfoMax on the CPU.", epilog=_EPILOG)
     top.add_argument("--version", action="version", version=f"deepinfomax {__version__}")
@@ -195,9 +201,10 @@ def parser(commands: Iterable[str]) -> argparse.ArgumentParser:
 
 
 def _meant(given: str, known: Iterable[str]) -> str:
-    """Dashes in front, which all options share, make nothing alike."""
+    """Dashes in front, which all options share, make nothing alike. What shares a few letters alone, as --split and --limit do,
+    is another word."""
     names = {name.lstrip("-"): name for name in known}
-    close = difflib.get_close_matches(given.lstrip("-"), list(names), 1)
+    close = difflib.get_close_matches(given.lstrip("-"), list(names), 1, _NEAR)
     return f"; did you mean {names[close[0]]}?" if close else ""
 
 
