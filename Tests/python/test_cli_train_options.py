@@ -168,6 +168,8 @@ def test_settings_larger_than_any_number(folder):
         (["--lr", "inf"], "--lr: expected a finite number of at least 0, found inf"),
         (["--validation-images", "1"], "--validation-images: expected 0, for none, or 2 at least"),
         (["--early-stopping", "1", "--validation-images", "0"], "expected --validation-images over 0"),
+        (["--gradient-penalty", "1"], "train: --gradient-penalty: has no effect without --prior adversarial\n"),
+        (["--locations", "1000"], "train: --locations is 1000; the features have "),
         (["--gamma", "0.1"], "--gamma: has no effect without --prior"),
         (["--prior", "adversarial", "--gamma", "0"], "--prior: has no effect with --gamma 0"),
         (

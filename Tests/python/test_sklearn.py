@@ -271,6 +271,7 @@ def test_a_single_image_left_over_joins_the_last_batch():
 @pytest.mark.parametrize(
     "parameters, x, message",
     [
+        ({"lr": -1}, np.zeros((8, 64)), "^lr is -1.0; expected a finite value of 0 or more$"),
         ({}, images((4, 192)), "image_shape=.3, 8, 8."),
         ({}, images((4, 3, 8, 3)), "both be the channels"),
         ({}, images((4, 7, 8, 9)), "neither the first nor the last"),

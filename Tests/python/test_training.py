@@ -105,10 +105,11 @@ def test_a_learning_rate_of_0_moves_nothing(model):
         ({"seed": -1}, "seed"),
         ({"seed": 2**64}, "seed"),
         ({"lr": 1e-3, "encoder_lr": 1e-3}, "both learning rates"),
-        ({"lr": float("nan")}, "^encoder_lr is nan"),
+        ({"lr": float("nan")}, "^lr is nan"),
         ({"encoder_lr": float("inf")}, "^encoder_lr is inf"),
         ({"discriminator_lr": -1.0}, "^discriminator_lr is -1"),
         ({"gamma": float("nan")}, "gamma"),
+        ({"gradient_penalty": 1.0}, "^gradient_penalty is 1.0; expected 0, since the prior is not adversarial$"),
         ({"betas": (0.9, 1.0)}, r"^betas\[1\] is 1"),
         ({"eps": -1e-8}, "^eps is "),
         ({"weight_decay": float("-inf")}, "weight_decay"),
@@ -121,8 +122,9 @@ def test_options_that_are_refused(model, options, error):
 
 @pytest.mark.parametrize("rate", [float("nan"), float("inf"), -1e-4])
 def test_learning_rates_that_are_refused(trainer, rate):
-    with pytest.raises(dim.InvalidArgument):
-        trainer.encoder_lr = rate
+    for name in "lr", "encoder_lr", "discriminator_lr":
+        with pytest.raises(dim.InvalidArgument, match=f"^{name} is "):
+            setattr(trainer, name, rate)
     with pytest.raises(dim.InvalidArgument):
         trainer.set_learning_rates(1.0, rate)
     assert (trainer.encoder_lr, trainer.discriminator_lr) == (1e-4, 1e-4)
@@ -318,7 +320,7 @@ def test_a_step_from_encoded_vectors():
     assert states[0][0] == states[1][0]
     assert_same_state(states[0][1], states[1][1])
     with Model(0) as model, ClassifierTrainer(model, "trained") as trainer:
-        with pytest.raises(dim.InvalidArgument, match="DIM_ENCODER_FROZEN"):
+        with pytest.raises(dim.InvalidArgument, match="only where the encoder is 'frozen'$"):
             trainer.step_encoded(y, LABELS[:4])
 
 

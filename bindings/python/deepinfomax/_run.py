@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ctypes import byref
@@ -26,6 +27,9 @@ _ARGUMENTS = {
     "adam_beta2": "betas[1]",
     "epsilon": "eps",
 }
+#: A value of an enumeration in C, and one behind its own name.
+_VALUE = re.compile(r"\bDIM_(?:PRIOR|NEGATIVES|COORDINATES|PRECISION|ENCODER|LOSS|MEASURE)_([A-Z0-9_]+)")
+_NAMED = re.compile(rf" \({_VALUE.pattern}\)")
 
 
 class Run:
@@ -51,7 +55,7 @@ class Run:
 
     def _start(self, model: Model | None, make: Callable[..., int], *arguments: Any) -> None:
         self._model = model
-        with _python_names():
+        with python_names():
             self._handle = new_handle("trainer", self._function("free"), make, *arguments)
 
     @classmethod
@@ -60,7 +64,7 @@ class Run:
 
     def _call(self, name: str, *arguments: Any) -> None:
         """Calls `<prefix>_<name>(trainer, arguments...)` and raises what it failed with."""
-        with _python_names():
+        with python_names():
             check(self._function(name)(self._pointer, *arguments))
 
     @property
@@ -124,12 +128,18 @@ def choice(value: str, values: tuple[str, ...], what: str) -> int:
 
 
 @contextmanager
-def _python_names() -> Iterator[None]:
-    """Messages about an option have the name of the argument."""
+def python_names(**own: str) -> Iterator[None]:
+    """Messages about an option have the name of the argument, and values as Python has them. own: other names of arguments, of
+    one that stands for several for instance."""
     try:
         yield
     except InvalidArgument as error:
         name, word, rest = error.message.partition(" ")
-        if name not in _ARGUMENTS:
+        message = f"{own.get(name) or _ARGUMENTS.get(name, name)}{word}{_VALUE.sub(_value, _NAMED.sub('', rest))}"
+        if message == error.message:
             raise
-        raise InvalidArgument(f"{_ARGUMENTS[name]}{word}{rest}", error.status, error.status_name) from None
+        raise InvalidArgument(message, error.status, error.status_name) from None
+
+
+def _value(found: re.Match[str]) -> str:
+    return repr(found[1].lower())

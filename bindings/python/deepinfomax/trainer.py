@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from . import _arrays, _library, _structures
 from ._library import GradientCallback, check, library
-from ._run import Run, choice
+from ._run import Run, choice, python_names
 from .data import Augmentation
 from .errors import Cancelled, UnknownName
 from .fitting import Callback, FittedEpoch, Steps, fit
@@ -233,7 +233,8 @@ class Trainer(Run):
             options.gamma = _PAPER_GAMMA
         if betas is not None:
             options.adam_beta1, options.adam_beta2 = _arrays.pair(betas, "betas")
-        self._start(model, library().dim_trainer_create, model._handle.pointer, byref(options))
+        with python_names(encoder_lr="encoder_lr" if lr is None else "lr"):
+            self._start(model, library().dim_trainer_create, model._handle.pointer, byref(options))
         if communicator is not None:
             self.share(communicator, timeout)
 
@@ -462,7 +463,8 @@ class Trainer(Run):
 
     @lr.setter
     def lr(self, rate: float) -> None:
-        self.set_learning_rates(rate, rate)
+        with python_names(encoder="lr"):
+            self.set_learning_rates(rate, rate)
 
     @property
     def encoder_lr(self) -> float:
@@ -471,7 +473,8 @@ class Trainer(Run):
 
     @encoder_lr.setter
     def encoder_lr(self, rate: float) -> None:
-        self.set_learning_rates(rate, self.discriminator_lr)
+        with python_names(encoder="encoder_lr"):
+            self.set_learning_rates(rate, self.discriminator_lr)
 
     @property
     def discriminator_lr(self) -> float:
@@ -480,7 +483,8 @@ class Trainer(Run):
 
     @discriminator_lr.setter
     def discriminator_lr(self, rate: float) -> None:
-        self.set_learning_rates(self.encoder_lr, rate)
+        with python_names(discriminator="discriminator_lr"):
+            self.set_learning_rates(self.encoder_lr, rate)
 
     def __repr__(self) -> str:
         if self._handle.closed:

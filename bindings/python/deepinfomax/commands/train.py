@@ -464,6 +464,18 @@ def _trainer(model: Model, values: dict[str, Any]) -> Trainer:
     coordinates = values["coordinates"]
     if coordinates is None and values["architecture"] is None and "coordinates_d" in model.networks:
         coordinates = "absolute"  # By default, and where --weights are of a run that was so.
+    try:
+        return _made(model, values, coordinates)
+    except InvalidArgument as error:
+        name, _, rest = error.message.partition(" ")
+        if name == "gradient_penalty" and "not adversarial" in rest:  # The preset's prior.
+            raise UsageError("--gradient-penalty: has no effect without --prior adversarial") from None
+        if name not in values:
+            raise
+        raise UsageError(f"--{name.replace('_', '-')} {rest}") from None
+
+
+def _made(model: Model, values: dict[str, Any], coordinates: Any) -> Trainer:
     return Trainer(
         model,
         values["prior"],
