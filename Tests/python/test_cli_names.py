@@ -3,6 +3,7 @@ r"""Names of files are bytes, and come from others: \xNN for what is no text, no
 import csv
 import io
 import json
+import math
 import os
 import subprocess
 
@@ -296,6 +297,12 @@ def test_a_page_of_images_of_any_name(tmp_path):
 
 
 def test_text():
+    assert [f"{_text.rounded(value, 2):+.2f}" for value in (-0.004, 0.004, -0.006, math.inf)] == [
+        "+0.00",
+        "+0.00",
+        "-0.01",
+        "+inf",
+    ]
     assert _text.valid("a\udce9\ud800b\n") == "a\\xe9\\ud800b\n"
     assert _text.shown("a\udce9\x1b\u202e\u00e9\u3000\n\U000e0001") == "a\\xe9\\x1b\\u202e\u00e9\u3000\\x0a\\U000e0001"
     long = [_text.class_name("\u732b" * 100 + end) for end in "ab"]

@@ -70,6 +70,16 @@ def test_kinds_of_pixels(tmp_path, mode):
         assert np.abs(found - 128 / 255).max() < 0.02
 
 
+def test_advice_for_many_images_is_given_once(tmp_path):
+    for number in range(12):
+        (tmp_path / f"{number:02}.png").write_bytes(png(random_images(1)[0]))
+    with pytest.raises(DataError) as error:
+        open_dataset(tmp_path, max_pixels=5)
+    message = str(error.value)
+    assert message.count("5 are decoded at most") == 10 and "; and 2 more; max_pixels=" in message
+    assert message.endswith("max_pixels= of open_dataset (--max-pixels) allows more") and message.count("--max-pixels") == 1
+
+
 @pytest.mark.parametrize("content", [b"", b"not an image", None], ids=["empty", "text", "header alone"])
 def test_damaged_on_opening(tmp_path, content):
     write_folder(tmp_path, random_images(3), [0, 0, 1])

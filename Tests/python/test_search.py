@@ -204,6 +204,9 @@ def test_queries_and_files_that_are_wrong(tmp_path):
     np.savez(tmp_path / "d.npz", vectors=vectors(1), ids=["a"], metric="l2", version=99)
     Index(vectors(50)).save(tmp_path / "whole.npz")
     (tmp_path / "e.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:5000])
+    np.savez(tmp_path / "f.npz", vectors=vectors(1), ids=["a"], metric="l2", made_by="", version="1")
+    with pytest.raises(ValueError, match="expected an index of version 1, found '1'$"):
+        Index.open(tmp_path / "f.npz")
     for name in "abcde":
         with pytest.raises(ValueError, match="index"):
             Index.open(tmp_path / f"{name}.npz")

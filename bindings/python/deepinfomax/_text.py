@@ -133,6 +133,11 @@ def counted(count: int, thing: str, things: str | None = None) -> str:
     return f"{count:,} {thing if count == 1 else things or thing + 's'}"
 
 
+def rounded(value: float, digits: int) -> float:
+    """To be printed with so many digits: what is nearly 0 is 0.00, whatever its sign, and not -0.00."""
+    return round(value, digits) + 0.0
+
+
 # ---- Columns
 
 

@@ -157,7 +157,7 @@ class Index:
         except DataError as error:
             raise ValueError(f"{path}: expected an index as Index.save writes it: {error}") from error
         if parts["version"].shape != () or parts["version"] != _VERSION:
-            raise ValueError(f"{path}: expected an index of version {_VERSION}, found {parts['version']}")
+            raise ValueError(f"{path}: expected an index of version {_VERSION}, found {parts['version'].tolist()!r:.40}")
         metric: Any = str(parts["metric"])
         try:
             made_of = str(parts.get("made_of", ""))

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from .. import build_info
 from .._files import write_whole
-from .._text import counted, lines, shown, valid
+from .._text import counted, lines, rounded, shown, valid
 from ..evaluation import K, ProbeResult, is_worse
 from ..run_folder import Row, RunFolder, Settings, advice, append, figures
 from ..trainer import Losses, Report
@@ -97,7 +97,7 @@ class TrainingLog:
         row = self._row(
             "train", step, per_epoch, losses, rate, images, seconds, prior_distance=report.prior_distance, **figures(report)
         )
-        self._progress.advance(self._batch, f"epoch {row.epoch:.2f}, total {row.total:.4f}")
+        self._progress.advance(self._batch, f"epoch {row.epoch:.2f}, total {rounded(row.total, 4):.4f}")
 
     def validation(
         self,
@@ -112,11 +112,12 @@ class TrainingLog:
     ) -> Row:
         """prior_distance: NaN where there is no prior. others: what `figures` gives."""
         row = self._row("validation", step, per_epoch, losses, rate, images, seconds, prior_distance=prior_distance, **others)
+        terms = [f"{name.rstrip('_')} {rounded(value, 4):.4f}" for name, value in row.losses._asdict().items()]
         distance = "" if math.isnan(prior_distance) else f", {prior_distance:.3f} from uniform"
         places = "" if math.isnan(row.coordinates) else f", coordinates {row.coordinates:.4f}"
         self._say(
-            f"epoch {row.epoch:<4g} validation: total {row.total:.4f}, local {row.local:.4f}, global {row.global_:.4f}, "
-            f"prior {row.prior:.4f}{distance}{places}{_information(row)}; {duration(row.seconds)}{self._left(step)}"
+            f"epoch {row.epoch:<4g} validation: {', '.join(terms)}"
+            f"{distance}{places}{_information(row)}; {duration(row.seconds)}{self._left(step)}"
         )
         return row
 
@@ -264,7 +265,7 @@ class TrainingLog:
 def _information(row: Row) -> str:
     """What the measure says that vectors tell of their images."""
     found = (("local", row.local_information), ("global", row.global_information))
-    parts = [f"{name} {value:.2f}" for name, value in found if not math.isnan(value)]
+    parts = [f"{name} {rounded(value, 2):.2f}" for name, value in found if not math.isnan(value)]
     return f", estimates {', '.join(parts)} nats" if parts else ""
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import evaluation, judges
 from .._files import write_whole
-from .._text import counted, cut, shown, table
+from .._text import counted, cut, rounded, shown, table
 from ..data import DataError, Dataset, open_dataset
 from ..data.dataset import numbered_as
 from ..data.opening import HELD_OUT
@@ -483,7 +483,7 @@ def _text(arguments: argparse.Namespace, found: Comparison, report: dict[str, An
         lines.append(f"left out: {' '.join(filter(None, (shown(rows[one.row]), one.column)))}: {one.reason}")
     for gain in report["gains"]:
         over = ROWS[gain["over"]]
-        points = f"{100 * gain['gain']:+.1f} points"
+        points = f"{rounded(100 * gain['gain'], 1):+.1f} points"
         lines.append(f"{gain['column']}, {names[gain['judge']]}: {points} over the better untrained network ({over})")
     if len(report["seeds"]) == 1 and any(judge in SEEDED or judge == _comparison.NETWORK for judge in chosen):
         lines.append("one seed: --seeds 0,1,2 gives deviations")

@@ -121,19 +121,22 @@ class Folder(Dataset):
         """Reads headers: how often each size is there, and the number of the first such image. All faults at once."""
         sizes: dict[Size, tuple[int, int]] = {}
         faults: list[str] = []
+        advice: dict[str, None] = {}  # Once, however many faults it is for.
         chosen = np.unique(np.linspace(0, len(self.ids) - 1, min(len(self.ids), _CHECKED)).astype(np.int64))
         for index in chosen.tolist():
             try:
                 size = pictures.size(self._root / self.ids[index], self._options)
             except pictures.Unreadable as error:
-                faults.append(f"{self._named / self.ids[index]}: image {index} {error}")
+                faults.append(f"{self._named / self.ids[index]}: image {index} {error.message}")
+                advice |= {error.advice: None} if error.advice else {}
                 continue
             count, first = sizes.get(size, (0, index))
             sizes[size] = count + 1, first
         if faults and not (self._options.skip_damaged and sizes):
-            advice = "; skip_damaged=True (--skip-damaged) leaves such images out" if len(self.ids) > len(faults) else ""
+            if len(self.ids) > len(faults):
+                advice["skip_damaged=True (--skip-damaged) leaves such images out"] = None
             found = f"{len(faults):,} of the {len(chosen):,} images whose headers were read: " if len(faults) > 1 else ""
-            raise DataError(found + listed(faults) + advice)
+            raise DataError("; ".join((found + listed(faults), *advice)))
         return sizes
 
     def _common(self, sizes: dict[Size, tuple[int, int]]) -> Size:

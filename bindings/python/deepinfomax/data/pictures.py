@@ -79,7 +79,14 @@ def is_image(name: str) -> bool:
 
 
 class Unreadable(Exception):
-    """What is the matter with a file: "is damaged: ..."; whoever knows its number makes it a DataError."""
+    """What is the matter with a file: "is damaged: ..."; whoever knows its number makes it a DataError.
+
+    advice: what to do, which is the same for all files with this fault; behind the message, and apart for lists of faults.
+    """
+
+    def __init__(self, message: str, advice: str = "") -> None:
+        super().__init__(f"{message}; {advice}" if advice else message)
+        self.message, self.advice = message, advice
 
 
 def open_file(path: Path) -> IO[bytes]:
@@ -168,7 +175,7 @@ def _opened(file: IO[bytes], path: Path, options: Options) -> Any:
     if image.width * image.height > most:
         found = f"{image.width}x{image.height} = {image.width * image.height:,} pixels"
         image.close()
-        raise Unreadable(f"has {found}, {most:,} are decoded at most; max_pixels= of open_dataset (--max-pixels) allows more")
+        raise Unreadable(f"has {found}, {most:,} are decoded at most", "max_pixels= of open_dataset (--max-pixels) allows more")
     return image
 
 
