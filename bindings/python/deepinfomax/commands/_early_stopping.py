@@ -73,9 +73,11 @@ def kept(
     with model, Trainer.resume(folder.checkpoint, untrusted=untrusted) as other:
         other.model.load_state_dict(model.state_dict())
         found = total(other)
-    row = min(validations(rows), key=lambda row: abs(row.total - found), default=None)
-    known = row is not None and math.isclose(row.total, found, rel_tol=_SAME)
-    return Best.of(row) if row is not None and known else Best(found, trainer.steps, None)
+    # The same number says which epoch it was; of others that are near, as another processor computes them, it was the smallest.
+    known = [row for row in validations(rows) if math.isclose(row.total, found, rel_tol=_SAME)]
+    if not known:
+        return Best(found, trainer.steps, None)
+    return Best.of(next((row for row in known if row.total == found), min(known, key=lambda row: row.total)))
 
 
 def _opened(path: Path, model: Model, untrusted: bool) -> Model:
