@@ -1,5 +1,8 @@
 /* fingerprint - enters every kernel with small batches and prints a checksum of each result.
  *
+ *     fingerprint          a small network, encoded and trained; the notebook's networks in evaluation mode
+ *     fingerprint all      training steps of the notebook's networks, too: ten minutes where they are emulated
+ *
  * tools/check/emulated.sh runs it on this processor and on emulated older ones, held to the same instruction set: the same
  * instructions must give the same bytes, and none may be illegal there. Not a test by itself. */
 #include "harness.h"
@@ -29,30 +32,44 @@ static void parameter(dim_model *model, const char *name) {
     free(values);
 }
 
-int main(void) {
+static void small_network(void) {
+    static const char description[] =
+        "{\"preset\": \"basic28\", \"local\": {\"score\": \"dot\", \"net\": \"authors\", \"units\": 64}}";
+    dim_architecture *architecture = NULL;
     dim_model *model = NULL;
+    dim_trainer *trainer = NULL;
+    dim_losses losses;
+    MUST(dim_architecture_parse(description, strlen(description), &architecture));
+    MUST(dim_model_create_with(architecture, 1, &model));
+    dim_architecture_free(architecture);
+    dim_sizes sizes = {.struct_size = sizeof sizes};
+    MUST(dim_model_sizes(model, &sizes));
+    float *images = new_images(N, 1); /* The notebook's are larger. */
+    const size_t map = sizes.features_channels * sizes.features_height * sizes.features_width;
+    float *encoded = take(sizeof(float) * N * sizes.encoded), *features = take(sizeof(float) * N * map);
+
+    MUST(dim_encode(model, images, N, encoded, features));
+    report("basic28 encoded", encoded, sizeof(float) * N * sizes.encoded);
+    report("basic28 features", features, sizeof(float) * N * map);
+    MUST(dim_trainer_create(model, NULL, &trainer));
+    MUST(dim_trainer_step(trainer, images, N, &losses));
+    report("basic28 losses", &losses, sizeof losses);
+    parameter(model, "encoder.c0.weight");
+    parameter(model, "encoder.c1.weight");
+    parameter(model, "encoder.l0.weight");
+    dim_trainer_free(trainer);
+    dim_model_free(model);
+    free(features);
+    free(encoded);
+    free(images);
+}
+
+static void steps(dim_model *model, const float *images, const float *encoded) {
     dim_trainer *trainer = NULL;
     dim_classifier_trainer *classifier = NULL;
     dim_losses losses;
     dim_classifier_result classified;
-    float *images = new_images(N, 1);
-    float encoded[N * DIM_NOTEBOOK_ENCODED_SIZE], local[N * DIM_NOTEBOOK_LOCAL_SIZE], few[N * DIM_NOTEBOOK_CLASSES];
-    float *features = take(sizeof(float) * N * DIM_NOTEBOOK_FEATURES_SIZE);
     const int64_t labels[N] = {3, 7};
-
-    printf("%s\n", dim_build_info());
-    MUST(dim_model_create(1, &model));
-    MUST(dim_encode(model, images, N, encoded, features));
-    report("encoded", encoded, sizeof encoded);
-    report("features", features, sizeof(float) * N * DIM_NOTEBOOK_FEATURES_SIZE);
-    MUST(dim_score_local(model, encoded, features, N, local));
-    report("local", local, sizeof local);
-    MUST(dim_score_global(model, encoded, features, N, few));
-    report("global", few, sizeof(float) * N);
-    MUST(dim_score_prior(model, encoded, N, few));
-    report("prior", few, sizeof(float) * N);
-    MUST(dim_classify(model, encoded, N, few));
-    report("classes", few, sizeof few);
 
     MUST(dim_trainer_create(model, NULL, &trainer));
     MUST(dim_trainer_step(trainer, images, N, &losses));
@@ -70,6 +87,30 @@ int main(void) {
     report("classifier's loss", &classified, sizeof classified);
     parameter(model, "classifier.l1.weight");
     dim_classifier_trainer_free(classifier);
+}
+
+int main(int argc, char **argv) {
+    const bool all = argc == 2 && strcmp(argv[1], "all") == 0;
+    dim_model *model = NULL;
+    float *images = new_images(N, 1);
+    float encoded[N * DIM_NOTEBOOK_ENCODED_SIZE], local[N * DIM_NOTEBOOK_LOCAL_SIZE], few[N * DIM_NOTEBOOK_CLASSES];
+    float *features = take(sizeof(float) * N * DIM_NOTEBOOK_FEATURES_SIZE);
+
+    printf("%s\n", dim_build_info());
+    small_network();
+    MUST(dim_model_create(1, &model));
+    MUST(dim_encode(model, images, N, encoded, features));
+    report("encoded", encoded, sizeof encoded);
+    report("features", features, sizeof(float) * N * DIM_NOTEBOOK_FEATURES_SIZE);
+    MUST(dim_score_local(model, encoded, features, N, local));
+    report("local", local, sizeof local);
+    MUST(dim_score_global(model, encoded, features, N, few));
+    report("global", few, sizeof(float) * N);
+    MUST(dim_score_prior(model, encoded, N, few));
+    report("prior", few, sizeof(float) * N);
+    MUST(dim_classify(model, encoded, N, few));
+    report("classes", few, sizeof few);
+    if (all) steps(model, images, encoded);
     dim_model_free(model);
     free(features);
     free(images);

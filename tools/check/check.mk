@@ -89,13 +89,14 @@ test-long: $(library) test-long-distributed test-long-kernels long-deps | deps
 
 # What the fastest kernels of this processor do not enter: older instruction sets, on this processor and on emulated old ones,
 # and the direct convolution. Any architecture's numbers; the notebook's are compared by their bytes in `make gate`, in all of
-# these settings, and with PyTorch's numbers by `make test-long`.
+# these settings, and with PyTorch's numbers by `make test-long`, which emulates the notebook's training steps, too.
 kernel_tests := test_architecture_golden.py
 .PHONY: test-kernels test-long-kernels
+test-long-kernels: emulated := all
 test-long-kernels: kernel_tests += test_golden.py test_training_golden.py
 test-long-kernels: test-kernels
 test-kernels: $(library) test-c | deps
-	@tools/check/emulated.sh build/tests-c/fingerprint
+	@tools/check/emulated.sh build/tests-c/fingerprint $(emulated)
 	@for setting in DIM_ISA=avx2 DIM_ISA=baseline DIM_CONV=direct; do \
 		echo "$$setting: numbers recorded from PyTorch"; \
 		env $$setting DIM_LIBRARY=$(CURDIR)/$(library) PYTHONPATH=bindings/python $(python) -m pytest -q \

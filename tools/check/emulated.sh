@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Every kernel on older processors, emulated: the same bytes as here with the same instruction set, no illegal instruction.
 #
-#     tools/check/emulated.sh PROGRAM        PROGRAM: build/tests-c/fingerprint
+#     tools/check/emulated.sh PROGRAM [all]        PROGRAM: build/tests-c/fingerprint, which knows what `all` adds
 set -uo pipefail
 program=$1
+parts=("${@:2}")
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 command -v qemu-x86_64 >/dev/null || { echo "emulated: there is no qemu-x86_64; see make deps" >&2; exit 1; }
@@ -12,8 +13,8 @@ command -v qemu-x86_64 >/dev/null || { echo "emulated: there is no qemu-x86_64; 
 check() {
     local processor=$1 isa=$2
     local here="$folder/$processor.here" there="$folder/$processor.there" code
-    DIM_ISA=$isa "$program" >"$here" || { echo "emulated: $program failed here with DIM_ISA=$isa" >&2; return 1; }
-    timeout 1200 qemu-x86_64 -cpu "$processor" "$program" >"$there" 2>"$there.err"
+    DIM_ISA=$isa "$program" "${parts[@]}" >"$here" || { echo "emulated: $program failed here with DIM_ISA=$isa" >&2; return 1; }
+    timeout 3600 qemu-x86_64 -cpu "$processor" "$program" "${parts[@]}" >"$there" 2>"$there.err"
     code=$?
     # qemu names features of the real processor that it cannot emulate.
     grep -v "TCG doesn't support requested feature" "$there.err" >&2
