@@ -6,8 +6,8 @@ import DimOperators
 func benchOperators(_ kernels: KernelTable) throws {
     let halving = ReferenceOperators.Window(kernel: (4, 4), stride: (2, 2), padding: (1, 1))
     let same = ReferenceOperators.Window(kernel: (3, 3), stride: (1, 1), padding: (1, 1))
-    let thirds = ReferenceOperators.Window(kernel: (3, 3), stride: (2, 2), padding: (1, 1))
-    let every = ReferenceOperators.Window(kernel: (1, 1), stride: (2, 2))
+    let halving3 = ReferenceOperators.Window(kernel: (3, 3), stride: (2, 2), padding: (1, 1))
+    let halving1 = ReferenceOperators.Window(kernel: (1, 1), stride: (2, 2))
     func map(_ channels: Int, _ side: Int) -> MapShape { MapShape(channels: channels, height: side, width: side) }
     let layers: [(String, (Int) -> OperatorCase)] = [
         ("basic32 c0", { OperatorTable.convolution(.init($0, map(3, 32), 64, halving)) }),
@@ -29,23 +29,18 @@ func benchOperators(_ kernels: KernelTable) throws {
         ("resnet19 r0 c0", { OperatorTable.convolution(.init($0, map(64, 16), 64)) }),
         ("resnet19 r0 c1", { OperatorTable.convolution(.init($0, map(64, 16), 64, same)) }),
         ("resnet19 r0 c1 F(4)", { OperatorTable.convolution(.init($0, map(64, 16), 64, same, .winograd(m: 4))) }),
-        ("resnet19 r0 c1 patches", { OperatorTable.convolution(.init($0, map(64, 16), 64, same, .patches)) }),
         ("resnet19 r0 c2", { OperatorTable.convolution(.init($0, map(64, 16), 256)) }),
         ("resnet19 r1 c0", { OperatorTable.convolution(.init($0, map(256, 16), 64)) }),
-        ("resnet19 r2 c1", { OperatorTable.convolution(.init($0, map(128, 16), 128, thirds)) }),
-        ("resnet19 r2 c1 F(4)", { OperatorTable.convolution(.init($0, map(128, 16), 128, thirds, .winograd(m: 4))) }),
-        ("resnet19 r2 c1 patches", { OperatorTable.convolution(.init($0, map(128, 16), 128, thirds, .patches)) }),
-        ("resnet19 r2 s0", { OperatorTable.convolution(.init($0, map(256, 16), 512, every)) }),
+        ("resnet19 r2 c1", { OperatorTable.convolution(.init($0, map(128, 16), 128, halving3)) }),
+        ("resnet19 r2 c1 F(4)", { OperatorTable.convolution(.init($0, map(128, 16), 128, halving3, .winograd(m: 4))) }),
+        ("resnet19 r2 s0", { OperatorTable.convolution(.init($0, map(256, 16), 512, halving1)) }),
         ("resnet19 r3 c1", { OperatorTable.convolution(.init($0, map(128, 8), 128, same)) }),
         ("resnet19 r3 c1 F(4)", { OperatorTable.convolution(.init($0, map(128, 8), 128, same, .winograd(m: 4))) }),
-        ("resnet19 r3 c1 patches", { OperatorTable.convolution(.init($0, map(128, 8), 128, same, .patches)) }),
         ("resnet19 r4 c0", { OperatorTable.convolution(.init($0, map(512, 8), 256)) }),
-        ("resnet19 r4 c1", { OperatorTable.convolution(.init($0, map(256, 8), 256, thirds)) }),
-        ("resnet19 r4 c1 F(4)", { OperatorTable.convolution(.init($0, map(256, 8), 256, thirds, .winograd(m: 4))) }),
-        ("resnet19 r4 c1 patches", { OperatorTable.convolution(.init($0, map(256, 8), 256, thirds, .patches)) }),
+        ("resnet19 r4 c1", { OperatorTable.convolution(.init($0, map(256, 8), 256, halving3)) }),
+        ("resnet19 r4 c1 F(4)", { OperatorTable.convolution(.init($0, map(256, 8), 256, halving3, .winograd(m: 4))) }),
         ("resnet19 r5 c1", { OperatorTable.convolution(.init($0, map(256, 4), 256, same)) }),
         ("resnet19 r5 c1 F(4)", { OperatorTable.convolution(.init($0, map(256, 4), 256, same, .winograd(m: 4))) }),
-        ("resnet19 r5 c1 patches", { OperatorTable.convolution(.init($0, map(256, 4), 256, same, .patches)) }),
         ("resnet19 r5 c2", { OperatorTable.convolution(.init($0, map(256, 4), 1024)) }),
         ("resnet19 l0", { OperatorTable.convolution(.init($0, map(16384, 1), 1024)) }),
         ("batch norm 64x16x16", { OperatorTable.batchNorm($0, map(64, 16), relu: true) }),

@@ -9,7 +9,7 @@ import DimRuntime
 extension PhaseConvolution {
     /// Tiles of a part at most: 6 tiles of 13 rows of a product.
     private static let largestPart = 78
-    /// Rows from which a product reads B from the nearer caches.
+    /// Rows from which two panels pay: more than a tile of one panel has.
     private static let manyRows = 14
     /// U in floats up to which each thread works on its own.
     private static let smallWeights = 1_200_000

@@ -32,13 +32,20 @@ static void parameter(dim_model *model, const char *name) {
     free(values);
 }
 
+static void step(dim_model *model, const float *images) {
+    dim_trainer *trainer = NULL;
+    dim_losses losses;
+    MUST(dim_trainer_create(model, NULL, &trainer));
+    MUST(dim_trainer_step(trainer, images, N, &losses));
+    report("losses", &losses, sizeof losses);
+    dim_trainer_free(trainer);
+}
+
 static void small_network(void) {
     static const char description[] =
         "{\"preset\": \"basic28\", \"local\": {\"score\": \"dot\", \"net\": \"authors\", \"units\": 64}}";
     dim_architecture *architecture = NULL;
     dim_model *model = NULL;
-    dim_trainer *trainer = NULL;
-    dim_losses losses;
     MUST(dim_architecture_parse(description, strlen(description), &architecture));
     MUST(dim_model_create_with(architecture, 1, &model));
     dim_architecture_free(architecture);
@@ -51,13 +58,10 @@ static void small_network(void) {
     MUST(dim_encode(model, images, N, encoded, features));
     report("basic28 encoded", encoded, sizeof(float) * N * sizes.encoded);
     report("basic28 features", features, sizeof(float) * N * map);
-    MUST(dim_trainer_create(model, NULL, &trainer));
-    MUST(dim_trainer_step(trainer, images, N, &losses));
-    report("basic28 losses", &losses, sizeof losses);
+    step(model, images);
     parameter(model, "encoder.c0.weight");
     parameter(model, "encoder.c1.weight");
     parameter(model, "encoder.l0.weight");
-    dim_trainer_free(trainer);
     dim_model_free(model);
     free(features);
     free(encoded);
@@ -65,22 +69,17 @@ static void small_network(void) {
 }
 
 static void steps(dim_model *model, const float *images, const float *encoded) {
-    dim_trainer *trainer = NULL;
     dim_classifier_trainer *classifier = NULL;
-    dim_losses losses;
     dim_classifier_result classified;
     const int64_t labels[N] = {3, 7};
 
-    MUST(dim_trainer_create(model, NULL, &trainer));
-    MUST(dim_trainer_step(trainer, images, N, &losses));
-    report("losses", &losses, sizeof losses);
+    step(model, images);
     parameter(model, "encoder.c0.weight");
     parameter(model, "encoder.c3.weight");
     parameter(model, "encoder.b2.running_var");
     parameter(model, "global_d.c1.weight");
     parameter(model, "local_d.c1.weight");
     parameter(model, "prior_d.l0.weight");
-    dim_trainer_free(trainer);
 
     MUST(dim_classifier_trainer_create(model, NULL, &classifier));
     MUST(dim_classifier_trainer_step_encoded(classifier, encoded, labels, N, &classified));

@@ -66,37 +66,31 @@ private func multiplyWidePanel(_ g: Gemm, _ panel: Int) {
 /// All rows of two full panels.
 private func multiplyPanels(_ g: Gemm, _ panel: Int) {
     let first = panel &* 32
-    var tile = Tile(
+    let tile = Tile(
         depth: g.depth, a: g.a, aRow: g.aRow, aStep: g.aStep, aBlock: g.aBlock, aRun: g.aRun, aOffsets: g.aOffsets,
         b: g.b + panel &* g.bPanel, bRow: g.bRow, bNext: g.bHalf,
         ahead: panel &+ 2 < g.columns / 32 ? g.b + (panel &+ 2) &* g.bPanel : g.bAfter, aheadRows: 0,
         c: g.c + panel &* g.cPanel, cRow: g.cRow, cNext: g.cHalf, accumulate: g.accumulate,
         scale: g.scale.map { $0 + first }, bias: g.bias.map { $0 + first }, columnNext: 16, relu: g.relu)
-    var left = g.rows
-    var tiles = (g.rows &+ broadRows &- 1) / broadRows
-    tile.aheadRows = (15 &+ tiles) / tiles
-    let ahead = tile.aheadRows &* (tile.depth / 16) &* tile.bRow
-    while tiles > 0 {
-        let now = (left &+ tiles &- 1) / tiles
-        multiplyBroad(now, tile, bPanel: g.bPanel, cPanel: g.cPanel)
-        tile.ahead = tile.ahead.map { $0 + ahead }
-        tile.a += now &* tile.aRow
-        tile.c += now &* tile.cRow
-        left &-= now
-        tiles &-= 1
-    }
+    multiplyRows(g.rows, tile, isBroad: true, bPanel: g.bPanel, cPanel: g.cPanel)
 }
 
-/// Splits the rows as evenly as the tile allows: 25 rows are 13 + 12, not 13 + 11 + 1.
-private func multiplyRows(_ rows: Int, _ whole: Tile) {
+/// Splits the rows as evenly as the tile allows: 25 rows are 13 + 12, not 13 + 11 + 1. A broad tile has two panels, `bPanel` and
+/// `cPanel` apart.
+private func multiplyRows(_ rows: Int, _ whole: Tile, isBroad: Bool = false, bPanel: Int = 0, cPanel: Int = 0) {
+    let most = isBroad ? broadRows : tileRows
     var tile = whole
     var left = rows
-    var tiles = (rows &+ tileRows &- 1) / tileRows
+    var tiles = (rows &+ most &- 1) / most
     tile.aheadRows = (15 &+ tiles) / tiles
     let ahead = tile.aheadRows &* (tile.depth / 16) &* tile.bRow
     while tiles > 0 {
         let now = (left &+ tiles &- 1) / tiles
-        multiplyTile(now, tile)
+        if isBroad {
+            multiplyBroad(now, tile, bPanel: bPanel, cPanel: cPanel)
+        } else {
+            multiplyTile(now, tile)
+        }
         tile.ahead = tile.ahead.map { $0 + ahead }
         tile.a += now &* tile.aRow
         tile.c += now &* tile.cRow
