@@ -125,6 +125,52 @@ is "output to standard output" 0 "" bash -c "{ $encode -o /dev/stdout weights.h5
 is "what follows it is there" 0 "end" tail -c 4 both.f32
 is "a full limit" 153 "" bash -c "exec 2>/dev/null; ulimit -f 0; $encode -o out.f32 weights.h5 black.ppm; exit \$?"
 is "the older one stays" 0 "256" stat -c %s out.f32
+
+# What replaces a file gives nobody rights that it did not give: here the group has none, whatever the mode says.
+cat >list.py <<'END'
+import os, stat, struct, sys
+entries = [(1, 6, -1), (2, 6, 1234), (4, 0, -1), (16, 6, -1), (32, 0, -1)]
+LIST = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+verb, path = sys.argv[1:]
+if verb == "set":
+    os.setxattr(path, "user.note", b"mine")
+    os.setxattr(path, "system.posix_acl_access", LIST)
+found = {name: os.getxattr(path, name) for name in os.listxattr(path)}
+print("list" if found.get("system.posix_acl_access") == LIST else "no list", found.get("user.note"),
+      oct(stat.S_IMODE(os.stat(path).st_mode)))
+END
+cp older.f32 listed.f32
+if python3 list.py set listed.f32 2>/dev/null | grep -qF "list b'mine' 0o660"; then
+    is "output over a file with a list" 0 "" $encode -o listed.f32 weights.h5 black.ppm
+    is "it keeps the list and the attribute" 0 "list b'mine' 0o660" python3 list.py show listed.f32
+else
+    echo "examples: no access control lists in $folder: not tested" >&2
+fi
+as_others="setpriv --bounding-set -chown --inh-caps -chown"     # root who, as others, gives no file away
+if [ "$(id -u)" = 0 ] && $as_others true 2>/dev/null; then
+    team() { # a mode, and what it is once the group is another
+        cp older.f32 team.f32
+        chown 65534:1600 team.f32
+        chmod "$1" team.f32
+        is "output over $1 of another group" 0 "" $as_others $encode -o team.f32 weights.h5 black.ppm
+        is "it is $2" 0 "256 $2 0" stat -c '%s %a %g' team.f32
+    }
+    team 604 600
+    team 660 600
+    team 664 644
+    team 666 666
+    chown 65534:1600 listed.f32
+    if python3 list.py set listed.f32 >/dev/null 2>&1; then
+        is "output over a list of another group" 0 "" $as_others $encode -o listed.f32 weights.h5 black.ppm
+        is "neither the list is kept nor what its mask gave" 0 "no list b'mine' 0o600" python3 list.py show listed.f32
+    fi
+    chmod 640 team.f32
+    chown 65534:1600 team.f32
+    is "output by root" 0 "" $encode -o team.f32 weights.h5 black.ppm
+    is "keeps owner and group" 0 "65534 1600 640" stat -c '%u %g %a' team.f32
+else
+    echo "examples: other users' files are not tested: that takes root and setpriv" >&2
+fi
 mkfifo pipe
 is "a signal" 143 "" bash -c "$encode -o out.f32 weights.h5 pipe & exec 3>pipe; kill \$!; wait \$!"
 is "the older one stays" 0 "256" stat -c %s out.f32

@@ -1,7 +1,7 @@
 /*
  * output.h - a file that is written under another name in the same folder and takes its own when all is there, as the library's
- * files do: an older one stays until then, and whenever something fails. Header only, and of POSIX: define _XOPEN_SOURCE as 700
- * before the first include.
+ * files do: an older one stays until then, and whenever something fails, and the new one has its metadata (docs/hdf5.md). Header
+ * only, and of Linux: define _XOPEN_SOURCE as 700 before the first include.
  */
 #ifndef OUTPUT_H
 #define OUTPUT_H
@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 typedef struct output {
@@ -30,11 +31,43 @@ static void output_on_signal(int number) {
     raise(number);
 }
 
-/* The permissions of the file that is replaced; its group's only if the new one can have that group. */
-static int output_keep_mode(int descriptor, const struct stat *old) {
+/* Copies the extended attributes of the file that is replaced, its access control list among them; what the system does not take
+ * is left. Returns whether the new file's list is the old one's: the same, or none. */
+static int output_keep_attributes(int descriptor, const char *path, int with_list) {
+    static const char *const of_content[] = {"security.capability", "security.evm", "security.ima"};
+    static const char list[] = "system.posix_acl_access";
+    static char names[1 << 16], value[1 << 16];         /* Linux has no longer ones */
+    int has_list = 1;
+    fremovexattr(descriptor, list);     /* one that the folder gave */
+    const ssize_t length = listxattr(path, names, sizeof names);
+    if (length < 0)
+        return errno == ENOTSUP;
+    for (const char *name = names; name < names + length; name += strlen(name) + 1) {
+        const int is_list = strcmp(name, list) == 0;
+        int copied = !is_list || with_list;
+        for (size_t i = 0; i < sizeof of_content / sizeof of_content[0]; i++)
+            copied &= strcmp(name, of_content[i]) != 0;
+        if (copied) {
+            const ssize_t bytes = getxattr(path, name, value, sizeof value);
+            copied = bytes >= 0 && fsetxattr(descriptor, name, value, (size_t)bytes, 0) == 0;
+        }
+        if (is_list)
+            has_list = copied;
+    }
+    return has_list;
+}
+
+/* Owner, group, attributes and permissions of the file that is replaced, as far as the system allows. Nobody gains rights: the
+ * list may have denied somebody what others may, another group was others, and who was in the old group is one of them now. */
+static int output_keep_metadata(int descriptor, const char *path, const struct stat *old) {
     mode_t mode = old->st_mode & 0777;
-    if (fchown(descriptor, (uid_t)-1, old->st_gid) != 0)
-        mode &= 0707;
+    const int has_group = fchown(descriptor, old->st_uid, old->st_gid) == 0 || fchown(descriptor, (uid_t)-1, old->st_gid) == 0;
+    if (!output_keep_attributes(descriptor, path, has_group)) {
+        mode &= 0700;
+    } else if (!has_group) {
+        const mode_t both = (mode >> 3) & mode & 07;
+        mode = (mode & 0700) | both << 3 | both;
+    }
     return fchmod(descriptor, mode);
 }
 
@@ -72,7 +105,7 @@ static int output_open(output *out, const char *name) {
             errno = ENAMETOOLONG;
             return -1;
         }
-        descriptor = open(output_temporary, O_WRONLY | O_CREAT | O_EXCL, 0666);
+        descriptor = open(output_temporary, O_WRONLY | O_CREAT | O_EXCL, exists ? 0600 : 0666);
     } while (descriptor < 0 && errno == EEXIST && number < 100);    /* left by a process of this number that was killed */
     if (descriptor < 0) {
         output_temporary[0] = '\0';
@@ -81,7 +114,7 @@ static int output_open(output *out, const char *name) {
     for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
         if (signal(ends[i], SIG_IGN) != SIG_IGN)        /* nohup's SIGHUP stays ignored */
             signal(ends[i], output_on_signal);
-    if ((exists && output_keep_mode(descriptor, &old) != 0) || (out->file = fdopen(descriptor, "wb")) == NULL) {
+    if ((exists && output_keep_metadata(descriptor, out->path, &old) != 0) || (out->file = fdopen(descriptor, "wb")) == NULL) {
         const int why = errno;
         close(descriptor);
         unlink(output_temporary);
