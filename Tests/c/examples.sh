@@ -199,6 +199,43 @@ is "a resumed run equals one that never stopped" 0 "" cmp whole.txt resumed.txt
 is "a checkpoint opens as weights" 0 "" $encode run.h5 four.bin
 is "weights to start from" 0 "step 1" $train -n 1 -b 2 -w weights.h5 -p adversarial other.h5 six.bin
 is "a checkpoint that is none" 1 "weights.h5" $train -n 1 -b 2 weights.h5 six.bin
+cp other.h5 before.h5
+for option in "-s 3" "-l 0.5" "-p none" "-a basic64" "-w nosuch.h5"; do
+    is "$option of a run that goes on" 2 "expected no options of a new run, found ${option% *}:" \
+        $train $option -n 1 -b 2 other.h5 six.bin
+done
+is "several of them" 2 "found -l -s -p -a -w:" \
+    $train -l 0.5 -s 7 -p adversarial -a basic64 -w nosuch.h5 -l 1 -n 1 -b 2 other.h5 six.bin
+is "the checkpoint is what it was" 0 "" cmp before.h5 other.h5
+
+# What cannot be saved is told before the work.
+unsaved() { # what, checkpoint, text
+    is "$1" 1 "$3" $train -n 3 -b 2 "$2" six.bin
+    mv stdout unsaved.txt
+    is "no step was made" 1 "" grep "^step" unsaved.txt
+}
+ln -s missing/run.h5 lost.h5
+unsaved "a folder that is missing" missing/run.h5 "missing/run.h5: cannot save in folder missing: No such file or directory"
+unsaved "a link into it" lost.h5 "lost.h5: cannot save in folder missing: No such file or directory"
+unsaved "a name that is a folder's" new/ "expected the name of a file to save"
+unsaved "no name" "" "expected the name of a file to save"
+mkdir inner
+ln -s inner/run.h5 inner-run.h5
+is "a link to a file that is to be" 0 "step 1" $train -n 1 -b 2 inner-run.h5 six.bin
+is "it leads there" 0 "" test -f inner/run.h5 -a -L inner-run.h5
+cannot_write="setpriv --bounding-set -dac_override --inh-caps -dac_override"
+if [ "$(id -u)" != 0 ] || $cannot_write true 2>/dev/null; then
+    [ "$(id -u)" = 0 ] || cannot_write=
+    chmod 555 inner
+    is "a folder that is not to be written" 1 "cannot save in folder inner: Permission denied" \
+        $cannot_write $train -b 2 inner/new.h5 six.bin
+    is "a checkpoint in it" 1 "cannot save in folder inner: Permission denied" \
+        $cannot_write $train -b 2 inner/run.h5 six.bin
+    chmod 755 inner
+    chmod 444 inner/run.h5
+    is "a checkpoint that is read-only" 1 "it cannot be written: Permission denied" \
+        $cannot_write $train -b 2 inner/run.h5 six.bin
+fi
 
 # Another architecture: from a description to vectors.
 cat >small.json <<'END'

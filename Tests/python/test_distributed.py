@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from mpi_fixtures import DIGITS8, DIM, mpirun, needs_mpi, run, start
 
-from deepinfomax import Architecture, Model, Trainer
 from deepinfomax.distributed import Solo, launched, threads_of
 
 pytest.importorskip("mpi4py")
@@ -215,72 +214,6 @@ def test_fit_and_communicators(tmp_path):
     """Each process took all of a batch for its part, and the result was another one; what is no group hung or had no message."""
     out = run(mpirun(2, sys.executable, "-m", "mpi4py", "-c", FIT, DIGITS8), cwd=tmp_path)
     assert out == ("", "")
-
-
-@pytest.fixture(scope="module")
-def train_mpi(tmp_path_factory):
-    """bindings/c/train_mpi.c, compiled as its first lines say: a function that runs it with `processes`, as `run` does."""
-    top = Path(__file__).parents[2]
-    library = Path(os.environ.get("DIM_LIBRARY", top / "build" / "libdim.so")).resolve().parent
-    program = tmp_path_factory.mktemp("program") / "train_mpi"
-    warnings = ["-std=c99", "-O2", "-Wall", "-Wextra", "-Werror"]
-    subprocess.run(
-        [
-            "mpicc",
-            *warnings,
-            f"-I{top}/include",
-            str(top / "bindings/c/train_mpi.c"),
-            "-o",
-            str(program),
-            f"-L{library}",
-            "-ldim",
-            f"-Wl,-rpath,{library}",
-        ],
-        check=True,
-    )
-    return lambda processes, *arguments, code=0: run(
-        ["mpirun", "--oversubscribe", "-n", str(processes), str(program), *map(str, arguments)], code
-    )
-
-
-def test_a_program_in_c(train_mpi, tmp_path):
-    """The bytes of 1, 2 and 4 processes, and of Trainer in Python."""
-    images = np.random.default_rng(4).random((64, 3, 32, 32), dtype=np.float32)
-    images.tofile(tmp_path / "images.f32")
-    for processes in (1, 2, 4):
-        train_mpi(processes, tmp_path / f"{processes}.h5", tmp_path / "images.f32", 3)
-    with Trainer(Model(0, architecture=Architecture.preset("basic32")), micro_batches=4) as trainer:
-        for start in (0, 32, 0):
-            trainer.step(images[start : start + 32])
-        trainer.save(tmp_path / "python.h5")
-    for processes in (1, 2, 4):
-        assert (tmp_path / f"{processes}.h5").read_bytes() == (tmp_path / "python.h5").read_bytes(), processes
-
-
-def test_a_program_in_c_refuses(train_mpi, tmp_path):
-    """The images' file was replaced by a checkpoint; `x` was 0 steps; a folder was "rank 0 of 1: " and nothing more."""
-    images, other, run_file = tmp_path / "images.f32", tmp_path / "other name.f32", tmp_path / "run.h5"
-    np.zeros((32, 3, 32, 32), np.float32).tofile(images)
-    other.hardlink_to(images)
-    (tmp_path / "short.f32").write_bytes(images.read_bytes()[: 8 * 12288 - 1])
-    np.full((32, 3, 32, 32), np.nan, np.float32).tofile(tmp_path / "nan.f32")
-    before = images.read_bytes()
-
-    def refused(code, words, *arguments, processes=1):
-        _, errors = train_mpi(processes, *arguments, code=code)
-        assert words in errors and ("usage: mpirun" in errors) == (code == 2), errors
-
-    refused(2, "images.f32: CHECKPOINT names the file of IMAGES", images, images, 1)
-    refused(2, "images.f32: CHECKPOINT names the file of IMAGES", images, other, 1)
-    for steps in ("x", "-1", "0", "", "1x", "1e3", "9" * 30):
-        refused(2, f"{steps}: expected a number of steps, 1 or more", run_file, images, steps)
-    refused(2, "expected CHECKPOINT, IMAGES and STEPS", run_file, images)
-    refused(2, "expected 1, 2 or 4 of them", run_file, images, 1, processes=3)
-    refused(1, f"rank 0 of 1: {tmp_path}: Is a directory", run_file, tmp_path, 1)
-    refused(1, "nothing: No such file or directory", run_file, tmp_path / "nothing", 1)
-    refused(1, "short.f32: expected 8 images of 3 x 32 x 32 float32, found the end", run_file, tmp_path / "short.f32", 1)
-    refused(1, "of 2: step: ", run_file, tmp_path / "nan.f32", 1, processes=2)
-    assert images.read_bytes() == before and not run_file.exists()
 
 
 # ---- Ends

@@ -4,6 +4,8 @@
  * Shows: a trainer of any architecture from a seed, from weights or from a checkpoint; a step at a time; stopping and going
  * on so that the run gives the same bytes as one that never stopped.
  */
+#define _XOPEN_SOURCE 700       /* program.h */
+
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -27,7 +29,7 @@ static const char usage[] =
     "  -e N         save every N steps as well as at the end (default 100)\n"
     "  -f FORMAT    auto, f32, ppm or cifar10 (see encode --help)\n"
     "  -t N         threads (default: all cores)\n"
-    "For a new run:\n"
+    "For a new run; refused if CHECKPOINT exists:\n"
     "  -a NAME      architecture: notebook (default), basic28, basic32, ..., or a file with a description in JSON\n"
     "  -w WEIGHTS   start from an HDF5 weights file instead of fresh weights\n"
     "  -s SEED      of the weights, the order of the images and the prior's noise (default 0)\n"
@@ -45,6 +47,7 @@ typedef struct settings {
     uint64_t seed;
     double rate;                /* negative: the architecture's */
     int prior;                  /* a dim_prior; negative: the architecture's */
+    char of_new_run[32];        /* those of its options that were given, as text */
 } settings;
 
 typedef struct image_set {
@@ -81,6 +84,8 @@ static int parse_arguments(int argc, char **argv, settings *s, int *first_file) 
         if (++next == argc)
             return wrong_usage("this option needs a value", option);
         const char *value = argv[next];
+        if (strchr("awslp", option[1]) != NULL && strstr(s->of_new_run, option) == NULL)
+            strcat(strcat(s->of_new_run, " "), option);
         switch (option[1]) {
         case 'n':
             if (parse_number(value, 1, 1000000000, &s->steps) != 0)
@@ -217,16 +222,17 @@ static dim_status make_model(const settings *s, const dim_architecture *architec
     return status;
 }
 
-/* A trainer from the checkpoint if that exists, else of a new model. */
+/* A trainer from the checkpoint if that exists, else of a new model. Returns 0, or the exit status after a message. */
 static int start(const settings *s, dim_trainer **trainer) {
-    errno = 0;
-    FILE *exists = fopen(s->checkpoint, "rb");
-    if (exists != NULL || errno != ENOENT) {
-        if (exists != NULL)
-            fclose(exists);
+    if (may_exist(s->checkpoint)) {
         const dim_open_options options = {.struct_size = sizeof options, .any_architecture = true};
         if (dim_trainer_resume_with(s->checkpoint, &options, trainer) != DIM_OK)
             return fail(s->checkpoint, dim_last_error());
+        if (s->of_new_run[0] != '\0') {
+            fprintf(stderr, "train: %s: the run in it continues as it began; expected no options of a new run, found%s: "
+                            "leave them out, or name a new CHECKPOINT\n", s->checkpoint, s->of_new_run);
+            return 2;
+        }
         printf("going on from %s, step %llu\n", s->checkpoint, (unsigned long long)dim_trainer_step_count(*trainer));
         return 0;
     }
@@ -304,6 +310,9 @@ int main(int argc, char **argv) {
     float *batch = NULL;
     size_t *order = NULL;
     status = start(&s, &trainer);
+    const char *why = why_not_saved(s.checkpoint);      /* now, not when all the work is done */
+    if (status == 0 && why != NULL)
+        status = fail(s.checkpoint, why);
     if (status == 0 && sizes_of(trainer, &sizes) != DIM_OK)
         status = fail("sizes", dim_last_error());
     set.size = sizes.image_channels * sizes.image_height * sizes.image_width;
