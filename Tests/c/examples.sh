@@ -77,7 +77,19 @@ is "output over the weights" 2 "-o names a file that is read: weights.h5" $encod
 is "the image is what it was" 0 "" cmp black.ppm own.ppm
 { printf 'P6 32 32 10\n'; head -c 3072 /dev/zero | tr '\0' '\13'; } >bright.ppm
 is "a sample over its maximum" 1 "larger than the picture's header allows" $encode weights.h5 bright.ppm
-is "an empty file" 0 "" $encode weights.h5 /dev/null
+is "an empty file" 1 "/dev/null: expected images, found an empty file" $encode weights.h5 /dev/null
+for format in ppm cifar10 f32; do
+    is "an empty file as $format" 1 "expected images, found an empty file" $encode -f $format weights.h5 /dev/null
+done
+is "an empty file after another" 1 "expected images, found an empty file" $encode weights.h5 black.ppm /dev/null
+is "an empty standard input" 1 "-: expected images, found an empty file" bash -c "$encode weights.h5 - </dev/null"
+is "an option after files" 2 "options come before WEIGHTS, and -- before files whose names begin with -: -o" \
+    $encode weights.h5 black.ppm -o late.f32
+mv stdout late.txt
+is "no vector is printed before that" 1 "" test -s late.txt
+cp black.ppm ./-b.ppm
+is "a name like an option's" 0 "" $encode -- weights.h5 -b.ppm
+is "a file is named once" 0 "1" bash -c "$encode missing.h5 black.f32 2>&1 | grep -o missing.h5 | wc -l"
 is "output over standard input" 2 "-o names a file that is read: -" bash -c "$encode -o own.ppm weights.h5 - <own.ppm"
 
 # What can be read no further says why, in each format.
@@ -197,6 +209,12 @@ is "and two more" 0 "going on from run.h5, step 3" $train -n 2 -b 2 run.h5 six.b
 tail -n 2 stdout >resumed.txt
 is "a resumed run equals one that never stopped" 0 "" cmp whole.txt resumed.txt
 is "a checkpoint opens as weights" 0 "" $encode run.h5 four.bin
+is "an option after files" 2 "options come before CHECKPOINT, and -- before files whose names begin with -: -n" \
+    $train -b 2 late.h5 six.bin -n 1
+is "an empty file among the images" 1 "/dev/null: expected images, found an empty file" $train -b 2 late.h5 six.bin /dev/null
+is "nothing was written" 1 "" test -e late.h5
+is "a name like an option's" 0 "step 1" $train -n 1 -b 2 -- -c.h5 six.bin
+is "a file is named once" 0 "1" bash -c "$train -b 2 weights.h5 six.bin 2>&1 | grep -o weights.h5 | wc -l"
 is "weights to start from" 0 "step 1" $train -n 1 -b 2 -w weights.h5 -p adversarial other.h5 six.bin
 is "a checkpoint that is none" 1 "weights.h5" $train -n 1 -b 2 weights.h5 six.bin
 cp other.h5 before.h5

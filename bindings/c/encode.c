@@ -79,12 +79,13 @@ int main(int argc, char **argv) {
     const char *out_name = NULL;
     long block = 64;
 
-    int next = 1;
+    int next = 1, only_names = 0;
     for (; next < argc && argv[next][0] == '-' && argv[next][1] != '\0'; next++) {
         const char *option = argv[next];
         if (strcmp(option, "-h") == 0 || strcmp(option, "--help") == 0)
             return fputs(usage, stdout) < 0;
         if (strcmp(option, "--") == 0) {
+            only_names = 1;
             next++;
             break;
         }
@@ -113,6 +114,9 @@ int main(int argc, char **argv) {
                 return fail("-t", dim_last_error());
         }
     }
+    const char *late = only_names ? NULL : late_option(argc, argv, next);
+    if (late != NULL)
+        return wrong_usage("options come before WEIGHTS, and -- before files whose names begin with -", late);
     if (argc - next < 2)
         return wrong_usage("missing", argc == next ? "WEIGHTS and IMAGES" : "IMAGES");
     for (int i = next; out_name != NULL && i < argc; i++)
@@ -129,7 +133,7 @@ int main(int argc, char **argv) {
     output out = {.file = stdout};
 
     if (dim_model_open_with(argv[next], &options, &model) != DIM_OK || dim_model_sizes(model, &sizes) != DIM_OK)
-        status = fail(argv[next], dim_last_error());
+        status = fail(dim_last_error(), "");    /* it names the file */
     if (status == 0) {
         images = malloc(sizeof(float) * sizes.image_channels * sizes.image_height * sizes.image_width * (size_t)block);
         encoded = malloc(sizeof(float) * sizes.encoded * (size_t)block);

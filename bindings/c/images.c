@@ -245,5 +245,7 @@ size_t images_read(images_reader *reader, float *images, int *labels, size_t mos
         n++;
         reader->done++;
     }
+    if (n < most && reader->done == 0 && reader->error[0] == '\0')
+        snprintf(reader->error, sizeof reader->error, "%s: expected images, found an empty file", reader->name);
     return n;
 }

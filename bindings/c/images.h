@@ -39,7 +39,7 @@ int images_open(images_reader *reader, const char *name, images_format format, c
 
 /* Reads up to `most` images; labels (-1 where the format has none) may be NULL. Returns how many were read: fewer than
  * `most` at the end of the file only, 0 when nothing is left. Check reader->error afterwards: it is "" unless
- * reading failed, or the file ends within an image. */
+ * reading failed, or the file ends within an image or before the first. */
 size_t images_read(images_reader *reader, float *images, int *labels, size_t most);
 
 void images_close(images_reader *reader);

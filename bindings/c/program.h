@@ -21,6 +21,15 @@ static inline int parse_number(const char *text, long least, long most, long *va
     return errno == 0 && end != text && *end == '\0' && *value >= least && *value <= most ? 0 : -1;
 }
 
+/* The first argument from `first` on that looks like an option; NULL if none does. Options come first: it would be taken for a
+ * file, after others were worked on. */
+static inline const char *late_option(int argc, char **argv, int first) {
+    for (int i = first; i < argc; i++)
+        if (argv[i][0] == '-' && argv[i][1] != '\0')
+            return argv[i];
+    return NULL;
+}
+
 /* Whether an output is the regular file that an input names, "-" for standard input: writing would destroy it. */
 static inline int same_file(const char *output, const char *input) {
     struct stat out, in;

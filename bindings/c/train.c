@@ -74,11 +74,16 @@ static int wrong_usage(const char *what, const char *which) {
 
 /* Fills the settings; returns 0, or the exit status. *first_file: index of the first of IMAGES. */
 static int parse_arguments(int argc, char **argv, settings *s, int *first_file) {
-    int next = 1;
+    int next = 1, only_names = 0;
     long number;
     char *end;
     for (; next < argc && argv[next][0] == '-' && argv[next][1] != '\0'; next++) {
         const char *option = argv[next];
+        if (strcmp(option, "--") == 0) {
+            only_names = 1;
+            next++;
+            break;
+        }
         if (option[2] != '\0' || strchr("nbeftawslp", option[1]) == NULL)
             return wrong_usage("unknown option", option);
         if (++next == argc)
@@ -134,6 +139,9 @@ static int parse_arguments(int argc, char **argv, settings *s, int *first_file) 
                 return wrong_usage("-p takes monolithic, adversarial or none", value);
         }
     }
+    const char *late = only_names ? NULL : late_option(argc, argv, next);
+    if (late != NULL)
+        return wrong_usage("options come before CHECKPOINT, and -- before files whose names begin with -", late);
     if (argc - next < 2)
         return wrong_usage("missing", argc == next ? "CHECKPOINT and IMAGES" : "IMAGES");
     s->checkpoint = argv[next];
@@ -227,7 +235,7 @@ static int start(const settings *s, dim_trainer **trainer) {
     if (may_exist(s->checkpoint)) {
         const dim_open_options options = {.struct_size = sizeof options, .any_architecture = true};
         if (dim_trainer_resume_with(s->checkpoint, &options, trainer) != DIM_OK)
-            return fail(s->checkpoint, dim_last_error());
+            return fail(dim_last_error(), "");     /* it names the file */
         if (s->of_new_run[0] != '\0') {
             fprintf(stderr, "train: %s: the run in it continues as it began; expected no options of a new run, found%s: "
                             "leave them out, or name a new CHECKPOINT\n", s->checkpoint, s->of_new_run);
@@ -288,10 +296,10 @@ static int run(const settings *s, const image_set *set, dim_trainer *trainer, fl
         fflush(stdout);
         saved = i % s->every == 0;
         if (saved && dim_trainer_save(trainer, s->checkpoint) != DIM_OK)
-            return fail(s->checkpoint, dim_last_error());
+            return fail(dim_last_error(), "");     /* it names the file */
     }
     if (!saved && dim_trainer_save(trainer, s->checkpoint) != DIM_OK)
-        return fail(s->checkpoint, dim_last_error());
+        return fail(dim_last_error(), "");     /* it names the file */
     return ferror(stdout) ? fail("cannot write the losses", strerror(errno)) : 0;
 }
 
