@@ -51,6 +51,26 @@ is "the linker's name leads to the soname" 0 "libdim.so.$major" readlink "$prefi
 is "the library is what was built" 0 "" cmp "$prefix/lib/libdim.so" before.so
 is "headers" 0 "" test -f "$prefix/include/dim.h" -a -f "$prefix/include/dim.hpp"
 is "documents" 0 "" test -f "$prefix/share/doc/libdim/abi.md" -a -f "$prefix/share/doc/libdim/LICENSE"
+astray() { # folder: relative links of its documents that lead nowhere
+    local page link
+    find "$1" -name '*.md' | while read -r page; do
+        grep -oP '\]\(\K[^()\s#]+' "$page" | grep -vE '^[a-z]+:' | while read -r link; do
+            [ -e "$(dirname "$page")/$link" ] || echo "$page: $link"
+        done
+    done
+}
+unseen() { # files that are named and not there: documents in dim.h, programs in the examples' README
+    local name
+    for name in $(grep -ohP 'docs/\K[a-z]+\.md' "$prefix"/include/dim.h* | sort -u); do
+        [ -f "$prefix/share/doc/libdim/$name" ] || echo "$name"
+    done
+    for name in $(grep -ohE '\b[a-z_]+\.[ch]\b' "$prefix/share/doc/libdim/examples/README.md" | sort -u); do
+        [ "$name" = dim.h ] || [ -f "$prefix/share/doc/libdim/examples/$name" ] || echo "$name"
+    done
+}
+is "links between documents" 0 "(install.md)" grep -F "](" "$prefix/share/doc/libdim/README.md"
+is "each leads somewhere" 0 "" test -z "$(astray "$prefix" | tee /dev/stderr)"
+is "what documents and headers name is there" 0 "" test -z "$(unseen | tee /dev/stderr)"
 is "no file that only root can read" 0 "" test -z "$(find "$prefix" ! -type l ! -perm -444)"
 is "no broken link" 0 "" test -z "$(find "$prefix" -xtype l)"
 is "nothing that names the build" 1 "" grep -rF "$top" "$prefix"
@@ -156,6 +176,9 @@ is "the examples build" 0 "" bare PKG_CONFIG_PATH="$PKG_CONFIG_PATH" make -C exa
 is "and run" 0 "usage: encode" bare LD_LIBRARY_PATH="$prefix/lib" examples/encode --help
 head -c 12288 /dev/zero >black.f32
 is "and encode" 0 "" bare LD_LIBRARY_PATH="$prefix/lib" examples/encode weights.h5 black.f32
+if command -v mpicc >/dev/null; then
+    is "the one over MPI builds as it says" 0 "" bare mpicc -I"$prefix/include" examples/train_mpi.c -L"$prefix/lib" -ldim -o train_mpi
+fi
 
 # ---- The static archive
 

@@ -59,6 +59,17 @@ fill dimConfig.cmake
 fill dimConfigVersion.cmake
 python3 tools/release/man.py "$built/man"
 
+# What is read and built on: the examples, all that dim.h names, and what these documents lead to and a user of C wants.
+documents=()
+for file in bindings/c/*.[ch] bindings/c/Makefile bindings/c/README.md; do
+    documents+=("$file=examples/$(basename "$file")")
+done
+for file in README.md CHANGELOG.md LICENSE SECURITY.md \
+    docs/{abi,architecture,distributed,hdf5,install,isolation,measures,original,safetensors,training}.md; do
+    documents+=("$file=$(basename "$file")")
+done
+python3 tools/release/documents.py "$built/documents" "${documents[@]}"
+
 # ---- The two verbs
 
 if [ "$verb" = install ]; then
@@ -94,11 +105,8 @@ own "$cmakedir"
 for page in "$built"/man/man*/*; do
     put 644 "$page" "$mandir/${page#"$built/man/"}"
 done
-for file in encode.c train.c images.c images.h output.h program.h Makefile README.md; do
-    put 644 "bindings/c/$file" "$docdir/examples/$file"
+for document in "${documents[@]#*=}"; do
+    put 644 "$built/documents/$document" "$docdir/$document"
 done
 own "$docdir/examples"
-for file in README.md CHANGELOG.md LICENSE docs/install.md docs/abi.md docs/hdf5.md docs/training.md; do
-    put 644 "$file" "$docdir/$(basename "$file")"
-done
 own "$docdir"
