@@ -82,6 +82,9 @@ is "install with DESTDIR" 0 "" install_tree install DESTDIR="$folder/stage" PREF
 is "the same files below DESTDIR" 0 "" diff <(comm -13 foreign.txt installed.txt | sed "s|^lib/|lib/$triplet/|" | sort) \
     <(tree "$folder/stage/usr")
 is "DESTDIR is in no file" 1 "" grep -rF "$folder" "$folder/stage"
+# --define-prefix takes the folder over lib/pkgconfig for the prefix; here lib has a folder between.
+is "moved, with another libdir" 0 "-I$folder/stage/new/include -L$folder/stage/new/lib/$triplet" env \
+    PKG_CONFIG_PATH="$folder/stage/usr/lib/$triplet/pkgconfig" pkg-config --define-variable=prefix="$folder/stage/new" --cflags --libs dim
 
 # ---- The manual
 
