@@ -91,7 +91,8 @@ let package = Package(
         .testTarget(name: "DimKernelsTests", dependencies: ["DimKernels", "DimRuntime"]),
         .testTarget(
             name: "DimOperatorsTests", dependencies: ["DimArchitecture", "DimOperators", "DimKernels", "DimRuntime"]),
-        .testTarget(name: "DimModelTests", dependencies: ["DimArchitecture", "DimModel", "DimRuntime"]),
+        .testTarget(
+            name: "DimModelTests", dependencies: ["DimArchitecture", "DimModel", "DimOperators", "DimRuntime"]),
         .testTarget(
             name: "DimTrainingTests",
             dependencies: ["DimArchitecture", "DimModel", "DimOperators", "DimRuntime", "DimTraining"]),

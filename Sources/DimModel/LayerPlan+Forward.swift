@@ -11,8 +11,9 @@ extension LayerPlan {
         _ call: inout ForwardCall
     ) throws {
         let weights = try StackWeights.prepared(encoder, state, training: call.isTraining)
-        // Statistics are of the whole batch.
-        let block = call.isTraining ? n : block
+        // Statistics are of the whole batch; else blocks are equally large.
+        let blocks = (n + block - 1) / block
+        let block = call.isTraining ? n : max(1, (n + blocks - 1) / max(1, blocks))
         for from in stride(from: 0, to: n, by: block) {
             let count = min(block, n - from)
             let pass = StackPass(encoder, state, weights, call.arena, training: call.isTraining)

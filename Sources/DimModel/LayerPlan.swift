@@ -38,7 +38,9 @@ package final class LayerPlan: NetworkPlan, @unchecked Sendable {
         resolved = architecture.resolved
         var slots = SlotCounter()
         func ids(_ network: Network) -> ParameterIDs { ParameterIDs(architecture.parameters(of: network)) }
-        encoder = Stack(.encoder, resolved.encoder, input: resolved.image, ids(.encoder), &slots)
+        encoder = Stack(
+            .encoder, resolved.encoder, input: resolved.image, ids(.encoder), &slots,
+            keeping: [resolved.featuresIndex, resolved.convIndex, resolved.fcIndex].compactMap { $0 })
         features = encoder.nodes[resolved.featuresIndex]
         conv = resolved.convIndex.map { [encoder] in encoder.nodes[$0] }
         fc = resolved.fcIndex.map { [encoder] in encoder.nodes[$0] }
@@ -55,13 +57,11 @@ package final class LayerPlan: NetworkPlan, @unchecked Sendable {
         let image = architecture.image
         mean = image.isNormalised ? (0..<image.channels).map { Float(image.mean(ofChannel: $0)) } : []
         std = image.isNormalised ? (0..<image.channels).map { Float(image.std(ofChannel: $0)) } : []
-        let floats = encoder.all.reduce(Activation.count(resolved.image, images: 1)) {
-            $0 + 2 * Activation.count($1.output, images: 1)
-        }
-        block = max(1, min(64, LayerPlan.floatsInFlight / max(1, floats)))
+        let floats = Activation.count(resolved.image, images: 1) + encoder.evaluationMemory.floats
+        block = max(1, min(64, LayerPlan.floatsInFlight / floats))
     }
 
-    private static let floatsInFlight = 1 << 24
+    private static let floatsInFlight = 1 << 25
 
     package static func head(
         _ network: Network, _ head: ResolvedHead, _ vector: MapShape, _ ids: ParameterIDs, _ slots: inout SlotCounter

@@ -41,6 +41,11 @@ package final class Stack: @unchecked Sendable {
             if case .dropout = operation { false } else { activation == nil }
         }
 
+        /// Whether it is a residual block whose activation follows the sum at once.
+        var activatesSum: Bool {
+            if case .residual = operation, case .none = norm { true } else { false }
+        }
+
         /// Whether its backward pass does not change the gradient of its output.
         var keepsOutputGradient: Bool {
             if case .convolution = operation, case .none = norm { activation == nil } else { false }
@@ -79,12 +84,15 @@ package final class Stack: @unchecked Sendable {
     package let slots: BufferSlots<StackSlot>
     /// By index: every node, children and shortcuts included.
     package let all: [Node]
+    let evaluationMemory: EvaluationMemory
 
     /// Whether weights packed for evaluation serve training mode as well.
     var trainsAlike: Bool { convolutions.allSatisfy(\.operator.trainsAlike) }
 
+    /// `keeping`: positions of layers whose outputs are read after a pass in evaluation mode, besides the last one's.
     package init(
-        _ network: Network, _ layers: [ResolvedLayer], input: MapShape, _ ids: ParameterIDs, _ slots: inout SlotCounter
+        _ network: Network, _ layers: [ResolvedLayer], input: MapShape, _ ids: ParameterIDs, _ slots: inout SlotCounter,
+        keeping: [Int] = []
     ) {
         var builder = Builder(ids: ids, slots: slots)
         nodes = layers.map { builder.node($0) }
@@ -95,6 +103,7 @@ package final class Stack: @unchecked Sendable {
         all = builder.all
         slots = builder.slots
         self.slots = slots.take()
+        evaluationMemory = EvaluationMemory(nodes, keeping: keeping)
     }
 
     /// Whether training mode computes something else: batch statistics, dropout.

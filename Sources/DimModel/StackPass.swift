@@ -2,7 +2,8 @@ import DimArchitecture
 import DimOperators
 import DimRuntime
 
-/// One run of a stack over a batch: the forward pass keeps in the arena what the backward pass reads.
+/// One run of a stack over a batch: the forward pass keeps in the arena what the backward pass reads, or in evaluation mode,
+/// which has none, what the layers to come read.
 ///
 /// In evaluation mode batch norm is folded into the product before it; in training mode the batch's statistics are used and
 /// the running ones that follow from them are in `moved`.
@@ -34,7 +35,9 @@ package final class StackPass {
     }
 
     private func activation(_ node: Stack.Node, _ slot: Stack.Slot, _ shape: MapShape, _ n: Int) throws -> Activation {
-        try arena.activation(node.slots[slot], shape, images: n)
+        let own = node.slots[slot]
+        return try arena.activation(
+            isTraining ? own : stack.evaluationMemory.slots[own] ?? own, shape, images: n)
     }
 
     private func floats(_ node: Stack.Node, _ slot: Stack.Slot, _ count: Int) throws -> UnsafeMutablePointer<Float> {
@@ -95,7 +98,7 @@ package final class StackPass {
         return y
     }
 
-    /// What the operator alone gives.
+    /// What the operator alone gives; a residual block's sum after its ReLU, where no norm is between them.
     private func operate(
         _ node: Stack.Node, _ x: Activation, _ random: inout MersenneTwister
     ) throws -> Activation {
@@ -127,12 +130,13 @@ package final class StackPass {
         case .residual(let children, let shortcut):
             let inner = try run(children, x, &random)
             let other = try shortcut.map { try run($0, x, &random) } ?? x
+            let relu = node.activatesSum && node.activation == .relu
             if children.last?.outputIsFree ?? false {
-                Elementwise.add(other, into: inner)
+                Elementwise.add(other, into: inner, relu: relu)
                 return inner
             }
             let z = try activation(node, .beforeNorm, node.output, n)
-            Elementwise.sum(inner, other, into: z)
+            Elementwise.sum(inner, other, into: z, relu: relu)
             return z
         }
     }
@@ -149,7 +153,7 @@ package final class StackPass {
             } else {
                 y = z
             }
-            if relu { Elementwise.relu(y) }
+            if relu, !node.activatesSum { Elementwise.relu(y) }
         case .batch(let norm, let weight, let shift, let mean, let variance, _):
             y = try activation(node, .output, node.output, z.images)
             if isTraining {

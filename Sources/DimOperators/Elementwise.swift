@@ -38,18 +38,27 @@ package enum Elementwise {
         forEachShare(y) { kernels.sigmoidGradient(y.pointer + $0, gradient.pointer + $0, $1) }
     }
 
-    /// y += x
-    package static func add(_ x: Activation, into y: Activation, kernels: KernelTable = DimKernels.selected) {
-        forEachShare(x) { kernels.add(x.pointer + $0, y.pointer + $0, $1) }
+    // A share stays in the cache for the second of two steps.
+
+    /// y += x, then ReLU if asked for.
+    package static func add(
+        _ x: Activation, into y: Activation, relu: Bool = false, kernels: KernelTable = DimKernels.selected
+    ) {
+        forEachShare(x) { from, count in
+            kernels.add(x.pointer + from, y.pointer + from, count)
+            if relu { kernels.reluInPlace(y.pointer + from, count) }
+        }
     }
 
-    /// z = x + y
+    /// z = x + y, then ReLU if asked for.
     package static func sum(
-        _ x: Activation, _ y: Activation, into z: Activation, kernels: KernelTable = DimKernels.selected
+        _ x: Activation, _ y: Activation, into z: Activation, relu: Bool = false,
+        kernels: KernelTable = DimKernels.selected
     ) {
         forEachShare(z) { from, count in
             (z.pointer + from).update(from: x.pointer + from, count: count)
-            kernels.add(y.pointer + from, z.pointer + from, count)  // A share stays in the cache.
+            kernels.add(y.pointer + from, z.pointer + from, count)
+            if relu { kernels.reluInPlace(z.pointer + from, count) }
         }
     }
 

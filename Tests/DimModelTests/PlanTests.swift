@@ -1,4 +1,5 @@
 import DimArchitecture
+import DimOperators
 import DimRuntime
 import Testing
 
@@ -17,6 +18,41 @@ import Testing
             + stacks.flatMap { stack in stack.slots.all + stack.all.flatMap { $0.slots.all } }
         #expect(Set(slots).count == slots.count)
         #expect(slots.count > 30)
+    }
+
+    /// In evaluation mode layers take each other's memory, and images go through the layers together.
+    @Test("memory of evaluation", arguments: Architecture.presetNames) func evaluationMemory(_ preset: String) throws {
+        let plan = LayerPlan(try #require(Architecture.preset(preset)))
+        let floats = plan.encoder.evaluationMemory.floats
+        let outputs = plan.encoder.all.reduce(0) { $0 + Activation.count($1.output, images: 1) }
+        #expect(plan.block >= 50)
+        #expect(floats < outputs)
+        if preset == "resnet19_32" { #expect(floats * 3 < outputs) }
+    }
+
+    /// No layer writes over what a later one reads, and what callers read after the pass is there.
+    @Test("evaluation keeps", arguments: Architecture.presetNames) func evaluationKeeps(_ preset: String) throws {
+        let plan = LayerPlan(try #require(Architecture.preset(preset)))
+        let memory = plan.encoder.evaluationMemory.slots
+        // A residual block whose sum is in its last layer's memory has none of its own.
+        func place(_ node: Stack.Node) -> BufferSlot? {
+            if case .residual(let children, _) = node.operation, let last = children.last, last.outputIsFree {
+                return place(last)
+            }
+            return memory[node.slots[.output]] ?? memory[node.slots[.beforeNorm]]
+        }
+        let nodes = plan.encoder.nodes
+        let kept = [plan.features, plan.conv, plan.fc, nodes.last].compactMap { $0 }
+        for (position, node) in nodes.enumerated() {
+            let own = try #require(place(node))
+            let after = kept.contains { $0.index == node.index } ? nodes.count : min(position + 2, nodes.count)
+            for later in nodes[(position + 1)..<after] { #expect(place(later) != own) }
+            if case .residual(let children, let shortcut?) = node.operation {
+                let (inner, other) = (place(try #require(children.last)), place(shortcut))
+                #expect(inner != other)  // The sum reads both.
+                if position > 0 { #expect(place(nodes[position - 1]) != other) }
+            }
+        }
     }
 
     /// Which plan, and what it says of the two modes.

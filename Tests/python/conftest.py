@@ -14,7 +14,8 @@ PACKAGE = str(TESTS.parent / "bindings" / "python")
 sys.path[:0] = [PACKAGE, str(TESTS / "golden"), str(TESTS / "fuzz")]
 # Of the caller: what a user's mistake looks like is tested. DIM_ISA and DIM_CONV say what is to be tested.
 os.environ.pop("DIM_TRACEBACK", None)
-# For the processes that tests start.
+# For the processes that tests start, hundreds of them: the package is compiled once, not by each.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (PACKAGE, os.environ.get("PYTHONPATH"))))
 
 import cases  # noqa: E402
