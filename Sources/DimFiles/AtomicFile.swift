@@ -99,9 +99,11 @@ enum AtomicFile {
         }
 
         func makeTemporary() throws -> (name: String, descriptor: Int32) {
+            // What replaces a file, which may be private, nobody else opens before it has that one's rights.
+            let mode: mode_t = existing == nil ? 0o666 : 0o600
             while true {
                 let name = LeftOvers.newName()
-                let descriptor = openat(folder, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o666)
+                let descriptor = openat(folder, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode)
                 if descriptor >= 0 {
                     if LeftOvers.claim(descriptor) { return (name, descriptor) }
                     close(descriptor)
