@@ -117,9 +117,48 @@ def test_a_folders_list_is_not_that_of_a_file_that_is_replaced(tmp_path):
     )
 
 
-def listed(path, kind):
+#: user::rwx group::--- other::---
+PRIVATE = struct.pack("<I" + 3 * "HHI", 2, 1, 7, NOBODY, 4, 0, NOBODY, 32, 0, NOBODY)
+#: user::rwx user:61002:rwx group::r-x mask::rwx other::---
+SHARED = struct.pack("<I" + 5 * "HHI", 2, 1, 7, NOBODY, 2, 7, 61002, 4, 5, NOBODY, 16, 7, NOBODY, 32, 0, NOBODY)
+
+
+@pytest.mark.parametrize("rights", [PRIVATE, SHARED], ids=["private", "shared"])
+def test_a_new_file_has_the_rights_that_its_folder_gives(tmp_path, rights):
+    """Those of the umask were set over them: a folder that lets others read nothing had files that they could read."""
+    listed(tmp_path, "system.posix_acl_default", rights)
+    (tmp_path / "plain").write_bytes(b"x")
+    write_whole(tmp_path / "whole", b"x")
+    assert rights_of(tmp_path / "whole") == rights_of(tmp_path / "plain")
+    assert rights_of(tmp_path / "plain")[0] & 0o007 == 0
+
+
+def test_who_waits_for_a_new_file_meets_no_changed_umask(tmp_path, monkeypatch):
+    """It was set to 0 for a moment, in which another thread's files were everybody's to write."""
+    monkeypatch.setattr(os, "umask", None)
+    write_whole(tmp_path / "a", b"x")
+
+
+@pytest.mark.parametrize("before, during", [(0o600, 0o600), (0o644, 0o600), (None, None)])
+def test_what_replaces_a_file_is_private_until_it_does(tmp_path, before, during):
+    """A new one has what any new file has, from the beginning."""
+    (tmp_path / "plain").touch()
+    path = tmp_path / "a"
+    if before is not None:
+        path.touch()
+        path.chmod(before)
+    with whole(path) as name:
+        assert rights_of(name)[0] == (rights_of(tmp_path / "plain")[0] if during is None else during)
+
+
+def rights_of(path):
+    mode, lists = stat.S_IMODE(os.stat(path).st_mode), [name for name in os.listxattr(path) if "posix_acl" in name]
+    return mode, [os.getxattr(path, name) for name in lists]
+
+
+def listed(path, kind, rights=LIST):
     try:
-        os.setxattr(path, kind, LIST)
+        os.setxattr(path, kind, rights)
     except OSError as error:
         pytest.skip(f"no access control lists here: {error}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import shutil
 import sys
 import tempfile
@@ -89,8 +90,7 @@ def whole(path: str | os.PathLike[str]) -> Iterator[str]:
         return
     temporary: str | None = None
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=_prefix(target), dir=target.parent)
-        os.close(descriptor)
+        temporary = _empty_beside(target)
         yield temporary
         with open(temporary, "rb+") as written:
             os.fsync(written.fileno())
@@ -111,13 +111,24 @@ def size_text(count: int) -> str:
     return f"{count / 1e6:,.1f} MB" if count >= 1e5 else f"{count:,} bytes"
 
 
+def _empty_beside(target: Path) -> str:
+    """The name of a new file in the folder of `target`.
+
+    What replaces nothing gets its rights from the system, as any new file: umask and the folder's default list decide, which no
+    mode set afterwards gives again. What replaces a file, which may be private, is nobody else's to read meanwhile.
+    """
+    name = target.parent / f"{_prefix(target)}{secrets.token_hex(8)}"
+    os.close(os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600 if target.exists() else 0o666))
+    return str(name)
+
+
 def _prefix(target: Path) -> str:
-    """Of the temporary file's name: with what mkstemp adds, no longer than a name may be."""
+    """Of the temporary file's name: with what is added, no longer than a name may be."""
     return os.fsdecode(os.fsencode(f".{target.name}")[:200]) + "."
 
 
 def _is_beside(name: object, target: Path) -> bool:
-    """Whether it is the temporary file that could not be made: mkstemp's error names it."""
+    """Whether it is the temporary file that could not be made: its error names it."""
     return os.path.basename(str(name)).startswith(_prefix(target))
 
 
@@ -147,18 +158,14 @@ def _appending(link: str) -> IO[bytes]:
 
 def _take_over(new: str, replaced: Path) -> None:
     """Owner, group, access control list and extended attributes, as far as the system allows, and mode of the file that is
-    replaced, else the mode that the umask leaves. Nobody gets rights that the file did not give (docs/hdf5.md, "What a saved
-    file looks like").
+    replaced. Nobody gets rights that the file did not give (docs/hdf5.md, "What a saved file looks like").
 
     Where the group cannot be kept its rights go: they would be another group's. Where the list cannot, all but the owner's: it may
-    deny somebody what others may. mkstemp lets nobody else read.
+    deny somebody what others may. `_empty_beside` lets nobody else read.
     """
     try:
         old = replaced.stat()
-    except FileNotFoundError:
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(new, 0o666 & ~mask)
+    except FileNotFoundError:  # Nothing to take over: the new file stays as it was made.
         return
     for owner in old.st_uid, -1:
         with suppress(OSError):
