@@ -504,6 +504,24 @@ def test_event_files_have_every_row(folder):
     assert [event.value for event in found.Scalars("train/total")] == pytest.approx([row.total for row in rows], rel=1e-6)
 
 
+def test_points_after_the_last_checkpoint_are_taken_back(folder):
+    """Of a run that was killed: its steps were there twice, with whatever came between them on a curve."""
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    from deepinfomax.commands import _tensorboard
+
+    assert train(folder, "--epochs", 1, "--tensorboard").returncode == 0
+    killed = _tensorboard.EventFile(folder / "run")
+    for step in 9, 10:
+        killed.add(Row(step, step / 8, "train", 99.0, 1.0, 0.0, 0.0, 1e-3, 10.0, 1.0))
+    killed.close()
+    assert dim("train", "--resume", "run", "--epochs", 2, "--tensorboard", cwd=folder).returncode == 0
+    found = accumulator.EventAccumulator(str(folder / "run")).Reload()
+    for phase in "train", "validation", "probe":
+        tag = "linear_probe" if phase == "probe" else "total"
+        rows = [row for row in RunFolder(folder / "run").read_metrics() if row.phase == phase]
+        assert [event.step for event in found.Scalars(f"{phase}/{tag}")] == [row.step for row in rows], phase
+
+
 def test_an_event_file_on_a_full_disk(tmp_path, monkeypatch):
     """TensorBoard's own writer printed its thread's traceback."""
     pytest.importorskip("tensorboard")

@@ -23,21 +23,29 @@ _NUMBERS = itertools.count()
 class EventFile:
     """What metrics.csv has of a run, as scalars. A row is on the disk when `add` returns; it raises OSError otherwise.
 
+    resumed: the step that a resumed run continues after. TensorBoard drops what earlier files have of later steps, which a killed
+    run made after its last checkpoint; metrics.csv loses the same rows.
+
     Not TensorBoard's EventFileWriter: that writes in a thread, which prints a traceback where the disk is full.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], resumed: int | None = None) -> None:
         from tensorboard.compat.proto import event_pb2, summary_pb2
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         self._event: Any = event_pb2.Event
         self._summary: Any = summary_pb2.Summary
         began = time.time()
-        name = f"events.out.tfevents.{began:010.0f}.{socket.gethostname()}.{os.getpid()}.{next(_NUMBERS)}"
+        # TensorBoard reads files in the order of their names, and a run may be killed and resumed within a second.
+        name = f"events.out.tfevents.{began:017.6f}.{socket.gethostname()}.{os.getpid()}.{next(_NUMBERS)}"
         self._path = os.path.join(os.fspath(folder), name)
         self._file = open(self._path, "wb", buffering=0)
         self._records: Any = RecordWriter(self)
         self._add(self._event(wall_time=began, file_version="brain.Event:2"))
+        if resumed is not None:
+            start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+            # It drops what is of this step as well.
+            self._add(self._event(wall_time=began, step=resumed + 1, session_log=start))
 
     def write(self, record: bytes) -> None:
         """For RecordWriter."""

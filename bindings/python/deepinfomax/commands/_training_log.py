@@ -53,7 +53,7 @@ class TrainingLog:
         if self._arguments.tensorboard and not self._silent:
             from ._tensorboard import EventFile
 
-            self._board = EventFile(self._folder.path)
+            self._board = EventFile(self._folder.path, self._first if self._arguments.resume else None)
         return self
 
     def __exit__(self, *exception: object) -> None:
