@@ -45,6 +45,7 @@ def test_alone_it_shows_what_to_do_first():
         ("evaluate --fine-tune-steps 3", "--fine-tune-steps", "without --labels, or a row that is fine-tuned in --rows"),
         ("search --duplicates 0.1 --approximate", "--approximate", "with --duplicates"),
         ("search --duplicates 0.1 --count 3", "--count", "with --duplicates"),
+        ("search 1 --most 5", "--most", "without --duplicates"),
         ("search 1 --weights w.h5", "--weights", "without an image file, --picture or --html"),
         ("search --duplicates 1 --resize crop", "--resize", "without an image file, --picture or --html"),
         ("search cat.png --split train", "--split", "without --picture or --html"),

@@ -111,6 +111,23 @@ def test_near_duplicates(metric, threshold):
 
 
 @pytest.mark.parametrize("metric", METRICS)
+def test_of_equal_vectors_each_has_one_pair(metric):
+    """500 equal ones were 124,750 pairs, more than are listed, and no threshold is smaller than 0."""
+    y = vectors(600)
+    y[50:550] = y[50]
+    y[599] = y[50] + np.float32(1e-3)
+    y[50:550:2, 0] = y[599, 0] = 0
+    y[51:550:2, 0] = -0.0
+    found = Index(y, metric=metric).duplicates(0)
+    np.testing.assert_array_equal(found.pairs, [[50, other] for other in range(51, 550)])
+    assert (found.distances == 0).all()
+    found = Index(y, metric=metric).duplicates(0.05 if metric == "l2" else 1e-4)
+    np.testing.assert_array_equal(found.pairs, [[50, other] for other in (*range(51, 550), 599)])
+    with pytest.raises(ValueError, match="more than 498 pairs .* allow more pairs: most="):
+        Index(y, metric=metric).duplicates(0, most=498)
+
+
+@pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("d", [1, 3, 64, 200])
 def test_equal_vectors_are_at_distance_0(metric, d):
     """1 - cos of a vector and itself was up to 6e-16: `duplicates(0)` missed them."""

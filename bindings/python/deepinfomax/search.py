@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -53,7 +53,10 @@ class Found(NamedTuple):
 
 
 class Duplicates(NamedTuple):
-    """Pairs of vectors (p, 2), first < second, in ascending order of distance (p)."""
+    """Pairs of vectors (p, 2), first < second, in ascending order of distance (p).
+
+    Of vectors that hold the same numbers only the first is compared with others: each of them is in one pair, with that first.
+    """
 
     pairs: NDArray[np.int64]
     distances: NDArray[np.float64]
@@ -221,19 +224,52 @@ class Index:
             ef *= 2
 
     def duplicates(self, threshold: float, *, most: int = 100_000) -> Duplicates:
-        """Pairs at a distance of at most `threshold`. Raises ValueError where there are more than `most`."""
+        """Pairs at a distance of at most `threshold`; of equal vectors, each with the first of them.
+
+        Raises ValueError where there are more than `most`.
+        """
         threshold = _arrays.number(threshold, "threshold")
         if not 0 <= threshold < np.inf:
             raise ValueError(f"threshold: expected a finite number of at least 0, found {threshold}")
         most = _arrays.whole_number(most, 0, 2**63, "most", "0 or more")
+        first_of = self._first_of()
+        numbers = np.arange(len(self))
+        firsts, others = numbers[first_of == numbers], numbers[first_of != numbers]
+        among = Index(self.vectors[firsts], metric=self.metric) if len(others) else self
+        pairs = [np.stack((first_of[others], others), axis=1)]
+        count = len(others)
+        for some in among._pairs(threshold):
+            pairs.append(firsts[some])
+            count += len(some)
+            if count > most:
+                break
+        if count > most:
+            raise ValueError(
+                f"threshold: more than {most} pairs are within {threshold}; give a smaller one, or allow more pairs: most="
+            )
+        together = np.concatenate(pairs)
+        distances = self._distances(self.vectors[together[:, 0]], together[:, 1:])[:, 0]
+        order = np.lexsort((together[:, 1], together[:, 0], distances))
+        return Duplicates(together[order], distances[order])
+
+    def _first_of(self) -> NDArray[np.int64]:
+        """Of each vector, the first that has the same numbers."""
+        rows = self.vectors + np.float32(0)  # -0 is 0.
+        texts = rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize)))[:, 0]
+        _, first, own = np.unique(texts, return_index=True, return_inverse=True)
+        found = first[own].astype(np.int64)
+        if self.metric == "cosine":  # Vectors of zeros, which are at distance 1 from each other.
+            found = np.where(rows.any(axis=1), found, np.arange(len(self)))
+        return found
+
+    def _pairs(self, threshold: float) -> Iterator[NDArray[np.int64]]:
+        """All pairs (p, 2) at a distance of at most `threshold`, block by block."""
         # float32's distances choose generously, float64's decide.
         largest = float(self._squares.max())
         # Beyond 1e150 squares are infinite; no two vectors of float32 are so far apart.
         bound = min(threshold * self._scale, 1e150) ** 2 if self.metric == "l2" else 2 * threshold
         bound += max(1e-5, 4 * self._error) * max(largest, 1e-30)
         bound = min(bound, float(np.finfo(np.float32).max))
-        pairs: list[NDArray[np.int64]] = []
-        count = 0
         for start in range(0, len(self), _QUERIES):
             block = self._prepared[start : start + _QUERIES]
             for at in range(start, len(self), _VECTORS):
@@ -241,15 +277,7 @@ class Index:
                 first, second = np.nonzero(near)
                 first, second = first + start, second + at
                 ordered = np.stack((first, second), axis=1)[first < second].astype(np.int64)
-                kept = ordered[self._distances(self.vectors[ordered[:, 0]], ordered[:, 1:])[:, 0] <= threshold]
-                count += len(kept)
-                if count > most:
-                    raise ValueError(f"threshold: more than {most} pairs are within {threshold}; give a smaller one")
-                pairs.append(kept)
-        together = np.concatenate(pairs)
-        distances = self._distances(self.vectors[together[:, 0]], together[:, 1:])[:, 0]
-        order = np.argsort(distances, kind="stable")
-        return Duplicates(together[order], distances[order])
+                yield ordered[self._distances(self.vectors[ordered[:, 0]], ordered[:, 1:])[:, 0] <= threshold]
 
     # ---- How
 

@@ -47,7 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=positive, default=10, metavar="N", help="number of nearest images (default: 10)")
     parser.add_argument("--approximate", action="store_true", help="search with hnswlib, and report its recall")
     parser.add_argument(
-        "--duplicates", type=float, metavar="D", help="instead of searching, list all pairs of the index at most D apart"
+        "--duplicates", type=float, metavar="D", help="instead of searching, list pairs of the index at most D apart; of equal images, each with "
+        "the first of them"
+    )
+    parser.add_argument(
+        "--most", type=positive, default=100_000, metavar="N", help="refuse to list more pairs of duplicates (default: 100000)"
     )
     add_data(parser, "none: --picture and --html need the images that were indexed")
     add_weights(parser)
@@ -70,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def effects(arguments: argparse.Namespace) -> Effects:
     for option in "--approximate", "--count":
         yield option, arguments.duplicates is None, "with --duplicates"
+    yield "--most", arguments.duplicates is not None, "without --duplicates"
     sheets = arguments.picture is not None or arguments.html is not None
     for option in "--data", "--split", "--limit", "--skip-damaged":
         yield option, sheets, "without --picture or --html"
@@ -128,7 +133,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _duplicates(arguments: argparse.Namespace, index: Index, sheets: bool) -> int:
-    found = index.duplicates(arguments.duplicates)
+    try:
+        found = index.duplicates(arguments.duplicates, most=arguments.most)
+    except ValueError as error:
+        smaller = "give a smaller distance, or " * (arguments.duplicates > 0)
+        raise UsageError(
+            f"--duplicates: more than {arguments.most:,} pairs are at most {arguments.duplicates:g} apart; {smaller}allow more "
+            "with --most"
+        ) from error
     pairs: list[dict[str, Any]] = [
         {"images": [index.ids[a], index.ids[b]], "numbers": [int(a), int(b)], "distance": float(distance)}
         for (a, b), distance in zip(found.pairs, found.distances, strict=True)
