@@ -67,6 +67,21 @@ def test_image_files(tiny, tmp_path):
         assert np.stack(found).tobytes() == expected.tobytes()
 
 
+def test_the_same_vectors_have_the_same_name(tiny, tmp_path):
+    """Those of an array had another one each time: a cluster that held them encoded them again."""
+    tiny.save(tmp_path / "w.h5")
+    with Model(5, architecture=tiny.architecture) as model:
+        model.save(tmp_path / "other.h5")
+    for images, others in (
+        (da.from_array(IMAGES, chunks=(77, 1, 3, 8)), da.from_array(IMAGES[:9])),
+        (db.from_sequence(["a.png", "b.png"]), db.from_sequence(["c.png"])),
+    ):
+        first = encode(images, tmp_path / "w.h5")
+        assert set(encode(images, tmp_path / "w.h5").dask) == set(encode(images, tiny).dask) == set(first.dask)
+        different = encode(others, tiny), encode(images, tmp_path / "other.h5"), encode(images, tiny, output="features")
+        assert len({one.name for one in (first, *different)}) == 4
+
+
 def test_refusals(tiny, tmp_path):
     with pytest.raises(ValueError, match="expected .n, c, h, w. or"):
         encode(da.zeros((3, 4)), tiny)

@@ -66,7 +66,8 @@ def encode(
     images: a dask array (n, c, h, w) of float32, or (n, h, w, c) of bytes, as `Model.encode` takes them; chunks are made whole
     but for the first axis. Or a bag or a sequence of paths of image files, read as `Model.encode` reads them; the sequence in
     parts of `partition`. weights: a model, or a file that this process can read: workers need not.
-    output: one of the outputs of `Model.encode`. Returns a dask array (n, ...), or a bag of arrays.
+    output: one of the outputs of `Model.encode`. Returns a dask array (n, ...), or a bag of arrays, of the same name for the same
+    images, weights and output.
     """
     partition = _arrays.whole_number(partition, 1, 2**63, "partition", "1 or more")
     if isinstance(weights, Model):
@@ -85,7 +86,7 @@ def encode(
             raise ValueError(f"images: expected (n, c, h, w) or (n, h, w, c), found {images.ndim} axes")
         whole = images.rechunk({axis: -1 for axis in (1, 2, 3)})
         blocks = [
-            dask.array.from_delayed(dask.delayed(_encode)(shared, block, output), (size, *shape), np.float32)
+            dask.array.from_delayed(dask.delayed(_encode, pure=True)(shared, block, output), (size, *shape), np.float32)
             for block, size in zip(whole.to_delayed().ravel(), whole.chunks[0], strict=True)
         ]
         return dask.array.concatenate(blocks)
