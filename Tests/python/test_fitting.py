@@ -52,9 +52,10 @@ def test_it_is_the_loop_that_one_would_write(small, data):
     assert [(epoch.number, epoch.steps, epoch.validation) for epoch in history] == [(0, 2, None), (1, 4, None)]
 
 
-@pytest.mark.parametrize("form", ["path", "data set", "array", "list"])
+@pytest.mark.parametrize("form", ["path", "data set", "array", "list", "tuple"])
 def test_forms_of_data_are_the_same_run(small, data, form):
-    given = {"path": str(data), "data set": open_dataset(data), "array": IMAGES, "list": list(IMAGES)}[form]
+    images = {"array": IMAGES, "list": list(IMAGES), "tuple": tuple(IMAGES)}
+    given = ({"path": str(data), "data set": open_dataset(data)} | images)[form]
     small.fit(given, 1, batch=4)
     with dim.Model(0, small.model.architecture) as model, dim.Trainer(model, seed=1) as own:
         own.fit(data, 1, batch=4)
@@ -71,6 +72,55 @@ def test_batches_as_a_dataloader_gives_them(small):
     with pytest.raises(TypeError, match="DataLoader"):
         small.fit(pairs)
     assert small.fit(torch.utils.data.DataLoader(pairs, 5), 1)[0].steps == 10
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+@pytest.mark.parametrize("with_labels", [False, True])
+def test_a_list_of_batches_is_batches(small, kind, with_labels):
+    """It was taken for one of images, each of which was no image."""
+    given = kind((some[0], some[1]) if with_labels else some[0] for some in Batches(IMAGES, np.array(LABELS)))
+    assert [epoch.steps for epoch in small.fit(given, 2, validation=given)] == [2, 4]
+    with dim.Model(0, small.model.architecture) as model, dim.Trainer(model, seed=1) as own:
+        own.fit(Batches(IMAGES), 2)
+        assert_same_state(small.model.state_dict(), model.state_dict())
+    assert small.fit(given[:1], 1)[0].steps == 5, "one batch is no single image"
+    with dim.ClassifierTrainer(small.model) as trainer:
+        if with_labels:
+            assert trainer.fit(given, 1, validation=given)[0].result.count == 10 and trainer.steps == 2
+        else:
+            with pytest.raises(ValueError, match=r"^dataset: expected \(images, labels\), found images alone in batch 0$"):
+                trainer.fit(given, 1)
+            assert trainer.steps == 0
+
+
+class Counted(Batches):
+    """As a DataLoader is, which tells how large its batches are."""
+
+    def __init__(self, size, drop_last=False):
+        super().__init__(IMAGES, size=size)
+        self.dataset, self.batch_size, self.drop_last = IMAGES, size, drop_last
+
+
+def test_a_last_batch_of_one_image_is_refused_before_the_first_step(small):
+    """The epoch ended with an error of its last step, which named neither the batch nor what to do."""
+    with pytest.raises(ValueError, match="^dataset: the last batch has 1 image of 10, expected 2 at least: .* drop_last=True"):
+        small.fit(Counted(3), 1)
+    with pytest.raises(ValueError, match="^dataset: expected a DataLoader of a batch_size of 2 at least, found 1$"):
+        small.fit(Counted(1), 1)
+    with pytest.raises(ValueError, match="^dataset: batch 1 of the epoch has 1 image, expected 2 .* drop_last=True"):
+        small.fit([IMAGES[:4], IMAGES[4:5]], 1)
+    assert small.steps == 0
+    with pytest.raises(ValueError, match="^dataset: batch 3 of the epoch has 1 image, expected 2 .* drop_last=True"):
+        small.fit(Batches(IMAGES, size=3), 1)  # Which tells nothing before.
+    assert small.steps == 3
+    assert small.fit(IMAGES, 1, batch=5, validation=Counted(3))[0].validation is not None, "evaluated without it"
+    torch = pytest.importorskip("torch")
+    images = torch.utils.data.TensorDataset(torch.from_numpy(IMAGES))
+    with pytest.raises(ValueError, match="drop_last=True"):
+        small.fit(torch.utils.data.DataLoader(images, 3, shuffle=True), 1)
+    assert small.fit(torch.utils.data.DataLoader(images, 3, drop_last=True), 1)[0].steps == 7
+    twice = torch.utils.data.DataLoader(images, 3, collate_fn=lambda some: torch.stack([one for (one,) in some * 2]))
+    assert small.fit(twice, 1)[0].steps == 11
 
 
 def test_a_stopped_fit_continues_in_the_middle_of_an_epoch(small, data, tmp_path):
@@ -134,6 +184,8 @@ def test_the_log(small, data, caplog, capfd):
         (IMAGES, {"batch": 1}, ValueError, "batch: expected a whole number of at least 2"),
         (IMAGES[:1], {}, ValueError, "dataset: expected 2 images at least, found 1"),
         (5, {}, TypeError, "dataset: expected a path"),
+        ((IMAGES, LABELS), {}, TypeError, "dataset: a tuple with arrays .* is one of batches; found list in its place 1"),
+        ([IMAGES, IMAGES[0]], {}, TypeError, r"is one of batches; found an array of shape \(1, 28, 28\) in its place 1"),
         (iter([IMAGES]), {}, TypeError, "gone through once only"),
         (Batches(IMAGES[:0]), {}, ValueError, "one batch at least"),
         ("/nowhere", {}, dim.data.DataError, "/nowhere"),

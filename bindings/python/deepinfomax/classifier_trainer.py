@@ -165,7 +165,7 @@ class ClassifierTrainer(Run):
         seed: int = 0,
         validation: Any = None,
     ) -> list[FittedEpoch[ClassifierResult]]:
-        """As `Trainer.fit`, on labelled images: a path, a data set, (images, labels), or batches of both.
+        """As `Trainer.fit`, on labelled images: a path, a data set, (images, labels), or batches of both, of two images at least.
 
         The classes of a path or data set become the model's by name, in `dataset` and in `validation`; DataError for images of
         a class that `Model.class_names` does not have (set it to [] to begin with other classes). A model without names takes

@@ -177,8 +177,10 @@ def _source(
         data = open_dataset(data, labelled=run.labelled, image=run.model.sizes.image, resize=image["resize"])
     if isinstance(data, Dataset):
         return _of_dataset(run, data, batch, seed, what, classes, augment)
-    images, labels = data if run.labelled and isinstance(data, tuple) and len(data) == 2 else (data, None)
-    if hasattr(images, "__array_interface__") or hasattr(images, "detach") or isinstance(images, list):
+    has_labels = run.labelled and isinstance(data, tuple) and len(data) == 2 and not _is_batch(data[1])
+    images, labels = data if has_labels else (data, None)
+    is_listed = not has_labels and _are_batches(data, what)
+    if hasattr(images, "__array_interface__") or hasattr(images, "detach") or isinstance(images, (list, tuple)) and not is_listed:
         return _of_arrays(run, images, labels, batch, seed, what, augment)
     torch = sys.modules.get("torch.utils.data")
     if torch is not None and isinstance(data, torch.Dataset):
@@ -192,7 +194,12 @@ def _source(
     if isinstance(data, Iterable):
         if augment:
             raise ValueError(f"augment: {what} gives whole batches, whose images have no numbers: let it change them itself")
-        return _Source(0, lambda number, start: (_pair(some) for some in data))
+        fewest = 0 if seed is None else max(2, run.fewest)
+        if is_listed:
+            for _ in _checked(data, fewest, run.labelled, what):  # Before a step is made in vain.
+                pass
+        _check_loader(data, fewest, what)
+        return _Source(0, lambda number, start: _checked(data, fewest, run.labelled, what))
     raise TypeError(
         f"{what}: expected a path, a deepinfomax data set, an array{' with labels' if run.labelled else ''}, or batches as a "
         f"DataLoader gives them; found {type(data).__name__}"
@@ -245,7 +252,7 @@ def _of_arrays(
         for at in range(start, length):
             whole = order[at * size : (at + 1) * size]
             chosen = whole[part * len(whole) // parts : (part + 1) * len(whole) // parts]
-            some = [images[i] for i in chosen.tolist()] if isinstance(images, list) else images[chosen]
+            some = [images[i] for i in chosen.tolist()] if isinstance(images, (list, tuple)) else images[chosen]
             if augment:
                 some = augment.apply(run.model._images(some)[0], chosen, seed or 0, number)
             yield some, None if numbers is None else numbers[chosen]
@@ -260,6 +267,65 @@ def _size(run: Steps[Any], batch: int, n: int, seed: int | None, what: str) -> i
     if batch < least:
         raise ValueError(f"batch: expected {least} at least, an image and its {least - 1} negatives, found {batch}")
     return min(batch, n)
+
+
+# ---- Batches
+
+
+def _is_batch(some: Any) -> bool:
+    """Whether it is images (n, c, h, w), alone or with labels. With fewer axes it may be a single image."""
+    return getattr(_pair(some)[0], "ndim", 0) == 4
+
+
+def _are_batches(data: Any, what: str) -> bool:
+    """Whether a list or a tuple is one of batches, and not of single images. Raises TypeError where some of it is."""
+    if not isinstance(data, (list, tuple)):
+        return False
+    found = [_is_batch(some) for some in data]
+    if any(found) and not all(found):
+        number = found.index(False)
+        raise TypeError(
+            f"{what}: a {type(data).__name__} with arrays (n, c, h, w), alone or in pairs with labels, is one of batches; found "
+            f"{_described(data[number])} in its place {number}"
+        )
+    return bool(found) and all(found)
+
+
+def _described(one: Any) -> str:
+    return f"an array of shape {tuple(one.shape)}" if hasattr(one, "shape") else type(one).__name__
+
+
+def _check_loader(loader: Any, fewest: int, what: str) -> None:
+    """Before a step is made in vain, where a DataLoader tells how large its batches are."""
+    size, drops, collate = (getattr(loader, name, None) for name in ("batch_size", "drop_last", "collate_fn"))
+    if not isinstance(size, int) or not isinstance(drops, bool):
+        return
+    if collate is not None and not str(getattr(collate, "__module__", "")).startswith("torch."):
+        return  # Which may make any number of images of one.
+    try:
+        n = len(loader.sampler if hasattr(loader, "sampler") else loader.dataset)
+    except (AttributeError, TypeError, NotImplementedError):
+        return
+    if size < fewest:
+        raise ValueError(f"{what}: expected a DataLoader of a batch_size of {fewest} at least, found {size}")
+    if 0 < n % size < fewest and not drops:
+        raise ValueError(
+            f"{what}: the last batch has {counted(n % size, 'image')} of {n:,}, expected {fewest} at least: give the DataLoader "
+            f"drop_last=True, or another batch_size than {size}"
+        )
+
+
+def _checked(batches: Iterable[Any], fewest: int, labelled: bool, what: str) -> Iterator[tuple[Any, Any]]:
+    for number, some in enumerate(batches):
+        images, labels = _pair(some)
+        if labelled and labels is None:
+            raise ValueError(f"{what}: expected (images, labels), found images alone in batch {number}")
+        if (isinstance(images, list) or getattr(images, "ndim", 0) == 4) and len(images) < fewest:
+            raise ValueError(
+                f"{what}: batch {number} of the epoch has {counted(len(images), 'image')}, expected {fewest} at least; where it is "
+                "the last one, leave it out: drop_last=True of a DataLoader"
+            )
+        yield images, labels
 
 
 def _pair(some: Any) -> tuple[Any, Any]:

@@ -308,9 +308,12 @@ class Trainer(Run):
         """Trains for `epochs` more epochs, and returns the result of each.
 
         dataset: a path, as for `open_dataset`; a data set; images, as for `step`; or batches, iterated once
-        per epoch, for instance a DataLoader (with labels or without). For the first three the order depends only on `seed` and
-        the epoch's number, a run that was stopped, saved and resumed continues at the batch where it stopped, and an
-        incomplete last batch is left out. validation: the same kinds, evaluated after each epoch. augment: changes training
+        per epoch, for instance a DataLoader or a list of arrays (n,c,h,w), with labels, as pairs, or without. For the first three
+        the order depends only on `seed` and the epoch's number, a run that was stopped, saved and resumed continues at the batch
+        where it stopped, and an incomplete last batch is left out. Batches are taken as they are, in their order; each has two
+        images at least, or as many as `negatives` needs: where the last has fewer, give the DataLoader drop_last=True.
+
+        validation: the same kinds, evaluated after each epoch; batches that are too small are left out. augment: changes training
         images anew each epoch, "crop=4,flip" for instance; the change depends only on `seed`, the epoch and the image's
         number (data.Augmentation). It is refused if dataset is batches.
 
