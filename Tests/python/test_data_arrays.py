@@ -240,8 +240,23 @@ def test_hdf5_values_in_other_files_are_refused(tmp_path):
         file["images"] = h5py.ExternalLink("a.h5", "images")
     with pytest.raises(DataError, match="in other files"):
         open_dataset(tmp_path / "a.h5")
-    with pytest.raises(DataError, match="no array of images"):
+    with pytest.raises(DataError, match=r"b\.h5: images is a link, which is not followed; copy the data into the file"):
         open_dataset(tmp_path / "b.h5")
+
+
+def test_hdf5_links_are_named(tmp_path):
+    """Images behind one were none, and labels were left out without a word."""
+    h5py = pytest.importorskip("h5py")
+    for name in "images", "labels":
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file["there/images"], file["there/labels"] = random_images(N), np.arange(N)
+            for other in "images", "labels":
+                file[other] = h5py.SoftLink(f"/there/{other}") if other == name else file["there"][other]
+        with pytest.raises(DataError, match=rf"{name}\.h5: {name} is a link, which is not followed"):
+            open_dataset(tmp_path / f"{name}.h5")
+    with h5py.File(tmp_path / "images.h5", "a") as file:
+        file["x"] = file["there/images"]
+    assert len(open_dataset(tmp_path / "images.h5")) == N, "the array that is there is used"
 
 
 def test_what_is_joined_are_data_sets():

@@ -33,7 +33,7 @@ def open_parts(path: Path, options: Options) -> Parts:
         arrays = [name for name in names if isinstance(file[name], h5py.Dataset)]
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         raise DataError(f"{path}: not an HDF5 file, or damaged: {error}") from error
-    wanted = images.choose(arrays, str(path))
+    wanted = images.choose(arrays, str(path), [name for name in file if name not in names])
     found: dict[str, Array] = {}
     for key in wanted.keys:
         _check(file[key], f"{path}: {key}", options, whole=key not in (wanted.images, wanted.test_images))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,15 +49,20 @@ class Wanted:
         return [key for key in everything if key is not None]
 
 
-def choose(names: list[str], where: str) -> Wanted:
-    """Among the names of a file's arrays."""
+def choose(names: list[str], where: str, links: Sequence[str] = ()) -> Wanted:
+    """Among the names of a file's arrays. links: those of links, which are not followed: an error where one would be used."""
 
-    written = {name.lower(): name for name in reversed(names)}
+    def first_of(candidates: tuple[str, ...], there: Sequence[str]) -> str | None:
+        """As the names are listed; else in letters of another case, as in "Labels"."""
+        written = {name.lower(): name for name in reversed(there)}
+        exact = (name for name in candidates if name in there)
+        return next(exact, next((written[name.lower()] for name in candidates if name.lower() in written), None))
 
     def first(candidates: tuple[str, ...]) -> str | None:
-        """As the names are listed; else in letters of another case, as in "Labels"."""
-        exact = (name for name in candidates if name in names)
-        return next(exact, next((written[name.lower()] for name in candidates if name.lower() in written), None))
+        found = first_of(candidates, names)
+        if found is None and (link := first_of(candidates, links)) is not None:
+            raise DataError(f"{where}: {link} is a link, which is not followed; copy the data into the file, by this name")
+        return found
 
     train, classes = first(_TRAIN_IMAGES), first(_CLASSES)
     if train is not None:
