@@ -81,13 +81,10 @@ package struct Expectation {
         if case .any = architectures {
             nearest = attempts.min { $0.problems.count < $1.problems.count }!
         }
-        var problems = nearest.problems
-        if !nearest.architecture.isNotebook {
-            problems.content(
-                "the file names no architecture, and of the presets \(nearest.architecture.preset ?? "") is the nearest; "
-                    + "for another one give `architecture`")
-        }
-        try problems.throwIfAny(path: path)
+        let closing =
+            "the file names no architecture, and of the presets \(nearest.architecture.preset ?? "") is the nearest; for another "
+            + "one give `architecture`"
+        try nearest.problems.throwIfAny(path: path, advice: nearest.architecture.isNotebook ? nil : closing)
         return nearest.architecture
     }
 

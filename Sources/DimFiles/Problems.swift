@@ -25,10 +25,12 @@ struct Problems {
         content(line)
     }
 
-    func throwIfAny(path: FilePath) throws {
+    /// `advice`: what to do about them, which is no problem itself.
+    func throwIfAny(path: FilePath, advice: String? = nil) throws {
         guard !isEmpty else { return }
         var text = "\(path): " + (count == 1 ? "" : "\(count) problems:\n  ") + lines.joined(separator: "\n  ")
         if count > lines.count { text += "\n  ... and \(count - lines.count) more" }
+        if let advice { text += (count == 1 ? "; " : "\n  ") + advice }
         throw DimError(isFormat ? .fileFormat : .fileContent, text)
     }
 }

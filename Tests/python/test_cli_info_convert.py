@@ -8,6 +8,7 @@ import deepinfomax
 import numpy as np
 import pytest
 from cli_fixtures import dim
+from safetensors_fixtures import write_safetensors
 
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="converts PyTorch's files")
 
@@ -197,13 +198,13 @@ def test_what_is_refused(tmp_path):
     (tmp_path / "cut.pt").write_bytes((tmp_path / "part.pt").read_bytes()[:2000])
     (tmp_path / "text.pt").write_text("weights")
     for name, message in [
-        ("evil.pt", "found posix.system. A whole module"),
+        ("evil.pt", "found posix.system. Loading a whole module"),
         ("part.pt", "part.pt"),
         ("empty.pt", "its keys are epoch"),
         ("numbers.pt", "numbers.pt: no state_dict in it: its tensors have no names: 1 is of type int"),
         ("large.pt", "tensors of 17,179,869,184 values; a state_dict has 536,870,912 at most"),
         ("cut.pt", "cut.pt: "),
-        ("text.pt", "text.pt"),
+        ("text.pt", "text.pt: expected a file by torch.save, found other content: b'we' at its beginning"),
         ("nothing.pt", "No such file"),
     ]:
         done = dim("convert", name, "out.h5", cwd=tmp_path)
@@ -273,6 +274,7 @@ def test_tensors_that_have_no_values_in_numpy(tmp_path):
         (["encoder.onnx", "out.h5"], "ONNX is written, not read"),
         (["weights.h5", "nothing/out.h5"], "there is no folder"),
         (["vectors.npz", "out.h5"], "vectors.npz: expected weights in HDF5, in safetensors or of PyTorch, found numpy's"),
+        (["network.json", "out.h5"], "found a JSON text; an architecture has no weights, and is named with --architecture"),
         (["weights.h5", "other.h5", "out.h5"], "all inputs are of one architecture, that of weights.h5"),
         (["weights.h5", "weights.h5", "out.h5"], "is also in an earlier input"),
         (["weights.h5", "out.h5", "--entry", "ema"], "--entry: chooses among the state_dicts of a PyTorch file; weights.h5 is"),
@@ -280,6 +282,7 @@ def test_tensors_that_have_no_values_in_numpy(tmp_path):
 )
 def test_usage(folder, arguments, message):
     (folder / "encoder.onnx").write_bytes(b"\x08\x08")
+    (folder / "network.json").write_text(' {"preset": "basic28"}')
     (folder / "vectors.npz").write_bytes(b"PK\x05\x06" + bytes(18))
     with deepinfomax.Model(0, "basic28") as model:
         model.save(folder / "other.h5")
@@ -292,6 +295,20 @@ def test_usage(folder, arguments, message):
     done = dim("convert", *arguments, cwd=folder)
     assert done.returncode == 2 and message in done.stderr
     assert not (folder / "out.h5").exists()
+
+
+def test_what_a_file_without_an_architecture_is_near_to(tmp_path):
+    """The advice was counted as a problem, and named what is --architecture by its name in Python."""
+    with deepinfomax.Model(0, "basic28") as model:
+        state = {name: value for name, value in model.state_dict().items() if name.startswith("encoder.")}
+    for wrong, counted in ((["encoder.c0.weight"], ""), (["encoder.c0.weight", "encoder.c1.weight"], "2 problems:\n  ")):
+        write_safetensors(tmp_path / "a.safetensors", state | {name: state[name][:, :, :1] for name in wrong})
+        done = dim("convert", "a.safetensors", "out.h5", cwd=tmp_path)
+        advice = (
+            "the file names no architecture, and of the presets basic28 is the nearest; for another one give --architecture\n"
+        )
+        assert done.returncode == 2 and done.stderr.endswith(advice), done.stderr
+        assert done.stderr.startswith(f"dim convert: a.safetensors: {counted}encoder.c0.weight: found"), done.stderr
 
 
 def test_onnx_needs_a_package(folder, tmp_path):

@@ -29,6 +29,8 @@ from .model import Model
 State = dict[str, NDArray[Any]]
 #: Twice the parameters that an architecture may have.
 _MOST_VALUES = 1 << 29
+#: Of a file by torch.save: a zip archive, or before PyTorch 1.6 a pickle of protocol 2 or later.
+_BEGINNINGS = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 class TorchFileError(ValueError):
@@ -64,6 +66,12 @@ def read_with(path: str | os.PathLike[str], entry: str | None = None, architectu
             raise
         raise TorchFileError(f"{path}: damaged or cut short: {error.strerror or error}") from error
     except pickle.UnpicklingError as error:
+        with open(path, "rb") as file:
+            start = file.read(2)
+        if start not in _BEGINNINGS:  # What torch says of it is about pickles, and advises to trust the file.
+            raise TorchFileError(
+                f"{path}: expected a file by torch.save, found other content: {start!r} at its beginning"
+            ) from error
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         what = f", found {named[1]}" if named else ""
         raise TorchFileError(

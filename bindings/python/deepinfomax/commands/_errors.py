@@ -10,6 +10,11 @@ from . import UsageError
 
 def explained(error: Exception) -> str | None:
     """The message of an error of a known kind; None for a kind that only a defect raises."""
+    message = _message(error)
+    return None if message is None else message.replace("`architecture`", "--architecture")  # As C and Python have it.
+
+
+def _message(error: Exception) -> str | None:
     if isinstance(error, DimError):
         return None if error.status_name == "DIM_INTERNAL" else error.message
     if isinstance(error, (UsageError, UnicodeError)):

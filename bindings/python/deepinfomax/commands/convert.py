@@ -160,6 +160,11 @@ def _read(path: str, untrusted: bool, entry: str | None, architecture: Architect
         raise UsageError(f"{path}: ONNX is written, not read; convert the weights that it was made of")
     if Path(path).suffix.lower() in (".npz", ".npy"):
         raise UsageError(f"{path}: expected weights in HDF5, in safetensors or of PyTorch, found numpy's ending")
+    if start.lstrip()[:1] == b"{":
+        raise UsageError(
+            f"{path}: expected weights in HDF5, in safetensors or of PyTorch, found a JSON text; an architecture has no weights, and "
+            "is named with --architecture"
+        )
     _need("torch", f"{path}, which is neither HDF5 nor safetensors")
     _need("h5py", "reading PyTorch's files")
     try:
