@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,8 @@ class Wanted:
     test_images: str | None
     test_labels: str | None
     classes: str | None
+    #: Others that might have been meant.
+    unused: tuple[str, ...] = ()
 
     @property
     def keys(self) -> list[str]:
@@ -66,7 +68,7 @@ def choose(names: list[str], where: str, links: Sequence[str] = ()) -> Wanted:
 
     train, classes = first(_TRAIN_IMAGES), first(_CLASSES)
     if train is not None:
-        return Wanted(train, first(_TRAIN_LABELS), first(_TEST_IMAGES), first(_TEST_LABELS), classes)
+        return _noted(Wanted(train, first(_TRAIN_LABELS), first(_TEST_IMAGES), first(_TEST_LABELS), classes), names)
     images = first(_IMAGES)
     if images is None and len(names) == 1:
         images = names[0]
@@ -75,7 +77,14 @@ def choose(names: list[str], where: str, links: Sequence[str] = ()) -> Wanted:
         raise DataError(
             f"{where}: no array of images; expected one named {', '.join(_IMAGES)}, or x_train and x_test; found {found}"
         )
-    return Wanted(images, first(_LABELS), None, None, classes)
+    return _noted(Wanted(images, first(_LABELS), None, None, classes), names)
+
+
+def _noted(wanted: Wanted, names: Sequence[str]) -> Wanted:
+    """With the other arrays whose names are known."""
+    known = (_IMAGES, _LABELS, _TRAIN_IMAGES, _TRAIN_LABELS, _TEST_IMAGES, _TEST_LABELS, _CLASSES)
+    lower = {candidate.lower() for candidates in known for candidate in candidates}
+    return replace(wanted, unused=tuple(name for name in names if name.lower() in lower and name not in wanted.keys))
 
 
 def parts(name: str, where: str, arrays: Mapping[str, Rows], wanted: Wanted, options: Options) -> Parts:
@@ -86,6 +95,9 @@ def parts(name: str, where: str, arrays: Mapping[str, Rows], wanted: Wanted, opt
         Labels(arrays[key], len(images), f"{where}: {key}") if key is not None else None
         for images, (_, key) in zip(found, pairs, strict=False)
     ]
+    if wanted.unused:
+        for part in found:
+            part.notes += (f"{where}: the arrays {', '.join(wanted.keys)} are used, {', '.join(wanted.unused)} are not",)
     label(found, labels, None if wanted.classes is None else _names(arrays[wanted.classes], f"{where}: {wanted.classes}"))
     test = found[1] if len(found) > 1 else None
     if test is not None:  # No two of the data have one name.
