@@ -245,6 +245,41 @@ def test_what_set_params_changes_holds_from_the_next_partial_fit_on(changed):
         np.testing.assert_array_equal(now, once)
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"n_components": 8},
+        {"architecture": "nonsense"},
+        {"architecture": {"preset": "basic28"}},
+        {"image_shape": (1, 64)},
+        {"data_range": (0, 2)},
+        {"random_state": 5},
+    ],
+)
+def test_what_the_first_partial_fit_settles_is_not_changed(changed):
+    """It was ignored."""
+    x = images((10, 8, 8))
+    told = small().partial_fit(x)
+    (name,) = changed
+    for one in told, pickle.loads(pickle.dumps(told)):
+        with pytest.raises(ValueError, match=f"^{name}: expected .*, as the first call of partial_fit had, found"):
+            one.set_params(**changed).partial_fit(x)
+    own = {
+        "architecture": dim.Architecture({"preset": "basic28", "image": {"height": 8, "width": 8}}),
+        "image_shape": [8, 8],
+        "random_state": np.random.RandomState(0),
+    }
+    same = small(**own).partial_fit(x)
+    for one in same, pickle.loads(pickle.dumps(same)):
+        one.set_params(image_shape=(8, 8)).partial_fit(x).partial_fit(x)
+
+
+def test_verbose_is_a_number():
+    for wrong in "a", -1, None:
+        with pytest.raises(ValueError, match="^verbose: expected a whole number of at least 0, found"):
+            small(verbose=wrong).fit(images((4, 8, 8)))
+
+
 def test_constant_images_and_ranges_beyond_numbers():
     for value in 0, 5, 1e20, -1e20, 1e300:
         assert np.isfinite(small().fit(np.full((4, 8, 8), value)).transform(np.full((4, 8, 8), value))).all()

@@ -11,10 +11,11 @@ Importing this module imports scikit-learn, 1.6 or newer; `import deepinfomax` n
 
 from __future__ import annotations
 
+import copy
 import math
 import operator
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -114,7 +115,8 @@ class DeepInfoMax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         """One more epoch, on these images. The first call settles shape, range and weights.
 
         Continues with the optimiser's moments, except after unpickling and after set_params has changed the objective or lr,
-        where they start anew.
+        where they start anew. ValueError where it has changed what the first call settled: n_components, architecture,
+        image_shape, data_range or random_state.
         """
         return self._train(X, 1, first=not hasattr(self, "model_"))
 
@@ -143,6 +145,8 @@ class DeepInfoMax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
     def _train(self, X: Any, epochs: int, first: bool) -> DeepInfoMax:
         self._check_parameters()
+        if not first:
+            self._check_settled()
         array = _array(X)
         found = _layout(array, self.image_shape) if first else None
         rows = self._rows(X, reset=first, least=self._fewest)
@@ -169,6 +173,7 @@ class DeepInfoMax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         sizes = self.model_.sizes
         if not {"fc": sizes.fc, "conv": sizes.conv}.get(self.output, True):
             raise ValueError(f"output: the architecture has no {self.output}")
+        self._settled = self._settling()
         self._trainer: dim.Trainer | None = None
         self._chosen: dict[str, Any] = {}
         self.losses_: list[float] = []
@@ -198,8 +203,30 @@ class DeepInfoMax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
                 raise ValueError(f"{name}: expected a whole number of at least {least}, found {value!r}")
         if self.batch_size < self._fewest:
             raise ValueError(f"negatives: expected fewer than batch_size, {self.batch_size}, found {self.negatives}")
+        if not isinstance(self.verbose, (int, np.integer)) or self.verbose < 0:
+            raise ValueError(f"verbose: expected a whole number of at least 0, found {self.verbose!r}")
         if self.output not in dim.OUTPUTS:
             raise ValueError(f"output: expected one of {', '.join(dim.OUTPUTS)}, found {self.output!r}")
+
+    def _settling(self) -> dict[str, Any]:
+        """What the first call of partial_fit settles, in a form that does not change with what the caller holds."""
+        architecture, shape, limits = self.architecture, self.image_shape, self.data_range
+        return {
+            "n_components": self.n_components,
+            "architecture": architecture.json() if isinstance(architecture, dim.Architecture) else copy.deepcopy(architecture),
+            "image_shape": tuple(shape) if isinstance(shape, Iterable) else shape,
+            "data_range": tuple(limits) if isinstance(limits, Iterable) else limits,
+            "random_state": self.random_state,
+        }
+
+    def _check_settled(self) -> None:
+        now = self._settling()
+        for name, before in getattr(self, "_settled", now).items():
+            if now[name] is not before and now[name] != before:
+                raise ValueError(
+                    f"{name}: expected {before!r:.200}, as the first call of partial_fit had, found {now[name]!r:.200}; fit begins "
+                    "with another"
+                )
 
     @property
     def _fewest(self) -> int:
