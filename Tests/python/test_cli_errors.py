@@ -323,6 +323,20 @@ def test_quiet_does_not_silence_json_or_errors(tmp_path):
 # ---- Signals
 
 
+@pytest.mark.parametrize("way", ["module", "script", "library"])
+def test_ctrl_c_during_the_imports(tmp_path, way):
+    """A traceback of Python's imports came. A program that imports the package has its own way with Ctrl-C."""
+    (tmp_path / "numpy.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    (tmp_path / "dim").write_text("import sys\nfrom deepinfomax.cli import main\nsys.exit(main())\n")
+    words = {"module": ["-m", "deepinfomax"], "script": [str(tmp_path / "dim")], "library": ["-c", "import deepinfomax"]}[way]
+    environment = ENVIRONMENT | {"PYTHONPATH": os.pathsep.join([str(tmp_path), ENVIRONMENT["PYTHONPATH"]])}
+    done = subprocess.run(
+        [sys.executable, *words, "info"], env=environment, capture_output=True, text=True, preexec_fn=usual_signals
+    )
+    assert done.returncode == -signal.SIGINT
+    assert ("KeyboardInterrupt" in done.stderr) == (way == "library") and (way == "library" or done.stderr == ""), done.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_leaves_no_half_of_a_file(tmp_path, number):
     """In the middle of one batch of all images."""

@@ -18,7 +18,10 @@ PACKAGE = Path(__file__).resolve().parents[2] / "bindings" / "python" / "deepinf
 #: From the bottom: a module may import its own level and those before it, also inside a function and for types alone.
 #: A folder means all modules in it; `__init__` is the package's own, whose names every level from there on may use.
 LEVELS = (
-    ("foundation", "_arrays _copies _files _handles _library _opening _structures _text _version architecture errors"),
+    (
+        "foundation",
+        "_arrays _copies _files _handles _library _opening _starting _structures _text _version architecture errors",
+    ),
     ("data", "data"),
     ("model", "__init__ _run classifier_trainer distributed fitting model trainer"),
     ("vectors", "dask encoded_files evaluation neighbours onnx_export run_data run_folder search sklearn torch_files"),

@@ -13,6 +13,10 @@
 Deep InfoMax: arXiv:1808.06670. `Model()` is the original notebook's; libdim.so computes everything.
 """
 
+from . import _starting
+
+_starting.begin()
+
 import logging
 
 from . import _library, data

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from types import FrameType, ModuleType
 from typing import Any, NoReturn
 
+from . import _starting
 from ._text import shown
 from ._version import __version__
 from .commands import UsageError, _output
@@ -79,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         None if quiet else _output.error(command, f"note: {' '.join(str(message).split())}")
     )
     try:
+        _starting.end()
         parsed = _parsed(arguments)
         quiet = parsed.quiet
         command = parsed.command
