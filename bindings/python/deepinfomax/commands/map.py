@@ -50,7 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--thumbnail", type=positive, default=28, metavar="N", help="side of an image in pixels (default: 28)")
     parser.add_argument("--output", default="map.png", metavar="FILE", help="the picture, a PNG (default: map.png)")
     parser.add_argument("--coordinates", metavar="FILE", help="also write image, class, x, y as CSV")
-    add_general(parser, "chooses the images drawn, begins t-SNE; untrained weights, where --weights names none")
+    add_general(
+        parser,
+        "chooses the images drawn and which of them are on top, begins t-SNE; untrained weights, where --weights names none",
+    )
     add_examples(
         parser,
         """
