@@ -180,7 +180,12 @@ def _source(
     has_labels = run.labelled and isinstance(data, tuple) and len(data) == 2 and not _is_batch(data[1])
     images, labels = data if has_labels else (data, None)
     is_listed = not has_labels and _are_batches(data, what)
-    if hasattr(images, "__array_interface__") or hasattr(images, "detach") or isinstance(images, (list, tuple)) and not is_listed:
+    if (
+        hasattr(images, "__array_interface__")
+        or hasattr(images, "detach")
+        or isinstance(images, (list, tuple))
+        and not is_listed
+    ):
         return _of_arrays(run, images, labels, batch, seed, what, augment)
     torch = sys.modules.get("torch.utils.data")
     if torch is not None and isinstance(data, torch.Dataset):

@@ -47,8 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=positive, default=10, metavar="N", help="number of nearest images (default: 10)")
     parser.add_argument("--approximate", action="store_true", help="search with hnswlib, and report its recall")
     parser.add_argument(
-        "--duplicates", type=float, metavar="D", help="instead of searching, list pairs of the index at most D apart; of equal images, each with "
-        "the first of them"
+        "--duplicates",
+        type=float,
+        metavar="D",
+        help="instead of searching, list pairs of the index at most D apart; of equal images, each with the first of them",
     )
     parser.add_argument(
         "--most", type=positive, default=100_000, metavar="N", help="refuse to list more pairs of duplicates (default: 100000)"
