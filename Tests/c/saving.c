@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <stdarg.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -133,6 +134,18 @@ static void attributes(void) {
 
 /* The program's own come before the C library's. */
 static bool refuses_modes, takes_nothing;
+static mode_t created;          /* what the last new file was made with */
+
+/* All files of FAT have one mode. */
+int openat(int folder, const char *name, int flags, ...) {
+    va_list rest;
+    va_start(rest, flags);
+    mode_t mode = (flags & O_CREAT) != 0 ? va_arg(rest, mode_t) : 0;
+    va_end(rest);
+    if ((flags & O_CREAT) != 0)
+        created = mode;
+    return (int)syscall(SYS_openat, folder, name, flags, refuses_modes ? 0644 : mode);
+}
 
 int fchmod(int file, mode_t mode) {
     if (refuses_modes)
@@ -144,7 +157,16 @@ ssize_t pwrite(int file, const void *data, size_t bytes, off_t offset) {
     return takes_nothing ? 0 : syscall(SYS_pwrite64, file, data, bytes, offset);
 }
 
-/* As on FAT, where all files have one mode. */
+/* What replaces a file, which may be private, nobody else opens before it has that one's rights. */
+static void private_until_it_replaces(void) {
+    const char *path = scratch_path("private.h5");
+    unlink(path);
+    MUST(dim_model_save(shared_model(), path));
+    CHECK(created == 0666);
+    MUST(dim_model_save(shared_model(), path));
+    CHECK(created == 0600);
+}
+
 static void modes_that_cannot_be_set(void) {
     const char *path = scratch_path("mode.h5");
     mode_t before = umask(022);
@@ -203,6 +225,7 @@ static void names_of_open_files(void) {
 
 int main(void) {
     RUN(modes_that_cannot_be_set);
+    RUN(private_until_it_replaces);
     RUN(writes_of_nothing);
     RUN(names_of_open_files);
     if (getuid() == 0) {
