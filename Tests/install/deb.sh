@@ -21,7 +21,7 @@ is "unpacking the library" 0 "" dpkg-deb -x "$library_package" root
 is "unpacking the rest" 0 "" dpkg-deb -x "$development_package" root
 libraries=$folder/root/usr/lib/$triplet
 is "every link leads somewhere" 0 "" test -z "$(find root -xtype l)"
-is "those of documents as well" 0 "" test -z "$(astray root | tee /dev/stderr)"
+is "those of documents as well" 0 "" test -z "$(astray root | tee >(cat >&2))"
 is "checksums" 0 "" bash -c "for p in '$library_package' '$development_package'; do
     dpkg-deb --ctrl-tarfile \$p | tar -xO ./md5sums | (cd root && md5sum --quiet -c) || exit 1; done"
 flags=$(PKG_CONFIG_PATH= PKG_CONFIG_LIBDIR=$libraries/pkgconfig PKG_CONFIG_SYSROOT_DIR=$folder/root PKG_CONFIG_ALLOW_SYSTEM_CFLAGS=1 \

@@ -69,8 +69,8 @@ unseen() { # files that are named and not there: documents in dim.h, programs in
     done
 }
 is "links between documents" 0 "(install.md)" grep -F "](" "$prefix/share/doc/libdim/README.md"
-is "each leads somewhere" 0 "" test -z "$(astray "$prefix" | tee /dev/stderr)"
-is "what documents and headers name is there" 0 "" test -z "$(unseen | tee /dev/stderr)"
+is "each leads somewhere" 0 "" test -z "$(astray "$prefix" | tee >(cat >&2))"
+is "what documents and headers name is there" 0 "" test -z "$(unseen | tee >(cat >&2))"
 is "no file that only root can read" 0 "" test -z "$(find "$prefix" ! -type l ! -perm -444)"
 is "no broken link" 0 "" test -z "$(find "$prefix" -xtype l)"
 is "nothing that names the build" 1 "" grep -rF "$top" "$prefix"
