@@ -12,8 +12,7 @@ extension LayerPlan {
     ) throws {
         let weights = try StackWeights.prepared(encoder, state, training: call.isTraining)
         // Statistics are of the whole batch; else blocks are equally large.
-        let blocks = (n + block - 1) / block
-        let block = call.isTraining ? n : max(1, (n + blocks - 1) / max(1, blocks))
+        let block = call.isTraining ? n : max(1, equalPiece(of: n, atMost: block))
         for from in stride(from: 0, to: n, by: block) {
             let count = min(block, n - from)
             let pass = StackPass(encoder, state, weights, call.arena, training: call.isTraining)

@@ -74,7 +74,7 @@ struct WinogradPlan {
 }
 
 /// The size of equal pieces, but for the last, none larger than `most`.
-func equalPiece(of total: Int, atMost most: Int) -> Int {
+package func equalPiece(of total: Int, atMost most: Int) -> Int {
     let pieces = max(1, (total + most - 1) / most)
     return (total + pieces - 1) / pieces
 }
