@@ -33,8 +33,14 @@ package struct MersenneTwister: Equatable {
 
     package mutating func next() -> UInt32 {
         if position == MersenneTwister.stateSize { refill() }
-        var y = state[position]
+        let word = MersenneTwister.tempered(state[position])
         position += 1
+        return word
+    }
+
+    @inline(__always)
+    private static func tempered(_ word: UInt32) -> UInt32 {
+        var y = word
         y ^= y >> 11
         y ^= (y << 7) & 0x9d2c_5680
         y ^= (y << 15) & 0xefc6_0000
@@ -62,17 +68,47 @@ package struct MersenneTwister: Equatable {
     }
 
     /// Uniform on [0, 1) with 24 random bits, as `torch.rand` in float32.
-    package mutating func uniform() -> Float {
-        Float(next() & 0xff_ffff) * 0x1p-24
+    package mutating func uniform() -> Float { MersenneTwister.uniform(next()) }
+
+    /// As `count` calls of `uniform`, in loops that the compiler makes vectors of: a network has millions of weights.
+    package mutating func uniforms(into result: UnsafeMutablePointer<Float>, count: Int) {
+        var done = 0
+        while done < count {
+            if position == MersenneTwister.stateSize { refill() }
+            let some = min(count - done, MersenneTwister.stateSize - position)
+            state.withUnsafeBufferPointer { words in
+                for i in 0..<some {
+                    result[done + i] = MersenneTwister.uniform(MersenneTwister.tempered(words[position + i]))
+                }
+            }
+            position += some
+            done += some
+        }
     }
 
+    @inline(__always)
+    private static func uniform(_ word: UInt32) -> Float {
+        Float(Int32(bitPattern: word & 0xff_ffff)) * 0x1p-24
+    }
+
+    /// Each word of the new state is made of three of the old one, two of which may be new already: where they are decides
+    /// how far a loop can go.
     private mutating func refill() {
         let n = MersenneTwister.stateSize
-        for i in 0..<n {
-            let y = (state[i] & 0x8000_0000) | (state[(i + 1) % n] & 0x7fff_ffff)
-            state[i] = state[(i + MersenneTwister.shift) % n] ^ (y >> 1) ^ ((y & 1) == 0 ? 0 : 0x9908_b0df)
+        let shift = MersenneTwister.shift
+        state.withUnsafeMutableBufferPointer { words in
+            let s = words.baseAddress!
+            for i in 0..<(n - shift) { s[i] = s[i + shift] ^ MersenneTwister.mixed(s[i], s[i + 1]) }
+            for i in (n - shift)..<(n - 1) { s[i] = s[i + shift - n] ^ MersenneTwister.mixed(s[i], s[i + 1]) }
+            s[n - 1] = s[shift - 1] ^ MersenneTwister.mixed(s[n - 1], s[0])
         }
         position = 0
         refills &+= 1
+    }
+
+    @inline(__always)
+    private static func mixed(_ word: UInt32, _ next: UInt32) -> UInt32 {
+        let y = (word & 0x8000_0000) | (next & 0x7fff_ffff)
+        return (y >> 1) ^ ((0 &- (y & 1)) & 0x9908_b0df)
     }
 }

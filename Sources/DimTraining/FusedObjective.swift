@@ -93,7 +93,7 @@ final class FusedObjective: Objective {
     /// u (n,64): torch.rand_like(y).
     private func drawNoise(_ n: Int, _ generator: inout MersenneTwister) throws -> UnsafeMutablePointer<Float> {
         let u = try arena.floats(.noise, n * FusedEncoder.encoded)
-        for i in 0..<n * FusedEncoder.encoded { u[i] = generator.uniform() }
+        generator.uniforms(into: u, count: n * FusedEncoder.encoded)
         return u
     }
 

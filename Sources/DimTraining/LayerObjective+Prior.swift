@@ -24,7 +24,7 @@ extension LayerObjective {
         }
         // Rows 0 ..< n are u, rows n ..< 2n are y.
         let planes = try arena.floats(plan.slots[.priorRows], 2 * n * size)
-        for i in 0..<n * size { planes[i] = random.uniform() }
+        random.uniforms(into: planes, count: n * size)
         PlanarLayout.store(y, into: planes + n * size)
         let x = try arena.activation(plan.slots[.priorInput], network.input, images: 2 * n)
         PlanarLayout.load(planes, mean: [], std: [], into: x)

@@ -138,7 +138,7 @@ package final class Trainer: @unchecked Sendable {
         let size = model.sizes.image.size
         let images = try Buffer(uninitialized: n * size)
         var pixels = MersenneTwister(seed: 0)
-        for i in 0..<n * size { images.pointer[i] = pixels.uniform() }
+        pixels.uniforms(into: images.pointer, count: n * size)
         let before = noise
         defer { noise = before }
         step.gradients.clear()
