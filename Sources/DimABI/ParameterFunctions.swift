@@ -7,7 +7,7 @@ import Glibc
 @_cdecl("dim_model_parameter_count") @implementation
 public func dim_model_parameter_count(_ model: OpaquePointer!) -> Int {
     guard let model = try? HandleTable.object(model, "model", as: Model.self) else { return 0 }
-    return model.parameters.count
+    return model.parameters.specs.count
 }
 
 @_cdecl("dim_model_parameter_info") @implementation
@@ -24,15 +24,16 @@ public func dim_model_parameter_info(
                 "out->struct_size is \(UInt(bitPattern: out.pointee.struct_size)); "
                     + "expected sizeof(dim_parameter_info) = \(size)")
         }
-        let specs = model.parameters
-        guard specs.indices.contains(index) else {
+        let parameters = model.parameters
+        guard parameters.specs.indices.contains(index) else {
             throw DimError(
-                .invalidArgument, "index is \(UInt(bitPattern: index)); the model has \(specs.count) parameters")
+                .invalidArgument,
+                "index is \(UInt(bitPattern: index)); the model has \(parameters.specs.count) parameters")
         }
-        let spec = specs[index]
+        let spec = parameters.specs[index]
         var info = dim_parameter_info()
         info.struct_size = size
-        info.name = model.parameterNames[index]
+        info.name = parameters.names[index]
         info.dtype = spec.isInteger ? DIM_INT64 : DIM_FLOAT32
         info.ndim = CInt(spec.shape.count)
         withUnsafeMutableBytes(of: &info.shape) { shape in
@@ -54,9 +55,7 @@ public func dim_model_find_parameter(
         let model: Model = try HandleTable.object(model, "model")
         let name = try string(name, "name")
         let index = try nonNull(index, "index")
-        let specs = model.parameters
-        guard let found = specs.firstIndex(where: { $0.name == name }) else { throw unknownName(name, model) }
-        index.pointee = found
+        index.pointee = try parameterPlace(name, model)
     }
 }
 
@@ -68,10 +67,10 @@ public func dim_model_get_parameter(
         let model: Model = try HandleTable.object(model, "model")
         let name = try string(name, "name")
         guard let out else { throw DimError(.invalidArgument, "out is NULL") }
-        let spec = try parameter(name, model)
+        let place = try parameterPlace(name, model)
+        let spec = model.parameters.specs[place]
         try checkBytes(bytes, spec)
-        let state = try model.snapshot(spec.network)
-        switch state.values[state.index(spec.key)] {
+        switch try model.snapshot(spec.network).values[model.parameters.index(of: place)] {
         case .floats(let buffer): memcpy(out, buffer.pointer, spec.bytes)
         case .counter(let count): out.storeBytes(of: count, as: Int64.self)
         }
@@ -86,10 +85,10 @@ public func dim_model_set_parameter(
         let model: Model = try HandleTable.object(model, "model")
         let name = try string(name, "name")
         guard let data else { throw DimError(.invalidArgument, "data is NULL") }
-        let spec = try parameter(name, model)
-        let state = try model.snapshot(spec.network)
+        let place = try parameterPlace(name, model)
+        let spec = model.parameters.specs[place]
         let value = try checkedValue(spec, data, bytes)
-        model.replace([spec.network: [(index: state.index(spec.key), value: value)]])
+        model.replace([spec.network: [(index: model.parameters.index(of: place), value: value)]])
     }
 }
 
@@ -100,7 +99,8 @@ public func dim_model_set_parameters(
 ) -> dim_status {
     fallible {
         let model: Model = try HandleTable.object(model, "model")
-        let held = model.parameters.count
+        let parameters = model.parameters
+        let held = parameters.specs.count
         guard (1...held).contains(count) else {
             throw DimError(
                 .invalidArgument, "count is \(UInt(bitPattern: count)); the model has \(held) parameters")
@@ -114,12 +114,12 @@ public func dim_model_set_parameters(
         for entry in 0..<count {
             do {
                 let name = try string(names[entry], "names[\(entry)]")
-                let spec = try parameter(name, model)
+                let place = try parameterPlace(name, model)
+                let spec = parameters.specs[place]
                 guard let values = data[entry] else { throw DimError(.invalidArgument, "\(name): data is NULL") }
                 guard seen.insert(name).inserted else { throw DimError(.invalidArgument, "\(name) is listed twice") }
-                let state = try model.snapshot(spec.network)
                 let value = try checkedValue(spec, values, bytes[entry])
-                changes[spec.network, default: []].append((index: state.index(spec.key), value: value))
+                changes[spec.network, default: []].append((index: parameters.index(of: place), value: value))
             } catch let error as DimError where error.code != .outOfMemory {
                 faults.append(error)
             }
@@ -138,18 +138,16 @@ private func unknownName(_ name: String, _ model: Model) -> DimError {
         return DimError(.unknownName, "the model holds no \(spec.network.prefix), so no parameter \"\(spec.name)\"")
     }
     let ending = "." + (name.split(separator: ".").suffix(2).joined(separator: "."))
-    let similar = model.parameters.map(\.name).filter {
+    let similar = model.parameters.specs.map(\.name).filter {
         $0.hasSuffix(ending) || ending.hasSuffix($0)
     }
     let hint = similar.isEmpty ? "names look like \"encoder.c0.weight\"" : "similar: " + similar.joined(separator: ", ")
     return DimError(.unknownName, "no parameter is named \"\(printable(name))\"; \(hint)")
 }
 
-private func parameter(_ name: String, _ model: Model) throws -> ParameterSpec {
-    guard let spec = model.parameters.first(where: { $0.name == name }) else {
-        throw unknownName(name, model)
-    }
-    return spec
+private func parameterPlace(_ name: String, _ model: Model) throws -> Int {
+    guard let place = model.parameters.place(of: name) else { throw unknownName(name, model) }
+    return place
 }
 
 func checkBytes(_ bytes: Int, _ spec: ParameterSpec) throws {

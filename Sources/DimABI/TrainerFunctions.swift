@@ -116,12 +116,13 @@ public func dim_trainer_get_gradient(
             throw DimError(
                 .invalidArgument, "accumulated gradients: expected some, found none; call dim_trainer_accumulate first")
         }
-        let trained = trainer.networks.flatMap(trainer.model.architecture.parameters(of:)).filter(\.isTrainable)
-        guard let spec = trained.first(where: { $0.name == name }) else {
+        let parameters = trainer.model.parameters
+        func isTrained(_ spec: ParameterSpec) -> Bool { spec.isTrainable && trainer.networks.contains(spec.network) }
+        guard let spec = parameters.place(of: name).map({ parameters.specs[$0] }), isTrained(spec) else {
             throw DimError(
                 .unknownName,
-                "the trainer has no gradient of \"\(printable(name))\"; it trains \(trained.count) parameters "
-                    + "such as \"encoder.c0.weight\"")
+                "the trainer has no gradient of \"\(printable(name))\"; it trains "
+                    + "\(parameters.specs.count(where: isTrained)) parameters such as \"encoder.c0.weight\"")
         }
         try checkBytes(bytes, spec)
         trainer.step.copyGradient(spec, into: out.assumingMemoryBound(to: Float.self))

@@ -104,34 +104,15 @@ package final class Model: @unchecked Sendable {
             classNames: held.contains(.classifier) ? names : [])
     }
 
-    /// Of the networks that the model holds, in state_dict order.
-    package var parameters: [ParameterSpec] { networks.flatMap(architecture.parameters(of:)) }
-
-    /// C strings that live as long as the model, in the order of `parameters`: what networks it holds never changes.
-    package var parameterNames: [UnsafePointer<CChar>] {
-        names.withLock { names in
-            if let names { return names.pointers }
-            let made = CNames(parameters.map(\.name))
-            names = made
-            return made.pointers
+    private let table = Guarded<ParameterTable?>(nil)
+    /// Of the networks that the model holds, made at first use.
+    package var parameters: ParameterTable {
+        table.withLock { table in
+            if let table { return table }
+            let made = ParameterTable(networks.flatMap(architecture.parameters(of:)))
+            table = made
+            return made
         }
-    }
-
-    private let names = Guarded<CNames?>(nil)
-
-    private final class CNames {
-        let pointers: [UnsafePointer<CChar>]
-
-        init(_ texts: [String]) {
-            pointers = texts.map { text in
-                let bytes = Array(text.utf8CString)
-                let copy = UnsafeMutablePointer<CChar>.allocate(capacity: bytes.count)
-                copy.initialize(from: bytes, count: bytes.count)
-                return UnsafePointer(copy)
-            }
-        }
-
-        deinit { pointers.forEach { $0.deallocate() } }
     }
 
     // MARK: Changing

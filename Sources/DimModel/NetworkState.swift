@@ -73,14 +73,6 @@ package final class NetworkState: @unchecked Sendable {
         return count
     }
 
-    /// Of a key, at the border: steps and passes have indices.
-    package func index(_ key: String) -> Int {
-        guard let index = specs.firstIndex(where: { $0.key == key }) else {
-            preconditionFailure("\(network) has no \(key)")
-        }
-        return index
-    }
-
     // MARK: Prepared weights
 
     /// What prepared weights are for.

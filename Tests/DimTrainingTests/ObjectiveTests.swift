@@ -217,9 +217,11 @@ import Testing
         let model = try Model(ObjectiveTests.architecture(test), seed: 11)
         let trainer = try Trainer(model, ObjectiveTests.options(test))
         for _ in 0..<3 { _ = try trainer.step(ObjectiveTests.images(5, model), count: 5) }
-        let (encoder, local) = (try model.snapshot(.encoder), try model.snapshot(.localD))
-        #expect(encoder.counter(encoder.index("c0_norm.num_batches_tracked")) == 6)
-        #expect(local.counter(local.index("f0_norm.num_batches_tracked")) == 3)
+        for (network, norm, count) in [(Network.encoder, "c0_norm", 6), (.localD, "f0_norm", 3)] {
+            let name = "\(network.prefix).\(norm).num_batches_tracked"
+            let index = model.parameters.index(of: try #require(model.parameters.place(of: name)))
+            #expect(try model.snapshot(network).counter(index) == count)
+        }
     }
 
     @Test("report") func report() throws {
