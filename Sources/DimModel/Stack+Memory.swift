@@ -36,12 +36,7 @@ extension Stack {
         }
 
         private mutating func run(_ node: Node, _ x: BufferSlot?) -> BufferSlot? {
-            if case .convolution = node.operation {
-                switch node.norm {
-                case .none, .batch: return take(node, .output)
-                case .layer: break
-                }
-            }
+            if node.isOneProduct(false) { return take(node, .output) }
             let z = operate(node, x)
             let y = normalised(node, z)
             release(z, unless: x, y)
@@ -55,8 +50,10 @@ extension Stack {
             case .dropout:
                 return x
             case .residual(let children, let shortcut):
-                let inner = run(children, x)
+                let before = run(Array(children.dropLast()), x)
                 let other = shortcut.map { run($0, x) } ?? x
+                let inner = run(children[children.count - 1], before)
+                release(before, unless: x, inner, other)
                 let sum = children.last?.outputIsFree ?? false ? inner : take(node, .beforeNorm)
                 release(inner, unless: x, sum)
                 release(other, unless: x, sum)

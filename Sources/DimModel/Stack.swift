@@ -46,6 +46,16 @@ package final class Stack: @unchecked Sendable {
             if case .residual = operation, case .none = norm { true } else { false }
         }
 
+        /// Whether it is a matrix product and what can be done as that ends: in evaluation mode batch norm is.
+        func isOneProduct(_ isTraining: Bool) -> Bool {
+            guard case .convolution = operation else { return false }
+            return switch norm {
+            case .none: true
+            case .batch: !isTraining
+            case .layer: false
+            }
+        }
+
         /// Whether its backward pass does not change the gradient of its output.
         var keepsOutputGradient: Bool {
             if case .convolution = operation, case .none = norm { activation == nil } else { false }

@@ -65,19 +65,25 @@ package final class StackPass {
     private func run(_ node: Stack.Node, _ x: Activation, _ random: inout MersenneTwister) throws -> Activation {
         inputs[node.index] = x
         let y: Activation
-        switch (node.operation, node.norm) {
-        case (.convolution(let convolution, let index, _, _), .none):
-            y = try activation(node, .output, node.output, x.images)
-            convolution.forward(
-                x, packed: weights.packed(index), weights.direction, precision: weights.precision,
-                bias: weights.bias(index), relu: node.activation == .relu, into: y,
-                scratch: try scratch(x.images))
+        if case .convolution(let convolution, _, _, _) = node.operation, node.isOneProduct(isTraining) {
+            y = try product(convolution, node, x, relu: node.activation == .relu)
             if node.activation == .sigmoid { Elementwise.sigmoid(y) }
-        case (
-            .convolution(let convolution, let index, _, let bias),
-            .batch(_, let weight, let shift, let mean, let variance, _)
-        ) where !isTraining:
-            y = try activation(node, .output, node.output, x.images)
+        } else {
+            let z = try operate(node, x, &random)
+            beforeNorm[node.index] = z
+            y = try normalised(node, z)
+        }
+        outputs[node.index] = y
+        return y
+    }
+
+    /// A layer whose norm, if it has one, is folded into its product. `adding` is added to it, before the ReLU.
+    private func product(
+        _ convolution: PatchConvolution, _ node: Stack.Node, _ x: Activation, adding: Activation? = nil, relu: Bool
+    ) throws -> Activation {
+        guard case .convolution(_, let index, _, let bias) = node.operation else { preconditionFailure("no product") }
+        let y = try activation(node, .output, node.output, x.images)
+        if case .batch(_, let weight, let shift, let mean, let variance, _) = node.norm {
             let count = Activation.blocks(node.output.channels) * 16
             let scale = try floats(node, .normStatistics, 2 * count)
             ActivationBatchNorm.fold(
@@ -85,16 +91,13 @@ package final class StackPass {
                 normBias: state.pointer(shift), runningMean: state.pointer(mean),
                 runningVariance: state.pointer(variance), scale: scale, shift: scale + count)
             convolution.forward(
-                x, packed: weights.packed(index), weights.direction, scale: scale, bias: scale + count,
-                relu: node.activation == .relu,
-                into: y, scratch: try scratch(x.images))
-            if node.activation == .sigmoid { Elementwise.sigmoid(y) }
-        default:
-            let z = try operate(node, x, &random)
-            beforeNorm[node.index] = z
-            y = try normalised(node, z)
+                x, packed: weights.packed(index), weights.direction, scale: scale, bias: scale + count, adding: adding,
+                relu: relu, into: y, scratch: try scratch(x.images))
+        } else {
+            convolution.forward(
+                x, packed: weights.packed(index), weights.direction, precision: weights.precision,
+                bias: weights.bias(index), adding: adding, relu: relu, into: y, scratch: try scratch(x.images))
         }
-        outputs[node.index] = y
         return y
     }
 
@@ -128,17 +131,43 @@ package final class StackPass {
             Elementwise.multiply(mask, into: z)
             return z
         case .residual(let children, let shortcut):
+            let relu = node.activatesSum && node.activation == .relu
+            guard isTraining else { return try evaluated(node, children, shortcut, x, relu: relu, &random) }
             let inner = try run(children, x, &random)
             let other = try shortcut.map { try run($0, x, &random) } ?? x
-            let relu = node.activatesSum && node.activation == .relu
-            if children.last?.outputIsFree ?? false {
-                Elementwise.add(other, into: inner, relu: relu)
-                return inner
-            }
-            let z = try activation(node, .beforeNorm, node.output, n)
-            Elementwise.sum(inner, other, into: z, relu: relu)
-            return z
+            return try sum(node, children, inner, other, relu: relu)
         }
+    }
+
+    /// A residual block in evaluation mode: the shortcut comes before the last layer, which adds it to its product where that can be.
+    private func evaluated(
+        _ node: Stack.Node, _ children: [Stack.Node], _ shortcut: Stack.Node?, _ x: Activation, relu: Bool,
+        _ random: inout MersenneTwister
+    ) throws -> Activation {
+        let last = children[children.count - 1]
+        let before = try run(Array(children.dropLast()), x, &random)
+        let other = try shortcut.map { try run($0, x, &random) } ?? x
+        if case .convolution(let convolution, _, _, _) = last.operation, last.isOneProduct(false), last.outputIsFree,
+            convolution.canAdd(weights.direction, weights.precision)
+        {
+            inputs[last.index] = before
+            let y = try product(convolution, last, before, adding: other, relu: relu)
+            outputs[last.index] = y
+            return y
+        }
+        return try sum(node, children, try run(last, before, &random), other, relu: relu)
+    }
+
+    private func sum(
+        _ node: Stack.Node, _ children: [Stack.Node], _ inner: Activation, _ other: Activation, relu: Bool
+    ) throws -> Activation {
+        if children.last?.outputIsFree ?? false {
+            Elementwise.add(other, into: inner, relu: relu)
+            return inner
+        }
+        let z = try activation(node, .beforeNorm, node.output, inner.images)
+        Elementwise.sum(inner, other, into: z, relu: relu)
+        return z
     }
 
     private func normalised(_ node: Stack.Node, _ z: Activation) throws -> Activation {

@@ -2,13 +2,14 @@ import DimKernels
 import DimRuntime
 
 extension PatchConvolution {
-    /// y = x W^T, times `scale`, plus `bias`, then ReLU, as far as they are given. `packed` is for `direction`, one of the two
-    /// that go forward.
+    /// y = x W^T, times `scale`, plus `bias`, plus `adding`, then ReLU, as far as they are given. `packed` is for `direction`, one of
+    /// the two that go forward; `adding` is for where `canAdd`.
     package func forward(
         _ x: Activation, packed: UnsafePointer<Float>, _ direction: Direction = .forward,
         precision: Precision = .float32, scale: UnsafePointer<Float>? = nil, bias: UnsafePointer<Float>? = nil,
-        relu: Bool = false, into y: Activation, scratch: UnsafeMutablePointer<Float>
+        adding: Activation? = nil, relu: Bool = false, into y: Activation, scratch: UnsafeMutablePointer<Float>
     ) {
+        precondition(adding == nil || canAdd(direction, precision))
         if isMixed(precision), scale == nil {
             return mixedProduct(
                 x, depth: depth, packed: packed, bias: bias, relu: relu, into: y, scratch: scratch)
@@ -44,7 +45,7 @@ extension PatchConvolution {
                     if to == depth {
                         product.scale = scale.map { $0 + panel * 32 }
                         product.bias = bias.map { $0 + panel * 32 }
-                        product.relu = relu
+                        product.relu = relu && adding == nil
                     }
                     // A panel's chains follow one another, and so do the panels.
                     if isFew { product.bAfter = product.b + product.depth * 32 }
@@ -53,6 +54,20 @@ extension PatchConvolution {
                     product.accumulate = true
                 }
             }
+            if let adding { add(adding, group, part, relu: relu, into: y) }
+        }
+    }
+
+    /// Whether `forward` can add an activation of the output's shape to what it makes, while that is in the cache.
+    package func canAdd(_ direction: Direction, _ precision: Precision) -> Bool {
+        phases(direction) == nil && !isMixed(precision)
+    }
+
+    private func add(_ x: Activation, _ panels: Range<Int>, _ rows: Range<Int>, relu: Bool, into y: Activation) {
+        for block in 2 * panels.lowerBound..<2 * panels.upperBound {
+            let target = y.block(block) + rows.lowerBound * 16
+            kernels.add(x.block(block) + rows.lowerBound * 16, target, rows.count * 16)
+            if relu { kernels.reluInPlace(target, rows.count * 16) }
         }
     }
 

@@ -42,6 +42,38 @@ import Testing
         }
     }
 
+    /// A residual block's sum, as the product ends: the bytes of the sum after it.
+    @Test(arguments: KernelTable.supported.map(\.name))
+    func addingIsTheSumAfterwards(table: String) throws {
+        let kernels = try #require(KernelTable.named(table))
+        for (channels, kernel, outputs, n) in [(40, 1, 33, 300), (320, 1, 64, 2), (5, 3, 16, 3), (32, 3, 100, 9)] {
+            let input = MapShape(channels: channels, height: 5, width: 4)
+            let layer = PatchConvolution(
+                input: input, outputs: outputs, kernel: (kernel, kernel), padding: (kernel / 2, kernel / 2),
+                algorithm: .patches, kernels: kernels)
+            #expect(layer.canAdd(.forward, .float32))
+            let w = randomValues(outputs * channels * kernel * kernel, seed: 2)
+            let (packed, scratch) = (try Scratch(layer.packedCount(.forward)), try Scratch(layer.scratch(images: n)))
+            layer.pack(w, .forward, into: packed.pointer)
+            let x = try Maps(randomValues(n * input.size, seed: 1), input, images: n)
+            let other = try Maps(randomValues(n * layer.output.size, seed: 3), layer.output, images: n)
+            let (scale, bias) = (try padded(randomValues(outputs, seed: 4)), try padded(randomValues(outputs, seed: 5)))
+            let (separate, together) = (try Maps(layer.output, images: n), try Maps(layer.output, images: n))
+            for relu in [false, true] {
+                withExtendedLifetime((x, other, scale, bias, packed, scratch)) {
+                    layer.forward(
+                        x.activation, packed: packed.pointer, scale: scale.pointer, bias: bias.pointer,
+                        into: separate.activation, scratch: scratch.pointer)
+                    Elementwise.add(other.activation, into: separate.activation, relu: relu, kernels: kernels)
+                    layer.forward(
+                        x.activation, packed: packed.pointer, scale: scale.pointer, bias: bias.pointer,
+                        adding: other.activation, relu: relu, into: together.activation, scratch: scratch.pointer)
+                }
+                #expect(try together.planar() == separate.planar(), "\(table) \(channels) to \(outputs), \(kernel)")
+            }
+        }
+    }
+
     /// In training mode a layer is computed by the tiles, and from the weights, that are chosen for it.
     @Test func trainingHasTilesOfItsOwn() throws {
         let input = MapShape(channels: 64, height: 32, width: 32)
