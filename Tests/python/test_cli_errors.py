@@ -270,6 +270,16 @@ def test_every_error_goes_through_a_pool():
         assert type(again) is type(error) and (str(again), again.status) == (str(error), status)
 
 
+def test_a_current_folder_that_was_removed(tmp_path):
+    """It was "output: No such file or directory"."""
+    write_images(tmp_path / "few.npz", 4)
+    for words in ["encode", "--output", "v.npz"], ["train", "--epochs", "1"]:
+        (tmp_path / "here").mkdir()
+        gone = tmp_path / "here"
+        done = dim(*words, "--data", tmp_path / "few.npz", cwd=gone, preexec_fn=lambda: os.rmdir(gone))  # noqa: B023
+        assert done.returncode == 2 and "the current folder was removed" in done.stderr, done.stderr
+
+
 # ---- --quiet
 
 
@@ -337,29 +347,35 @@ def test_ctrl_c_during_the_imports(tmp_path, way):
     assert ("KeyboardInterrupt" in done.stderr) == (way == "library") and (way == "library" or done.stderr == ""), done.stderr
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """1,200 images, and the seconds of a processor that encoding all of them takes."""
+    images = write_images(tmp_path_factory.mktemp("signals") / "many.npy", 1200)
+    running = start("encode", "--data", images, "--output", images.with_name("a.npy"), "--threads", 1)
+    return images, processor_time(running, 0)[0]
+
+
+def processor_time(running, expected):
+    """Of a command when it has ended: user's and system's, whatever else the machine does. Then what it has printed to stderr."""
+    with running:
+        err = running.stderr.read()
+        _, status, usage = os.wait4(running.pid, 0)
+        running.returncode = os.waitstatus_to_exitcode(status)
+    assert running.returncode == expected and "Traceback" not in err, err
+    return usage.ru_utime + usage.ru_stime, err
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1])
-def test_a_signal_leaves_no_half_of_a_file(tmp_path, number):
+def test_a_signal_leaves_no_half_of_a_file(tmp_path, whole, number):
     """In the middle of one batch of all images."""
-    write_images(tmp_path / "many.npy", 3000)
-    (tmp_path / "out").mkdir()
-    running = start(
-        "encode", "--data", tmp_path / "many.npy", "--output", tmp_path / "out" / "a.npy", "--batch", 3000, "--threads", 1
-    )
-    wait_for(lambda: os.listdir(tmp_path / "out"))
+    images, whole_time = whole
+    running = start("encode", "--data", images, "--output", tmp_path / "a.npy", "--batch", 1200, "--threads", 1)
+    wait_for(lambda: os.listdir(tmp_path))
     time.sleep(0.5)  # By then it encodes.
-    began = time.monotonic()
     running.send_signal(number)
-    _, err = running.communicate(timeout=PATIENCE)
-    assert running.returncode == 128 + number and "Traceback" not in err, err
-    assert os.listdir(tmp_path / "out") == []
-    assert time.monotonic() - began < 0.5 * whole_time(tmp_path), "it waited for the end"
-
-
-def whole_time(folder):
-    """Seconds that all of it takes, beside whatever else the machine does."""
-    began = time.monotonic()
-    assert dim("encode", "--data", folder / "many.npy", "--output", folder / "b.npy", "--threads", 1).returncode == 0
-    return time.monotonic() - began
+    took, _ = processor_time(running, 128 + number)
+    assert os.listdir(tmp_path) == []
+    assert took < 0.6 * whole_time, "it waited for the end"
 
 
 def wait_for(true):

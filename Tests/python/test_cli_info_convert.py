@@ -91,6 +91,29 @@ def test_info_tells_what_is_wrong(folder, tmp_path):
 # ---- convert
 
 
+def test_the_output_forgotten(tmp_path):
+    """Of a run's weights it was said that they are one of the run's files."""
+    for name in "weights.h5", "settings.json":
+        (tmp_path / name).write_text("{}")
+    done = dim("convert", "weights.h5", cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr == (
+        "dim convert: expected one input or several, then the output; found only weights.h5\n"
+    )
+
+
+@needs_torch
+def test_names_of_classes_that_a_format_has_no_place_for(folder, tmp_path):
+    with deepinfomax.Model(0, "basic28") as model:
+        model.class_names = [f"class {number}" for number in range(model.sizes.classes)]
+        model.save(tmp_path / "named.h5")
+    done = dim("convert", "named.h5", "a.pt", cwd=tmp_path)
+    note = "dim convert: note: a.pt: its format has no place for the classes' names, class 0 and so on\n"
+    assert (done.returncode, done.stderr) == (0, note)
+    assert dim("convert", "named.h5", "a.pt", "--quiet", cwd=tmp_path).stderr == ""
+    assert dim("convert", "named.h5", "e.pt", "--network", "encoder", cwd=tmp_path).stderr == ""
+    assert dim("convert", "named.h5", "a.safetensors", cwd=tmp_path).stderr == ""
+
+
 @needs_torch
 def test_there_and_back(folder, tmp_path):
     import torch

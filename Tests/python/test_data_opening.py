@@ -1,6 +1,7 @@
 """Paths that name no data set, the data without a path, the loader, and pickled data sets."""
 
 import copy
+import os
 import pickle
 import shutil
 import struct
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 from data_fixtures import random_images, scaled
 from deepinfomax.data import DataError, Loader, dataloader_order, open_dataset
-from deepinfomax.data.dataset import InMemory
+from deepinfomax.data.dataset import InMemory, Joined
 
 
 @pytest.mark.parametrize(
@@ -96,9 +97,9 @@ def test_the_next_batch_is_read_meanwhile():
     reading = []
 
     class Slow(InMemory):
-        def pixels(self, indices):
+        def _pixels(self, indices):
             reading.append(threading.current_thread().name)
-            return super().pixels(indices)
+            return super()._pixels(indices)
 
     batches = Loader(Slow("slow", random_images(20).transpose(0, 3, 1, 2)), 4, ahead=1).epoch(0)
     next(batches)
@@ -112,10 +113,10 @@ def test_the_next_batch_is_read_meanwhile():
 
 def test_an_error_comes_in_its_batch_s_turn():
     class Damaged(InMemory):
-        def pixels(self, indices):
+        def _pixels(self, indices):
             if 5 in indices:
                 raise DataError("five")
-            return super().pixels(indices)
+            return super()._pixels(indices)
 
     batches = Loader(Damaged("damaged", random_images(8).transpose(0, 3, 1, 2)), 4, shuffle=False).epoch(0)
     assert next(batches).indices.tolist() == [0, 1, 2, 3]
@@ -186,3 +187,41 @@ def test_a_pickled_data_set_is_of_the_file_that_was_opened(tmp_path, kind):
     ):
         pickle.loads(kept)[3]
     assert (data[3][0] == image).all(), "what was open stays open"
+
+
+def test_a_folder_that_may_be_listed_alone(tmp_path, monkeypatch):
+    """A file that nobody has was blamed, train_X.bin. Root may enter any folder, so the answer is made."""
+    (tmp_path / "photos").mkdir()
+    monkeypatch.setattr("deepinfomax.data.opening.os.access", lambda path, mode: mode & os.X_OK == 0)
+    with pytest.raises(DataError, match=r"photos: Permission denied$"):
+        open_dataset(tmp_path / "photos")
+
+
+# ---- Pixels as they are stored
+
+
+def test_pixels_and_marks_take_what_read_takes(tmp_path):
+    """Lists were errors of numpy's, and -1 was the last image."""
+    h5py = pytest.importorskip("h5py")
+    image = pytest.importorskip("PIL.Image")
+    images = random_images(6)
+    (tmp_path / "folder" / "cat").mkdir(parents=True)
+    for number, one in enumerate(images):
+        image.fromarray(one).save(tmp_path / "folder" / "cat" / f"{number}.png")
+    np.savez(tmp_path / "a.npz", images=images)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["images"] = images
+    for source in "folder", "a.npz", "a.h5":
+        whole = open_dataset(tmp_path / source)
+        resized = open_dataset(tmp_path / source, image=(3, 32, 32), resize="stretch")
+        joined = Joined("both", [whole.subset([5, 4, 3]), whole.subset([2, 1, 0])])
+        for data, step in (whole, 1), (resized, 1), (whole[::-1], -1), (joined, -1):
+            expected = images.transpose(0, 3, 1, 2)[::step]
+            for index in [1, 4], (1, 4), np.array([1, 4], np.int32), slice(1, 5, 3):
+                assert np.array_equal(data.pixels(index), expected[[1, 4]]), (source, index)
+                assert data.marks(index) == [data.marks([1])[0], data.marks([4])[0]]
+            assert data.pixels([]).shape == (0, 3, 32, 32) and data.marks([]) == []
+            for wrong in [-1], [6], [0.5], 3:
+                for read in data.pixels, data.marks, data.read:
+                    with pytest.raises(IndexError, match=data.name):
+                        read(wrong)

@@ -1,5 +1,6 @@
 """report.html: one file that needs no other."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -12,6 +13,7 @@ from cli_fixtures import dim
 from deepinfomax import report
 from deepinfomax.data import DataError
 from deepinfomax.plots import svg
+from deepinfomax.run_folder import RunFolder
 
 
 class Page(HTMLParser):
@@ -67,6 +69,13 @@ def test_dim_train_writes_it(run):
     for chart in re.findall(r"<svg.*?</svg>", text):  # Held-out images look the same in all: lines with dots.
         assert (report.VALIDATION in chart) == ("<circle" in chart), chart[:200]
     assert "&lt;cat&gt;" in text and "<cat>" not in text, "names of classes are not markup"
+
+
+def test_one_epoch(run):
+    """It was "after 1 epochs"."""
+    folder = RunFolder(run)
+    halves = [dataclasses.replace(row, epoch=row.epoch / 2) for row in folder.read_metrics()]
+    assert "<th>after 1 epoch</th>" in report._verdict(halves, folder.read_settings())
 
 
 def test_of_a_run_of_before(run, tmp_path):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from . import _arrays, _library
 from ._library import check, library
 from ._run import Run, choice
+from ._text import counted
 from .fitting import Callback, FittedEpoch, Steps, fit
 from .model import Model
 
@@ -201,7 +202,9 @@ class ClassifierTrainer(Run):
         if self._handle.closed:
             return "<deepinfomax.ClassifierTrainer, closed>"
         options = self.options
-        return f"<deepinfomax.ClassifierTrainer, encoder {options.encoder}, {options.loss}, after {self.steps} steps>"
+        return (
+            f"<deepinfomax.ClassifierTrainer, encoder {options.encoder}, {options.loss}, after {counted(self.steps, 'step')}>"
+        )
 
 
 def _mean(results: Sequence[tuple[ClassifierResult, int]]) -> ClassifierResult:

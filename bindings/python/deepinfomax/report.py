@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from . import _arrays, build_info, evaluation
 from ._files import is_among, is_in, real, write_whole
-from ._text import shown
+from ._text import counted, shown
 from ._version import __version__
 from .classifier_trainer import Evaluation
 from .data import adapted
@@ -148,7 +148,10 @@ def _verdict(rows: Sequence[Row], settings: Settings) -> str:
     head = f"<tr><th></th><th>linear probe</th><th>{evaluation.K}-NN</th></tr>"
     table = "".join(
         f"<tr><th>{escape(name)}</th><td>{row.linear_probe:.1%}</td><td>{row.nearest_neighbours:.1%}</td></tr>"
-        for name, row in (("untrained, batch norm calibrated", before), (f"after {after.epoch:.3g} epochs", after))
+        for name, row in (
+            ("untrained, batch norm calibrated", before),
+            (f"after {after.epoch:.3g} epoch{'s' * (after.epoch != 1)}", after),
+        )
     )
     note = f"Accuracies on {held_out:,} images that were not trained on."
     return f"<p><b>{escape(words)}</b></p><table>{head}{table}</table>{_note(note)}"
@@ -182,7 +185,7 @@ def _curves(rows: Sequence[Row], measure: str) -> str:
             curves.append(svg.Curve("validation", [row.epoch for row in validation], held_out, *VALIDATED))
         charts.append(svg.chart(name, curves, "epoch"))
     seconds = rows[-1].seconds
-    note = f"{len(train):,} steps, {seconds / 60:.1f} minutes."
+    note = f"{counted(len(train), 'step')}, {seconds / 60:.1f} minutes."
     if measure == "gan":
         note += " Pairs that cannot be distinguished have a loss of 1.386 (2 ln 2)."
     probes = [row for row in rows if row.phase == "probe"]

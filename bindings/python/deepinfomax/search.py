@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from . import _arrays
 from ._files import whole
-from ._text import valid
+from ._text import counted, valid
 from .data import DataError, Dataset, MissingPackage
 from .data.arrays import read_npz
 from .data.dataset import fingerprint
@@ -119,7 +119,7 @@ class Index:
         return len(self.vectors)
 
     def __repr__(self) -> str:
-        return f"<deepinfomax.search.Index, {len(self)} vectors of {self.vectors.shape[1]} numbers, {self.metric}>"
+        return f"<deepinfomax.search.Index, {counted(len(self), 'vector')} of {counted(self.vectors.shape[1], 'number')}, {self.metric}>"
 
     def check_encoder(self, model: Model) -> None:
         """Raises ValueError where the model is known not to be the one that made the vectors: distances would mean nothing."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from . import _arrays, _library, _structures
 from ._library import GradientCallback, check, library
 from ._run import Run, choice, python_names
+from ._text import counted
 from .data import Augmentation
 from .errors import Cancelled, UnknownName
 from .fitting import Callback, FittedEpoch, Steps, fit
@@ -492,7 +493,7 @@ class Trainer(Run):
     def __repr__(self) -> str:
         if self._handle.closed:
             return "<deepinfomax.Trainer, closed>"
-        return f"<deepinfomax.Trainer, {self.options.measure}, prior {self.options.prior}, after {self.steps} steps>"
+        return f"<deepinfomax.Trainer, {self.options.measure}, prior {self.options.prior}, after {counted(self.steps, 'step')}>"
 
 
 def smallest_batch(negatives: str | int) -> int:

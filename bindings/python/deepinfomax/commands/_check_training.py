@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 from .. import build_info
 from ..compare import runs
 from ..compare.deviations import MULTIPLE
 from ..compare.training import Live, Recorded, Reference, Row, rows
-from . import UsageError
+from . import UsageError, _output
 
 #: Of the runs that are compared.
 STEPS = 5
@@ -32,14 +30,14 @@ def run(steps: int, live: bool, recorded: bool, as_json: bool, quiet: bool = Fal
         "criterion": f"no farther from float64 than {MULTIPLE:g} times PyTorch's float32 is",
         "rows": [],
     }
-    show: Callable[..., None] = (lambda *_: None) if as_json or quiet else partial(print, flush=True)
+    show: Callable[[str], None] = (lambda _: None) if as_json or quiet else _output.write
     show(_head(report))
     found: list[Row] = []
     for row in rows(there, steps):
         found.append(row)
         show(_line(row))
     failures = sum(not row.passed for row in found)
-    show()
+    show("")
     report |= {"rows": [asdict(row) for row in found], "passed": not failures}
     largest = max(found, key=lambda row: row.ratio)
     show(
@@ -49,7 +47,7 @@ def run(steps: int, live: bool, recorded: bool, as_json: bool, quiet: bool = Fal
         f"({largest.run}, {largest.what})"
     )
     if as_json:
-        print(json.dumps(report, indent=2))
+        _output.write(_output.json_text(report, 2))
     return 1 if failures else 0
 
 

@@ -44,21 +44,20 @@ def needed(architecture: Architecture) -> int:
 
 
 def train(
-    images: Dataset, architecture: Architecture, settings: Settings, folder: Path | None, *, every: int, shown: bool
+    images: Dataset, architecture: Architecture, settings: Settings, kept: Kept | None, *, every: int, shown: bool
 ) -> tuple[Model, list[Epoch]]:
-    """Trains from the weights of the seed, or continues where `folder` has a checkpoint of it. Returns the model, in
-    evaluation mode, and its history.
+    """Trains from the weights of the seed, or continues where there is a checkpoint of it. Returns the model, in evaluation mode,
+    and its history.
 
-    every: epochs between two checkpoints. Raises Stopped, only where there is a folder; UsageError for a checkpoint of
-    something else.
+    kept: where checkpoints are. every: epochs between two of them. Raises Stopped, only where they are kept; UsageError for a
+    checkpoint of something else.
     """
-    if folder is None:
+    if kept is None:
         with _progress(images, settings, 0, shown) as progress:
             with ClassifierTrainer(
                 Model(settings.seed, architecture=architecture), "trained", settings.loss, settings.lr
             ) as trainer:
                 return trainer.model, evaluation.train_on_images(trainer, images, settings, on_images=progress.advance)
-    kept = Kept(folder, images, architecture, settings)
     trainer, history = kept.opened()
 
     def on_epoch(epoch: Epoch) -> None:
@@ -102,16 +101,16 @@ class Kept:
     def _about(self) -> Path:
         return self._checkpoint.with_suffix(".json")
 
-    def opened(self) -> tuple[ClassifierTrainer, list[Epoch]]:
-        """A trainer, and the epochs that it has done."""
+    def check(self) -> list[Epoch]:
+        """The epochs that the JSON file names, if it describes a checkpoint of this training. What takes no time: `dim classify` asks
+        before it computes anything else."""
         if not self._checkpoint.exists():
             if self._about.exists():
                 raise UsageError(
                     f"{self._about}: is there without {self._checkpoint.name}, whose epochs it would hold; name another folder, or "
                     "remove it"
                 )
-            model = Model(self.settings.seed, architecture=self.architecture)
-            return ClassifierTrainer(model, "trained", self.settings.loss, self.settings.lr), []
+            return []
         try:
             started, epochs = _described(parsed_json(self._about.read_text("utf-8")))
         except (OSError, ValueError) as error:
@@ -124,6 +123,16 @@ class Kept:
                     f"--checkpoint: {self._checkpoint} was started with {name} {started.get(name)}, now it is {value}; "
                     "name another folder"
                 )
+        if epochs and epochs[-1].number > self.settings.epochs:
+            raise self._done_already(counted(epochs[-1].number, "epoch"))
+        return epochs
+
+    def opened(self) -> tuple[ClassifierTrainer, list[Epoch]]:
+        """A trainer, and the epochs that it has done."""
+        epochs = self.check()
+        if not self._checkpoint.exists():
+            model = Model(self.settings.seed, architecture=self.architecture)
+            return ClassifierTrainer(model, "trained", self.settings.loss, self.settings.lr), []
         trainer = ClassifierTrainer.resume(self._checkpoint)
         done, into = divmod(trainer.steps, len(Loader(self.images, self.settings.batch, self.settings.seed)))
         # Some may lack: a process may have been killed between the two files.
@@ -131,11 +140,14 @@ class Kept:
         if numbers != sorted(set(numbers)) or not all(1 <= number <= done for number in numbers):
             raise self._not_described(f"its epochs are not those of the {done:,} that the checkpoint has done")
         if done + (into > 0) > self.settings.epochs:
-            raise UsageError(
-                f"--checkpoint: {self._checkpoint} has done {counted(done, 'epoch')}{' and a part' if into else ''} already, more "
-                f"than the {self.settings.epochs} that are asked for; name another folder"
-            )
+            raise self._done_already(f"{counted(done, 'epoch')}{' and a part' if into else ''}")
         return trainer, epochs
+
+    def _done_already(self, done: str) -> UsageError:
+        return UsageError(
+            f"--checkpoint: {self._checkpoint} has done {done} already, more than the {self.settings.epochs} that are asked for; "
+            "name another folder"
+        )
 
     def _not_described(self, why: str) -> UsageError:
         return UsageError(

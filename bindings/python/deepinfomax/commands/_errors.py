@@ -21,12 +21,22 @@ def _message(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, MemoryError):
         return f"there is not enough memory: {error}" if str(error) else "there is not enough memory"
+    if isinstance(error, FileNotFoundError) and error.filename is None and not _has_folder():
+        return "the current folder was removed: change to one that is there, or to this one again if it is there by now"
     if isinstance(error, OSError):
         return f"{_name(error.filename)}: {error.strerror or error}" if error.filename or error.strerror else str(error)
     # The package's own checks of files and arguments are ValueErrors; a package that is missing is an ImportError.
     if isinstance(error, (ValueError, ImportError)):
         return str(error)
     return None
+
+
+def _has_folder() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _name(filename: object) -> str:

@@ -58,15 +58,24 @@ def prints_text(arguments: argparse.Namespace) -> bool:
 def say(arguments: argparse.Namespace, text: str) -> None:
     """Prints text, unless --json or --quiet is given."""
     if prints_text(arguments):
-        print(plain(text), flush=True)
+        write(plain(text))
 
 
 def result(arguments: argparse.Namespace, value: Any, text: str, indent: int | None = 2) -> None:
     """What the command found: `value` with --json, else `text`."""
     if arguments.json:
-        print(json_text(value, indent), flush=True)
+        write(json_text(value, indent))
     else:
         say(arguments, text)
+
+
+def write(text: str) -> None:
+    """A line or several to stdout. A reader that has seen enough, `head` for instance, ends no command: the files that it is to
+    write are asked for whole."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        suppress()
 
 
 def json_text(value: Any, indent: int | None = None) -> str:

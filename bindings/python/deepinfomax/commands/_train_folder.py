@@ -32,8 +32,13 @@ def lasting(source: str | None) -> str | None:
     return source if source is None or is_sample(source) else os.path.abspath(source)
 
 
-def free_name(name: str) -> str:
-    candidates = (name if number == 1 else f"{name}-{number}" for number in range(1, 10_000))
+#: Of the folder where none is named; the second is dim-run-2.
+_NAME = "dim-run"
+
+
+def free_name() -> str:
+    """The first that nothing has: what the run's folder will be called, unless another run takes it first."""
+    candidates = (_NAME if number == 1 else f"{_NAME}-{number}" for number in range(1, 10_000))
     return next(candidate for candidate in candidates if not os.path.lexists(candidate))
 
 
@@ -116,6 +121,20 @@ def prepare(
     held.enter_context(claimed(folder.path))
     check(folder)  # Again: another run may have come in between.
     folder.write_settings(settings)
+
+
+def prepare_free(settings: Settings, held: ExitStack) -> RunFolder:
+    """A folder of the first free name. Runs that start together have one each: only one of them can make it."""
+    while True:
+        folder = RunFolder(free_name())
+        try:
+            folder.path.mkdir()
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UsageError(f"{folder.path}: cannot be written: {error.strerror}") from error
+        prepare(folder, settings, held)
+        return folder
 
 
 def link(existing: Path, new: Path) -> None:

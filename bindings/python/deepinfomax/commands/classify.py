@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,6 +48,7 @@ from ._common import (
 )
 from ._images import reading, tell
 from ._effects import Effects
+from ._last_steps import LastSteps
 from ._places import Places
 from ._progress import Progress
 
@@ -164,32 +165,51 @@ def run(arguments: argparse.Namespace) -> int:
             weights = sum(info.nbytes for info in model.parameters_info())
         check_room(Path(arguments.save).parent, weights, f"the weights, {arguments.save}")
 
+    comparisons = [Comparison(arguments, data, architecture, judged, seed) for seed in seeds]
     runs: list[Run] = []
-    try:
-        for seed in seeds:
-            runs += Comparison(arguments, data, architecture, judged, seed).runs(arms)
-    except _end_to_end.Stopped as stopped:
-        return _stopped(arguments, stopped)
-    except NotFinite as error:
-        _output.error("classify", f"{error.message}; start again with a smaller --lr")
+    overflow = None
+    with nullcontext() if arguments.checkpoint is None else claimed(arguments.checkpoint):
+        if "end-to-end" in arms:
+            for comparison in comparisons:
+                comparison.check_checkpoint()
+        try:
+            for comparison in comparisons:
+                for run in comparison.runs(arms):
+                    runs.append(run)
+        except _end_to_end.Stopped as stopped:
+            return _stopped(arguments, stopped)
+        except NotFinite as error:
+            overflow = f"{error.message}; start again with a smaller --lr"
+    if overflow is not None and not runs:
+        _output.error(arguments.command, overflow)
         return 1
     models = [run for run in runs if run.model is not None]
-    if (arguments.predict or arguments.save) and not models:
-        raise UsageError(f"--{'predict' if arguments.predict else 'save'}: needs an arm with a classifier")
     report = _report(arguments, data, names, runs)
-    if arguments.picture:
-        _draw(arguments.picture, [run for run in models if run.seed == seeds[0]], names)
-    if arguments.save:
+    steps = LastSteps(arguments.command)
+
+    def save() -> None:
         saved = _model(models[0])
         saved.class_names = class_names(names, saved.sizes.classes)  # The notebook has ten, also where the data has fewer.
         saved.save(arguments.save)
         report["saved"] = {"file": arguments.save, "arm": models[0].arm, "seed": models[0].seed}
-    if unlabelled is not None:
+
+    def predict() -> None:
+        assert unlabelled is not None
         answers = names if arguments.epochs else _answers(base, names)
-        report["predictions"] = _predict(_model(models[0]), unlabelled, answers, _output.prints_text(arguments))
-    _write_predictions(arguments, report)
+        found = _predict(_model(models[0]), unlabelled, answers, _output.prints_text(arguments))
+        _keep_predictions(arguments, report, found)
+
+    if arguments.save:
+        steps.do(save)
+    if arguments.picture:
+        steps.do(lambda: _draw(arguments.picture, [run for run in models if run.seed == seeds[0]], names))
+    if unlabelled is not None:
+        steps.do(predict)
     _output.result(arguments, report, _text(report))
-    return 0
+    if overflow is not None:
+        _output.error(arguments.command, f"not all of it: {overflow}")
+    steps.end()
+    return 0 if overflow is None else 1
 
 
 def _predict_alone(arguments: argparse.Namespace, model: Model, images: Dataset) -> int:
@@ -197,19 +217,17 @@ def _predict_alone(arguments: argparse.Namespace, model: Model, images: Dataset)
     _needs(arguments, model, ("classifier",))
     _check_trained(arguments, model)
     names = _answers(model)
-    report = {
-        "data": None,
-        "classes": names,
-        "weights": arguments.weights,
-        "predictions": _predict(model, images, names, _output.prints_text(arguments)),
-    }
-    _write_predictions(arguments, report)
+    report: dict[str, Any] = {"data": None, "classes": names, "weights": arguments.weights}
+    steps = LastSteps(arguments.command)
+    found = _predict(model, images, names, _output.prints_text(arguments))
+    steps.do(lambda: _keep_predictions(arguments, report, found))
     unnamed = "" if model.class_names else "; classes by number: --data names them"
     text = [
         f"{counted(len(images), 'image')} of {shown(images.name)}, weights {shown(arguments.weights)}{unnamed}",
         *_prediction_lines(report),
     ]
     _output.result(arguments, report, "\n".join(text))
+    steps.end()
     return 0
 
 
@@ -236,11 +254,14 @@ def _check_trained(arguments: argparse.Namespace, model: Model) -> None:
         )
 
 
-def _write_predictions(arguments: argparse.Namespace, report: dict[str, Any]) -> None:
+def _keep_predictions(arguments: argparse.Namespace, report: dict[str, Any], found: list[dict[str, Any]]) -> None:
+    """In the file that is named for them, else in the report: also where that file cannot be written."""
+    report["predictions"] = found
     if arguments.predictions:
         header = ("image", "label", "probability")
-        rows = [[prediction[key] for key in header] for prediction in report.pop("predictions")]
+        rows = [[prediction[key] for key in header] for prediction in found]
         write_whole(arguments.predictions, csv_text(header, rows).encode())
+        del report["predictions"]
 
 
 def _stopped(arguments: argparse.Namespace, stopped: _end_to_end.Stopped) -> int:
@@ -367,9 +388,14 @@ class Comparison:
         self.settings = Settings(arguments.epochs, batch, arguments.lr, loss, seed)
         self.shown = _output.prints_text(arguments)
 
-    def runs(self, arms: list[str]) -> list[Run]:
+    def runs(self, arms: list[str]) -> Iterator[Run]:
+        """One after the other, as they are asked for."""
         makers = {"frozen": self._frozen, "untrained": self._untrained, "end-to-end": self._end_to_end, "pixels": self._pixels}
-        return [makers[arm]() for arm in ARMS if arm in arms]
+        return (makers[arm]() for arm in ARMS if arm in arms)
+
+    def check_checkpoint(self) -> None:
+        if (kept := self._kept()) is not None:
+            kept.check()
 
     def _frozen(self) -> Run:
         assert self.judged is not None
@@ -401,19 +427,24 @@ class Comparison:
             )
         return self._judged(arm, y, evaluation.test_on_vectors(model, y[self.test], test), history, model)
 
+    def _kept(self) -> _end_to_end.Kept | None:
+        """Where the training of encoder and classifier is kept, if it is."""
+        if self.arguments.checkpoint is None:
+            return None
+        settings = replace(self.settings, epochs=self.arguments.end_to_end_epochs)
+        return _end_to_end.Kept(Path(self.arguments.checkpoint), self.data.subset(self.train), self.architecture, settings)
+
     def _end_to_end(self) -> Run:
         epochs = self.arguments.end_to_end_epochs
         self._say(f"end-to-end: {counted(epochs, 'epoch')} of {counted(len(self.train), 'image')}")
-        folder = None if self.arguments.checkpoint is None else Path(self.arguments.checkpoint)
-        with nullcontext() if folder is None else claimed(folder):
-            model, history = _end_to_end.train(
-                self.data.subset(self.train),
-                self.architecture,
-                replace(self.settings, epochs=epochs),
-                folder,
-                every=self.arguments.checkpoint_every,
-                shown=self.shown,
-            )
+        model, history = _end_to_end.train(
+            self.data.subset(self.train),
+            self.architecture,
+            replace(self.settings, epochs=epochs),
+            self._kept(),
+            every=self.arguments.checkpoint_every,
+            shown=self.shown,
+        )
         y = _vectors.encoded(model, self.data, shown=self.shown)
         test = evaluation.test_on_vectors(model, y[self.test], self.labels[self.test])
         return self._judged("end-to-end", y, test, history, model)

@@ -82,6 +82,8 @@ PyTorch's files need torch, and h5py to read them; ONNX needs onnx.
 
 def places(arguments: argparse.Namespace) -> Places:
     *inputs, output = arguments.files
+    if not inputs:
+        raise UsageError(f"expected one input or several, then the output; found only {output}")
     outputs = _originals(arguments, Path(output)) if arguments.original else [output]
     reads = [("the command", path) for path in inputs]
     if arguments.architecture is not None:
@@ -96,8 +98,6 @@ def effects(arguments: argparse.Namespace) -> Effects:
 def run(arguments: argparse.Namespace) -> int:
     apply_general(arguments)
     *inputs, output = arguments.files
-    if not inputs:
-        raise UsageError(f"expected one input or several, then the output; found only {output}")
     outputs = _outputs(arguments, Path(output))
     state: State = {}
     named = None if arguments.architecture is None else Architecture(arguments.architecture)
@@ -124,7 +124,10 @@ def run(arguments: argparse.Namespace) -> int:
         make_folder(output)
     for (path, networks, _), part in zip(outputs, parts, strict=True):
         _write(path, part)
-        written.append({"file": str(path), "networks": [name for name in networks if _holds(state, name)]})
+        held = [name for name in networks if _holds(state, name)]
+        written.append({"file": str(path), "networks": held})
+        if names and "classifier" in held and path.suffix.lower() not in HDF5_NAMES + SAFETENSORS_NAMES:
+            _output.note(arguments, f"{path}: its format has no place for the classes' names, {shown(names[0])} and so on")
     entries = {"inputs": inputs, "outputs": written, "entries": len(state)}
     _output.result(arguments, entries, "\n".join(map(_line, written)))
     return 0

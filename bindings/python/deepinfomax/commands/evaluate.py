@@ -38,6 +38,7 @@ from ._common import (
 )
 from ._images import add_reading, reading, tell
 from ._effects import Effects
+from ._last_steps import LastSteps
 from ._places import Places
 from ._progress import Progress
 
@@ -231,9 +232,16 @@ def run(arguments: argparse.Namespace) -> int:
     report |= {"labelled_images": len(train), "training_images": len(everything)}
     if set(rows).intersection(_comparison.FINE_TUNED):
         report["fine_tuning"] = vars(fine_tuning)
-    if arguments.picture and found.figures:
+    steps = LastSteps(arguments.command)
+
+    def draw() -> None:
         write_whole(arguments.picture, _picture(arguments, found, train, test))
+        report["picture"] = arguments.picture
+
+    if arguments.picture and found.figures:
+        steps.do(draw)
     _output.result(arguments, report, _text(arguments, found, report))
+    steps.end()
     return 0
 
 
@@ -425,7 +433,7 @@ def _report(
         ],
         "left_out": [vars(one) | {"column": one.column or None} for one in found.left_out],
         "gains": _gains(found),
-        "picture": arguments.picture,
+        "picture": None,
     }
 
 
@@ -487,8 +495,8 @@ def _text(arguments: argparse.Namespace, found: Comparison, report: dict[str, An
         lines.append(f"{gain['column']}, {names[gain['judge']]}: {points} over the better untrained network ({over})")
     if len(report["seeds"]) == 1 and any(judge in SEEDED or judge == _comparison.NETWORK for judge in chosen):
         lines.append("one seed: --seeds 0,1,2 gives deviations")
-    if arguments.picture:
-        lines.append(f"picture: {shown(arguments.picture)}")
+    if report["picture"]:
+        lines.append(f"picture: {shown(report['picture'])}")
     return "\n".join(lines)
 
 

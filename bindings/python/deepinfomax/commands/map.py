@@ -24,6 +24,7 @@ from ._common import (
     open_data,
     positive,
 )
+from ._last_steps import LastSteps
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -99,10 +100,12 @@ def run(arguments: argparse.Namespace) -> int:
     if classes is not None:
         legend = pictures.beside_names(classes.entries, sheet.shape[1])
         sheet = sheet if legend is None else np.concatenate([sheet, legend])
-    write_whole(arguments.output, pictures.png(sheet))
+    steps = LastSteps(arguments.command)
     if arguments.coordinates:
-        write_whole(arguments.coordinates, _csv(drawn, projection.places).encode())
-    _report(arguments, drawn, projection, weights, classes, factors)
+        steps.do(lambda: write_whole(arguments.coordinates, _csv(drawn, projection.places).encode()))
+    picture = arguments.output if steps.do(lambda: write_whole(arguments.output, pictures.png(sheet))) else None
+    _report(arguments, drawn, projection, weights, classes, factors, picture)
+    steps.end()
     return 0
 
 
@@ -137,6 +140,7 @@ def _report(
     weights: str,
     classes: _Classes | None,
     factors: tuple[float, float],
+    picture: str | None,
 ) -> None:
     colours = None if classes is None else {name: "#%02x%02x%02x" % tuple(colour) for name, colour in classes.entries}
     points = [
@@ -149,7 +153,7 @@ def _report(
         "method": projection.method,
         "explained": projection.explained,
         "stretched": factors,
-        "picture": arguments.output,
+        "picture": picture,
         "classes": colours,
         "images": points,
     }
@@ -165,5 +169,6 @@ def _report(
         lines.append("frames: " + ", ".join(f"{shown(name)} {colour}" for name, colour in colours.items()))
         if not lettering.available():
             lines.append('no legend in the picture: Pillow is not installed (pip install "deepinfomax[data]")')
-    lines.append(f"picture: {shown(arguments.output)}")
+    if picture is not None:
+        lines.append(f"picture: {shown(picture)}")
     _output.result(arguments, report, "\n".join(lines), indent=None)

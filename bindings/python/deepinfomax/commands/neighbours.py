@@ -29,6 +29,7 @@ from ._common import (
     positive,
 )
 from ._effects import Effects
+from ._last_steps import LastSteps
 from ._images import one_image
 
 
@@ -103,9 +104,12 @@ def run(arguments: argparse.Namespace) -> int:
         subjects.append(_report(name, number, found, data))
         drawn.append(_panel(arguments, image, found, data, subjects[-1]))
     sheet = pictures.stack(_evened(drawn), arguments.columns)
-    write_whole(arguments.output, pictures.png(sheet))
-    report = {"data": data.name, "images": len(data), "weights": weights, "picture": arguments.output, "subjects": subjects}
+    steps = LastSteps(arguments.command)
+    drawn_there = steps.do(lambda: write_whole(arguments.output, pictures.png(sheet)))
+    picture = arguments.output if drawn_there else None
+    report = {"data": data.name, "images": len(data), "weights": weights, "picture": picture, "subjects": subjects}
     _output.result(arguments, report, _text(report, _vectors.origin(arguments, weights)))
+    steps.end()
     return 0
 
 
@@ -202,7 +206,9 @@ def _text(report: dict[str, Any], origin: str) -> str:
         for which in ("nearest", "farthest"):
             rows += [[which if place == 0 else "", *_cells(one)] for place, one in enumerate(subject[which])]
         lines += [f"  {line}" for line in table(rows, left=3)]
-    return "\n".join([*lines, "", f"picture: {shown(report['picture'])}"])
+    if report["picture"]:
+        lines += ["", f"picture: {shown(report['picture'])}"]
+    return "\n".join(lines)
 
 
 def _cells(one: dict[str, Any]) -> list[str]:

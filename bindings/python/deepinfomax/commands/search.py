@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import functools
 import html
 import math
 import os
@@ -34,6 +35,7 @@ from ._common import (
 )
 from ._images import one_image
 from ._effects import Effects
+from ._last_steps import LastSteps
 
 #: Near-duplicates that a contact sheet shows.
 PAIRS = 200
@@ -111,8 +113,9 @@ def run(arguments: argparse.Namespace) -> int:
     vectors, drawn = _queries(arguments, index, data, model)
     search = index.search_approximately if arguments.approximate else index.search
     found = search(vectors, arguments.count)
+    steps = LastSteps(arguments.command)
     if data is not None:
-        _draw(arguments, index, arguments.images, found, np.concatenate(drawn), data)
+        steps.do(functools.partial(_draw, arguments, index, arguments.images, found, np.concatenate(drawn), data))
     report = {
         "index": arguments.index,
         "images": len(index),
@@ -131,6 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
         ],
     }
     _output.result(arguments, report, _text(report))
+    steps.end()
     return 0
 
 
@@ -147,6 +151,7 @@ def _duplicates(arguments: argparse.Namespace, index: Index, sheets: bool) -> in
         {"images": [index.ids[a], index.ids[b]], "numbers": [int(a), int(b)], "distance": float(distance)}
         for (a, b), distance in zip(found.pairs, found.distances, strict=True)
     ]
+    steps = LastSteps(arguments.command)
     if sheets:
         data = _data(arguments, index, None if arguments.weights is None else open_model(arguments))
     if sheets and not pairs:
@@ -156,12 +161,14 @@ def _duplicates(arguments: argparse.Namespace, index: Index, sheets: bool) -> in
             _output.note(arguments, f"the sheets show {PAIRS} of {len(pairs):,} pairs, the nearest")
         shown_pairs, distances = found.pairs[:PAIRS], found.distances[:PAIRS, np.newaxis]
         names = [index.ids[number] for number in shown_pairs[:, 0]]
-        _draw(arguments, index, names, Found(shown_pairs[:, 1:], distances, 1.0), data.read(shown_pairs[:, 0]), data)
+        subjects = data.read(shown_pairs[:, 0])
+        steps.do(functools.partial(_draw, arguments, index, names, Found(shown_pairs[:, 1:], distances, 1.0), subjects, data))
     rows = [[*map(shown, pair["images"]), f"{pair['distance']:.3g}"] for pair in pairs]
     text = "\n".join(
         [f"{counted(len(pairs), 'pair')} at most {arguments.duplicates:g} apart", *(table(rows, left=2) if rows else [])]
     )
     _output.result(arguments, {"index": arguments.index, "pairs": pairs}, text)
+    steps.end()
     return 0
 
 

@@ -37,7 +37,7 @@ from ._early_stopping import Best
 from ._effects import check_effects
 from ._places import Places
 from ._schedule import Schedule
-from ._train_folder import check_new, check_run_room, free_name, lasting, link, prepare, settings_of
+from ._train_folder import check_new, check_run_room, free_name, lasting, link, prepare, prepare_free, settings_of
 from ._train_model import model_and_data, tell_classes
 from ._train_options import (
     add_arguments,
@@ -61,9 +61,7 @@ def places(arguments: argparse.Namespace) -> Places:
     reads = [(option, path) for option, path in named if path is not None]
     if arguments.resume is not None:
         return Places(reads)  # Its data is named in its folder: `_Training.resumed` looks there.
-    if arguments.output is None:
-        arguments.output = free_name("dim-run")
-    return Places(reads, folders=[("--output", arguments.output, FILES)])
+    return Places(reads, folders=[("--output", arguments.output or free_name(), FILES)])
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -124,7 +122,7 @@ class _Training:
     @classmethod
     def started(cls, arguments: argparse.Namespace, group: Solo) -> _Training:
         values = group.call(lambda: chosen(arguments))
-        folder = RunFolder(arguments.output)
+        folder = RunFolder(arguments.output or free_name())
         group.first(lambda: check_new(folder))
         if arguments.report:
             group.first(lambda: report.check_target(folder.path / report.NAME, values["data"]))
@@ -169,7 +167,10 @@ class _Training:
         # Its classifier is rank 0's, which alone needs scikit-learn.
         settings = replace(settings, probe=group.first(lambda: settings.probe))
         training = cls(arguments, folder, settings, trainer, train, validation, group)
-        group.first(lambda: prepare(folder, settings, training.held, check_new))
+        if arguments.output is None:
+            training.folder = group.first(lambda: prepare_free(settings, training.held))
+        else:
+            group.first(lambda: prepare(folder, settings, training.held, check_new))
         return training
 
     @classmethod

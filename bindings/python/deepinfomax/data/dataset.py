@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._arrays import digest, integers
-from .._text import class_names
+from .._text import class_names, counted
 from .conversion import Conversion
 from .errors import DataError, printable
 from .options import Size, shown
@@ -29,6 +29,8 @@ class Dataset(ABC):
     `dataset[i]` is the pair (image, label), as PyTorch's DataLoader expects it; so is what iteration gives. Reading is
     safe from one thread at a time. Data sets can be pickled; those of files then hold the path, not the values,
     and raise DataError where an array's file is another by then, when they are unpickled or (HDF5) read.
+
+    One of your own defines `__len__`, `_pixels` and the attributes below.
     """
 
     #: What it is called in a report: a file's or folder's name.
@@ -51,8 +53,16 @@ class Dataset(ABC):
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def pixels(self, indices: Indices) -> NDArray[Any]:
-        """(n, c, h, w), uint8 or float32: the images of these indices, each of 0 <= index < len."""
+    def _pixels(self, indices: Indices) -> NDArray[Any]:
+        """`pixels` of these indices, each of 0 <= index < len."""
+
+    def pixels(self, index: slice | Sequence[int] | NDArray[Any]) -> NDArray[Any]:
+        """Images as they are stored, uint8 or float32 (n, c, h, w).
+
+        Raises DataError for an image that cannot be read, IndexError for one that is not there.
+        """
+        indices = self._indices(index)
+        return self._pixels(indices) if len(indices) else np.empty((0, *self.image_size), np.uint8)
 
     def read(self, index: slice | Sequence[int] | NDArray[Any]) -> NDArray[np.float32]:
         """Images as float32 (n, c, h, w); bytes become [0,1] by division by 255, floats are taken as they are.
@@ -62,7 +72,7 @@ class Dataset(ABC):
         indices = self._indices(index)
         if len(indices) == 0:
             return np.empty((0, *self.image_size), np.float32)
-        pixels = self.pixels(indices)
+        pixels = self._pixels(indices)
         if pixels.dtype == np.uint8:
             scaled: NDArray[np.float32] = np.divide(pixels, np.float32(255), dtype=np.float32, order="C")
             return scaled
@@ -91,10 +101,14 @@ class Dataset(ABC):
     def __iter__(self) -> Iterator[tuple[NDArray[np.float32], int]]:
         return (self[number] for number in range(len(self)))
 
-    def marks(self, indices: Indices) -> list[bytes]:
+    def marks(self, index: slice | Sequence[int] | NDArray[Any]) -> list[bytes]:
         """What tells these images from others, whatever size they are read in: of each its pixels as they are stored, or what
-        was made of them. Raises DataError for an image that cannot be read."""
-        return [bytes.fromhex(digest(pixels)) for index in indices.tolist() for pixels in self.pixels(np.array([index]))]
+        was made of them. Raises DataError for an image that cannot be read, IndexError for one that is not there."""
+        return self._marks(self._indices(index))
+
+    def _marks(self, indices: Indices) -> list[bytes]:
+        """`marks` of indices that are there."""
+        return [bytes.fromhex(digest(pixels)) for index in indices.tolist() for pixels in self._pixels(np.array([index]))]
 
     def class_name(self, index: int) -> str:
         """The class of an image: its label as a number if the classes have no names, "" if there are no labels."""
@@ -121,8 +135,8 @@ class Dataset(ABC):
         return indices.astype(np.int64)
 
     def __repr__(self) -> str:
-        classes = "" if self.classes is None else f", {len(self.classes)} classes"
-        return f"<{type(self).__name__} {self.name!r}: {len(self)} images of {shown(self.image_size)}{classes}>"
+        classes = "" if self.classes is None else f", {counted(len(self.classes), 'class', 'classes')}"
+        return f"<{type(self).__name__} {self.name!r}: {counted(len(self), 'image')} of {shown(self.image_size)}{classes}>"
 
 
 class Ids(Sequence[str]):
@@ -170,7 +184,7 @@ class InMemory(Dataset):
     def __len__(self) -> int:
         return self._count
 
-    def pixels(self, indices: Indices) -> NDArray[Any]:
+    def _pixels(self, indices: Indices) -> NDArray[Any]:
         return np.asarray(self._images[indices])
 
 
@@ -187,16 +201,17 @@ class Converted(Dataset):
     def __len__(self) -> int:
         return len(self._whole)
 
-    def pixels(self, indices: Indices) -> NDArray[Any]:
+    def _pixels(self, indices: Indices) -> NDArray[Any]:
         channels, height, width = self._whole.image_size
         step = max(1, _PIECE // (4 * channels * height * width))
         pieces = [
-            self._conversion.arrays(self._whole.pixels(indices[start : start + step])) for start in range(0, len(indices), step)
+            self._conversion.arrays(self._whole._pixels(indices[start : start + step]))
+            for start in range(0, len(indices), step)
         ]
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
-    def marks(self, indices: Indices) -> list[bytes]:
-        return self._whole.marks(indices)
+    def _marks(self, indices: Indices) -> list[bytes]:
+        return self._whole._marks(indices)
 
 
 def numbered_as(data: Dataset, other: Dataset) -> Dataset:
@@ -249,11 +264,11 @@ class Subset(Dataset):
     def __len__(self) -> int:
         return len(self._chosen)
 
-    def pixels(self, indices: Indices) -> NDArray[Any]:
-        return self._whole.pixels(self._chosen[indices])
+    def _pixels(self, indices: Indices) -> NDArray[Any]:
+        return self._whole._pixels(self._chosen[indices])
 
-    def marks(self, indices: Indices) -> list[bytes]:
-        return self._whole.marks(self._chosen[indices])
+    def _marks(self, indices: Indices) -> list[bytes]:
+        return self._whole._marks(self._chosen[indices])
 
 
 class _SomeIds(Ids):
@@ -304,10 +319,10 @@ class Joined(Dataset):
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def pixels(self, indices: Indices) -> NDArray[Any]:
+    def _pixels(self, indices: Indices) -> NDArray[Any]:
         owners = np.searchsorted(self._starts, indices, side="right") - 1
         pieces = [(owner, owners == owner) for owner in np.unique(owners)]
-        found = [self._parts[owner].pixels(indices[here] - self._starts[owner]) for owner, here in pieces]
+        found = [self._parts[owner]._pixels(indices[here] - self._starts[owner]) for owner, here in pieces]
         kinds = {piece.dtype for piece in found}
         if len(kinds) > 1:
             raise DataError(f"{self.name}: its parts are of different types, {' and '.join(map(str, kinds))}")
@@ -316,10 +331,10 @@ class Joined(Dataset):
             pixels[here] = piece
         return pixels
 
-    def marks(self, indices: Indices) -> list[bytes]:
+    def _marks(self, indices: Indices) -> list[bytes]:
         owners = np.searchsorted(self._starts, indices, side="right") - 1
         return [
-            self._parts[owner].marks(np.array([index - self._starts[owner]]))[0]
+            self._parts[owner]._marks(np.array([index - self._starts[owner]]))[0]
             for owner, index in zip(owners.tolist(), indices.tolist(), strict=True)
         ]
 

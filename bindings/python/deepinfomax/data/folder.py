@@ -101,13 +101,13 @@ class Folder(Dataset):
     def __len__(self) -> int:
         return len(self.ids)
 
-    def pixels(self, indices: Indices) -> NDArray[Any]:
+    def _pixels(self, indices: Indices) -> NDArray[Any]:
         result = np.empty((len(indices), *self.image_size), np.uint8)
         for place, index in enumerate(indices.tolist()):
             result[place] = self._decode(index)
         return result
 
-    def marks(self, indices: Indices) -> list[bytes]:
+    def _marks(self, indices: Indices) -> list[bytes]:
         """The files: what a decoder makes of them may change with its version."""
         found = []
         for index in indices.tolist():

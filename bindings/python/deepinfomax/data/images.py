@@ -159,7 +159,7 @@ class ArrayImages(Dataset):
     def __len__(self) -> int:
         return self._count
 
-    def pixels(self, indices: Indices) -> NDArray[Any]:
+    def _pixels(self, indices: Indices) -> NDArray[Any]:
         rows = take(self._rows, indices)
         if rows.dtype.kind == "f":
             with np.errstate(over="ignore"):  # What overflows is then reported as not finite.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import importlib
 import logging
 import os
@@ -88,6 +89,8 @@ def open_dataset(
         source = os.fsdecode(source)
         if not source:
             raise DataError("the path is empty; expected a file or a folder")
+        if os.path.isdir(source) and not os.access(source, os.R_OK | os.X_OK):  # Else a file is blamed that need not be there.
+            raise DataError(f"{source}: {os.strerror(errno.EACCES)}")
     labelled = _arrays.flag(labelled, "labelled")
     if split not in SPLITS:
         raise ValueError(f"split: expected one of {', '.join(SPLITS)}, found {split!r}")

@@ -13,7 +13,7 @@ from .options import Options
 class Sample(InMemory):
     """Its pixels are made for the size that is asked for; its names tell its images from all others."""
 
-    def marks(self, indices: Indices) -> list[bytes]:
+    def _marks(self, indices: Indices) -> list[bytes]:
         return [f"{self.name}: {self.ids[index]}".encode() for index in indices.tolist()]
 
 
