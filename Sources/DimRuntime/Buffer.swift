@@ -8,9 +8,9 @@ package final class Buffer: @unchecked Sendable {
 
     /// 64 bytes: a cache line and an AVX-512 vector.
     private static let alignment = 64
-    /// From this size on, a buffer is whole huge pages and asks for them: Winograd's transforms write to 64 places at once, each
-    /// on a page of its own, one image reads all weights once, and a first pass over fresh memory faults once in 2 MB instead
-    /// of in 4 kB.
+    /// From this size on, a buffer begins with a huge page and asks for as many as it has: Winograd's transforms write to 64 places
+    /// at once, each on a page of its own, one image reads all weights once, and a first pass over fresh memory faults once in 2
+    /// MB instead of in 4 kB. A rest of less than half a page stays small pages: a training step has dozens of buffers.
     private static let hugePage = 1 << 21
     /// Kernels may load one full vector that starts inside the block, never one that starts past it.
     private static let slack = 64
@@ -20,14 +20,16 @@ package final class Buffer: @unchecked Sendable {
         let (bytes, overflow) = count.multipliedReportingOverflow(by: MemoryLayout<Float>.stride)
         var raw: UnsafeMutableRawPointer?
         let isLarge = bytes >= Buffer.hugePage
-        let page = isLarge ? Buffer.hugePage : 1
-        let whole = (bytes &+ Buffer.slack &+ page &- 1) / page &* page
+        var whole = bytes &+ Buffer.slack
+        let rest = whole % Buffer.hugePage
+        if isLarge && rest >= Buffer.hugePage / 2 { whole = whole &+ Buffer.hugePage &- rest }
         guard count >= 0, !overflow, bytes < Int.max - 2 * Buffer.hugePage,
             posix_memalign(&raw, isLarge ? Buffer.hugePage : Buffer.alignment, whole) == 0, let raw
         else {
             throw DimError(.outOfMemory, "out of memory: cannot allocate \(count) floats")
         }
-        if isLarge { madvise(raw, whole, MADV_HUGEPAGE) }  // advice: where it is refused all works as before
+        // Advice: where it is refused all works as before.
+        if isLarge { madvise(raw, whole / Buffer.hugePage * Buffer.hugePage, MADV_HUGEPAGE) }
         self.pointer = raw.bindMemory(to: Float.self, capacity: count + Buffer.slack / MemoryLayout<Float>.stride)
         self.count = count
     }
