@@ -144,6 +144,7 @@ def test_the_disk_fills_meanwhile(data, tmp_path, name, more):
         "--batch",
         "2",
         *more,
+        environment={"PYTHONDONTWRITEBYTECODE": "1"},  # Half-written modules would stay.
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
     )
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr

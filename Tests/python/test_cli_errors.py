@@ -1,5 +1,6 @@
 """Wrong arguments, errors by kind, exit codes, --quiet, completion."""
 
+import functools
 import importlib.util
 import json
 import os
@@ -12,7 +13,7 @@ import weakref
 
 import deepinfomax
 import pytest
-from cli_fixtures import COMMAND, ENVIRONMENT, PATIENCE, dim, start, usual_signals, write_images
+from cli_fixtures import COMMAND, ENVIRONMENT, PACKAGE, PATIENCE, dim, start, usual_signals, write_images
 from deepinfomax import cli, errors
 from deepinfomax.commands import UsageError
 from deepinfomax.data import DataError, MissingPackage
@@ -276,7 +277,9 @@ def test_a_current_folder_that_was_removed(tmp_path):
     for words in ["encode", "--output", "v.npz"], ["train", "--epochs", "1"]:
         (tmp_path / "here").mkdir()
         gone = tmp_path / "here"
-        done = dim(*words, "--data", tmp_path / "few.npz", cwd=gone, preexec_fn=lambda: os.rmdir(gone))  # noqa: B023
+        # Python itself does not start there with a relative path in PYTHONPATH.
+        there = {"cwd": gone, "preexec_fn": functools.partial(os.rmdir, gone), "environment": {"PYTHONPATH": PACKAGE}}
+        done = dim(*words, "--data", tmp_path / "few.npz", **there)
         assert done.returncode == 2 and "the current folder was removed" in done.stderr, done.stderr
 
 

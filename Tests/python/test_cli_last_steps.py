@@ -66,14 +66,18 @@ def test_a_reader_that_has_gone(folder, line):
     assert all((folder / name).is_file() for name in RUNS[line].split()), os.listdir(folder)
 
 
-def small_files():
-    """Of a size that no picture fits in, but lists of a few images do."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2500, 2500))
+def with_small_files(*words, cwd):
+    """A command that can write no picture, but lists of a few images. Nor Python's compiled modules: it would leave parts of them."""
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2500, 2500))
+
+    return dim(*words, cwd=cwd, preexec_fn=limit, environment={"PYTHONDONTWRITEBYTECODE": "1"})
 
 
 def failing(folder, line):
     """The command's standard output where no picture can be written."""
-    done = dim(*line.split(), cwd=folder, preexec_fn=small_files)
+    done = with_small_files(*line.split(), cwd=folder)
     assert done.returncode == 2 and done.stderr.endswith("p.png: File too large\n"), done.stderr
     assert not (folder / "p.png").exists()
     return done.stdout
@@ -118,7 +122,7 @@ def test_predictions_that_cannot_be_written_are_printed(folder):
             (folder / "photos" / "cat" / "00.png").read_bytes()
         )
     words = "classify --data photos --weights w.h5 --arms frozen --epochs 1 --predict photos --predictions p.csv".split()
-    done = dim(*words, cwd=folder, preexec_fn=small_files)
+    done = with_small_files(*words, cwd=folder)
     assert done.returncode == 2 and "p.csv: File too large" in done.stderr
     assert done.stdout.count("\tcat\t") + done.stdout.count("\tdog\t") == 84 and not (folder / "p.csv").exists()
 

@@ -123,8 +123,9 @@ class Kept:
                     f"--checkpoint: {self._checkpoint} was started with {name} {started.get(name)}, now it is {value}; "
                     "name another folder"
                 )
-        if epochs and epochs[-1].number > self.settings.epochs:
-            raise self._done_already(counted(epochs[-1].number, "epoch"))
+        # Other numbers are compared with the checkpoint's steps, when it is opened.
+        if [epoch.number for epoch in epochs] == list(range(1, len(epochs) + 1)) and len(epochs) > self.settings.epochs:
+            raise self._done_already(counted(len(epochs), "epoch"))
         return epochs
 
     def opened(self) -> tuple[ClassifierTrainer, list[Epoch]]:

@@ -61,7 +61,7 @@ def places(arguments: argparse.Namespace) -> Places:
     reads = [(option, path) for option, path in named if path is not None]
     if arguments.resume is not None:
         return Places(reads)  # Its data is named in its folder: `_Training.resumed` looks there.
-    return Places(reads, folders=[("--output", arguments.output or free_name(), FILES)])
+    return Places(reads, folders=[("--output", free_name() if arguments.output is None else arguments.output, FILES)])
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -122,7 +122,7 @@ class _Training:
     @classmethod
     def started(cls, arguments: argparse.Namespace, group: Solo) -> _Training:
         values = group.call(lambda: chosen(arguments))
-        folder = RunFolder(arguments.output or free_name())
+        folder = RunFolder(free_name() if arguments.output is None else arguments.output)
         group.first(lambda: check_new(folder))
         if arguments.report:
             group.first(lambda: report.check_target(folder.path / report.NAME, values["data"]))
