@@ -355,17 +355,17 @@ def whole(tmp_path_factory):
     """1,200 images, and the seconds of a processor that encoding all of them takes."""
     images = write_images(tmp_path_factory.mktemp("signals") / "many.npy", 1200)
     running = start("encode", "--data", images, "--output", images.with_name("a.npy"), "--threads", 1)
-    return images, processor_time(running, 0)[0]
+    return images, processor_time(running, 0)
 
 
 def processor_time(running, expected):
-    """Of a command when it has ended: user's and system's, whatever else the machine does. Then what it has printed to stderr."""
+    """Of a command when it has ended: user's and system's, whatever else the machine does."""
     with running:
         err = running.stderr.read()
         _, status, usage = os.wait4(running.pid, 0)
         running.returncode = os.waitstatus_to_exitcode(status)
     assert running.returncode == expected and "Traceback" not in err, err
-    return usage.ru_utime + usage.ru_stime, err
+    return usage.ru_utime + usage.ru_stime
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1])
@@ -376,9 +376,9 @@ def test_a_signal_leaves_no_half_of_a_file(tmp_path, whole, number):
     wait_for(lambda: os.listdir(tmp_path))
     time.sleep(0.5)  # By then it encodes.
     running.send_signal(number)
-    took, _ = processor_time(running, 128 + number)
+    took = processor_time(running, 128 + number)
     assert os.listdir(tmp_path) == []
-    assert took < 0.6 * whole_time, "it waited for the end"
+    assert took < 0.5 * whole_time, "it waited for the end"
 
 
 def wait_for(true):

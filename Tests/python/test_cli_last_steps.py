@@ -31,7 +31,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture
 def folder(tmp_path, weights):
-    """photos/ of two classes, 24 images; w.h5 of a small network; an index."""
+    """photos/ of two classes, 24 images; w.h5 of a small network."""
     for number, pixels in enumerate(random_images(24)):
         place = tmp_path / "photos" / ("cat", "dog")[number % 2]
         place.mkdir(parents=True, exist_ok=True)
