@@ -361,6 +361,19 @@ def test_a_damaged_image_that_is_encoded(tmp_path):
     assert os.listdir(tmp_path) == ["photos"]
 
 
+def test_a_signal_to_mpirun_leaves_no_half_of_a_file(tmp_path):
+    """It kills the others as soon as one has left: whoever writes may need a moment longer."""
+    np.save(tmp_path / "images.npy", np.zeros((20000, 28, 28), np.uint8))
+    command = [*DIM, "encode", "--data", str(tmp_path / "images.npy"), "--architecture", "basic28", "-q"]
+    process = start(mpirun(3, *command, "--output", str(tmp_path / "y.npz")))
+    while process.poll() is None and len(os.listdir(tmp_path)) == 1:
+        time.sleep(0.01)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode != 0 and "ended by SIGTERM; all processes end" in errors, errors
+    assert os.listdir(tmp_path) == ["images.npy"]
+
+
 def test_settings_that_differ_in_one_process(images, tmp_path):
     good = images / "good.npy"
     _, errors = run(two(on(good, tmp_path / "r"), on(good, tmp_path / "r", "--lr", "1e-3")), None)

@@ -33,6 +33,21 @@ def test_an_error_keeps_what_was_there(tmp_path):
     assert path.read_bytes() == b"before" and os.listdir(tmp_path) == ["a"]
 
 
+def test_a_signal_as_the_file_is_made_leaves_nothing(tmp_path, monkeypatch):
+    """A signal's exception comes as the call ends: the file was there, and its name was not yet known."""
+    open_ = os.open
+
+    def interrupted(*arguments):
+        os.close(open_(*arguments))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "open", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(tmp_path / "a", b"x")
+    monkeypatch.undo()
+    assert os.listdir(tmp_path) == []
+
+
 def test_errors_name_the_file(tmp_path):
     for path in (tmp_path / "nothing" / "a", tmp_path):
         with pytest.raises(OSError) as caught:

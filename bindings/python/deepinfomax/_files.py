@@ -88,21 +88,21 @@ def whole(path: str | os.PathLike[str]) -> Iterator[str]:
             with open(content.name, "rb") as file, _appending(link) as opened:
                 shutil.copyfileobj(file, opened)
         return
-    temporary: str | None = None
+    # With what is added, no longer than a name may be. Known before the file is made: a signal may come meanwhile.
+    temporary = str(target.parent / f"{os.fsdecode(os.fsencode(f'.{target.name}')[:200])}.{secrets.token_hex(8)}")
     try:
-        temporary = _empty_beside(target)
+        _make_empty(temporary, target)
         yield temporary
         with open(temporary, "rb+") as written:
             os.fsync(written.fileno())
         _take_over(temporary, target)
         os.replace(temporary, target)
-        temporary = None
     except OSError as error:
-        if error.filename not in (None, temporary) and not _is_beside(error.filename, target):
+        if error.filename not in (None, temporary):
             raise
         raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from error
     finally:
-        if temporary is not None:
+        with suppress(OSError):  # It has become the file, or was not made.
             os.unlink(temporary)
 
 
@@ -111,25 +111,13 @@ def size_text(count: int) -> str:
     return f"{count / 1e6:,.1f} MB" if count >= 1e5 else f"{count:,} bytes"
 
 
-def _empty_beside(target: Path) -> str:
-    """The name of a new file in the folder of `target`.
+def _make_empty(name: str, target: Path) -> None:
+    """A new file, which is to become `target`.
 
     What replaces nothing gets its rights from the system, as any new file: umask and the folder's default list decide, which no
     mode set afterwards gives again. What replaces a file, which may be private, is nobody else's to read meanwhile.
     """
-    name = target.parent / f"{_prefix(target)}{secrets.token_hex(8)}"
     os.close(os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600 if target.exists() else 0o666))
-    return str(name)
-
-
-def _prefix(target: Path) -> str:
-    """Of the temporary file's name: with what is added, no longer than a name may be."""
-    return os.fsdecode(os.fsencode(f".{target.name}")[:200]) + "."
-
-
-def _is_beside(name: object, target: Path) -> bool:
-    """Whether it is the temporary file that could not be made: its error names it."""
-    return os.path.basename(str(name)).startswith(_prefix(target))
 
 
 def _link_of_proc(path: str | os.PathLike[str]) -> str | None:
@@ -161,7 +149,7 @@ def _take_over(new: str, replaced: Path) -> None:
     replaced. Nobody gets rights that the file did not give (docs/hdf5.md, "What a saved file looks like").
 
     Where the group cannot be kept its rights go: they would be another group's. Where the list cannot, all but the owner's: it may
-    deny somebody what others may. `_empty_beside` lets nobody else read.
+    deny somebody what others may. `_make_empty` lets nobody else read.
     """
     try:
         old = replaced.stat()

@@ -31,9 +31,10 @@ _MESSAGE = 4000
 #: After this the processor is left to others for longer and longer, up to _NAP.
 _SPIN = 2e-3
 _NAP = 1e-3
-#: Seconds for the others to hear that one ends all, before it does; and for one to hear who waits in vain, too.
-_NOTICE, _HEAR = 0.5, 2.0
-#: The tags of messages: what belongs to the work, that a process ends all, and that it waits for another one in vain.
+#: Seconds for the others to take a message that interrupts their work; for them to end their work when one ends all; and for
+#: one to hear who waits in vain, too.
+_NOTICE, _LEAVE, _HEAR = 0.5, 2.0, 2.0
+#: The tags of messages: what belongs to the work, that a process has ended its own, and that it waits for another one in vain.
 _WORK, _END, _WAITS = 0, 1, 2
 #: Of a large message at the least, in bytes a second: so long a transfer is looked after without a nap.
 _RATE = 2.5e8
@@ -61,6 +62,10 @@ class PeerError(RuntimeError):
 
 class NotAnswering(RuntimeError):
     """A process did not answer in time: it ended or hangs, or its machine or network failed. Ends the run."""
+
+
+class Ended(NotAnswering):
+    """Another process has ended its work, and with it the run. That process tells why."""
 
 
 def launched() -> bool:
@@ -167,6 +172,8 @@ class Group(Solo):
                 known = sorted(silent - waiting) or sorted(set(range(self.size)) - waiting)
                 who = ", ".join(self.names[rank] for rank in known) or "another process"
                 raise NotAnswering(f"{who}: no answer to {self.name} for {self.timeout:g} seconds")
+            if nap and self._communicator is not None and self.ended():
+                raise Ended("another process has ended the run")
             nap = min(nap + 5e-5, _NAP)
             time.sleep(nap)
 
@@ -300,16 +307,28 @@ class Group(Solo):
         self.check(failure)
         return pickle.loads(self._bytes_from(0, pickle.dumps(result) if self.rank == 0 else None))  # type: ignore[no-any-return]
 
-    def abort(self, code: int) -> None:
-        """Ends all processes: of a failure that the others do not know of."""
+    def end(self) -> None:
+        """Tells the others that this process has ended its work, files included, and waits for them to do so.
+
+        Only then may one of them leave: mpirun answers with signals to all, and SIGKILL comes as soon as the first has left.
+        """
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # mpirun reads no more.
                 stream.flush()
         self._notify(_END, _NOTICE)
+        left = {self.rank}
+        until = time.monotonic() + _LEAVE
+        while len(left) < self.size and time.monotonic() < until:
+            left |= {rank for rank in range(self.size) if rank not in left and self._communicator.Iprobe(rank, _END)}
+            time.sleep(_NAP)
+
+    def abort(self, code: int) -> None:
+        """Ends all processes: of a failure that the others do not know of."""
+        self.end()
         self._communicator.Abort(code)
 
     def ended(self, patience: float = 0.0) -> bool:
-        """Whether another process is ending all, and has told why: the signal that comes then is mpirun's.
+        """Whether another process has ended its work, and has told why: the signal that comes then is mpirun's.
 
         patience: seconds in which its notice may still come. A first look may miss one that is there, since MPI moves messages
         while it looks.

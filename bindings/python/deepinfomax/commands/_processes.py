@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -26,7 +27,8 @@ from ._errors import explained
 
 #: Bytes of pixels that are compared at the start; of larger data sets, images spread over them.
 _COMPARED = 1 << 26
-#: Seconds for another's notice that it ends all, after a signal that may be mpirun's answer to it. mpirun kills after one second.
+#: Seconds for another's notice that it ends all, after a signal that may be mpirun's answer to it. mpirun kills after one second,
+#: and at once when a process has left.
 _PATIENCE = 0.4
 
 
@@ -66,6 +68,8 @@ def _alone(command: str, group: Group, error: BaseException) -> NoReturn:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     code = 2 if isinstance(error, UsageError) else 1
     if (isinstance(error, NotAnswering) or not isinstance(error, Exception)) and group.ended(_PATIENCE):
+        group.end()
+        time.sleep(_PATIENCE)  # The other ends all, with its own code.
         os._exit(code)
     if isinstance(error, KeyboardInterrupt):
         text, code = "interrupted", 130
