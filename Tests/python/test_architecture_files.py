@@ -52,6 +52,11 @@ LABELS = np.arange(10) % 3
 BOTH = pytest.mark.parametrize("untrusted", [False, True], ids=["here", "untrusted"])
 
 
+def test_a_file_as_editors_under_windows_save_it(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps(SMALL, indent=2).replace("\n", "\r\n"), "utf-8-sig")
+    assert Architecture(tmp_path / "a.json") == Architecture(SMALL)
+
+
 @pytest.fixture(scope="module")
 def model():
     made = Model(3, SMALL)

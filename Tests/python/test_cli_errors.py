@@ -123,6 +123,11 @@ def test_options_with_an_effect(tmp_path):
     assert done.returncode == 2 and "dim search: --count: has no effect with --duplicates" in done.stderr, done.stderr
 
 
+def test_help():
+    assert dim("help").stdout == dim("--help").stdout != ""
+    assert dim("help", "train").stdout == dim("train", "--help").stdout != ""
+
+
 @pytest.mark.parametrize(
     "arguments, usage, message",
     [
@@ -130,6 +135,9 @@ def test_options_with_an_effect(tmp_path):
         ("neighbors", "usage: dim [-h]", "did you mean neighbours?"),
         ("evaluate --split test", "usage: dim evaluate ", "dim evaluate: error: unrecognized arguments: --split\n"),
         ("encode --ouptut a.npy", "usage: dim encode ", "unrecognized arguments: --ouptut; did you mean --output?"),
+        ("train --learning-rate 0.1", "usage: dim train ", "unrecognized arguments: --learning-rate; did you mean --lr?"),
+        ("train --batch_size=8", "usage: dim train ", "unrecognized arguments: --batch_size=8; did you mean --batch?"),
+        ("help trian", "usage: dim [-h]", "there is no command 'trian'; did you mean train?"),
         ("train --split all", "usage: dim train ", "unrecognized arguments: --split\n"),
         ("map --count 3", "usage: dim map ", "unrecognized arguments: --count\n"),
         ("search --grid 3", "usage: dim search ", "unrecognized arguments: --grid\n"),

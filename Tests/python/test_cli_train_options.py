@@ -91,7 +91,9 @@ def test_every_option_reaches_the_trainer(folder):
 def test_a_settings_file_makes_the_same_run(folder):
     first = train(folder, "--epochs", 2, "--lr", 2e-3, "--schedule", "cosine", "--warmup-epochs", 0.5, "--prior", "adversarial")
     assert first.returncode == 0, first.stderr
-    again = dim("train", "--config", "run/settings.json", "--output", "again", "--no-plot", cwd=folder)
+    settings = (folder / "run" / "settings.json").read_text()
+    (folder / "windows.json").write_text(settings.replace("\n", "\r\n"), "utf-8-sig")
+    again = dim("train", "--config", "windows.json", "--output", "again", "--no-plot", cwd=folder)
     assert again.returncode == 0, again.stderr
     assert losses(folder / "again") == losses(folder / "run")
     other = dim(

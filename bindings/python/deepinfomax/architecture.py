@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 from ctypes import c_char_p, c_size_t
@@ -25,7 +26,7 @@ def read_file(path: str | bytes) -> bytes:
         text = file.read(_LONGEST + 1)
     if len(text) > _LONGEST:
         raise ValueError(f"{os.fsdecode(path)}: expected a description, at most 60,000 bytes, found more than {_LONGEST:,}")
-    return text
+    return text.removeprefix(codecs.BOM_UTF8)  # Editors under Windows write it.
 
 
 def _plain(value: Any) -> Any:

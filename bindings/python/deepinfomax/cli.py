@@ -124,6 +124,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 #: How like a word has to be to what was mistyped, of 1, to be suggested.
 _NEAR = 0.7
+#: What other programs call these options.
+_OF_OTHERS = {
+    "learning-rate": "lr",
+    "batch-size": "batch",
+    "loss": "measure",
+    "estimator": "measure",
+    "img-size": "image-size",
+    "model": "architecture",
+    "num-workers": "threads",
+    "save": "output",
+    "out-dir": "output",
+    "checkpoint": "weights",
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -162,6 +175,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    if arguments[0] == "help":
+        arguments = [*arguments[1:2], "--help"]
     command = arguments[0]
     if not command.startswith("-") and command not in COMMANDS:
         top = parser(())
@@ -206,7 +221,8 @@ def _meant(given: str, known: Iterable[str]) -> str:
     """Dashes in front, which all options share, make nothing alike. What shares a few letters alone, as --split and --limit do,
     is another word."""
     names = {name.lstrip("-"): name for name in known}
-    close = difflib.get_close_matches(given.lstrip("-"), list(names), 1, _NEAR)
+    word = given.lstrip("-").replace("_", "-")
+    close = [_OF_OTHERS[word]] if _OF_OTHERS.get(word) in names else difflib.get_close_matches(word, list(names), 1, _NEAR)
     return f"; did you mean {names[close[0]]}?" if close else ""
 
 

@@ -191,7 +191,7 @@ class RunFolder:
     def read_settings(self) -> Settings:
         """Raises ValueError for a file that this package did not write."""
         try:
-            found = parsed_json(self.settings_file.read_text("utf-8"))
+            found = parsed_json(self.settings_file.read_text("utf-8-sig"))
             if not isinstance(found, dict):
                 raise ValueError(f"expected an object, found {type(found).__name__}")
             needed = {field.name: field.default is MISSING for field in fields(Settings)}

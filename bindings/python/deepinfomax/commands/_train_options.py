@@ -558,7 +558,7 @@ def check_same_run(folder: RunFolder, settings: Settings, trainer: Trainer) -> N
 def _read(path: str) -> dict[str, Any]:
     """The settings of a file; null is as if it were not there."""
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:  # As editors under Windows save it.
             text = file.read(_LONGEST + 1)
         if len(text) > _LONGEST:
             raise UsageError(f"--config: {path}: expected at most {_LONGEST:,} characters of settings, found more")
