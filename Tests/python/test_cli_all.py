@@ -21,7 +21,7 @@ from deepinfomax.commands import _progress
 
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="writes PyTorch's files")
 #: Enough images to be interrupted at; a few for the rest.
-MANY, FEW = 6000, 12
+MANY, FEW = 2500, 12
 
 
 @pytest.fixture(scope="module")

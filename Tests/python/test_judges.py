@@ -11,6 +11,7 @@ from deepinfomax import evaluation, judges
 from deepinfomax.data.dataset import InMemory
 from deepinfomax.judges import comparison, fitted
 from deepinfomax.judges.dependence import Network
+from deepinfomax.judges.vectors import pca
 from deepinfomax.neighbours import elected, vote
 
 SETTINGS = judges.Settings(mlp_steps=400, mlp_lr=3e-3)
@@ -47,6 +48,18 @@ def test_the_seed_and_only_the_seed(name):
         assert not np.array_equal(found[0], found[2])
     if name not in fitted.SEEDED:
         assert np.array_equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("count, numbers", [(40, 300), (300, 40)])
+def test_principal_components(count, numbers):
+    """Of few images of many pixels they come another way: from the covariances, 3,072 pixels took 20 seconds of a processor."""
+    pytest.importorskip("sklearn")
+    images = np.random.default_rng(0).normal(size=(count + 5, numbers)) * 0.9 ** np.arange(numbers)
+    found = np.concatenate(pca(images[:count].astype(np.float32), images[count:].astype(np.float32), 8, 0))
+    centred = images - images[:count].mean(0)
+    expected = centred @ np.linalg.svd(centred[:count], full_matrices=False)[2][:8].T
+    expected *= np.sign(expected[0]) * np.sign(found[0])  # A component is as good as its opposite.
+    np.testing.assert_allclose(found, expected, atol=numbers * np.finfo(np.float32).eps * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("name", judges.JUDGES)

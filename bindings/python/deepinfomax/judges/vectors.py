@@ -58,8 +58,10 @@ def pca(train: Floats, test: Floats, length: int, seed: int) -> tuple[Floats, Fl
     """Both in the training vectors' first principal components."""
     from sklearn.decomposition import PCA
 
-    # From covariances where these are small, else by a randomised method, whose seed it is.
-    found = PCA(length, svd_solver="covariance_eigh" if train.shape[1] <= 4096 else "randomized", random_state=seed % 2**32)
+    count, numbers = train.shape
+    # Of few images in their own space; else from covariances where these are small, else by a randomised method, whose seed it is.
+    solver = "full" if 2 * count <= min(numbers, 4096) else "covariance_eigh" if numbers <= 4096 else "randomized"
+    found = PCA(length, svd_solver=solver, random_state=seed % 2**32)
     found.fit(train)
     return np.asarray(found.transform(train), np.float32), np.asarray(found.transform(test), np.float32)
 
