@@ -44,8 +44,9 @@ public func dim_version() -> UnsafePointer<CChar>! {
 @_cdecl("dim_build_info") @implementation
 public func dim_build_info() -> UnsafePointer<CChar>! {
     let faults = ComputeBackend.faults
+    let threads = ThreadPool.shared.threads
     ThreadText.buildInfo.set(
-        "libdim \(versionNumber), \(ComputeBackend.description), \(ThreadPool.shared.threads) threads, "
+        "libdim \(versionNumber), \(ComputeBackend.description), \(threads) thread\(threads == 1 ? "" : "s"), "
             + "HDF5 \(WeightsFile.libraryVersion)\(Precision.hasMixed ? ", mixed precision" : "")"
             + (faults.isEmpty ? "" : "; not understood: " + faults.joined(separator: ", ")))
     return ThreadText.buildInfo.pointer ?? emptyText.pointer

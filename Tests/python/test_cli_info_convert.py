@@ -115,6 +115,34 @@ def test_names_of_classes_that_a_format_has_no_place_for(folder, tmp_path):
 
 
 @needs_torch
+def test_an_architecture_that_a_format_has_no_place_for(tmp_path):
+    """A default run has a coordinates network, which no preset has: its .pt was 7 problems, and the advice asked for a file that
+    nobody had."""
+    own = deepinfomax.Architecture({"preset": "basic28", "coordinates": {"hidden": [16]}})
+    with deepinfomax.Model(0, own) as model:
+        model.save(tmp_path / "run.h5")
+    done = dim("convert", "run.h5", "a.pt", cwd=tmp_path)
+    assert done.returncode == 0 and done.stderr.endswith(
+        "a.pt: its format has no place for the architecture, which is no preset's: to read it again, give --architecture run.h5\n"
+    )
+    assert dim("convert", "a.pt", "b.h5", cwd=tmp_path).returncode == 2
+    done = dim("convert", "a.pt", "b.h5", "--architecture", "run.h5", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    with deepinfomax.Model.open(tmp_path / "b.h5") as again:
+        assert again.architecture == own and same(again.state_dict(), deepinfomax.Model.open(tmp_path / "run.h5").state_dict())
+
+
+def test_a_command_that_takes_no_file_of_pytorch_says_how_to_convert_it(tmp_path):
+    """It was seven lines of Python."""
+    (tmp_path / "w.pt").write_bytes(b"PK\3\4" + bytes(60))
+    done = dim("encode", "--weights", "w.pt", "--data", "digits", "--output", "y.npz", cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr == (
+        "dim encode: w.pt is not an HDF5 file: it is a zip archive, as torch.save writes it or numpy.savez; dim convert w.pt "
+        "weights.h5 makes an HDF5 file of PyTorch's\n"
+    )
+
+
+@needs_torch
 def test_there_and_back(folder, tmp_path):
     import torch
 

@@ -360,6 +360,9 @@ def test_other_endings_are_counted_and_said(tmp_path):
     assert note.startswith(f"{tmp_path.name}: 5 files left out, whose endings are not images': .heic (2)")
     assert all(part in note for part in (".txt (1)", "no ending (1)", ".csv (1)"))
     assert found.subset([0]).notes == found.notes == open_dataset(tmp_path, image=(1, 8, 8)).notes
+    for name in ("a/1.txt", "a/2.HEIC", "b/3.heic", "b/README"):
+        (tmp_path / name).unlink()
+    assert open_dataset(tmp_path).notes == (f"{tmp_path.name}: 1 file left out, whose ending is not an image's: .csv (1)",)
     shutil.rmtree(tmp_path / "a")
     fill(tmp_path, ["a/x.heic"])
     with pytest.raises(DataError, match=r"a: no images in the folder of this class; 1 file left out.*\.heic"):

@@ -191,10 +191,10 @@ def fails(epoch):
     if rank == 1:
         raise KeyError("mine")
 refused(lambda: shared.fit(images, 1, fails, batch=32), "PeerError rank 1 of 2 on ", "mine")
-refused(lambda: shared.fit(images, 1, batch=32, seed=rank), "PeerError rank 1 of 2 on ", "seed differ", "expected 0, found 1")
+refused(lambda: shared.fit(images, 1, batch=32, seed=rank), "PeerError rank 1 of 2 on ", "in its seed", "expected 0, found 1")
 refused(
     lambda: trainer(communicator=world, encoder_lr=1e-3 + rank),
-    "its options differ", "expected encoder_lr 0.001, found encoder_lr 1.001",
+    "in its options", "expected encoder_lr 0.001, found encoder_lr 1.001",
 )
 refused(lambda: trainer(communicator=3), "TypeError communicator", "found int")
 refused(lambda: trainer(communicator=MPI.COMM_NULL), "ValueError communicator", "COMM_NULL")
@@ -302,7 +302,7 @@ def told_once(errors, *words):
 
 def test_data_that_differs_in_one_process(images, tmp_path):
     _, errors = run(two(on(images / "good.npy", tmp_path / "r"), on(images / "other.npy", tmp_path / "r")), None)
-    told_once(errors, "rank 1 of 2 on ", "data differ from those of rank 0")
+    told_once(errors, "rank 1 of 2 on ", "differs from rank 0 in its data")
     assert not (tmp_path / "r").exists()
 
 
@@ -361,6 +361,29 @@ def test_a_damaged_image_that_is_encoded(tmp_path):
     assert os.listdir(tmp_path) == ["photos"]
 
 
+def test_options_of_encode_that_differ_in_one_process(tmp_path):
+    """Another number of images at a time, and another output, of which nothing was said."""
+    np.save(tmp_path / "images.npy", np.zeros((9, 8, 8), np.uint8))
+    one = [
+        *DIM,
+        "encode",
+        "--data",
+        str(tmp_path / "images.npy"),
+        "--architecture",
+        DIGITS8,
+        "--output",
+        str(tmp_path / "y.npy"),
+    ]
+    for option, told in (
+        ("--batch", "expected batch 256, found batch 7"),
+        ("--outputs", "expected outputs .*, found outputs "),
+    ):
+        other = [*one, option, "7" if option == "--batch" else "fc"]
+        _, errors = run(two(one, other), None)
+        assert re.search(f"rank 1 of 2 on .*: differs from rank 0 in its settings: {told}", errors), errors
+        assert os.listdir(tmp_path) == ["images.npy"]
+
+
 def test_a_signal_to_mpirun_leaves_no_half_of_a_file(tmp_path):
     """It kills the others as soon as one has left: whoever writes may need a moment longer."""
     np.save(tmp_path / "images.npy", np.zeros((20000, 28, 28), np.uint8))
@@ -377,7 +400,7 @@ def test_a_signal_to_mpirun_leaves_no_half_of_a_file(tmp_path):
 def test_settings_that_differ_in_one_process(images, tmp_path):
     good = images / "good.npy"
     _, errors = run(two(on(good, tmp_path / "r"), on(good, tmp_path / "r", "--lr", "1e-3")), None)
-    told_once(errors, "rank 1 of 2 on ", "settings differ .*: expected lr 0.0003, found lr 0.001$")
+    told_once(errors, "rank 1 of 2 on ", "in its settings: expected lr 0.0003, found lr 0.001$")
 
 
 def test_nan_in_one_processes_batch(images, tmp_path):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from deepinfomax._files import whole, write_whole
+from deepinfomax.commands import UsageError
+from deepinfomax.commands._common import check_writable
 
 
 def test_new_and_replaced(tmp_path):
@@ -208,6 +210,32 @@ def test_a_device_stays(tmp_path):
         pytest.skip("no right to make a device")
     write_whole(tmp_path / "null", b"x")
     assert stat.S_ISCHR((tmp_path / "null").stat().st_mode) and os.listdir(tmp_path) == ["null"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="files of other users take root")
+@pytest.mark.parametrize("owner, folders_owner, refused", [(61001, 0, True), (61002, 0, False), (61001, 61002, False)])
+def test_a_file_of_another_user_in_a_sticky_folder_is_refused_before_the_work(owner, folders_owner, refused):
+    """As in /tmp: that it cannot be replaced was said when all images had been encoded."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a"
+        path.touch()
+        os.chown(path, owner, owner)
+        os.chown(folder, folders_owner, folders_owner)
+        Path(folder).chmod(0o1777)
+        (Path(folder) / "link").symlink_to(path)
+        said = []
+        for name in "a", "link", "new":
+            child = os.fork()
+            if child == 0:
+                os.setgid(61002)
+                os.setuid(61002)
+                try:
+                    check_writable(Path(folder) / name)
+                    os._exit(0)
+                except UsageError as error:
+                    os._exit(1 if "cannot be replaced: it is another user's" in str(error) else 2)
+            said.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        assert said == [refused, refused, False]
 
 
 @pytest.mark.parametrize("name", [255 * "x", 127 * "\u00fc", os.fsdecode(255 * b"\xfc")])

@@ -12,7 +12,7 @@ import pytest
 from cli_fixtures import dim
 from deepinfomax import report
 from deepinfomax.data import DataError
-from deepinfomax.plots import svg
+from deepinfomax.plots import curves, svg
 from deepinfomax.run_folder import RunFolder
 
 
@@ -61,7 +61,7 @@ def test_dim_train_writes_it(run):
     for part in ("Curves", "Map", "Neighbours", "Classes", "Architecture", "Settings", "nce"):
         assert part in text
     drawn = re.findall(r'<svg [^>]*aria-label="([^"]*)"', text)
-    assert {"total", "local", "global", "prior", "linear probe", "5 nearest neighbours"} <= {*drawn} and "polyline" in page.tags
+    assert {"total", "local", "coordinates", "linear probe", "5 nearest neighbours"} <= {*drawn} and "polyline" in page.tags
     assert len(drawn) == len({*drawn}) == text.count("<svg")
     head = text[: text.index("Verdict</h2>")]
     assert re.search(r"<code>dim train --data \S+ --epochs 2 ", head) and re.search(r"Started 20\d\d-\d\d-\d\d", head)
@@ -149,6 +149,17 @@ def test_what_cannot_be_written(run, tmp_path):
     (tmp_path / "settings.json").write_text("{}")
     with pytest.raises(ValueError, match="settings"):
         report.write(tmp_path, deepinfomax.Model(0))
+
+
+def test_terms_that_the_objective_has_not_are_not_drawn(run):
+    """The global term's and the prior's curves lay at 0, on axes from -1e-09 to 1e-09."""
+    drawn = re.findall(r'<svg [^>]*aria-label="([^"]*)"', (run / "report.html").read_text("utf-8"))
+    assert "local" in drawn and not {"global", "prior"} & {*drawn}
+    rows = RunFolder(run).read_metrics()
+    drawn = [name for _, name in curves.losses(rows)]
+    assert drawn[:3] == ["total", "local", "coordinates"] and "prior" not in drawn
+    both = [dataclasses.replace(row, global_=0.5) for row in rows]
+    assert [name for _, name in curves.losses(both)][:3] == ["total", "local", "global"]
 
 
 @pytest.mark.parametrize("values", [[], [1.0], [2.0, 2.0], [1.0, float("nan"), 3.0], [1e-9, 2e-9], [-5.0, 1e6]])

@@ -6,6 +6,7 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -104,6 +105,17 @@ def whole(path: str | os.PathLike[str]) -> Iterator[str]:
     finally:
         with suppress(OSError):  # It has become the file, or was not made.
             os.unlink(temporary)
+
+
+def may_replace(path: str | os.PathLike[str]) -> bool:
+    """Whether `whole` may put a new file in place of what is there. In a sticky folder, /tmp for instance, that is for root, the
+    owner of the file and the owner of the folder."""
+    target = real(path)
+    try:
+        owners = {0, target.stat().st_uid, target.parent.stat().st_uid}
+        return not (target.is_file() and target.parent.stat().st_mode & stat.S_ISVTX) or os.geteuid() in owners
+    except OSError:  # Nothing is there, or nothing is known of it.
+        return True
 
 
 def size_text(count: int) -> str:

@@ -355,7 +355,7 @@ class Group(Solo):
                 names = ", ".join(name.replace("_", " ") for name in different)
                 expected, found = _parting(rows[0][different[0]], row.get(different[0]))
                 raise PeerError(
-                    f"{self.names[rank]}: its {names} differ from those of rank 0: expected {expected}, found {found}",
+                    f"{self.names[rank]}: differs from rank 0 in its {names}: expected {expected}, found {found}",
                     rank,
                     "ValueError",
                 )

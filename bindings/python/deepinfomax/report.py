@@ -35,7 +35,7 @@ from .evaluation import Floats
 from .model import Model
 from .neighbours import neighbours
 from .plots import maps, pictures, svg
-from .plots.curves import PROBES, TERMS, TRAINING, VALIDATION, Smoothed, figures
+from .plots.curves import PROBES, TRAINING, VALIDATION, Smoothed, losses
 from .run_data import data_of
 from .run_folder import FILES, Row, RunFolder, Settings, advice
 
@@ -174,7 +174,7 @@ def _curves(rows: Sequence[Row], measure: str) -> str:
     if not train:
         return _note("No steps yet.")
     charts = []
-    for field, name in (*TERMS, *figures(rows)):
+    for field, name in losses(rows):
         steps = Smoothed.of(train, field)
         held_out = [getattr(row, field) for row in validation]
         curves = [

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import set_num_threads
-from .._files import real, size_text
+from .._files import may_replace, real, size_text
 from ..data.errors import MissingPackage
 from ..architecture import PRESETS
-from ..errors import FileContentError
+from ..errors import FileContentError, FileFormatError
 from ..model import Model
 from . import UsageError
 
@@ -179,6 +179,11 @@ def opened(
         if not other:  # That advice is for callers of the function.
             raise
         raise UsageError(f"{told}; {advice}") from error
+    except FileFormatError as error:
+        told, of_torch, _ = error.message.partition("; convert it in Python: ")
+        if not of_torch:
+            raise
+        raise UsageError(f"{told}; dim convert {path} weights.h5 makes an HDF5 file of PyTorch's") from error
 
 
 def weights_name(arguments: argparse.Namespace) -> str:
@@ -302,3 +307,5 @@ def check_writable(path: str | os.PathLike[str], *, weights: bool = False) -> No
             pass
     except OSError as error:
         raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
+    if not may_replace(target):
+        raise UsageError(f"{target}: cannot be replaced: it is another user's, in a folder like /tmp where only its owner may")

@@ -99,9 +99,10 @@ def agree(group: Solo, trainer: Trainer, settings: Settings, train: Dataset, val
     trainer.share(group)
 
 
-def agree_on(group: Group, model: Model, data: Dataset) -> None:
-    """Of encoding: raises PeerError unless all processes have the same data, weights and library."""
-    group.require_same(library=kernels(), weights=weights_digest(model), data=group.call(lambda: _looked_at(data)))
+def agree_on(group: Group, model: Model, data: Dataset, settings: dict[str, object]) -> None:
+    """Of encoding: raises PeerError unless all processes have the same settings, data, weights and library."""
+    found = group.call(lambda: _looked_at(data))
+    group.require_same(library=kernels(), settings=settings, weights=weights_digest(model), data=found)
 
 
 def _looked_at(data: Dataset) -> dict[str, object]:

@@ -59,7 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--epoch", type=natural, default=0, metavar="N", help="with --original, the number in the names (default: 0)"
     )
-    add_architecture(parser, "that of the inputs if they do not name it (default: theirs; else notebook)")
+    add_architecture(
+        parser, "that of the inputs if they do not name it; or a weights file, whose own it is (default: theirs; else notebook)"
+    )
     add_untrusted(parser)
     add_general(parser, None)
     add_examples(
@@ -100,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
     *inputs, output = arguments.files
     outputs = _outputs(arguments, Path(output))
     state: State = {}
-    named = None if arguments.architecture is None else Architecture(arguments.architecture)
+    named = _named(arguments)
     whole: Contents | None = None
     names: list[str] = []
     for path in inputs:
@@ -128,12 +130,38 @@ def run(arguments: argparse.Namespace) -> int:
         written.append({"file": str(path), "networks": held})
         if names and "classifier" in held and path.suffix.lower() not in HDF5_NAMES + SAFETENSORS_NAMES:
             _output.note(arguments, f"{path}: its format has no place for the classes' names, {shown(names[0])} and so on")
+        if path.suffix.lower() in TORCH_NAMES and not _is_known(path):
+            # Of a file that names none, the architecture is neither in the output.
+            source = arguments.architecture or inputs[0]
+            _output.note(
+                arguments,
+                f"{path}: its format has no place for the architecture, which is no preset's: to read it again, give "
+                f"--architecture {shown(source)}",
+            )
     entries = {"inputs": inputs, "outputs": written, "entries": len(state)}
     _output.result(arguments, entries, "\n".join(map(_line, written)))
     return 0
 
 
 # ---- Inputs
+
+
+def _named(arguments: argparse.Namespace) -> Architecture | None:
+    """That of --architecture: a preset, a description, or a weights file's own."""
+    named = arguments.architecture
+    if named is None:
+        return None
+    if os.path.isfile(named):
+        with open(named, "rb") as file:
+            if _is_own(file.read(9)):
+                with opened(named, None, arguments.untrusted) as model:
+                    return model.architecture
+    return Architecture(named)
+
+
+def _is_own(start: bytes) -> bool:
+    """Whether a file's first nine bytes are of HDF5 or of safetensors: eight bytes of a length, then JSON."""
+    return start[:8] == HDF5_SIGNATURE or start[7:] == b"\0{"
 
 
 @dataclass(frozen=True)
@@ -154,7 +182,7 @@ def _read(path: str, untrusted: bool, entry: str | None, architecture: Architect
             start = file.read(9)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
-    if start[:8] == HDF5_SIGNATURE or start[7:] == b"\0{":  # or safetensors: eight bytes of a length, then JSON
+    if _is_own(start):
         if entry is not None:
             raise UsageError(f"--entry: chooses among the state_dicts of a PyTorch file; {path} is HDF5 or safetensors, of one")
         with opened(path, architecture, untrusted, advice) as model:
@@ -253,6 +281,17 @@ def _write(path: Path, contents: Contents) -> None:
         again = torch_files.raw(path)
     if not _same(state, again):
         raise UsageError(f"{path}: the file differs from the weights that were written; check the disk")
+
+
+def _is_known(path: Path) -> bool:
+    """Whether the architecture follows from the names and shapes of the PyTorch file."""
+    if importlib.util.find_spec("h5py") is None:
+        return True
+    try:
+        torch_files.read(path)
+    except TorchFileError:
+        return False
+    return True
 
 
 def _write_own(path: Path, contents: Contents) -> None:

@@ -84,7 +84,8 @@ def _run(arguments: argparse.Namespace, group: Solo) -> int:
     data = group.call(lambda: open_data(arguments, model, quietly=group.rank > 0))
     weights = weights_name(arguments)
     if isinstance(group, Group):
-        _processes.agree_on(group, model, data)
+        settings = {"outputs": names, "batch": arguments.batch, "output": arguments.output}
+        _processes.agree_on(group, model, data, settings)
 
     began = time.monotonic()
     # The whole of the data once, in its own order; the next batch is decoded meanwhile. Each process has every size-th batch.

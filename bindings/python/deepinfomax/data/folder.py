@@ -286,4 +286,5 @@ def _left_out(others: Counter[str], before: str = "") -> str:
     endings = ", ".join(f"{ending} ({count:,})" for ending, count in others.most_common(8))
     more = len(others) - 8
     files = "1 file" if others.total() == 1 else f"{others.total():,} files"
-    return f"{before}{files} left out, whose endings are not images': {endings}" + (f" and {more} more" if more > 0 else "")
+    of = "ending is not an image's" if others.total() == 1 else "endings are not images'"
+    return f"{before}{files} left out, whose {of}: {endings}" + (f" and {more} more" if more > 0 else "")

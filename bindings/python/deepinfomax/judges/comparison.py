@@ -243,7 +243,8 @@ class _Evaluation:
             for column in columns if row in chosen else ():
                 most = min(length, len(train)) if row == "pca" else length
                 if lengths[column] >= most:
-                    reason = f"{length:,} pixels of {len(train):,} images are no more"
+                    what = "pixels" if most == length else "training images"
+                    reason = f"expected fewer numbers than the {most:,} {what}, found {lengths[column]:,}"
                     self._left_out.append(LeftOut(row, column, lengths[column], reason))
                     continue
                 for seed in seeds:

@@ -14,9 +14,9 @@ from .._text import shown
 from ..run_folder import Row
 from . import lettering
 
-#: Fields of a Row that are drawn, and their titles.
-TERMS = (("total", "total"), ("local", "local"), ("global_", "global"), ("prior", "prior"))
-#: Drawn where a run has them.
+#: Fields of a Row that are drawn, and their titles: the loss, and its terms and figures where a run has them.
+LOSS = ("total", "total")
+TERMS = (("local", "local"), ("global_", "global"), ("prior", "prior"))
 FIGURES = (
     ("coordinates", "coordinates"),
     ("local_information", "estimate of the local information, nats"),
@@ -49,22 +49,23 @@ class Smoothed(NamedTuple):
         return cls("training" if width == 1 else f"training, mean of {width} steps", epochs, values, middles, means)
 
 
-def figures(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
-    """Those of FIGURES that some row has."""
-    return tuple((field, name) for field, name in FIGURES if any(not math.isnan(getattr(row, field)) for row in rows))
+def losses(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
+    """LOSS, the TERMS that are not 0 in all rows, which are those of the objective, and the FIGURES that some row has."""
+    terms = [(field, name) for field, name in TERMS if any(getattr(row, field) for row in rows if row.phase != "probe")]
+    figures = [(field, name) for field, name in FIGURES if any(not math.isnan(getattr(row, field)) for row in rows)]
+    return (LOSS, *terms, *figures)
 
 
 def draw(rows: Sequence[Row], title: str, file_format: str = "png") -> bytes:
-    """The file's bytes: total, local, global and prior loss over the epochs, and the figures that the run has; thin the
-    batches, thick their running mean, dots the validation; below, where there are probes, their accuracies, dashed the
-    untrained encoder's.
+    """The file's bytes: the loss over the epochs, and the terms and figures that the run has; thin the batches, thick their
+    running mean, dots the validation; below, where there are probes, their accuracies, dashed the untrained encoder's.
 
     Raises ImportError where matplotlib is missing."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     probes = [row for row in rows if row.phase == "probe"]
-    drawn = (*TERMS, *figures(rows), *(PROBES if probes else ()))
+    drawn = (*losses(rows), *(PROBES if probes else ()))
     lines = -(-len(drawn) // 2)
     figure = Figure(figsize=(9, 3 * lines), layout="constrained")
     FigureCanvasAgg(figure)  # Not pyplot: no window, no global state.
