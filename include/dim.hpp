@@ -476,7 +476,7 @@ private:
         return info;
     }
     template <class T> void set(const detail::Text &name, span<const T> values) {
-        typed<T>(name);
+        detail::expect(name.c_str(), values.size(), 1, typed<T>(name).bytes / sizeof(T));
         check(dim_model_set_parameter(detail::live(*this), name.c_str(), values.data(), values.size() * sizeof(T)));
     }
 
@@ -540,7 +540,9 @@ public:
 
     /* The accumulated gradient, of the parameter's size. */
     void get_gradient(const detail::Text &name, span<float> out) const {
-        check(dim_trainer_get_gradient(detail::live(*this), name.c_str(), out.data(), out.size() * sizeof(float)));
+        float none = 0; // dim.h takes NULL, which an empty vector may have, for another mistake.
+        check(dim_trainer_get_gradient(detail::live(*this), name.c_str(), out.empty() ? &none : out.data(),
+                                       out.size() * sizeof(float)));
     }
     std::vector<float> gradient(const detail::Text &name) const {
         std::vector<float> values(model().parameter_info(name).bytes / sizeof(float));

@@ -313,7 +313,8 @@ void parameters() {
     THROWS(DIM_INVALID_ARGUMENT, "holds float32", model.set_parameter("encoder.c0.weight", forty));
     const std::vector<float> two(2);
     THROWS(DIM_INVALID_ARGUMENT, "holds int64", model.set_parameter(counter, two));
-    THROWS(DIM_SIZE_MISMATCH, "", model.set_parameter("encoder.c0.weight", two));
+    THROWS(DIM_SIZE_MISMATCH, "has 2 elements; expected 1 times", model.set_parameter("encoder.c0.weight", two));
+    THROWS(DIM_SIZE_MISMATCH, "has 0 elements", model.set_parameter("encoder.c0.weight", std::vector<float>()));
     weight[0] = std::numeric_limits<float>::quiet_NaN();
     THROWS(DIM_INVALID_ARGUMENT, "encoder.c0.weight", model.set_parameter("encoder.c0.weight", weight));
 }
@@ -403,6 +404,8 @@ void training() {
     const dim_losses losses = trainer.step(images);
     parts.accumulate(images);
     const auto gradient = parts.gradient("encoder.c0.weight");
+    std::vector<float> none;
+    THROWS(DIM_SIZE_MISMATCH, "", parts.get_gradient("encoder.c0.weight", none));
     CHECK(gradient.size() == model.parameter("encoder.c0.weight").size());
     parts.update();
     CHECK(model.parameter("encoder.c0.weight") == twin.parameter("encoder.c0.weight"));

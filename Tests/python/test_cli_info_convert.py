@@ -132,6 +132,15 @@ def test_an_architecture_that_a_format_has_no_place_for(tmp_path):
         assert again.architecture == own and same(again.state_dict(), deepinfomax.Model.open(tmp_path / "run.h5").state_dict())
 
 
+def test_untrusted_is_of_files_whose_reading_is_isolated(tmp_path):
+    """It had no effect on PyTorch's files, which are read in the command's process, and nothing said so."""
+    (tmp_path / "w.pt").write_bytes(b"PK\3\4" + bytes(60))
+    done = dim("convert", "w.pt", "w.h5", "--untrusted", cwd=tmp_path)
+    assert done.returncode == 2 and "--untrusted: isolates the reading of HDF5 and safetensors alone" in done.stderr, (
+        done.stderr
+    )
+
+
 def test_a_command_that_takes_no_file_of_pytorch_says_how_to_convert_it(tmp_path):
     """It was seven lines of Python."""
     (tmp_path / "w.pt").write_bytes(b"PK\3\4" + bytes(60))

@@ -232,7 +232,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=seconds,
         default=TIMEOUT,
         metavar="SECONDS",
-        help=f"how long a process waits for another before all end (default: {TIMEOUT:g})",
+        help="how long a process waits for another before all end; rank 0 fits probes and writes files meanwhile "
+        f"(default: {TIMEOUT:g})",
     )
     files = parser.add_argument_group("output files")
     add = files.add_argument

@@ -196,6 +196,11 @@ def _read(path: str, untrusted: bool, entry: str | None, architecture: Architect
             f"{path}: expected weights in HDF5, in safetensors or of PyTorch, found a JSON text; an architecture has no weights, and "
             "is named with --architecture"
         )
+    if untrusted:
+        raise UsageError(
+            f"--untrusted: isolates the reading of HDF5 and safetensors alone, and {path} is neither: PyTorch's files are read in "
+            "this process, without running code of theirs; leave --untrusted out, or convert in a container"
+        )
     _need("torch", f"{path}, which is neither HDF5 nor safetensors")
     _need("h5py", "reading PyTorch's files")
     try:
