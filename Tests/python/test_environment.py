@@ -29,7 +29,7 @@ def loaded(code="", **variables):
         ({"DIM_NUM_THREADS": " 3 "}, " 3 threads"),
         ({"DIM_NUM_THREADS": "1"}, " 1 thread, "),
         ({"DIM_NUM_THREADS": "5000"}, " 1024 threads"),
-        ({"DIM_NUM_THREADS": "0"}, " threads"),
+        ({"DIM_NUM_THREADS": "0"}, " thread"),
         ({"DIM_ISA": "", "DIM_CONV": "  ", "DIM_NUM_THREADS": ""}, "winograd convolution"),
     ],
 )
