@@ -20,6 +20,10 @@ def loaded(code="", **variables):
     return done.stdout, done.stderr, done.returncode
 
 
+def test_no_number_of_threads_is_that_of_the_cores():
+    assert loaded(DIM_NUM_THREADS="0") == loaded() and " thread" in loaded()[0]
+
+
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
@@ -29,7 +33,6 @@ def loaded(code="", **variables):
         ({"DIM_NUM_THREADS": " 3 "}, " 3 threads"),
         ({"DIM_NUM_THREADS": "1"}, " 1 thread, "),
         ({"DIM_NUM_THREADS": "5000"}, " 1024 threads"),
-        ({"DIM_NUM_THREADS": "0"}, " thread"),
         ({"DIM_ISA": "", "DIM_CONV": "  ", "DIM_NUM_THREADS": ""}, "winograd convolution"),
     ],
 )

@@ -112,10 +112,11 @@ def may_replace(path: str | os.PathLike[str]) -> bool:
     owner of the file and the owner of the folder."""
     target = real(path)
     try:
-        owners = {0, target.stat().st_uid, target.parent.stat().st_uid}
-        return not (target.is_file() and target.parent.stat().st_mode & stat.S_ISVTX) or os.geteuid() in owners
+        file, folder = target.stat(), target.parent.stat()
     except OSError:  # Nothing is there, or nothing is known of it.
         return True
+    is_guarded = stat.S_ISREG(file.st_mode) and folder.st_mode & stat.S_ISVTX
+    return not is_guarded or os.geteuid() in (0, file.st_uid, folder.st_uid)
 
 
 def size_text(count: int) -> str:

@@ -45,6 +45,12 @@ _SIZES, _SRUN_RANK = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 LAUNCHERS = (*_SIZES, _SRUN_RANK)
 
 
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # mpirun reads no more.
+            stream.flush()
+
+
 class PeerError(RuntimeError):
     """One of the processes failed; all of them raise this. Nothing was changed by the step that it failed in."""
 
@@ -312,9 +318,7 @@ class Group(Solo):
 
         Only then may one of them leave: mpirun answers with signals to all, and SIGKILL comes as soon as the first has left.
         """
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError):  # mpirun reads no more.
-                stream.flush()
+        _flush()
         self._notify(_END, _NOTICE)
         left = {self.rank}
         until = time.monotonic() + _LEAVE
@@ -341,9 +345,7 @@ class Group(Solo):
     def leave(self, code: int) -> None:
         """Ends this process once all are here, after a signal: mpirun is on its way out, and MPI's own end would wait for it."""
         self.check(None)
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError):  # mpirun reads no more.
-                stream.flush()
+        _flush()
         os._exit(code)
 
     def require_same(self, **values: object) -> None:

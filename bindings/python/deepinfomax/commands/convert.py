@@ -131,7 +131,7 @@ def run(arguments: argparse.Namespace) -> int:
         if names and "classifier" in held and path.suffix.lower() not in HDF5_NAMES + SAFETENSORS_NAMES:
             _output.note(arguments, f"{path}: its format has no place for the classes' names, {shown(names[0])} and so on")
         if path.suffix.lower() in TORCH_NAMES and not _is_known(path):
-            # Of a file that names none, the architecture is neither in the output.
+            # --architecture is what the inputs do not say; the output does not say it either.
             source = arguments.architecture or inputs[0]
             _output.note(
                 arguments,
