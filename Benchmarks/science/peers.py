@@ -4,24 +4,24 @@
     Benchmarks/science/peers.py autoencoder ... | vae ...
 
 dim is the very objective that `dim train` has by default: the local term, nce over all pairs of the batch, a light dot
-net of 512 units. All train basic32's layers at the images' channels with Adam on batches of 64, a last partial batch
-dropped; 28x28 images get a border of 2. --schedule cosine: the learning rate rises to --lr in a fiftieth of the steps and
-falls to 0 along half a cosine.
+net of 512 units. All train basic32's layers for one channel with Adam on batches of 64, a last partial batch dropped, on
+the images that this library's rows see, 28x28 resized to 32x32. --schedule cosine: the learning rate rises to --lr in a
+fiftieth of the steps and falls to 0 along half a cosine.
 
 The file holds the vectors of all images in evaluation mode, `train` and `test` (n, 64), the last hidden layer's,
 `train_fc` and `test_fc` (n, 1024), their labels, the loss of each step with the seconds until then, and with
 --snapshots K the vectors after each Kth of the steps: `snapshot<k>_train`, of the first 20,000 images, and
-`snapshot<k>_test`. `about` is a JSON text of the options and the machine's software.
+`snapshot<k>_test`. `about` is a JSON text of the options, the machine's software and the images' checksum.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
 import itertools
 import json
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -32,6 +32,7 @@ import torch.nn.functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bindings" / "python"))
 
+from deepinfomax.data import open_dataset  # noqa: E402
 from deepinfomax.torch import Settings, modules  # noqa: E402
 from deepinfomax.torch import objectives  # noqa: E402
 from rows import rate  # noqa: E402
@@ -46,28 +47,12 @@ Step = tuple[Callable[[torch.Tensor], float], Iterable[torch.optim.Adam]]
 # ---- Data
 
 
-def idx(path: Path) -> np.ndarray:
-    """MNIST's format, plain or .gz: 0, 0, type, dimensions, each dimension as a big-endian 32-bit number, bytes."""
-    with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-        data = file.read()
-    if data[:3] != b"\0\0\x08":
-        raise SystemExit(f"{path}: expected an idx file of bytes, found one that starts with {data[:4].hex()}")
-    shape = tuple(np.frombuffer(data, ">u4", data[3], 4).astype(int))
-    return np.frombuffer(data, np.uint8, int(np.prod(shape)), 4 + 4 * data[3]).reshape(shape)
-
-
-def part(folder: Path, prefix: str) -> tuple[torch.Tensor, np.ndarray]:
-    """Images (n, 1, 32, 32), uint8, and labels."""
-
-    def read(name: str) -> np.ndarray:
-        for path in folder / name, folder / f"{name}.gz":
-            if path.is_file():
-                return idx(path)
-        raise SystemExit(f"{folder}: expected {name} or {name}.gz")
-
-    images = torch.from_numpy(read(f"{prefix}-images-idx3-ubyte").copy())[:, None]
-    border = (32 - images.shape[3]) // 2, (32 - images.shape[2]) // 2
-    return F.pad(images, (border[0], border[0], border[1], border[1])), read(f"{prefix}-labels-idx1-ubyte").copy()
+def part(folder: Path, name: str, count: int) -> tuple[torch.Tensor, np.ndarray]:
+    """The first `count` images (all: 0) as this library reads them, 28x28 resized to 32x32, float32 in [0,1]; and labels."""
+    data = open_dataset(folder, labelled=True, part=name, image=(1, 32, 32))
+    assert data.labels is not None
+    some = slice(count or None)
+    return torch.from_numpy(data.read(some)), data.labels[some].copy()
 
 
 def batches(images: torch.Tensor, seed: int) -> Iterator[torch.Tensor]:
@@ -76,7 +61,7 @@ def batches(images: torch.Tensor, seed: int) -> Iterator[torch.Tensor]:
     while True:
         order = torch.randperm(len(images), generator=generator)
         for start in range(0, len(images) - BATCH + 1, BATCH):
-            yield images[order[start : start + BATCH]].float() / 255
+            yield images[order[start : start + BATCH]]
 
 
 # ---- What learns
@@ -172,9 +157,7 @@ def encode(networks: nn.ModuleDict, images: torch.Tensor) -> tuple[np.ndarray, n
 def run(options: argparse.Namespace) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
-    (train, train_labels), (test, test_labels) = (
-        tuple(array[: options.images or None] for array in part(options.data, name)) for name in ("train", "t10k")
-    )
+    (train, train_labels), (test, test_labels) = (part(options.data, name, options.images) for name in ("train", "test"))
     if len(train) < BATCH:
         raise SystemExit(f"--data, --images: expected at least {BATCH} training images, found {len(train)}")
     torch.manual_seed(options.seed)
@@ -210,6 +193,7 @@ def run(options: argparse.Namespace) -> None:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "architecture": networks.description,
+        "images_crc32": zlib.crc32(train.numpy()),
     }
     np.savez(
         options.out,
@@ -226,7 +210,7 @@ def run(options: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("peer", choices=PEERS)
-    parser.add_argument("--data", type=Path, required=True, help="a folder with MNIST's four files, plain or .gz")
+    parser.add_argument("--data", type=Path, required=True, help="labelled images in two parts, as `dim --data` takes them")
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--images", type=int, default=0, help="the first so many of each part (default: all)")
     parser.add_argument("--seed", type=int, default=0)

@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -392,6 +393,11 @@ def peer(name: str, seed: int, total: int, options: argparse.Namespace) -> dict[
     with np.load(kept) as file:
         arrays = dict(file)
     about = wanted | json.loads(str(arrays["about"]))
+    data = Data(options, (1, 32, 32))
+    images = [data.train.read(slice(None)), data.test.read(slice(None))]
+    if (found_sum := zlib.crc32(images[0].tobytes())) != about["images_crc32"]:
+        sums = f"checksum {found_sum}, found {about['images_crc32']}"
+        raise SystemExit(f"{kept}: expected vectors of the images that this library reads, {sums}; remove the file")
     labels = arrays["train_labels"].astype(np.int64)
     numbers = np.arange(len(labels))
     final = options.judge_on == "test"
@@ -410,8 +416,6 @@ def peer(name: str, seed: int, total: int, options: argparse.Namespace) -> dict[
         about["curve"] = [
             [count, round(accuracy(arrays[f"snapshot{k}_train"], few, seed), 4)] for k, count in enumerate(marks(total))
         ]
-    data = Data(options, (1, 32, 32))
-    images = [data.train.read(slice(None)), data.test.read(slice(None))]
     asked_y = arrays["test"] if final else arrays["train"][asked]
     return about | {"figures": found} | intrinsic(name, arrays["train"], images[0], asked_y, images[1], seed, options)
 

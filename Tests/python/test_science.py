@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ sys.path.insert(0, str(SCIENCE))
 import document  # noqa: E402
 import rows  # noqa: E402
 import runner  # noqa: E402
+from deepinfomax.data import open_dataset  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +132,8 @@ def test_the_first_run_is_the_command(data, tmp_path):
 def test_a_peer_is_judged_by_its_vectors(data, tmp_path, monkeypatch, judged_on):
     """Its row could not be written. PyTorch's part of it is stood in for: the file of peers.py."""
 
+    other = 0
+
     def trained(row, seed, total, options, out):
         chance = np.random.default_rng(seed)
         arrays = {}
@@ -138,7 +142,9 @@ def test_a_peer_is_judged_by_its_vectors(data, tmp_path, monkeypatch, judged_on)
             arrays[f"{part}_labels"] = labels.astype(np.uint8)
             for name, width in (part, 64), (f"{part}_fc", 1024):
                 arrays[name] = (chance.standard_normal((count, width)) + 3 * labels[:, np.newaxis]).astype(np.float32)
-        np.savez(out, about=np.array(json.dumps({"steps": total})), **arrays)
+        images = open_dataset(options.data, labelled=True, part="train", image=(1, 32, 32)).read(slice(None))
+        about = {"steps": total, "images_crc32": zlib.crc32(images.tobytes()) ^ other}
+        np.savez(out, about=np.array(json.dumps(about)), **arrays)
 
     monkeypatch.setattr(runner, "train_peer", trained)
     words = ["--rows", "vae", "--seeds", "0", "--steps", "2", "--decoder-steps", "0", "--judge-on", judged_on]
@@ -148,3 +154,6 @@ def test_a_peer_is_judged_by_its_vectors(data, tmp_path, monkeypatch, judged_on)
         (column, judge) for column in ("Y", "fc") for judge in ("logistic", "knn")
     ]
     assert all(one["accuracy"] == 1 for one in found["figures"]) and found["steps"] == 2
+    other = 1  # PyTorch's run was of other images, as of 28x28 ones with a border instead of resized ones.
+    with pytest.raises(SystemExit, match="expected vectors of the images that this library reads"):
+        runner.main([*options(data, tmp_path), *words, "--seeds", "1"])
