@@ -182,6 +182,29 @@ static void steps_that_overflow(void) {
     }
 }
 
+/* The classifier's likewise. */
+static void classifier_steps_that_overflow(void) {
+    const float nothing[DIM_NOTEBOOK_ENCODED_SIZE * N] = {0};
+    for (int kind = 0; kind < 3; kind++) {
+        dim_model *model = NULL, *fresh = NULL;
+        dim_classifier_trainer *trainer = NULL;
+        dim_classifier_options options;
+        MUST(dim_classifier_options_init(&options, sizeof options));
+        MUST(dim_model_create(3, &model));
+        MUST(dim_model_create(3, &fresh));
+        options.epsilon = kind == 0 ? 0 : options.epsilon;
+        options.weight_decay = kind == 1 ? 1e300 : 0;
+        options.learning_rate = kind == 2 ? 1e300 : 1e-4;
+        MUST(dim_classifier_trainer_create(model, &options, &trainer));
+        CHECK_STATUS(DIM_NOT_FINITE, dim_classifier_trainer_step_encoded(trainer, nothing, labels, N, NULL));
+        CHECK(same_parameters(model, fresh) && dim_classifier_trainer_step_count(trainer) == 0);
+        CHECK_STATUS(DIM_OK, dim_model_save(model, scratch_path("unchanged.h5")));
+        dim_classifier_trainer_free(trainer);
+        dim_model_free(model);
+        dim_model_free(fresh);
+    }
+}
+
 /* Large but harmless: a rate of 1e30 moves weights by 1e30, and they are saved and opened. */
 static void steps_at_the_edge(void) {
     dim_model *model = NULL, *opened = NULL;
@@ -272,6 +295,7 @@ int main(void) {
     RUN(batches_tracked);
     RUN(callback_and_statistics);
     RUN(steps_that_overflow);
+    RUN(classifier_steps_that_overflow);
     RUN(steps_at_the_edge);
     RUN(moments_of_a_file);
     RUN(passes_in_training_mode);

@@ -59,8 +59,15 @@ static void models(void) {
         CHECK(same_parameters(found = opened(open_untrusted, names[i]), saved[i]));
         dim_model_free(found);
     }
+    const dim_save_options options = {.struct_size = sizeof options, .format = DIM_FORMAT_SAFETENSORS};
     for (int i = 0; i < 2; i++)
+        CHECK_STATUS(DIM_OK, dim_model_save_with(saved[i], scratch_path(names[i]), &options));
+    CHECK(exists(ACUTE) && exists(GRAVE) && files_like("caf") == 2);
+    for (int i = 0; i < 2; i++) {
+        CHECK(same_parameters(found = opened(dim_model_open, names[i]), saved[i]));
+        dim_model_free(found);
         dim_model_free(saved[i]);
+    }
     fresh(names, 2);
 }
 

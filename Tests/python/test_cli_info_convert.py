@@ -3,8 +3,10 @@
 import importlib.util
 import json
 import os
+import shutil
 
 import deepinfomax
+import h5py
 import numpy as np
 import pytest
 from cli_fixtures import dim
@@ -67,6 +69,19 @@ def test_info_of_checkpoints(folder):
     assert classifier["networks"]["classifier"]["batches"] == 1
     lines = dim("info", folder / "objective.h5").stdout.splitlines()
     assert any(line.split() == ["coordinates_weight", "1"] for line in lines), "a blank after the longest name"
+
+
+def test_the_last_step_that_can_be_counted(folder, tmp_path):
+    """2^63 - 1 steps in a checkpoint: told by dim info, and kept by the steps that follow."""
+    shutil.copy(folder / "objective.h5", tmp_path / "last.h5")
+    with h5py.File(tmp_path / "last.h5", "r+") as file:
+        file["checkpoint/step"][...] = 2**63 - 1
+    done = dim("info", "--json", tmp_path / "last.h5")
+    assert done.returncode == 0 and json.loads(done.stdout)["files"][0]["training"]["step"] == 2**63 - 1, done
+    assert f"{2**63 - 1:,}" in dim("info", tmp_path / "last.h5").stdout
+    with deepinfomax.Trainer.resume(tmp_path / "last.h5") as trainer:
+        trainer.step(np.random.default_rng(0).random((4, 3, 32, 32), np.float32))
+        assert trainer.steps == 2**63 - 1
 
 
 def test_info_tells_what_is_wrong(folder, tmp_path):

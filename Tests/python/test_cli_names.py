@@ -179,10 +179,10 @@ def test_a_terminal_in_ascii(tmp_path):
 
 
 def test_classes_that_a_weights_file_does_not_take_as_they_are(tmp_path):
-    """Control characters, nothing at all, and more than 255 bytes: escaped and cut in the weights."""
-    names = ["\x1b[31mred", "", "long" * 100 + "a", "long" * 100 + "b", "\u732b"]
-    images = np.random.default_rng(0).integers(0, 255, (40, 32, 32, 3)).astype(np.uint8)
-    np.savez(tmp_path / "data.npz", images=images, labels=np.arange(40) % 5, classes=np.array(names))
+    """Control characters, nothing at all, more than 255 bytes, half a surrogate pair: escaped and cut in the weights."""
+    names = ["\x1b[31mred", "", "long" * 100 + "a", "long" * 100 + "b", "\u732b", "half \ud800"]
+    images = np.random.default_rng(0).integers(0, 255, (48, 32, 32, 3)).astype(np.uint8)
+    np.savez(tmp_path / "data.npz", images=images, labels=np.arange(48) % 6, classes=np.array(names))
     kept = [_text.class_name(name) for name in names]
     with deepinfomax.Model(0, "basic32") as model:
         model.save(tmp_path / "w.h5")
@@ -190,8 +190,9 @@ def test_classes_that_a_weights_file_does_not_take_as_they_are(tmp_path):
     ran("classify", *how, cwd=tmp_path)
     with deepinfomax.Model.open(tmp_path / "c.h5") as model:
         assert model.class_names == kept and kept[0] == r"\x1b[31mred" and kept[1] == '""' and kept[4] == names[4]
+        assert kept[5] == r"half \ud800"
     # They are recognised: other data with these names is labelled as the classifier has them.
-    np.savez(tmp_path / "other.npz", images=images, labels=np.arange(40) % 2, classes=np.array(names[2:4]))
+    np.savez(tmp_path / "other.npz", images=images, labels=np.arange(48) % 2, classes=np.array(names[2:4]))
     ran("classify", "--data", "other.npz", "--weights", "c.h5", "--arms", "frozen", "--epochs", 0, cwd=tmp_path)
     ran("train", "--data", "data.npz", "--epochs", 1, "--probe", 0, "--no-plot", "--output", "run", cwd=tmp_path)
     with deepinfomax.Model.open(tmp_path / "run" / "weights.h5") as model:

@@ -173,6 +173,8 @@ def test_the_originals_files(folder):
     assert dim("convert", "w.h5", "run", "--original", cwd=folder).returncode == 0
     done = dim("convert", "run/encoder0.wgt", "run", "--original", cwd=folder)
     assert done.returncode == 2 and "name another file" in done.stderr, done.stderr
+    done = dim("convert", "w.h5", "few.npz/run", "--original", cwd=folder)
+    assert done.returncode == 2 and "few.npz" in done.stderr and "Traceback" not in done.stderr, done.stderr
 
 
 def test_outputs_beside_inputs_are_fine(folder):

@@ -95,6 +95,7 @@ def test_an_interrupt_saves_and_a_resumed_run_continues_bit_for_bit(data, whole,
     out, err = running.communicate(timeout=PATIENCE)
     assert running.returncode == 130
     assert "stopping after this step" in err and f"continue with: dim train --resume {folder}" in out
+    assert "--epochs" not in out.split("continue with:")[1], "the epochs are those of the run, not as many again"
     assert "Traceback" not in err and not (folder / "weights.h5").exists()
     # Rows of after the checkpoint, as a machine leaves them that stopped without notice.
     with open(folder / "metrics.csv", "a") as metrics:
