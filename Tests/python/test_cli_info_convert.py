@@ -129,22 +129,28 @@ def test_names_of_classes_that_a_format_has_no_place_for(folder, tmp_path):
     assert dim("convert", "named.h5", "a.safetensors", cwd=tmp_path).stderr == ""
 
 
+NAMES = [f"class {number}" for number in range(10)]
+
+
 @needs_torch
 def test_an_architecture_that_a_format_has_no_place_for(tmp_path):
     """A default run has a coordinates network, which no preset has: its .pt was 7 problems, and the advice asked for a file that
     nobody had."""
     own = deepinfomax.Architecture({"preset": "basic28", "coordinates": {"hidden": [16]}})
     with deepinfomax.Model(0, own) as model:
+        model.class_names = NAMES
         model.save(tmp_path / "run.h5")
     done = dim("convert", "run.h5", "a.pt", cwd=tmp_path)
-    assert done.returncode == 0 and done.stderr.endswith(
+    assert done.returncode == 0 and "a.pt: its format has no place for the classes' names, class 0 and so on" in done.stderr
+    assert done.stderr.endswith(
         "a.pt: its format has no place for the architecture, which is no preset's: to read it again, give --architecture run.h5\n"
     )
     assert dim("convert", "a.pt", "b.h5", cwd=tmp_path).returncode == 2
     done = dim("convert", "a.pt", "b.h5", "--architecture", "run.h5", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     with deepinfomax.Model.open(tmp_path / "b.h5") as again:
-        assert again.architecture == own and same(again.state_dict(), deepinfomax.Model.open(tmp_path / "run.h5").state_dict())
+        assert again.architecture == own and again.class_names == NAMES
+        assert same(again.state_dict(), deepinfomax.Model.open(tmp_path / "run.h5").state_dict())
 
 
 def test_untrusted_is_of_files_whose_reading_is_isolated(tmp_path):
@@ -214,7 +220,9 @@ def test_the_originals_two_files(folder, tmp_path):
     import torch
 
     done = dim("convert", folder / "weights.h5", tmp_path / "run5", "--original", "--epoch", 860)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0 and "the original's two files have no place for classifier; left out" in done.stderr, (
+        done.stderr
+    )
     encoder, loss = tmp_path / "run5" / "encoder860.wgt", tmp_path / "run5" / "loss860.wgt"
     assert "c0.weight" in torch.load(encoder, weights_only=True)
     assert {name.split(".")[0] for name in torch.load(loss, weights_only=True)} == {"global_d", "local_d", "prior_d"}

@@ -102,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
     *inputs, output = arguments.files
     outputs = _outputs(arguments, Path(output))
     state: State = {}
-    named = _named(arguments)
+    named, its_names = _named(arguments)
     whole: Contents | None = None
     names: list[str] = []
     for path in inputs:
@@ -118,6 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
         state |= found
         names = names or whole.class_names
     assert whole is not None
+    names = names or its_names
     written = []
     parts = [
         replace(whole, state=_of(state, networks, prefixed, inputs), class_names=names) for _, networks, prefixed in outputs
@@ -138,6 +139,9 @@ def run(arguments: argparse.Namespace) -> int:
                 f"{path}: its format has no place for the architecture, which is no preset's: to read it again, give "
                 f"--architecture {shown(source)}",
             )
+    kept = {name for file in written for name in file["networks"]}
+    if arguments.original and (left := [name for name in NETWORKS if _holds(state, name) and name not in kept]):
+        _output.note(arguments, f"{output}: the original's two files have no place for {' and '.join(left)}; left out")
     entries = {"inputs": inputs, "outputs": written, "entries": len(state)}
     _output.result(arguments, entries, "\n".join(map(_line, written)))
     return 0
@@ -146,17 +150,17 @@ def run(arguments: argparse.Namespace) -> int:
 # ---- Inputs
 
 
-def _named(arguments: argparse.Namespace) -> Architecture | None:
-    """That of --architecture: a preset, a description, or a weights file's own."""
+def _named(arguments: argparse.Namespace) -> tuple[Architecture | None, list[str]]:
+    """That of --architecture: a preset, a description, or a weights file's own, which brings the classes' names as well."""
     named = arguments.architecture
     if named is None:
-        return None
+        return None, []
     if os.path.isfile(named):
         with open(named, "rb") as file:
             if _is_own(file.read(9)):
                 with opened(named, None, arguments.untrusted) as model:
-                    return model.architecture
-    return Architecture(named)
+                    return model.architecture, model.class_names
+    return Architecture(named), []
 
 
 def _is_own(start: bytes) -> bool:
