@@ -223,7 +223,8 @@ dim_status dim_model_sizes(const dim_model *model, dim_sizes *out);
 dim_status dim_model_open(const char *path, dim_model **out);
 
 /* Swaps weights. The file must be of the model's architecture. Every network in the file replaces the model's, and so
- * do class names if the file has any; networks that are not in the file stay. All or nothing. Calls that run meanwhile
+ * do class names if the file has any; networks that the model did not hold are added, which changes the indices of
+ * parameters; networks that are not in the file stay. All or nothing. Calls that run meanwhile
  * see all old or all new weights; none of them fails or waits for a swap, even under continuous swaps
  * (Tests/c/soak_swap.c).
  * Errors: as dim_model_open, and DIM_INVALID_HANDLE. */
@@ -305,8 +306,9 @@ uint32_t dim_model_networks(const dim_model *model);
 dim_status dim_model_set_class_names(dim_model *model, size_t count, const char *const *names);
 
 /* Copies the name of class `index`, with its NUL, into out; "" if the model has no names. *needed (may be NULL): its
- * bytes with the NUL. Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (index out of range), DIM_SIZE_MISMATCH
- * (capacity is less than *needed; only *needed is written). */
+ * bytes with the NUL. To ask for the size, pass capacity 0; out may then be NULL. Errors: DIM_INVALID_HANDLE,
+ * DIM_INVALID_ARGUMENT (index out of range, out is NULL), DIM_SIZE_MISMATCH (capacity is less than *needed; only *needed
+ * is written). */
 dim_status dim_model_class_name(const dim_model *model, size_t index, char *out, size_t capacity, size_t *needed);
 
 /* ---- Parameters -------------------------------------------------------------------------------------- */
@@ -354,9 +356,9 @@ dim_status dim_model_set_parameters(dim_model *model, size_t count, const char *
 /* ---- Forward passes ---------------------------------------------------------------------------------- */
 /* Errors of all: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (NULL, n = 0), DIM_TOO_LARGE, DIM_MISSING_NETWORK,
  * DIM_OUT_OF_MEMORY. In evaluation mode an image with NaN or infinity gives NaN or unspecified values for that image.
- * In training mode, where the batch shares its statistics, such an image is DIM_NOT_FINITE, and so are values so large
- * that the statistics overflow; n = 1 is DIM_INVALID_ARGUMENT where batch norm would see one value, as behind a linear
- * layer: it has no statistics. Shapes in brackets are the notebook's. */
+ * In training mode, in an encoder or a classifier with batch norm, whose batch shares its statistics, such an image is
+ * DIM_NOT_FINITE, and so are values so large that the statistics overflow; n = 1 is DIM_INVALID_ARGUMENT where batch norm
+ * would see one value, as behind a linear layer: it has no statistics. Shapes in brackets are the notebook's. */
 
 /* The encoder (notebook, class Encoder; paper, section 2).
  * images (n, image) [n,3,32,32], pixels in [0,1]: the architecture's normalisation is applied here.
@@ -505,8 +507,9 @@ dim_status dim_trainer_options_for(const dim_model *model, dim_trainer_options *
 /* Starts a run on the model's encoder and the networks of all terms whose weight is not 0. options: copied; NULL for
  * the defaults of the model's architecture (dim_trainer_options_for).
  * *out: a new trainer, to be freed with dim_trainer_free.
- * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (a value that is not finite or out of range, DIM_PRECISION_MIXED
- * on a processor without it), DIM_MISSING_NETWORK, DIM_OUT_OF_MEMORY. */
+ * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (a value that is not finite or out of range, a term whose network the
+ * architecture has not, DIM_PRECISION_MIXED on a processor without it), DIM_MISSING_NETWORK (the model does not hold a
+ * network), DIM_OUT_OF_MEMORY. */
 dim_status dim_trainer_create(dim_model *model, const dim_trainer_options *options, dim_trainer **out);
 
 /* Frees the trainer, not the model. Accepts NULL and ignores a handle that is not live. */
@@ -515,17 +518,19 @@ void dim_trainer_free(dim_trainer *trainer);
 /* One step: forward in training mode, backward, both Adams. images (n, image), n >= 2 (one image has no
  * negatives); with micro_batches K, n is a multiple of K and n / K >= 2. *losses: of this batch (the mean over
  * micro-batches), before the update; may be NULL. The model's mode does not matter and does not change.
- * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (NULL, n < 2, an image with NaN or infinity), DIM_TOO_LARGE,
- * DIM_OUT_OF_MEMORY, DIM_NOT_FINITE (a loss or gradient is NaN or infinite, or a weight or moment would be),
- * DIM_CANCELLED; DIM_INVALID_ARGUMENT also if the gradient callback left a negative variance. On an error the model,
- * the optimisers and the random state are as before. */
+ * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (NULL, n < 2, fewer others than the negatives that were asked for, an
+ * image with NaN or infinity, accumulated gradients that wait for dim_trainer_update), DIM_TOO_LARGE, DIM_OUT_OF_MEMORY,
+ * DIM_NOT_FINITE (a loss or gradient is NaN or infinite, or a weight or moment would be), DIM_CANCELLED;
+ * DIM_INVALID_ARGUMENT also if the gradient callback left a negative variance. On an error the model, the optimisers and
+ * the random state are as before. */
 dim_status dim_trainer_step(dim_trainer *trainer, const float *images, size_t n, dim_losses *losses);
 
 /* Forward and backward only: adds the gradients of this micro-batch to the accumulated ones. Each micro-batch has batch
  * statistics, negatives and noise of its own; all draw from one random stream, in order, and each moves the running
  * statistics in turn. With micro_batches 1 a step has any number of micro-batches. With K > 1 it has K, and gradients
  * are summed in pairs, then pairs of pairs, so that processes can share the work: dim_trainer_skip.
- * Errors: as dim_trainer_step; on an error the accumulated gradients are as before. */
+ * Errors: as dim_trainer_step, of which waiting gradients are none here; DIM_INVALID_ARGUMENT also if the step has its
+ * micro-batches, or this process's are not consecutive. On an error the accumulated gradients are as before. */
 dim_status dim_trainer_accumulate(dim_trainer *trainer, const float *images, size_t n, dim_losses *losses);
 
 /* Skips the next micro-batch, of n images, which another process of the same run computes: draws its random numbers
@@ -535,8 +540,8 @@ dim_status dim_trainer_accumulate(dim_trainer *trainer, const float *images, siz
  * element in the order of the micro-batches: neighbours first, then pairs of neighbours, and so on. The result does not
  * depend on the number of processes, bit for bit. bindings/c/train_mpi.c does this over MPI; see docs/distributed.md.
  * If no micro-batch has been computed before, the first call computes one of noise, to learn how many numbers it draws.
- * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (n < 2, micro_batches 1, no micro-batch is left in the step),
- * DIM_TOO_LARGE, DIM_OUT_OF_MEMORY, DIM_NOT_FINITE. */
+ * Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (n < 2, or not that of the step's other micro-batches; micro_batches
+ * 1; no micro-batch is left in the step), DIM_TOO_LARGE, DIM_OUT_OF_MEMORY, DIM_NOT_FINITE. */
 dim_status dim_trainer_skip(dim_trainer *trainer, size_t n);
 
 /* Drops the accumulated gradients; every process calls it if one of them failed. The random state is as before the
@@ -548,7 +553,8 @@ dim_status dim_trainer_drop(dim_trainer *trainer);
  * Errors after which the accumulated gradients are as before: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT (no micro-batch,
  * or not micro_batches of them, or a share that dim_trainer_skip does not allow). Errors after which they are dropped
  * and the random state is as before the step: DIM_INVALID_ARGUMENT (the callback left a negative variance, or not the
- * sum over all processes), DIM_OUT_OF_MEMORY, DIM_NOT_FINITE, DIM_CANCELLED. */
+ * sum over all processes; micro-batches were skipped, and there is no callback), DIM_OUT_OF_MEMORY,
+ * DIM_NOT_FINITE, DIM_CANCELLED. */
 dim_status dim_trainer_update(dim_trainer *trainer);
 
 /* The losses of a batch; changes nothing. Evaluation mode, in blocks of bounded size, prior noise from a stream of
@@ -560,7 +566,7 @@ dim_status dim_trainer_evaluate(dim_trainer *trainer, const float *images, size_
 typedef struct dim_report {
     size_t struct_size;         /* sizeof(dim_report), set by the caller */
     uint64_t step;              /* how many updates the run has made */
-    size_t images;              /* in the call that the figures are of; 0 before the first call */
+    size_t images;              /* that the figures are of: of a step all its micro-batches so far; 0 before the first call */
     double total;               /* the losses, as in dim_losses: the mean over the step's micro-batches */
     double local;
     double global;

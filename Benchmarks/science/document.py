@@ -207,7 +207,7 @@ def text(results: list[dict[str, Any]], judged_on: str) -> str:
 HEAD = """# Does it learn?
 
 Made by `make science`, which trains and judges the rows of `Benchmarks/science/rows.py` on Fashion-MNIST (Debian's
-dataset-fashion-mnist: 60,000 + 10,000 grey images, 28x28 with a border to 32x32), one JSON for each row and seed in
+dataset-fashion-mnist: 60,000 + 10,000 grey images, 28x28, resized to 32x32 by the library), one JSON for each row and seed in
 `Benchmarks/science/results`. This page is written from these by `Benchmarks/science/document.py`.
 
 - Settings are chosen on the tenth of the training images that judges do not see (`--judge-on validation`); test images are

@@ -115,12 +115,6 @@ public func dim_model_class_name(
                 .invalidArgument, "index is \(UInt(bitPattern: index)); the model's number of classes is \(classes)")
         }
         let names = model.classNames
-        let bytes = Array((names.isEmpty ? "" : names[index]).utf8CString)
-        if let needed { needed.pointee = bytes.count }
-        guard UInt(bitPattern: capacity) >= UInt(bytes.count) else {
-            throw DimError(
-                .sizeMismatch, "capacity is \(UInt(bitPattern: capacity)); the name needs \(bytes.count) with its NUL")
-        }
-        try nonNull(out, "out").update(from: bytes, count: bytes.count)
+        try write(names.isEmpty ? "" : names[index], "the name", to: out, capacity: capacity, needed: needed)
     }
 }

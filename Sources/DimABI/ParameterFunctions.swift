@@ -55,7 +55,7 @@ public func dim_model_find_parameter(
         let model: Model = try HandleTable.object(model, "model")
         let name = try string(name, "name")
         let index = try nonNull(index, "index")
-        index.pointee = try parameterPlace(name, model)
+        index.pointee = try parameterPlace(name, model.parameters, model)
     }
 }
 
@@ -67,10 +67,11 @@ public func dim_model_get_parameter(
         let model: Model = try HandleTable.object(model, "model")
         let name = try string(name, "name")
         guard let out else { throw DimError(.invalidArgument, "out is NULL") }
-        let place = try parameterPlace(name, model)
-        let spec = model.parameters.specs[place]
+        let parameters = model.parameters
+        let place = try parameterPlace(name, parameters, model)
+        let spec = parameters.specs[place]
         try checkBytes(bytes, spec)
-        switch try model.snapshot(spec.network).values[model.parameters.index(of: place)] {
+        switch try model.snapshot(spec.network).values[parameters.index(of: place)] {
         case .floats(let buffer): memcpy(out, buffer.pointer, spec.bytes)
         case .counter(let count): out.storeBytes(of: count, as: Int64.self)
         }
@@ -85,10 +86,11 @@ public func dim_model_set_parameter(
         let model: Model = try HandleTable.object(model, "model")
         let name = try string(name, "name")
         guard let data else { throw DimError(.invalidArgument, "data is NULL") }
-        let place = try parameterPlace(name, model)
-        let spec = model.parameters.specs[place]
+        let parameters = model.parameters
+        let place = try parameterPlace(name, parameters, model)
+        let spec = parameters.specs[place]
         let value = try checkedValue(spec, data, bytes)
-        model.replace([spec.network: [(index: model.parameters.index(of: place), value: value)]])
+        model.replace([spec.network: [(index: parameters.index(of: place), value: value)]])
     }
 }
 
@@ -114,7 +116,7 @@ public func dim_model_set_parameters(
         for entry in 0..<count {
             do {
                 let name = try string(names[entry], "names[\(entry)]")
-                let place = try parameterPlace(name, model)
+                let place = try parameterPlace(name, parameters, model)
                 let spec = parameters.specs[place]
                 guard let values = data[entry] else { throw DimError(.invalidArgument, "\(name): data is NULL") }
                 guard seen.insert(name).inserted else { throw DimError(.invalidArgument, "\(name) is listed twice") }
@@ -145,8 +147,8 @@ private func unknownName(_ name: String, _ model: Model) -> DimError {
     return DimError(.unknownName, "no parameter is named \"\(printable(name))\"; \(hint)")
 }
 
-private func parameterPlace(_ name: String, _ model: Model) throws -> Int {
-    guard let place = model.parameters.place(of: name) else { throw unknownName(name, model) }
+private func parameterPlace(_ name: String, _ parameters: ParameterTable, _ model: Model) throws -> Int {
+    guard let place = parameters.place(of: name) else { throw unknownName(name, model) }
     return place
 }
 

@@ -16,13 +16,15 @@ struct IsolatedFile {
         let version: String
         /// The checkpoint's kind; nil for weights.
         let kind: String?
+        /// How long the reader may take.
         let seconds: Double
         let expected: Expectation
-        /// For messages: the file is open already.
+        /// For messages: the file is open already, and the caller's limit is for both readers.
         let path: FilePath
+        let limit: Double
 
-        init(kind: String?, seconds: Double, _ expected: Expectation, path: FilePath) {
-            (version, self.kind, self.seconds) = (Order.ownVersion, kind, seconds)
+        init(kind: String?, seconds: Double, of limit: Double, _ expected: Expectation, path: FilePath) {
+            (version, self.kind, self.seconds, self.limit) = (Order.ownVersion, kind, seconds, limit)
             (self.expected, self.path) = (expected, path)
         }
 
@@ -32,7 +34,7 @@ struct IsolatedFile {
             else { return nil }
             version = arguments[0]
             kind = arguments[1] == Order.weights ? nil : arguments[1]
-            self.seconds = seconds
+            (self.seconds, limit) = (seconds, seconds)
             switch arguments[4] {
             case "any": expected = Expectation(.any, networks: networks)
             case "notebook": expected = Expectation(.notebookAlone, networks: networks)
@@ -81,16 +83,18 @@ struct IsolatedFile {
         deinit { close(number) }
     }
 
-    /// Runs the reader: twice where any architecture will do, first to learn which it is. `seconds`: how long it may take.
+    /// Runs the reader: twice where any architecture will do, first to learn which it is. `seconds`: how long that may
+    /// take in all.
     /// Throws what the reader found wrong with the file, or how it ended.
     init(path: FilePath, kind: String?, _ expected: Expectation, seconds: Double?) throws {
         let input = try InputFile(path: path)
-        let seconds = seconds ?? IsolatedFile.defaultSeconds
+        let limit = seconds ?? IsolatedFile.defaultSeconds
         guard case .any = expected.architectures else {
-            try self.init(input, Order(kind: kind, seconds: seconds, expected, path: path))
+            try self.init(input, Order(kind: kind, seconds: limit, of: limit, expected, path: path))
             return
         }
-        let first = try IsolatedFile(input, Order(kind: nil, seconds: seconds, expected, path: path))
+        let begun = IsolatedFile.now
+        let first = try IsolatedFile(input, Order(kind: nil, seconds: limit, of: limit, expected, path: path))
         // Deflate makes at most 1,032 bytes of one, and a float of 16 bits two.
         let found = try first.networks()
         let bytes = found.flatMap(first.architecture.parameters(of:)).reduce(0) { $0 + $1.bytes }
@@ -101,7 +105,15 @@ struct IsolatedFile {
             )
         }
         let second = Expectation(.exactly(first.architecture), networks: first.report.networks)
-        try self.init(input, Order(kind: kind, seconds: seconds, second, path: path))
+        let left = max(0, limit - (IsolatedFile.now - begun))
+        try self.init(input, Order(kind: kind, seconds: left, of: limit, second, path: path))
+    }
+
+    /// Seconds of the clock that a reader's time is taken with.
+    private static var now: Double {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
     }
 
     private init(_ input: InputFile, _ order: Order) throws {
@@ -182,7 +194,7 @@ struct IsolatedFile {
         if end.timed_out != 0 || end.signal == SIGXCPU {
             return DimError(
                 .fileFormat,
-                "\(path): not read within \(order.seconds) s, the isolated reader was ended: the file is made to do harm, "
+                "\(path): not read within \(order.limit) s, the isolated reader was ended: the file is made to do harm, "
                     + "or the machine is very slow; `timeout` sets another limit")
         }
         if end.signal == SIGKILL {

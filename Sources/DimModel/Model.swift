@@ -105,14 +105,13 @@ package final class Model: @unchecked Sendable {
     }
 
     private let table = Guarded<ParameterTable?>(nil)
-    /// Of the networks that the model holds, made at first use.
+    /// Of the networks that the model holds now: a file that is loaded may add some.
     package var parameters: ParameterTable {
-        table.withLock { table in
-            if let table { return table }
-            let made = ParameterTable(networks.flatMap(architecture.parameters(of:)))
-            table = made
-            return made
-        }
+        let networks = self.networks
+        if let known = table.withLock({ $0 }), known.networks == networks { return known }
+        let made = ParameterTable(networks, architecture)
+        table.withLock { $0 = made }
+        return made
     }
 
     // MARK: Changing
@@ -122,8 +121,8 @@ package final class Model: @unchecked Sendable {
         try changes.whileHeld(body)
     }
 
-    /// Every network of `dict`, which is of the model's architecture, replaces the model's, all at once. Names of classes do,
-    /// where there are some.
+    /// Every network of `dict`, which is of the model's architecture, replaces the model's or is added, all at once. Names of
+    /// classes replace the model's, where there are some.
     package func replace(_ dict: StateDict) {
         let new = Model.states(architecture, Model.byNetwork(dict))
         changes.whileHeld {

@@ -76,11 +76,13 @@ package final class Trainer: @unchecked Sendable {
         }
         if k > 1 { try requireFinite(images, count: n, size: size, "image") }
         var all: [ObjectiveLosses] = []
+        let before = reported
         do {
             for part in 0..<k { all.append(try accumulate(images + part * (n / k) * size, count: n / k)) }
             try update()
         } catch {
             drop()
+            reported = before
             throw error
         }
         return k == 1 ? all[0] : mean(all)

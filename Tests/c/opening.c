@@ -107,7 +107,12 @@ static void any_architecture(void) {
         CHECK_STATUS(DIM_OK, dim_model_class_name(opened, 149, name, sizeof name, NULL));
         CHECK(strcmp(name, "class 149") == 0);
         CHECK_STATUS(DIM_SIZE_MISMATCH, dim_model_class_name(opened, 149, name, 1, NULL));
-        CHECK_MESSAGE("capacity is 1; the name needs 10 with its NUL");
+        CHECK_MESSAGE("the name needs 10 bytes with its NUL, found a capacity of 1; nothing was written");
+        size_t needed = 777;
+        CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_model_class_name(opened, 149, NULL, 16, &needed));
+        CHECK(needed == 777);
+        CHECK_STATUS(DIM_SIZE_MISMATCH, dim_model_class_name(opened, 149, NULL, 0, &needed));
+        CHECK(needed == 10);
         dim_model_free(opened);
         CHECK_STATUS(DIM_OK, dim_trainer_resume_with(scratch_path("run.h5"), &options, &trainer));
         dim_trainer_free(trainer);
@@ -168,6 +173,29 @@ static void some_networks(void) {
     dim_model_free(model);
 }
 
+/* A model of one network, and a file that has more: they are added, and their parameters are known. */
+static void networks_that_are_added(void) {
+    dim_model *model = NULL, *whole = large_model();
+    dim_parameter_info info = {.struct_size = sizeof info};
+    dim_open_options options = {sizeof options, false, true, 0, NULL, DIM_NETWORK_PRIOR_D};
+    MUST(dim_model_open_with(scratch_path("large.h5"), &options, &model));
+    size_t index = 0, few = dim_model_parameter_count(model);
+    MUST(dim_model_parameter_info(model, 0, &info));
+    CHECK(strcmp(info.name, "prior_d.l0.weight") == 0);
+    CHECK_STATUS(DIM_UNKNOWN_NAME, dim_model_find_parameter(model, "encoder.c0.bias", &index));
+    CHECK_STATUS(DIM_OK, dim_model_load(model, scratch_path("large.h5")));
+    CHECK(dim_model_networks(model) == dim_model_networks(whole));
+    CHECK(dim_model_parameter_count(model) == dim_model_parameter_count(whole) && dim_model_parameter_count(model) > few);
+    CHECK(same_parameters(model, whole));
+    CHECK_STATUS(DIM_OK, dim_model_find_parameter(model, "encoder.c0.bias", &index));
+    CHECK(index == 1);
+    dim_model_free(model);
+    dim_model_free(whole);
+    whole = large_model();
+    CHECK(strcmp(info.name, "prior_d.l0.weight") == 0);     /* longer than the model */
+    dim_model_free(whole);
+}
+
 static void wrong_options(void) {
     dim_model *model = NULL;
     dim_trainer *trainer = NULL;
@@ -193,6 +221,7 @@ int main(void) {
     RUN(the_notebook_alone);
     RUN(any_architecture);
     RUN(some_networks);
+    RUN(networks_that_are_added);
     RUN(wrong_options);
     return harness_finish();
 }

@@ -446,6 +446,14 @@ static void callbacks(void) {
     CHECK_STATUS(DIM_OK, dim_trainer_set_gradient_callback(trainer, NULL, NULL));
     CHECK_STATUS(DIM_OK, dim_trainer_step(trainer, images, N, NULL));
     CHECK(log.calls == 2);
+    /* A report is of the last step that succeeded. */
+    dim_report good = new_report(), after = new_report();
+    MUST(dim_trainer_report(trainer, &good));
+    log.answer = 1;
+    MUST(dim_trainer_set_gradient_callback(trainer, on_gradients, &log));
+    CHECK_STATUS(DIM_CANCELLED, dim_trainer_step(trainer, images, N, NULL));
+    MUST(dim_trainer_report(trainer, &after));
+    CHECK(after.step == good.step && after.total == good.total && after.gradient_norm == good.gradient_norm);
     dim_trainer_free(trainer);
     dim_trainer_free(plain);
 }

@@ -130,7 +130,8 @@ def fit(
         history.append(done)
         beside = "" if judged is None else f", validation {judged}"
         log.info("epoch %d: %s%s, %d steps, %.1f s", number, done.result, beside, done.steps, done.seconds)
-        wanted = group.call(lambda: any([callback(done) is True for callback in heard]))  # All of them hear of it.
+        answers = group.call(lambda: [callback(done) for callback in heard])  # All of them hear of it.
+        wanted = any(isinstance(answer, (bool, np.bool_)) and bool(answer) for answer in answers)
         if group.highest(wanted)[0]:
             log.info("a callback ended the fit after epoch %d", number)
             break

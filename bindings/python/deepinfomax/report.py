@@ -70,7 +70,7 @@ def write(
 ) -> Path:
     """Writes the report of a run's folder (`dim train --output`), by default into it as report.html; returns its path.
 
-    model: None for the folder's weights.h5, or its checkpoint while the run continues. images: how many to look at.
+    model: None for the folder's newest weights, or with early stopping its best. images: how many to look at.
     data: where the run's data is by now, if it has moved.
 
     Raises OSError where it cannot be written, ValueError for a folder without a run, DataError where the run's data is
@@ -87,14 +87,16 @@ def write(
     check_target(target, settings.data)
     data_of(settings)  # As many other images would be shown in their place.
     if model is None:
-        model = Model.open(run.weights if run.weights.exists() else run.checkpoint)
+        # Where a run goes on after its end, weights.h5 is still that of before.
+        places = (run.best, run.weights, run.checkpoint) if settings.early_stopping else (run.checkpoint, run.weights)
+        model = Model.open(next((place for place in places if place.exists()), run.weights))
     shown = _some(settings.reading.open(settings.data), images)
     y = evaluation.encode(model, shown)
     rows = run.read_metrics()
     parts = [
         _begun(settings),
         _section("Verdict", _verdict(rows, settings)),
-        _section("Curves", _curves(rows, settings.measure)),
+        _section("Curves", _curves(rows, settings)),
         _section("Map", _map(y, shown)),
         _section("Neighbours", _neighbours(y, shown)),
         _section("Classes", _classes(model, settings.data, images, settings.reading)),
@@ -139,17 +141,18 @@ def _verdict(rows: Sequence[Row], settings: Settings) -> str:
         )
     before, after = probes[0], probes[-1]
     held_out = max(settings.validation_images, 1)
+    others = "an untrained encoder's" if settings.weights is None else "those of the weights that it began with"
     if evaluation.is_worse(after.linear_probe, before.linear_probe, held_out):
-        words = f"Training has made the vectors worse than an untrained encoder's. {advice(settings)}"
+        words = f"Training has made the vectors worse than {others}. {advice(settings)}"
     elif evaluation.is_worse(before.linear_probe, after.linear_probe, held_out):
-        words = "Training has made the vectors better than an untrained encoder's."
+        words = f"Training has made the vectors better than {others}."
     else:
-        words = "The vectors are about as good as an untrained encoder's."
+        words = f"The vectors are about as good as {others}."
     head = f"<tr><th></th><th>linear probe</th><th>{evaluation.K}-NN</th></tr>"
     table = "".join(
         f"<tr><th>{escape(name)}</th><td>{row.linear_probe:.1%}</td><td>{row.nearest_neighbours:.1%}</td></tr>"
         for name, row in (
-            ("untrained, batch norm calibrated", before),
+            ("untrained, batch norm calibrated" if settings.weights is None else "at the start, batch norm calibrated", before),
             (f"after {after.epoch:.3g} epoch{'s' * (after.epoch != 1)}", after),
         )
     )
@@ -168,7 +171,7 @@ def _architecture(model: Model) -> str:
     return f"<table>{lines}</table>"
 
 
-def _curves(rows: Sequence[Row], measure: str) -> str:
+def _curves(rows: Sequence[Row], settings: Settings) -> str:
     train = [row for row in rows if row.phase == "train"]
     validation = [row for row in rows if row.phase == "validation"]
     if not train:
@@ -186,13 +189,14 @@ def _curves(rows: Sequence[Row], measure: str) -> str:
         charts.append(svg.chart(name, curves, "epoch"))
     seconds = rows[-1].seconds
     note = f"{counted(len(train), 'step')}, {seconds / 60:.1f} minutes."
-    if measure == "gan":
+    if settings.measure == "gan":
         note += " Pairs that cannot be distinguished have a loss of 1.386 (2 ln 2)."
     probes = [row for row in rows if row.phase == "probe"]
     for field, name in PROBES:
         values = [getattr(row, field) for row in probes]
         if values:
-            untrained = svg.Curve("untrained", [probes[0].epoch, probes[-1].epoch], [values[0]] * 2, TRAINING, 1, "--")
+            first = "untrained" if settings.weights is None else "at the start"
+            untrained = svg.Curve(first, [probes[0].epoch, probes[-1].epoch], [values[0]] * 2, TRAINING, 1, "--")
             trained = svg.Curve("held-out images", [row.epoch for row in probes], values, *VALIDATED)
             charts.append(svg.chart(name, [untrained, trained], "epoch"))
     return "".join(charts) + _note(note)

@@ -88,6 +88,8 @@ class Settings:
     digest: str = ""
     #: Whether `probe` was not asked for, but follows from data and epochs: for other data it is another.
     probe_by_default: bool = False
+    #: Likewise `validation_images`, of which small data has fewer.
+    validation_by_default: bool = False
 
     @property
     def reading(self) -> Reading:

@@ -215,7 +215,13 @@ class Index:
         ef = max(ef, k + _SPARE)
         while True:
             graph.set_ef(ef)
-            labels, _ = graph.knn_query(prepared, k=min(k + _SPARE, len(self)))
+            try:
+                labels, _ = graph.knn_query(prepared, k=min(k + _SPARE, len(self)))
+            except RuntimeError:  # It came to fewer vectors than were asked for: where many are equal, the graph has islands.
+                if ef >= len(self):
+                    return self.search(given, k)
+                ef *= 2
+                continue
             numbers, distances = self._refined(given, labels.astype(np.int64), k)
             # By distance: of equally near ones any will do.
             found = float((distances[chosen] <= exact * (1 + 1e-9) + 1e-12).mean()) if len(chosen) else 1.0

@@ -58,7 +58,7 @@ DEFAULTS: dict[str, Any] = {
     "step_factor": 0.1,
     "early_stopping": 0,
     "probe": None,
-    "validation_images": 1024,
+    "validation_images": None,
     "checkpoint_every": 1,
     "keep_all": False,
     "max_pixels": None,
@@ -69,6 +69,8 @@ DEFAULTS: dict[str, Any] = {
     "locations": None,
     "augment": "",
 }
+#: Where they are not asked for.
+VALIDATION_IMAGES = 1024
 #: Finite numbers of at least 0.
 _WEIGHTS = (
     "alpha",
@@ -297,6 +299,9 @@ def chosen(arguments: argparse.Namespace) -> dict[str, Any]:
     found |= given
     if arguments.config is not None:
         _leave_out_idle(arguments, found, given)
+    found["validation_by_default"] = found["validation_images"] is None
+    if found["validation_images"] is None:
+        found["validation_images"] = VALIDATION_IMAGES
     check(found)
     return found
 
@@ -462,7 +467,12 @@ _NATURAL = _Kind("a whole number from 0 on, below 2^64", _is_natural)
 _POSITIVE = _Kind("a whole number from 1 on, below 2^64", _is_positive)
 _FLAG = _Kind("true or false", lambda value: isinstance(value, bool))
 #: In a run's settings.json, and of no use to another run.
-_OF_A_RUN = {"images": _POSITIVE, "probe_by_default": _FLAG, **dict.fromkeys(("command", "started", "digest"), _TEXT)}
+_OF_A_RUN = {
+    "images": _POSITIVE,
+    "probe_by_default": _FLAG,
+    "validation_by_default": _FLAG,
+    **dict.fromkeys(("command", "started", "digest"), _TEXT),
+}
 _KINDS = {
     "data": _TEXT,
     "weights": _TEXT,
@@ -574,5 +584,7 @@ def _read(path: str) -> dict[str, Any]:
         raise UsageError(f"--config: {path}: expected an object of settings, found {type(found).__name__}")
     _check_kinds(found, f"--config: {path}", optional=found)
     if found.get("probe_by_default"):  # Other data and epochs have another.
-        del found["probe"]
+        found.pop("probe", None)
+    if found.get("validation_by_default"):
+        found.pop("validation_images", None)
     return {name: value for name, value in found.items() if name in _KINDS and value is not None}

@@ -174,13 +174,13 @@ class TrainingLog:
         """A checkpoint between two epochs, that a signal asked for."""
         self._say(f"checkpoint of step {step} in {shown(str(self._folder.checkpoint))}")
 
-    def finished(self, report: Path | None) -> None:
+    def finished(self, step: int, report: Path | None) -> None:
         """`report`: its page, where one was written."""
         curves = self._draw()
         self._event(
             "end",
             status="finished",
-            step=self._steps,
+            step=step,
             weights=str(self._folder.weights),
             checkpoint=str(self._folder.checkpoint),
             curves=curves,
@@ -253,13 +253,17 @@ class TrainingLog:
 
     def _draw(self) -> str | None:
         """The picture's path; None where there is none."""
-        if self._silent or self._arguments.no_plot or not _has_matplotlib():
-            return None
-        from ..plots import curves
+        return None if self._silent or self._arguments.no_plot else draw_curves(self._folder, self.rows)
 
-        content = curves.draw(self.rows, valid(str(self._folder.path)))
-        write_whole(self._folder.curves, content)
-        return str(self._folder.curves)
+
+def draw_curves(folder: RunFolder, rows: Sequence[Row]) -> str | None:
+    """Of a run; the picture's path, None without matplotlib."""
+    if not _has_matplotlib():
+        return None
+    from ..plots import curves
+
+    write_whole(folder.curves, curves.draw(rows, valid(str(folder.path))))
+    return str(folder.curves)
 
 
 def _information(row: Row) -> str:

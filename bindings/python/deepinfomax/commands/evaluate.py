@@ -286,6 +286,7 @@ def _data(arguments: argparse.Namespace, model: Model) -> tuple[Dataset, Dataset
     }
     source = arguments.data
     test = None if arguments.validation else _test_set(source, options)
+    held_out = test is None
     if test is not None:
         train = open_dataset(source, labelled=True, part="train", **options)
     else:
@@ -302,7 +303,6 @@ def _data(arguments: argparse.Namespace, model: Model) -> tuple[Dataset, Dataset
             )
     for data in (train, test):
         tell(arguments, data)
-    held_out = test.name == train.name and type(test).__name__ == "Subset"
     test = numbered_as(test, train)
     if arguments.train_limit is not None and arguments.train_limit < len(train):
         order = np.random.default_rng(arguments.seed).permutation(len(train))

@@ -78,6 +78,11 @@ distance of their vectors.
 def effects(arguments: argparse.Namespace) -> Effects:
     drawn = not arguments.images
     yield "--seed", drawn or arguments.weights is None, "with IMAGE and --weights"
+    yield (
+        "--others",
+        drawn or any(name.isdecimal() for name in arguments.images),
+        "with files alone: none of them is in the data",
+    )
     if all(name.isdecimal() for name in arguments.images):  # A file is encoded, by untrained weights where none are named.
         encodes = arguments.vectors is None or arguments.architecture is not None
         yield "--seed", drawn or encodes, "with IMAGE and --vectors alone"

@@ -50,7 +50,7 @@ from ._train_options import (
     has_sklearn,
     probe_every,
 )
-from ._training_log import TrainingLog
+from ._training_log import TrainingLog, draw_curves
 
 __all__ = ["add_arguments", "places", "run"]
 
@@ -116,6 +116,8 @@ class _Training:
         self.saved: int | None = trainer.steps if arguments.resume else None
         #: Of early stopping: what best.h5 holds.
         self.best: Best | None = None
+        #: Whether weights.h5 is written.
+        self.has_weights = False
 
     # ---- Beginnings
 
@@ -159,6 +161,7 @@ class _Training:
             locations=options.locations,
             probe=probe_every(values["probe"], values["epochs"]) if _can_probe(train, validation) else 0,
             probe_by_default=values["probe"] is None,
+            validation_by_default=values["validation_by_default"],
             command=shlex.join(["dim", *map(valid, sys.argv[1:])]),
             started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             digest=digest_of(train, validation),
@@ -188,7 +191,7 @@ class _Training:
         )
         settings = replace(settings, digest=settings.digest or digest_of(train, validation))
         done = trainer.steps / len(Loader(train, settings.batch))
-        if group.first(lambda: _is_complete(folder, settings, trainer.steps, done, arguments)):
+        if group.first(lambda: _is_complete(folder, settings, trainer, done, arguments)):
             return None
         training = cls(arguments, folder, settings, trainer, train, validation, group)
         if settings.early_stopping:
@@ -229,17 +232,18 @@ class _Training:
                 if self.probe is not None and self.trainer.steps == 0 and not log.has("probe", 0):
                     model, shown, size = self.trainer.model, self.probe.train, self.settings.batch
                     self._judge(log, self.group.call(lambda: evaluation.calibrated(model, shown, size)))
-                if self.trainer.steps % len(self.loader) == 0 and not log.has("validation", self.trainer.steps):
-                    self._validate(log)
-                elif self.settings.early_stopping and self.best is None:  # best.h5 was removed; these weights are there.
+                if self.trainer.steps % len(self.loader) == 0:
+                    self._after_epoch(log)
+                if self.settings.early_stopping and self.best is None:  # best.h5 was removed; these weights are there.
                     for row in log.rows:
                         if row.phase == "validation" and row.step == self.trainer.steps:
-                            self._keep(row)
+                            self._keep(row, log)
                 while not self._agreed(interrupts) and self.trainer.steps < self.steps and not self._stalled(log):
                     self._epoch(log, interrupts)
                 if not self.wanted:
                     self._finish(log)
-                    log.finished(self.group.first(self._write_report) if self.arguments.report else None)
+                    self.has_weights = True
+                    log.finished(self.trainer.steps, self.group.first(self._write_report) if self.arguments.report else None)
                 elif self.saved != self.trainer.steps:
                     self._save(log)
             except NotFinite as error:
@@ -293,16 +297,26 @@ class _Training:
                 self._save(log)
                 log.saved(self.trainer.steps)
         batches.close()
-        if self.wanted:
+        if not self.wanted:
+            self._after_epoch(log)
+
+    def _after_epoch(self, log: TrainingLog) -> None:
+        """What follows an epoch, as far as it has not been done: a run may have been stopped between. A validation is before the
+        first as well."""
+        step = self.trainer.steps
+        epoch, is_last = step // len(self.loader), step >= self.steps
+        if not log.has("validation", step):
+            self._validate(log)
+        if step == 0:
             return
-        self._validate(log)
-        if self.probe is not None and ((epoch + 1) % self.settings.probe == 0 or self.trainer.steps >= self.steps):
+        if self.probe is not None and (epoch % self.settings.probe == 0 or is_last) and not log.has("probe", step):
             self._judge(log, self.trainer.model)
-        if (epoch + 1) % self.settings.checkpoint_every == 0 or self.trainer.steps >= self.steps:
-            if self.saved != self.trainer.steps:
+        if epoch % self.settings.checkpoint_every == 0 or is_last:
+            if self.saved != step:
                 self._save(log)
             if self.settings.keep_all:
-                self.group.first(lambda: link(self.folder.checkpoint, self.folder.kept_checkpoint(epoch + 1)))
+                kept = self.folder.kept_checkpoint(epoch)
+                self.group.first(lambda: None if kept.exists() else link(self.folder.checkpoint, kept))
 
     def _validate(self, log: TrainingLog) -> None:
         if self.validation is None:
@@ -322,16 +336,17 @@ class _Training:
         place = self.trainer.steps, len(self.loader)
         row = self.group.call(lambda: log.validation(*place, mean, rate, sum(weights), seconds, distance, means))
         if self.settings.early_stopping and (self.best is None or self.best.is_beaten(row)):
-            self._keep(row)
+            self._keep(row, log)
 
-    def _keep(self, row: Row) -> None:
+    def _keep(self, row: Row, log: TrainingLog) -> None:
+        """The row is in metrics.csv before the weights are in best.h5: it says of which epoch they are."""
+        self.group.first(log.flush)
         self.group.first(lambda: self.trainer.model.save(self.folder.best))
         self.best = Best.of(row)
 
     def _kept(self) -> Best | None:
-        """Of rank 0, which goes through all validation images."""
-        steps = self.trainer.steps
-        rows = [row for row in self.folder.read_metrics() if row.step <= steps]
+        """Of rank 0, which goes through all validation images. Its epoch may be one that is computed again."""
+        rows = self.folder.read_metrics()
         return _early_stopping.kept(self.folder, rows, self.trainer, self._total, self.arguments.untrusted)
 
     def _total(self, trainer: Trainer) -> float:
@@ -397,6 +412,11 @@ class _Training:
     def _what_is_kept(self) -> str:
         if self.saved is None:
             return "There is no checkpoint yet."
+        if self.has_weights:
+            return (
+                f"The run is complete, and its weights are in {shown(str(self.folder.weights))}; for what is missing beside them: "
+                f"dim train --resume {shell(str(self.folder.path))} --report"
+            )
         return f"The checkpoint of step {self.saved} is kept; continue from it with: {self._resume_command()}"
 
     def _what_to_do_instead(self) -> str:
@@ -516,21 +536,44 @@ def _probe(settings: Settings, train: Dataset, validation: Dataset | None) -> ev
 def _report_alone(arguments: argparse.Namespace) -> None:
     """Of a complete run."""
     folder = RunFolder(arguments.resume)
+    rows = folder.read_metrics()
     with opened(str(folder.weights), None, arguments.untrusted) as model:
         page = report.write(folder, model, data=arguments.data)
+    drawn = None if arguments.no_plot or not rows or folder.curves.exists() else draw_curves(folder, rows)
     found = {
         "event": "end",
         "status": "finished",
-        "step": folder.read_metrics()[-1].step,
+        "step": rows[-1].step if rows else None,
         "weights": str(folder.weights),
         "checkpoint": str(folder.checkpoint),
-        "curves": None,
+        "curves": drawn,
         "report": str(page),
     }
     _output.result(arguments, found, f"the run is complete: report in {shown(str(page))}", indent=None)
 
 
-def _is_complete(folder: RunFolder, settings: Settings, step: int, done: float, arguments: argparse.Namespace) -> bool:
+def _has_its_weights(folder: RunFolder, settings: Settings, trainer: Trainer, untrusted: bool) -> bool:
+    """Whether weights.h5 is what the run has come to: of one that went on after its end, it is of before until the new end."""
+    if not folder.weights.exists():
+        return False
+    if settings.early_stopping and not folder.best.exists():  # Removed since: nothing says more.
+        return True
+    try:
+        with Model.open(folder.weights, untrusted=untrusted) as model:
+            found = model.state_dict()
+        if not settings.early_stopping:
+            wanted = trainer.model.state_dict()
+        else:
+            with Model.open(folder.best, untrusted=untrusted) as model:
+                wanted = model.state_dict()
+    except FileAccessError:
+        raise
+    except DimError:  # Damaged: it is written again.
+        return False
+    return found.keys() == wanted.keys() and all(np.array_equal(found[name], wanted[name]) for name in found)
+
+
+def _is_complete(folder: RunFolder, settings: Settings, trainer: Trainer, done: float, arguments: argparse.Namespace) -> bool:
     """Whether nothing is left to train. Raises UsageError then where no report is asked for, and where more was done than that."""
     epochs = math.floor(done)
     if done > settings.epochs:
@@ -538,9 +581,9 @@ def _is_complete(folder: RunFolder, settings: Settings, step: int, done: float, 
             f"{folder.path}: the run has done {done:.4g} epochs already, more than the {settings.epochs} asked for; to continue, "
             f"set --epochs to {epochs + 1} or more; {folder.checkpoint} has its weights"
         )
-    if not folder.weights.exists():  # It ended before they were written, or was to be longer: that is still to be done.
+    if not _has_its_weights(folder, settings, trainer, arguments.untrusted):  # They are still to be written.
         return False
-    rows = [row for row in folder.read_metrics() if row.step <= step]
+    rows = [row for row in folder.read_metrics() if row.step <= trainer.steps]
     if done == settings.epochs:
         why = f"the run is complete, {counted(epochs, 'epoch')}; to continue, set --epochs to {epochs + 1} or more"
     elif _early_stopping.has_stalled(rows, settings.early_stopping, _early_stopping.smallest(rows)):

@@ -271,6 +271,10 @@ class Subset(Dataset):
         return self._whole._marks(self._chosen[indices])
 
 
+class Undamaged(Subset):
+    """What is left beside damaged images."""
+
+
 class _SomeIds(Ids):
     def __init__(self, whole: Sequence[str], chosen: Indices) -> None:
         super().__init__(len(chosen))
@@ -378,7 +382,7 @@ def without_damaged(dataset: Dataset) -> Dataset:
                     skipped.append((dataset.ids[number], str(error)))
     if not skipped:
         return dataset
-    rest = dataset.subset(np.flatnonzero(good))
+    rest = Undamaged(dataset, np.flatnonzero(good))
     rest.skipped = (*dataset.skipped, *skipped)
     names = ", ".join(name for name, _ in skipped[:5]) + (", ..." if len(skipped) > 5 else "")
     images = "image" if len(skipped) == 1 else "images"

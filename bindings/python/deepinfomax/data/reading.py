@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import Dataset, Subset, open_dataset
+from .dataset import Undamaged
 from .options import Size
 
 
@@ -32,6 +33,6 @@ class Reading:
 
 def has_test_set(train: Dataset) -> bool:
     """Of the split "train": whether the data has a test set of its own, or every tenth image was held out of one set."""
-    while isinstance(train, Subset) and train.skipped:  # What is left beside damaged images.
+    while isinstance(train, Undamaged):
         train = train._whole
     return not isinstance(train, Subset)
