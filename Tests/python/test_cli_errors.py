@@ -64,6 +64,7 @@ def test_alone_it_shows_what_to_do_first():
         ("index --vectors y.npz --resize crop", "--resize", "with --vectors alone"),
         ("neighbours 1 --weights w.h5 --seed 3", "--seed", "with IMAGE and --weights"),
         ("neighbours 1 --vectors y.npz --seed 3", "--seed", "with IMAGE and --vectors alone"),
+        ("neighbours cat.png --others", "--others", "with files alone: none of them is in the data"),
         ("classify --weights w.h5 --epochs 0 --predict x --seed 7", "--seed", "without --data"),
         ("search cat.png --weights w.h5 --seed 3", "--seed", "with --weights"),
         ("train --timeout 3", "--timeout", "without mpirun or srun"),

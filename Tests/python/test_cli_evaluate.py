@@ -7,6 +7,7 @@ import deepinfomax
 import numpy as np
 import pytest
 from cli_fixtures import SMALL_NETWORK, dim
+from data_fixtures import png, random_images
 
 pytest.importorskip("sklearn")
 
@@ -50,6 +51,22 @@ def test_rows_without_weights(small, tmp_path):
     left = {(one["row"], one["column"]) for one in report["left_out"]}
     assert left == {("pca", "conv"), ("projection", "conv")}, "512 numbers of 256 pixels"
     assert (tmp_path / "bars.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_damaged_image_of_a_test_set(tmp_path):
+    """What is left of a test set was said to be held out of the training images."""
+    pytest.importorskip("PIL")
+    for part, count in ("train", 20), ("test", 8):
+        for name in "ab":
+            (tmp_path / "data" / part / name).mkdir(parents=True)
+            for number in range(count):
+                (tmp_path / "data" / part / name / f"{number}.png").write_bytes(png(random_images(1, seed=number)[0]))
+    (tmp_path / "data" / "test" / "a" / "0.png").write_bytes(b"damaged")
+    how = ("--rows", "pixels", "--judges", "knn", "--architecture", "basic32", "--skip-damaged", "--json")
+    done = dim("evaluate", "--data", "data", *how, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["training_images"], report["test_images"], report["held_out"]) == (40, 15, False)
 
 
 def test_weights_against_the_untrained(small, tmp_path):

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from data_fixtures import png, random_images
 from deepinfomax.data import DataError, open_dataset
+from deepinfomax.data.reading import Reading, has_test_set
+from deepinfomax.run_data import open_data
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -321,6 +323,21 @@ def test_a_broken_link_is_an_error_everywhere(tmp_path, place):
     found = open_dataset(tmp_path, skip_damaged=True)
     assert len(found) == 3 and found.skipped == ((place, "is a symbolic link that leads nowhere"),)
     assert f"left out: {place} is a symbolic link" in found.notes[0]
+
+
+def test_a_broken_link_beside_images_that_are_held_out(tmp_path):
+    """It passed for an image that was left out of a test set: a tenth of the others was neither trained on nor held out."""
+    fill(tmp_path, [f"{name}/{number}.png" for name in "ab" for number in range(15)])
+    (tmp_path / "zz.png").symlink_to("nothing")
+    reading = Reading(skip_damaged=True)
+    assert not has_test_set(reading.open(str(tmp_path), split="train"))
+    train, validation = open_data(str(tmp_path), 0, reading)
+    assert len(train) == 30 and validation is None
+    train, validation = open_data(str(tmp_path), 1024, reading)
+    assert len(train) == 27 and len(validation) == 3
+    (tmp_path / "a" / "0.png").write_bytes(b"damaged")
+    train, validation = open_data(str(tmp_path), 0, reading)
+    assert len(train) == 29 and validation is None
 
 
 @pytest.mark.parametrize("place", ["a/x.png", "a/deep/x.jpg", "x.png"])

@@ -151,6 +151,8 @@ def test_callbacks_hear_of_each_epoch_and_end_it(small, data):
     history = small.fit(data, 5, [heard.append, lambda epoch: epoch.number == 1, heard.append], batch=4, validation=IMAGES[:3])
     assert history[1].validation == small.evaluate(IMAGES[:3])  # The last epoch's weights.
     assert len(small.fit(data, 2, lambda epoch: True, batch=4)) == 1
+    assert len(small.fit(data, 2, lambda epoch: np.float32(1) < 2, batch=4)) == 1  # numpy's own True.
+    assert len(small.fit(data, 2, lambda epoch: 1, batch=4)) == 2
     assert len(history) == 2 and heard == [history[0]] * 2 + [history[1]] * 2
 
 

@@ -185,6 +185,31 @@ def test_more_candidates_until_the_recall_is_there():
         index.search_approximately(queries, recall=2)
 
 
+class Islands:
+    """hnswlib's graph over many equal vectors: it reaches fewer than are asked for, and says so by RuntimeError."""
+
+    def __init__(self, reached):
+        self.reached, self.tried = reached, []
+
+    def set_ef(self, ef):
+        self.tried.append(ef)
+
+    def knn_query(self, queries, k):
+        if self.tried[-1] < self.reached:
+            raise RuntimeError("Cannot return the results in a contiguous 2D array. Probably ef or M is too small")
+        return np.tile(np.arange(k), (len(queries), 1)), None
+
+
+@pytest.mark.parametrize("reached", [300, 10**9])
+def test_a_graph_with_islands(monkeypatch, reached):
+    """It was a traceback. More candidates are tried, and in the end all vectors."""
+    index, graph = Index(np.zeros((2000, 4))), Islands(reached)
+    monkeypatch.setattr(index, "_hnsw", lambda seed: graph)
+    found, exact = index.search_approximately(np.zeros((3, 4)), 100), index.search(np.zeros((3, 4)), 100)
+    assert np.array_equal(found.distances, exact.distances) and found.recall == 1
+    assert graph.tried == ([200, 400] if reached == 300 else [200, 400, 800, 1600, 3200])
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
