@@ -19,7 +19,7 @@
  *
  * Errors. Each fallible function returns a dim_status; DIM_OK is 0. On any other value the outputs are
  *   untouched, the handle is as it was before the call, and dim_last_error() says in one or more lines what
- *   was expected and what was found. Nothing aborts, nothing is printed. A NULL, freed or foreign handle is
+ *   was expected and what was found. Nothing aborts, nothing is printed; SECURITY.md has the exceptions. A NULL, freed or foreign handle is
  *   DIM_INVALID_HANDLE: handles are never reused within a process.
  *
  * Threads. Every function may be called from any thread. One model may be used by several threads at once:

@@ -159,7 +159,10 @@ def test_a_default_that_small_data_cut_short(place):
     assert RunFolder("large").read_settings().validation_images == 4
     assert dim("train", "--data", "data.npz", *how, "--validation-images", 0, "--output", "none") == 0
     assert RunFolder("none").read_settings().validation_images == 0
-    assert dim("train", "--data", "data.npz", "--config", "none/settings.json", "--epochs", 1, "--no-plot", "--output", "asked") == 0
+    assert (
+        dim("train", "--data", "data.npz", "--config", "none/settings.json", "--epochs", 1, "--no-plot", "--output", "asked")
+        == 0
+    )
     assert RunFolder("asked").read_settings().validation_images == 0
 
 
@@ -173,7 +176,3 @@ def test_a_report_of_a_run_with_weights(place):
     assert "an untrained encoder" in pages[0] and "untrained, batch norm calibrated" in pages[0]
     assert "of the weights that it began with" in pages[1] and "at the start, batch norm calibrated" in pages[1]
     assert "an untrained encoder" not in pages[1]
-
-
-
-

@@ -22,7 +22,7 @@ static const char usage[] =
     "\n"
     "Reads images of the size that the weights are for and prints the vector of each, one a line.\n"
     "\n"
-    "  WEIGHTS      HDF5 file with an encoder's weights\n"
+    "  WEIGHTS      HDF5 or safetensors file with an encoder's weights\n"
     "  IMAGES       files of images, - for standard input\n"
     "  -f FORMAT    ppm      binary PPM (P6), or PGM (P5) for one channel; several pictures may follow one another\n"
     "               cifar10  CIFAR-10's binary version: a label byte and 3072 bytes an image\n"

@@ -31,7 +31,7 @@ static const char usage[] =
     "  -t N         threads (default: all cores)\n"
     "For a new run; refused if CHECKPOINT exists:\n"
     "  -a NAME      architecture: notebook (default), basic28, basic32, ..., or a file with a description in JSON\n"
-    "  -w WEIGHTS   start from an HDF5 weights file instead of fresh weights\n"
+    "  -w WEIGHTS   start from a weights file instead of fresh weights\n"
     "  -s SEED      of the weights, the order of the images and the prior's noise (default 0)\n"
     "  -l RATE      learning rate\n"
     "  -p PRIOR     monolithic (the original implementation), adversarial (the paper) or none\n"

@@ -105,11 +105,11 @@ _KINDS: dict[int | None, type[FileAccessError]] = {
 
 
 class FileFormatError(DimError, ValueError):
-    """Not an HDF5 file, damaged, or it uses a feature that is refused."""
+    """Neither HDF5 nor safetensors, damaged, or it uses a feature that is refused."""
 
 
 class FileContentError(DimError, ValueError):
-    """A sound HDF5 file whose names, shapes, types or values do not fit; the message lists all that is wrong."""
+    """A sound file whose names, shapes, types or values do not fit; the message lists all that is wrong."""
 
 
 class OutOfMemory(DimError, MemoryError):
