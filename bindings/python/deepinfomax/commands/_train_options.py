@@ -96,8 +96,8 @@ _EXAMPLES = """
   dim train --resume cifar --epochs 40             longer than it was started for
 
 Defaults: basic32's layers at the size and channels of the data; nce over all pairs of the batch, the local term and
-absolute coordinates, no prior. --architecture notebook is for comparison with the original notebook: its networks for 32x32 images in RGB, its
-measure, prior and rates. Its vectors are often no better than an untrained encoder's.
+absolute coordinates, no prior. --architecture notebook is for comparison with the original notebook: its networks for 32x32
+images in RGB, its measure, prior and rates. Its vectors are often no better than an untrained encoder's.
 """
 
 
