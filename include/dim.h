@@ -321,7 +321,7 @@ typedef enum dim_dtype {
 /* One entry of the state_dict. */
 typedef struct dim_parameter_info {
     size_t struct_size;         /* set by the caller to sizeof(dim_parameter_info) */
-    const char *name;           /* "encoder.c0.weight"; static storage */
+    const char *name;           /* "encoder.c0.weight"; valid as long as the model */
     dim_dtype dtype;
     int ndim;                   /* 0 to 4 */
     size_t shape[4];            /* the first ndim count; the rest are 0 */

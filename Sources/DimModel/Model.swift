@@ -104,13 +104,14 @@ package final class Model: @unchecked Sendable {
             classNames: held.contains(.classifier) ? names : [])
     }
 
-    private let table = Guarded<ParameterTable?>(nil)
+    /// The newest last. The others stay, since callers may have names of theirs.
+    private let tables = Guarded<[ParameterTable]>([])
     /// Of the networks that the model holds now: a file that is loaded may add some.
     package var parameters: ParameterTable {
         let networks = self.networks
-        if let known = table.withLock({ $0 }), known.networks == networks { return known }
+        if let known = tables.withLock({ $0.last { $0.networks == networks } }) { return known }
         let made = ParameterTable(networks, architecture)
-        table.withLock { $0 = made }
+        tables.withLock { $0.append(made) }
         return made
     }
 
