@@ -19,8 +19,8 @@
  *
  * Errors. Each fallible function returns a dim_status; DIM_OK is 0. On any other value the outputs are
  *   untouched, the handle is as it was before the call, and dim_last_error() says in one or more lines what
- *   was expected and what was found. Nothing aborts, nothing is printed; SECURITY.md has the exceptions. A NULL, freed or foreign handle is
- *   DIM_INVALID_HANDLE: handles are never reused within a process.
+ *   was expected and what was found. Nothing aborts, nothing is printed; SECURITY.md has the exceptions. A NULL,
+ *   freed or foreign handle is DIM_INVALID_HANDLE: handles are never reused within a process.
  *
  * Threads. Every function may be called from any thread. One model may be used by several threads at once:
  *   calls in evaluation mode run side by side; a call that changes the model (load, set_parameter, a forward
@@ -224,9 +224,8 @@ dim_status dim_model_open(const char *path, dim_model **out);
 
 /* Swaps weights. The file must be of the model's architecture. Every network in the file replaces the model's, and so
  * do class names if the file has any; networks that the model did not hold are added, which changes the indices of
- * parameters; networks that are not in the file stay. All or nothing. Calls that run meanwhile
- * see all old or all new weights; none of them fails or waits for a swap, even under continuous swaps
- * (Tests/c/soak_swap.c).
+ * parameters; networks that are not in the file stay. All or nothing. Calls that run meanwhile see all old or all new
+ * weights; none of them fails or waits for a swap, even under continuous swaps (Tests/c/soak_swap.c).
  * Errors: as dim_model_open, and DIM_INVALID_HANDLE. */
 dim_status dim_model_load(dim_model *model, const char *path);
 

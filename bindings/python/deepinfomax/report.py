@@ -152,7 +152,7 @@ def _verdict(rows: Sequence[Row], settings: Settings) -> str:
     table = "".join(
         f"<tr><th>{escape(name)}</th><td>{row.linear_probe:.1%}</td><td>{row.nearest_neighbours:.1%}</td></tr>"
         for name, row in (
-            ("untrained, batch norm calibrated" if settings.weights is None else "at the start, batch norm calibrated", before),
+            (f"{settings.beginning}, batch norm calibrated", before),
             (f"after {after.epoch:.3g} epoch{'s' * (after.epoch != 1)}", after),
         )
     )
@@ -195,8 +195,7 @@ def _curves(rows: Sequence[Row], settings: Settings) -> str:
     for field, name in PROBES:
         values = [getattr(row, field) for row in probes]
         if values:
-            first = "untrained" if settings.weights is None else "at the start"
-            untrained = svg.Curve(first, [probes[0].epoch, probes[-1].epoch], [values[0]] * 2, TRAINING, 1, "--")
+            untrained = svg.Curve(settings.beginning, [probes[0].epoch, probes[-1].epoch], [values[0]] * 2, TRAINING, 1, "--")
             trained = svg.Curve("held-out images", [row.epoch for row in probes], values, *VALIDATED)
             charts.append(svg.chart(name, [untrained, trained], "epoch"))
     return "".join(charts) + _note(note)

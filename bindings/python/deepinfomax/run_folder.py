@@ -92,6 +92,11 @@ class Settings:
     validation_by_default: bool = False
 
     @property
+    def beginning(self) -> str:
+        """What the encoder is called before the first step."""
+        return "untrained" if self.weights is None else "at the start"
+
+    @property
     def reading(self) -> Reading:
         image = self.architecture["image"]
         size = (image["channels"], image["height"], image["width"])

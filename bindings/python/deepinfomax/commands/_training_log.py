@@ -143,7 +143,7 @@ class TrainingLog:
             nearest_neighbours=found.nearest_neighbours,
         )
         untrained = next((row for row in self.rows if row.phase == "probe" and row.step == 0), None)
-        first = "untrained" if self._settings.weights is None else "at the start"
+        first = self._settings.beginning
         who = first if step == 0 else "probe"
         text = f"epoch {row.epoch:<4g} {who}: linear {found.linear:.1%}, {K}-NN {found.nearest_neighbours:.1%}"
         if step and untrained is not None:
