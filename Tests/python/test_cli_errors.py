@@ -1,10 +1,12 @@
 """Wrong arguments, errors by kind, exit codes, --quiet, completion."""
 
+import errno
 import functools
 import importlib.util
 import json
 import os
 import pickle
+import shlex
 import signal
 import subprocess
 import sys
@@ -236,6 +238,62 @@ def test_a_signal_that_python_drops_is_sent_again(monkeypatch, capsys):
         assert "Traceback" not in capsys.readouterr().err and sys.unraisablehook is hook
 
 
+# ---- Numbers and names
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (
+            "train --negatives 99999999999999999999",
+            "--negatives: expected all, rotation or a number from 1 to 2147483647, found",
+        ),
+        (
+            "train --locations 9999999999999 --epochs 1",
+            "--locations: expected 1 or more, at most 4294967295, found 9999999999999",
+        ),
+        ("check --train --recorded --steps 99999999999999999999", "--steps: 99999999999999999999 is too large"),
+        ("check --train --steps 0", "--steps: expected at least 1, found 0"),
+        ("train --epochs 1_0", "--epochs: expected a whole number, found '1_0'"),
+        pytest.param("info --threads " + 6000 * "9", "9999999 is too large", id="threads"),
+        pytest.param("check --seed " + 6000 * "9", "9999999 is too large", id="seed"),
+        pytest.param("check --seed -" + 700 * "9", "9999999 is too large", id="below"),
+        pytest.param("train --epochs " + 6000 * "9", "9999999 is too large", id="epochs"),
+        pytest.param("evaluate --seeds 1," + 6000 * "9", "9999999 is too large", id="seeds"),
+        ("encode --output y.npz --seed 1.5", "--seed: expected a whole number, found '1.5'"),
+    ],
+)
+def test_numbers_that_are_too_large_are_told_shortly(tmp_path, arguments, message):
+    """One was "expected a number from 1 on, found 99999999999999999999", another came back with all of its 6,000 digits."""
+    done = dim(*arguments.split(), cwd=tmp_path)
+    assert done.returncode == 2 and message in done.stderr and len(done.stderr.splitlines()[-1]) < 300, done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_of_another_architecture_in_a_check(tmp_path):
+    """It advised what only a function takes: `networks`."""
+    deepinfomax.Model(0, architecture="basic28").save(tmp_path / "w.h5")
+    done = dim("check", "--recorded", "--weights", tmp_path / "w.h5")
+    assert done.returncode == 2 and "they differ in image, encoder" in done.stderr and "networks" not in done.stderr, (
+        done.stderr
+    )
+    assert "; dim check --architecture compares one with PyTorch" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--architecture", "--config"])
+def test_descriptions_may_come_through_pipes_that_somebody_writes_to(tmp_path, option):
+    """A pipe without a writer was waited for."""
+    write_images(tmp_path / "few.npz", 4)
+    words = ("train", "--data", "few.npz", "--epochs", 1, "--batch", 2, "--no-plot")
+    os.mkfifo(tmp_path / "pipe")
+    done = dim(*words, option, "pipe", cwd=tmp_path, timeout=PATIENCE)
+    assert done.returncode == 2 and "pipe: is a pipe that nobody writes to" in done.stderr, done.stderr
+    content = '{"preset": "basic32"}' if option == "--architecture" else '{"lr": 0.001}'
+    line = shlex.join([*COMMAND, *map(str, words), option]) + f" <(sleep 0.3; echo '{content}')"
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr
+
+
 # ---- Exceptions
 
 
@@ -264,6 +322,15 @@ def test_a_file_access_error_is_what_it_seems(tmp_path, path, kind, number):
     with pytest.raises(deepinfomax.FileAccessError) as caught:
         deepinfomax.Model(0).save(tmp_path / "nowhere" / path.name)
     assert caught.value.errno == 2 and caught.value.filename == str(tmp_path / "nowhere" / path.name)
+
+
+def test_a_path_that_is_too_long():
+    """errno and filename were None."""
+    path = "/" + 4095 * "a"
+    for call in deepinfomax.Model.open, deepinfomax.Trainer.resume, deepinfomax.Model(0).save:
+        with pytest.raises(OSError, match="File name too long: expected at most 4095 bytes") as caught:
+            call(path)
+        assert (caught.value.errno, caught.value.filename) == (errno.ENAMETOOLONG, path)
 
 
 def test_a_file_access_error_without_a_reason(tmp_path):

@@ -6,8 +6,10 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
+import cli_fixtures
 import deepinfomax
 import numpy as np
 import pytest
@@ -176,3 +178,88 @@ def test_a_report_of_a_run_with_weights(place):
     assert "an untrained encoder" in pages[0] and "untrained, batch norm calibrated" in pages[0]
     assert "of the weights that it began with" in pages[1] and "at the start, batch norm calibrated" in pages[1]
     assert "an untrained encoder" not in pages[1]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no full disk")
+def test_a_full_disk_behind_stdout(place):
+    """The run ended with 0, though nothing of what it printed was there."""
+    for output, also in ("run", ["--json"]), ("more", []):
+        words = ("train", "--data", "data.npz", *RUN, "--epochs", "1", "--no-plot", "--output", output, *also)
+        with open("/dev/full", "w") as full:
+            done = cli_fixtures.dim(*words, capture_output=False, stdout=full, stderr=subprocess.PIPE, cwd=place)
+        assert done.returncode == 2 and "dim train: output: No space left on device" in done.stderr, done.stderr
+        assert Path(output, "weights.h5").exists() and RunFolder(output).read_metrics()[-1].step == 3
+
+
+def test_a_run_whose_folder_is_removed(place, monkeypatch, capsys):
+    """It said that its checkpoint was kept."""
+    usual = deepinfomax.Trainer.step
+
+    def stepping(trainer, images):
+        if trainer.steps == 4:
+            shutil.rmtree("run")
+        return usual(trainer, images)
+
+    monkeypatch.setattr(deepinfomax.Trainer, "step", stepping)
+    assert dim("train", "--data", "data.npz", *RUN, "--epochs", 2, "--no-plot", "--output", "run") == 1
+    told = capsys.readouterr().err
+    assert "run/checkpoint.h5, of step 3, is no longer there" in told and "is kept" not in told, told
+
+
+def test_what_is_missing_of_a_run_is_told(place, capsys):
+    """Of a finished run whose checkpoint was removed, it said that it had stopped before its first."""
+    assert dim("train", "--data", "data.npz", *RUN, "--epochs", 1, "--no-plot", "--output", "run") == 0
+    folder = RunFolder("run")
+    for path in folder.checkpoint, folder.settings_file:
+        content = path.read_bytes()
+        for make, message in (
+            (os.mkfifo, "expected the run's file, found no file"),
+            (os.mkdir, "expected the run's file, found a folder"),
+            (lambda path: os.symlink("nowhere", path), "expected the run's file, found a link to nothing"),
+            (lambda path: None, f"run: no run to resume: there is no {path.name}"),
+        ):
+            path.unlink()
+            make(path)
+            capsys.readouterr()
+            assert dim("train", "--resume", "run", "--epochs", 2) == 2
+            told = capsys.readouterr().err
+            assert message in told and "before its first" not in told, told
+            if path == folder.checkpoint and message.endswith(path.name):
+                assert (
+                    "which was removed; to start a run from its weights: dim train --weights run/weights.h5 --output NEW"
+                    in told
+                )
+            if path.is_dir() and not path.is_symlink():
+                path.rmdir()
+            elif os.path.lexists(path):
+                path.unlink()
+            path.write_bytes(content)
+    folder.weights.unlink()
+    folder.checkpoint.unlink()
+    assert dim("train", "--resume", "run", "--epochs", 2) == 2
+    assert "there is no checkpoint.h5; it stopped before its first checkpoint" in capsys.readouterr().err
+
+
+def test_metrics_that_are_no_run(place, capsys):
+    """A quotation mark swallowed all lines after it; steps of any order were taken."""
+    assert (
+        dim("train", "--data", "data.npz", *RUN, "--epochs", 2, "--no-plot", "--validation-images", 0, "--output", "run") == 0
+    )
+    metrics = RunFolder("run").metrics_file
+    written = metrics.read_text().splitlines()
+    assert [line.partition(",")[0] for line in written] == ["step", *"123456"]
+    for number, new, message in (
+        (3, '"{}', "line 3 is damaged"),
+        (3, '{}"', "line 3 is damaged"),
+        (4, "0_{}", "line 4 is damaged"),
+        (4, "922337203685477580{}", "line 5 is of step 4, after one of step 9223372036854775803"),
+        (4, "1{}", "line 5 is of step 4, after one of step 13"),
+        (2, "-{}", "line 2 is of step -1, after one of step 0"),
+    ):
+        lines = written.copy()
+        lines[number - 1] = new.format(lines[number - 1])
+        metrics.write_text("\n".join(lines) + "\n")
+        capsys.readouterr()
+        assert dim("train", "--resume", "run", "--epochs", 3, "--no-plot") == 2
+        assert f"metrics.csv: {message}" in capsys.readouterr().err
+        assert metrics.read_text().splitlines() == lines

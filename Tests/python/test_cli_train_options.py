@@ -133,7 +133,7 @@ def test_what_an_option_leaves_without_effect_is_not_taken_over(folder):
         ('{"batch": 1}', "--batch: expected 2 at least"),
         ('{"lr": 1e999}', "--lr: expected a finite number of at least 0, found inf"),
         ('{"batch": 64, "batch": 32}', "the key batch is listed twice"),
-        pytest.param('{"batch": 8' + (1 << 20) * " " + "}", "expected at most 1,048,576 characters of settings", id="long"),
+        pytest.param('{"batch": 8' + (1 << 20) * " " + "}", "expected at most 1,048,576 bytes of settings", id="long"),
     ],
 )
 def test_settings_that_are_none(folder, content, message):

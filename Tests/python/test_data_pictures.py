@@ -79,6 +79,44 @@ def test_12_bits_of_grey(tmp_path):
     assert np.array_equal(read(tmp_path / "a.tif")[0], values >> 4)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("photometric, channels", [(2, 3), (2, 4), (5, 4)])
+def test_a_plane_for_each_channel(tmp_path, order, photometric, channels):
+    """Pillow decodes uncompressed planes of 16 bits to other pixels, in silence: 0x8040, 0x2010, 0x7001 became (64, 128, 64)."""
+    values = [0x8040, 0x2010, 0x7001, 0xFFFF][:channels]
+    for bits, packed in (16, False), (16, True), (8, False):
+        kind = order + "u2" if bits == 16 else "u1"
+        planes = [np.full((4, 5), value >> 16 - bits, kind).tobytes() for value in values]
+        write_planes(tmp_path / "a.tif", planes, order, bits, photometric, packed)
+        if bits == 16 and not packed:
+            with pytest.raises(DataError, match="image 0 has 16 bits a channel and a plane for each; save it with"):
+                read(tmp_path / "a.tif")
+        elif photometric == 2:
+            assert read(tmp_path / "a.tif")[:, 2, 3].tolist() == [0x80, 0x20, 0x70], (bits, packed)
+        else:
+            assert read(tmp_path / "a.tif")[:, 2, 3].tolist() == [0, 0, 0], "black ink alone leaves nothing"
+
+
+def write_planes(path, planes, order, bits, photometric, packed):
+    """5x4 pixels, a strip for each plane."""
+    planes = [zlib.compress(plane) if packed else plane for plane in planes]
+    count = len(planes)
+    start = 8 + sum(map(len, planes))
+    places = [8 + sum(map(len, planes[:i])) for i in range(count)]
+    tags = [(256, "H", [5]), (257, "H", [4]), (258, "H", [bits] * count), (259, "H", [8 if packed else 1])]
+    tags += [(262, "H", [photometric]), (273, "I", places), (277, "H", [count]), (278, "H", [4])]
+    tags += [(279, "I", list(map(len, planes))), (284, "H", [2])]
+    tags += [(338, "H", [2])] if photometric == 2 and count == 4 else []
+    directory, behind = struct.pack(order + "H", len(tags)), b""
+    for tag, kind, numbers in tags:
+        content = struct.pack(f"{order}{len(numbers)}{kind}", *numbers)
+        if len(content) > 4:
+            content, behind = struct.pack(order + "I", start + 6 + 12 * len(tags) + len(behind)), behind + content
+        directory += struct.pack(order + "HHI", tag, {"H": 3, "I": 4}[kind], len(numbers)) + content.ljust(4, b"\0")
+    header = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", start)
+    path.write_bytes(header + b"".join(planes) + directory + bytes(4) + behind)
+
+
 def write_tiff(path, values, bits, sample_format=1, white_is_zero=False, content=None):
     """One strip, uncompressed, as the file format's description has it; Pillow writes fewer kinds."""
     little = values.dtype.byteorder != ">"

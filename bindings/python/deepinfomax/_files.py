@@ -29,6 +29,21 @@ def write_whole(path: str | os.PathLike[str], content: bytes | memoryview) -> No
         file.write(content)
 
 
+def read_start(path: str | bytes | os.PathLike[str], most: int) -> bytes:
+    """Of a file or pipe, so many bytes at most. A pipe that nobody writes to is not waited for: OSError."""
+    with open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        content = b""
+        if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+            first = file.read(most)
+            if first == b"":  # None where a writer has not written yet.
+                raise OSError(errno.ENXIO, "is a pipe that nobody writes to", os.fspath(path))
+            content = first or b""
+        os.set_blocking(file.fileno(), True)
+        while len(content) < most and (more := file.read(most - len(content))):
+            content += more
+    return content
+
+
 def is_same(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
     """Whether both are one file or folder, by whatever names: links, hard links, paths."""
     try:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ._files import read_start
 from ._handles import OwnedHandle, new_handle
 from ._library import library, text
 from .errors import DimError
@@ -22,8 +23,7 @@ PRESETS = ("notebook", "basic28", "basic32", "basic64", "alex64", "resnet19_32")
 
 def read_file(path: str | bytes) -> bytes:
     """A description's. Raises OSError, and ValueError for a file that is longer than any."""
-    with open(path, "rb") as file:
-        text = file.read(_LONGEST + 1)
+    text = read_start(path, _LONGEST + 1)
     if len(text) > _LONGEST:
         raise ValueError(f"{os.fsdecode(path)}: expected a description, at most 60,000 bytes, found more than {_LONGEST:,}")
     return text.removeprefix(codecs.BOM_UTF8)  # Editors under Windows write it.

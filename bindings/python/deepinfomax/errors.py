@@ -75,7 +75,8 @@ class FileAccessError(DimError, OSError):
 
 def _errno(message: str) -> int | None:
     """libdim's messages end with what strerror says, or what it says itself of folders."""
-    return _ERRNOS.get(message.rpartition(": ")[2])
+    found = _ERRNOS.get(message.rpartition(": ")[2])
+    return errno.ENAMETOOLONG if found is None and message.startswith(_TOO_LONG) else found
 
 
 _FILENAME = re.compile(
@@ -83,6 +84,8 @@ _FILENAME = re.compile(
     r"take over what was read of) (.+?)(?:: folder .*|: a new file in its folder| to the disk| in a separate process)?$",
     re.S,
 )
+#: Of a path that is not looked at, which the message leaves out.
+_TOO_LONG = f"path: {os.strerror(errno.ENAMETOOLONG)}: "
 #: The first of equal texts is the number that Linux gives: EAGAIN before EWOULDBLOCK.
 _ERRNOS: dict[str, int] = {}
 for _number in sorted(errno.errorcode):

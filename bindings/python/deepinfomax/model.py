@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import logging
 import os
 import threading
@@ -509,7 +510,7 @@ def c_path(path: Path) -> Iterator[bytes]:
     try:
         yield encoded
     except FileAccessError as error:
-        if error.filename is not None:
+        if error.filename is not None or error.errno == errno.ENAMETOOLONG:
             error.filename = os.fsdecode(path)
         raise
 

@@ -221,7 +221,7 @@ class RunFolder:
             raise ValueError(f"{self.metrics_file}: is no file")
         try:
             with open(self.metrics_file, newline="", encoding="utf-8") as file:
-                lines = list(csv.reader(file))
+                lines = list(csv.reader(file, quoting=csv.QUOTE_NONE))
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{self.metrics_file}: not the metrics of a run: {error}") from error
         if not lines or lines[0] != _COLUMNS:
@@ -233,6 +233,11 @@ class RunFolder:
         damaged = 0
         for number, line in enumerate(lines[1:], 2):
             row = _row(line)
+            if row is not None and row.step < (rows[-1].step if rows else 0):
+                raise ValueError(
+                    f"{self.metrics_file}: line {number} is of step {row.step}, after one of step {rows[-1].step if rows else 0}; "
+                    "repair the file, or move it elsewhere to go on without it"
+                )
             if row is None:  # What was being written when the machine stopped, if nothing follows.
                 damaged = damaged or number
             elif damaged:  # A run that continues writes the file anew: this would be lost.
@@ -254,7 +259,7 @@ def _row(line: list[str]) -> Row | None:
     """None for a line that is not whole."""
     try:
         step, epoch, phase, *numbers = line
-        if len(line) != len(_COLUMNS):
+        if len(line) != len(_COLUMNS) or "_" in step + epoch + "".join(numbers):  # Which Python reads over.
             return None
         return Row(int(step), float(epoch), phase, *(float(number or "nan") for number in numbers))
     except (TypeError, ValueError):

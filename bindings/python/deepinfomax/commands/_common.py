@@ -7,6 +7,7 @@ import fcntl
 import importlib.util
 import math
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from .. import set_num_threads
 from .._files import may_replace, real, size_text
+from .._text import cut
 from ..data.errors import MissingPackage
 from ..architecture import PRESETS
 from ..errors import FileContentError, FileFormatError
@@ -35,6 +37,10 @@ DATA = (
 )
 
 
+#: How the library begins its advice for a file of another architecture, in Python's names.
+OF_ANOTHER = ". Networks of another architecture are read"
+
+
 def add_examples(parser: argparse.ArgumentParser, examples: str) -> None:
     """Printed unchanged at the end of --help."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -46,8 +52,8 @@ def add_general(parser: argparse.ArgumentParser, seed: str | None, json: str = "
     if seed is None:
         parser.set_defaults(seed=0)
     else:
-        parser.add_argument("--seed", type=int, default=0, help=f"{seed} (default: 0)")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads; 0 = all cores (default: DIM_NUM_THREADS, or 0)")
+        parser.add_argument("--seed", type=whole, default=0, help=f"{seed} (default: 0)")
+    parser.add_argument("--threads", type=whole, metavar="N", help="threads; 0 = all cores (default: DIM_NUM_THREADS, or 0)")
     parser.add_argument("--json", action="store_true", help=json)
     parser.add_argument(
         "-q", "--quiet", action="store_true", help="print errors only, no progress and no text; --json still prints"
@@ -96,6 +102,9 @@ def positive(text: str) -> int:
     return _at_least(1, text)
 
 
+_WHOLE = re.compile("([+-]?)([0-9]+)")
+
+
 def seconds(text: str) -> float:
     """For argparse: a time over 0."""
     try:
@@ -113,15 +122,22 @@ def natural(text: str) -> int:
 
 
 def _at_least(least: int, text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a whole number, found {text!r}") from None
+    value = whole(text)
     if not least <= value < 2**63:
         raise argparse.ArgumentTypeError(
-            f"expected at least {least}, found {value}" if value < least else f"{value} is too large"
+            f"expected at least {least}, found {cut(text, 40)}" if value < least else f"{cut(text, 40)} is too large"
         )
     return value
+
+
+def whole(text: str) -> int:
+    """For argparse: an integer."""
+    found = _WHOLE.fullmatch(text.strip())
+    if found is None:
+        raise argparse.ArgumentTypeError(f"expected a whole number, found {cut(text, 40)!r}")
+    if len(found[2]) > 640:  # int() takes no more everywhere.
+        raise argparse.ArgumentTypeError(f"{cut(text, 40)} is too large")
+    return int(found[0])
 
 
 # ---- What the arguments name
@@ -145,9 +161,9 @@ def check_seed(seed: int) -> None:
 def seeds_of(arguments: argparse.Namespace) -> list[int]:
     """Those of --seeds, or the one of --seed."""
     try:
-        seeds = [arguments.seed] if arguments.seeds is None else [int(seed) for seed in arguments.seeds.split(",")]
-    except ValueError:
-        raise UsageError(f"--seeds: expected numbers between commas, found {arguments.seeds}") from None
+        seeds = [arguments.seed] if arguments.seeds is None else [whole(seed) for seed in arguments.seeds.split(",")]
+    except argparse.ArgumentTypeError as error:
+        raise UsageError(f"--seeds: expected numbers between commas: {error}") from None
     for seed in seeds:
         check_seed(seed)
     if len({seed % 2**32 for seed in seeds}) != len(seeds):  # The same run twice has no spread.
@@ -175,7 +191,7 @@ def opened(
     try:
         return Model.open(path, architecture=architecture, untrusted=untrusted)
     except FileContentError as error:
-        told, other, _ = error.message.partition(". Networks of another architecture are read")
+        told, other, _ = error.message.partition(OF_ANOTHER)
         if not other:  # That advice is for callers of the function.
             raise
         raise UsageError(f"{told}; {advice}") from error

@@ -93,12 +93,20 @@ def check_files(folder: RunFolder) -> None:
 
 
 def settings_of(folder: RunFolder, arguments: argparse.Namespace) -> Settings:
-    if not folder.settings_file.is_file():
+    for path in folder.settings_file, folder.checkpoint:
+        if os.path.lexists(path) and not path.is_file():
+            found = (
+                "a link to nothing" if path.is_symlink() and not path.exists() else "a folder" if path.is_dir() else "no file"
+            )
+            raise UsageError(f"{path}: expected the run's file, found {found}")
+    if not folder.settings_file.exists():
         raise UsageError(f"{folder.path}: no run to resume: there is no {folder.settings_file.name}")
-    if not folder.checkpoint.is_file():
-        raise UsageError(
-            f"{folder.path}: no run to resume: there is no {folder.checkpoint.name}; it stopped before its first checkpoint"
-        )
+    if not folder.checkpoint.exists():
+        why = "; it stopped before its first checkpoint"
+        if folder.results:
+            kept = folder.results[0]
+            why = f", which was removed; to start a run from its weights: dim train --weights {shell(str(kept))} --output NEW"
+        raise UsageError(f"{folder.path}: no run to resume: there is no {folder.checkpoint.name}{why}")
     try:
         settings = checked_run(folder.read_settings(), str(folder.settings_file))
     except ValueError as error:

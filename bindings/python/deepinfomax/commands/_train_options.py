@@ -12,6 +12,7 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from .._files import read_start
 from .._text import counted, cut, decimal, parsed_json
 from ..architecture import PRESETS, Architecture
 from ..data import Augmentation
@@ -263,7 +264,7 @@ def _negatives(text: str) -> str | int:
     if text in ("all", "rotation"):
         return text
     if not (text.isascii() and text.isdecimal() and 1 <= decimal(text) < 2**31):
-        raise argparse.ArgumentTypeError(f"expected all, rotation or a number from 1 on, found {cut(text, 40)!r}")
+        raise argparse.ArgumentTypeError(f"expected all, rotation or a number from 1 to {2**31 - 1}, found {cut(text, 40)!r}")
     return int(text)
 
 
@@ -569,11 +570,10 @@ def check_same_run(folder: RunFolder, settings: Settings, trainer: Trainer) -> N
 def _read(path: str) -> dict[str, Any]:
     """The settings of a file; null is as if it were not there."""
     try:
-        with open(path, encoding="utf-8-sig") as file:  # As editors under Windows save it.
-            text = file.read(_LONGEST + 1)
-        if len(text) > _LONGEST:
-            raise UsageError(f"--config: {path}: expected at most {_LONGEST:,} characters of settings, found more")
-        found = parsed_json(text)
+        content = read_start(path, _LONGEST + 1)
+        if len(content) > _LONGEST:
+            raise UsageError(f"--config: {path}: expected at most {_LONGEST:,} bytes of settings, found more")
+        found = parsed_json(content.decode("utf-8-sig"))  # As editors under Windows save it.
     except IsADirectoryError as error:
         raise UsageError(f"--config: {path}: is a folder, expected a file such as a run's settings.json") from error
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib.util
 import io
 import math
@@ -42,6 +43,8 @@ class TrainingLog:
         self._silent = silent
         self._began, self._first = time.monotonic(), step
         self._warned = False
+        #: Why lines of stdout are missing.
+        self._unprinted: OSError | None = None
         self._seconds = rows[-1].seconds if rows else 0.0
         self._step, self._steps, self._batch = step, steps, batch
 
@@ -201,6 +204,14 @@ class TrainingLog:
             _output.error("train", message)
         return 1
 
+    @property
+    def code(self) -> int:
+        """The exit code of a run that is complete: 2 if what it printed is not, which is told at last."""
+        if self._unprinted is None:
+            return 0
+        _output.error("train", f"output: {self._unprinted.strerror}")
+        return 2
+
     def has(self, phase: str, step: int) -> bool:
         """Whether the run had its validation or probe after this step before it was interrupted."""
         return any(row.phase == phase and row.step == step for row in self.rows)
@@ -245,10 +256,13 @@ class TrainingLog:
             self._print(lines(valid(text)))
 
     def _print(self, text: str) -> None:
-        """Who reads along may go: a closed terminal or pipe ends no run, whose losses are in metrics.csv."""
+        """Who reads along may go: a closed terminal or pipe ends no run, whose losses are in metrics.csv. Nor does a full disk,
+        but of that the run's end tells."""
         try:
             self._progress.say(text)
-        except OSError:
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                self._unprinted = error
             _output.suppress()
 
     def _draw(self) -> str | None:

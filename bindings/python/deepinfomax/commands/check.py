@@ -22,9 +22,10 @@ from .. import build_info, num_threads
 from ..architecture import PRESETS, Architecture
 from ..compare import recordings, runs, walk
 from ..data import photographs
+from ..errors import FileContentError
 from ..model import Model
 from . import UsageError, _output
-from ._common import add_examples, add_general, apply_general
+from ._common import OF_ANOTHER, add_examples, add_general, apply_general, positive
 
 #: Of the largest error over the root mean square of the output.
 TOLERANCE = 1e-4
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train", action="store_true", help="compare training: gradients, losses, weights after some steps")
     parser.add_argument(
         "--steps",
-        type=int,
+        type=positive,
         metavar="N",
         help="training steps, with --train or --architecture (default: 5; with --architecture 10)",
     )
@@ -85,7 +86,13 @@ def run(arguments: argparse.Namespace) -> int:
     reference = _reference(arguments)
     model = Model(arguments.seed)
     if arguments.weights is not None:
-        model.load(arguments.weights)
+        try:
+            model.load(arguments.weights)
+        except FileContentError as error:
+            told, other, _ = error.message.partition(OF_ANOTHER)
+            if not other:
+                raise
+            raise UsageError(f"{told}; dim check --architecture compares one with PyTorch, with the seed's weights") from error
         reference.take_weights(model)
 
     report = Report(
@@ -122,8 +129,6 @@ def _architecture(arguments: argparse.Namespace) -> int:
             raise UsageError(
                 f"{option}: is for the notebook's check, without --architecture, which compares the seed's weights"
             )
-    if arguments.steps is not None and arguments.steps < 1:
-        raise UsageError(f"--steps: expected 1 or more, found {arguments.steps}")
     part = _part(arguments.part)
     if importlib.util.find_spec("torch") is None:
         raise UsageError("--architecture: PyTorch is not installed, which it compares with: pip install torch")
@@ -160,8 +165,6 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.seed != runs.MODEL_SEED or arguments.weights is not None:
         raise UsageError(f"--train: expected the weights of --seed {runs.MODEL_SEED}, without --weights")
     steps = _check_training.STEPS if arguments.steps is None else arguments.steps
-    if steps < 1:
-        raise UsageError(f"--steps: expected 1 or more, found {steps}")
     return _check_training.run(steps, arguments.live, arguments.recorded, arguments.json, arguments.quiet)
 
 

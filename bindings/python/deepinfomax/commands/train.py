@@ -24,7 +24,7 @@ from ..data import Augmentation, DataError, Dataset, Loader, adapted
 from ..data.options import Size
 from ..data.reading import Reading
 from ..distributed import PeerError, Solo
-from ..errors import DimError, FileAccessError, InvalidArgument, NotFinite
+from ..errors import DimError, FileAccessError, NotFinite
 from ..model import Model
 from ..run_data import data_of, digest_of, open_data
 from ..run_folder import FILES, Row, RunFolder, Settings, figures
@@ -266,7 +266,7 @@ class _Training:
             if self.wanted:
                 log.interrupted(self.trainer.steps, self._resume_command())
                 return 128 + self.wanted
-        return 0
+        return log.code
 
     def _agreed(self, interrupts: Interrupts) -> bool:
         """Whether to stop: all processes do after the same step, whichever got the signal."""
@@ -417,6 +417,8 @@ class _Training:
                 f"The run is complete, and its weights are in {shown(str(self.folder.weights))}; for what is missing beside them: "
                 f"dim train --resume {shell(str(self.folder.path))} --report"
             )
+        if not self.folder.checkpoint.is_file():
+            return f"{shown(str(self.folder.checkpoint))}, of step {self.saved}, is no longer there."
         return f"The checkpoint of step {self.saved} is kept; continue from it with: {self._resume_command()}"
 
     def _what_to_do_instead(self) -> str:
@@ -487,13 +489,14 @@ def _trainer(model: Model, values: dict[str, Any]) -> Trainer:
         coordinates = "absolute"  # By default, and where --weights are of a run that was so.
     try:
         return _made(model, values, coordinates)
-    except InvalidArgument as error:
-        name, _, rest = error.message.partition(" ")
+    except ValueError as error:  # The library's InvalidArgument as well.
+        name = str(error).partition(" ")[0].rstrip(":")
+        rest = str(error)[len(name) :].replace("None, for all, or ", "")  # Python's word for an option that is not given.
         if name == "gradient_penalty" and "not adversarial" in rest:  # The preset's prior.
             raise UsageError("--gradient-penalty: has no effect without --prior adversarial") from None
         if name not in values:
             raise
-        raise UsageError(f"--{name.replace('_', '-')} {rest}") from None
+        raise UsageError(f"--{name.replace('_', '-')}{rest}") from None
 
 
 def _made(model: Model, values: dict[str, Any], coordinates: Any) -> Trainer:
@@ -528,9 +531,7 @@ def _can_probe(train: Dataset, validation: Dataset | None) -> bool:
 
 
 def _probe(settings: Settings, train: Dataset, validation: Dataset | None) -> evaluation.Probe | None:
-    if not settings.probe or validation is None:
-        return None
-    return evaluation.Probe(train, validation)
+    return evaluation.Probe(train, validation) if settings.probe and validation is not None else None
 
 
 def _report_alone(arguments: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@
 - Transparency of any kind is composited on white; a transparent colour of 3x16 bits, which Pillow cannot tell from its
   neighbours, is refused.
 - 16 bits of grey become 8: the upper ones. White is the largest value, also where a TIFF file counts the other way.
+- TIFF files with 16 bits a channel and a plane for each, uncompressed, which Pillow decodes to other pixels: refused.
 - Signed and 32-bit integers and floating-point pixels have no scale that is known, Lab and others no conversion: refused.
 - More pixels than allowed: refused before they are decoded.
 """
@@ -66,8 +67,8 @@ _CHANNELS = {
     "CMYK": 3,
     "YCbCr": 3,
 }
-_IMAGE_WIDTH, _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION, _SAMPLE_FORMAT = 256, 258, 262, 274, 339
-_WHITE_IS_ZERO, _SIGNED = 0, 2
+_IMAGE_WIDTH, _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION, _PLANES, _SAMPLE_FORMAT = 256, 258, 262, 274, 284, 339
+_WHITE_IS_ZERO, _PLANE_EACH, _SIGNED = 0, 2, 2
 _NO_SCALE = "has 32-bit or signed integers, whose scale is not known; save it with 8 or 16 bits"
 _limit = threading.Lock()
 if hasattr(os, "register_at_fork"):  # A child must not inherit it from a thread that it does not have.
@@ -183,6 +184,10 @@ def _channels(image: Any) -> int:
     mode = image.mode
     if _SIGNED in _tags(image, _SAMPLE_FORMAT):
         raise Unreadable(_NO_SCALE)
+    if _PLANE_EACH in _tags(image, _PLANES) and any(
+        tile[0] == "raw" and set(_tags(image, _BITS_PER_SAMPLE)) != {8} for tile in image.tile
+    ):
+        raise Unreadable("has 16 bits a channel and a plane for each; save it with its channels side by side, or with 8 bits")
     if mode == "I" and image.format in ("PNG", "PPM"):  # Older versions of Pillow: 16 bits of grey.
         return 1
     if mode == "F":
