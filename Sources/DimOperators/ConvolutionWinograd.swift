@@ -73,10 +73,10 @@ struct WinogradPlan {
     }
 }
 
-/// The size of equal pieces, but for the last, none larger than `most`.
-package func equalPiece(of total: Int, atMost most: Int) -> Int {
-    let pieces = max(1, (total + most - 1) / most)
-    return (total + pieces - 1) / pieces
+/// The size of equal pieces, but for the last, none larger than `most`; so many that each of the threads has as many as the others.
+package func equalPiece(of total: Int, atMost most: Int, threads: Int = 1) -> Int {
+    let each = max(1, (total + most * threads - 1) / (most * threads))
+    return (total + each * threads - 1) / (each * threads)
 }
 
 /// The transforms' scratch memory, on the stack.
@@ -126,7 +126,7 @@ struct WinogradConvolution {
         let threads = ThreadPool.shared.threads
         let largest = largestPart
         if plan.weightCount <= WinogradConvolution.smallWeights, tiles >= threads * largest {
-            let part = equalPiece(of: tiles, atMost: largest)
+            let part = equalPiece(of: tiles, atMost: largest, threads: threads)
             return Schedule(
                 workers: min(threads, (tiles + part - 1) / part), shared: false, block: part, part: part,
                 v: plan.inputCount(part), m: plan.outputCount(panelsAtOnce, part))

@@ -45,7 +45,7 @@ extension PhaseConvolution {
         let (own, most) = limits(pass, tiles)
         let threads = ThreadPool.shared.threads
         if pass.panels * weightPanelStride(pass.depth) <= PhaseConvolution.smallWeights, tiles >= threads * own {
-            let part = equalPiece(of: tiles, atMost: own)
+            let part = equalPiece(of: tiles, atMost: own, threads: threads)
             let panels = panelsAtOnce(pass, part)
             return Schedule(
                 shared: false, block: part, part: part, panels: panels, v: count(pass.blocks, part),

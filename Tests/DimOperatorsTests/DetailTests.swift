@@ -10,6 +10,22 @@ import Testing
 
     // MARK: Convolution
 
+    /// Seven parts for two threads leave one of them waiting for an eighth of the time.
+    @Test func threadsHaveEqualPieces() {
+        #expect(equalPiece(of: 256, atMost: 39) == 37)
+        #expect(equalPiece(of: 256, atMost: 39, threads: 2) == 32)
+        for total in [1, 2, 13, 255, 256, 1000] {
+            for most in [1, 13, 39, 2000] {
+                for threads in [1, 2, 3, 8] where total >= threads {
+                    let piece = equalPiece(of: total, atMost: most, threads: threads)
+                    let pieces = (total + piece - 1) / piece
+                    #expect(
+                        piece <= most && (pieces + threads - 1) / threads * threads * piece < total + threads * piece)
+                }
+            }
+        }
+    }
+
     @Test(arguments: KernelTable.supported.map(\.name))
     func scaleBiasAndRelu(table: String) throws {
         let kernels = try #require(KernelTable.named(table))
