@@ -31,7 +31,7 @@ let package = Package(
         // A process of its own for untrusted files.
         .target(name: "CIsolation", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror", "-fvisibility=hidden"])]),
 
-        // Memory for Swift's runtime when there is none left.
+        // What Swift's runtime lacks: memory when there is none left, the right number of a thread after fork().
         .target(name: "CReserve", cSettings: [.unsafeFlags(["-Wall", "-Wextra", "-Werror", "-fvisibility=hidden"])]),
 
         // What a network is: values alone, no memory, no threads, no files.

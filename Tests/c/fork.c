@@ -45,6 +45,41 @@ static bool own_model(dim_model *model) {
     return right && encodes_the_same(model);
 }
 
+static int at_the_start;
+
+static void *call_together(void *unused) {
+    (void)unused;
+    __atomic_add_fetch(&at_the_start, 1, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&at_the_start, __ATOMIC_SEQ_CST) < 2)
+        ;
+    dim_version();
+    dim_architecture_preset_name(0);
+    dim_status_name(1);
+    return NULL;
+}
+
+/* Swift's runtime has locks for what is made at its first use. One child of five hung at such a lock: Sources/CReserve/thread_id.c. */
+static void threads_of_a_child_begin_together(void) {
+    fflush(NULL);
+    for (int i = 0; i < 100; i++) {
+        pid_t child = fork();
+        if (child == 0) {
+            pthread_t thread;
+            alarm(60);
+            if (pthread_create(&thread, NULL, call_together, NULL) != 0)
+                _exit(1);
+            call_together(NULL);
+            _exit(pthread_join(thread, NULL));
+        }
+        int status = -1;
+        waitpid(child, &status, 0);
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+            harness_check(false, __FILE__, __LINE__, "child %d ended with status %#x", i, (unsigned)status);
+            return;
+        }
+    }
+}
+
 static void before_any_use(void) {
     /* Nothing but a handle exists yet: the child is the first to compute. */
     CHECK(in_child(own_model) || !"a child computes first");
@@ -244,6 +279,7 @@ static void forks_wait_little(void) {
 int main(void) {
     fill(images, DIM_NOTEBOOK_IMAGE_SIZE * N, 1);
     scratch_path("made before the first fork");
+    RUN(threads_of_a_child_begin_together);     /* before this process calls anything */
     /* What is expected comes from a child, so that before_any_use forks a process that never computed. */
     int channel[2];
     if (pipe(channel) != 0)

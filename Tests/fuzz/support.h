@@ -17,6 +17,17 @@
 #define SANITIZED 0
 #endif
 
+/* Swift's runtime keeps the number of each thread, and in a child of fork() the old one, with which two threads wait for ever
+ * at the lock of a lazily initialized value: with the thread sanitizer each use takes that lock. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define THREAD_SANITIZED 1
+#endif
+#endif
+#ifndef THREAD_SANITIZED
+#define THREAD_SANITIZED 0
+#endif
+
 /* Prints to the terminal, even where the standard output is watched. */
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void give_up(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
