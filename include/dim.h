@@ -34,7 +34,9 @@
  * Forks. The library may be used in a child after fork(), which waits for calls of other threads, less than 0.2 s with
  *   32 of them. If it interrupts such a call, the object in use is invalid in the child: a trainer that was in a step is
  *   DIM_INVALID_HANDLE there. If a file was being read or written, opening and saving return DIM_IO in the child,
- *   except for untrusted files (dim_open_options).
+ *   except for untrusted files (dim_open_options). A fork while another thread is in a call that is the first of its kind
+ *   in the process can leave the child waiting for ever, for locks of Swift's runtime: where other threads call the
+ *   library when a process forks, make one call of each kind before.
  *
  * Modes. As in PyTorch, batch norm uses running statistics in evaluation mode and the statistics of the batch
  *   in training mode; a forward pass in training mode moves running_mean, running_var and
@@ -45,7 +47,7 @@
  *   DIM_CONV=direct|winograd the convolution algorithm. They are read once, at first use; case and surrounding blanks
  *   are ignored, and dim_build_info lists values that are not valid. Without DIM_NUM_THREADS, or with 0, there are as
  *   many threads as cores that the process may use: those of its affinity mask, limited by the CPU quota of
- *   its control group.
+ *   its control group. More than 1024 are 1024.
  *
  * "Since" names the first version with a symbol: 0.1 where there is none.
  */
@@ -247,7 +249,7 @@ typedef struct dim_open_options {
  *
  * Untrusted files. The same checks, but this process parses nothing of the file. A child process without privileges
  * reads it, with limits on memory, time and system calls; its result is checked again. A crash of libhdf5 in the
- * child is reported as an error. This takes 10 ms longer, 130 ms for all networks of the notebook. See
+ * child is reported as an error. This takes some 20 ms longer, 140 for all networks of the notebook. See
  * docs/isolation.md. The child is the library's own file, started by the dynamic loader with the libraries that this
  * process has loaded. All these files must still exist: a program that links libdim.a, or has called chroot since, gets
  * DIM_IO. The host gets no SIGCHLD, and wait() does not see the child. Signals of the calling thread are blocked
@@ -301,7 +303,8 @@ uint32_t dim_model_networks(const dim_model *model);
 /* Sets the class names of the classifier, which a new model does not have. A weights file stores them.
  * count is 0 (none) or the architecture's number of classes; each name is UTF-8 of 1 to 255 bytes without control
  * characters, and no two are the same. Errors: DIM_INVALID_HANDLE, DIM_INVALID_ARGUMENT, DIM_SIZE_MISMATCH (count),
- * DIM_MISSING_NETWORK (the model holds no classifier), DIM_TOO_LARGE (more than 16 MiB of names). */
+ * DIM_MISSING_NETWORK (the model holds no classifier), DIM_TOO_LARGE (names of more than 16 MiB
+ * together, as the list in JSON that a file holds). */
 dim_status dim_model_set_class_names(dim_model *model, size_t count, const char *const *names);
 
 /* Copies the name of class `index`, with its NUL, into out; "" if the model has no names. *needed (may be NULL): its
@@ -529,7 +532,8 @@ dim_status dim_trainer_step(dim_trainer *trainer, const float *images, size_t n,
  * statistics in turn. With micro_batches 1 a step has any number of micro-batches. With K > 1 it has K, and gradients
  * are summed in pairs, then pairs of pairs, so that processes can share the work: dim_trainer_skip.
  * Errors: as dim_trainer_step, of which waiting gradients are none here; DIM_INVALID_ARGUMENT also if the step has its
- * micro-batches, or this process's are not consecutive. On an error the accumulated gradients are as before. */
+ * micro-batches, this process's are not consecutive, or, with K > 1, n is not that of the step's others. On an error the
+ * accumulated gradients are as before. */
 dim_status dim_trainer_accumulate(dim_trainer *trainer, const float *images, size_t n, dim_losses *losses);
 
 /* Skips the next micro-batch, of n images, which another process of the same run computes: draws its random numbers

@@ -217,6 +217,11 @@ public:
         check(dim_architecture_parse(json.data(), json.size(), &handle));
         return adopt(handle);
     }
+    static Architecture parse(const char *json) {
+        if (json == nullptr) throw error(DIM_INVALID_ARGUMENT, "json: expected a description, found a null pointer");
+        return parse(std::string(json));
+    }
+    static Architecture parse(std::nullptr_t) = delete;
     static Architecture adopt(dim_architecture *handle) noexcept { return Architecture(detail::Adopted{}, handle); }
     dim_architecture *get() const noexcept { return handle_.get(); }
 

@@ -62,7 +62,12 @@ static void close_from(unsigned first) {
 }
 
 /* Above those that the reader gets, so that none is overwritten before it is moved. */
-static int above(int file) { return fcntl(file, F_DUPFD, 16); }
+static int above(int file) {
+    int found = fcntl(file, F_DUPFD, 16);
+    if (found < 0 && errno == EINVAL)   /* of a limit of 16 descriptors or fewer */
+        errno = EMFILE;
+    return found;
+}
 
 /* The reader until it execs: nothing but system calls, since other threads of the host may hold any lock. */
 static int become_reader(void *raw) {

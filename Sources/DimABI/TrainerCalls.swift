@@ -22,7 +22,7 @@ func withTrainer<T: TrainerObject>(_ handle: OpaquePointer?, _ body: (T) throws 
             guard !trainer.lock.wasAbandoned else {
                 throw DimError(
                     .invalidHandle,
-                    "trainer cannot be used here: this process was forked while another thread was in a call on it")
+                    "trainer cannot be used here: this process was forked while a call was using it")
             }
             try body(trainer)
         }

@@ -229,7 +229,8 @@ struct IsolatedFile {
     }
 
     private static func notStarted(_ path: FilePath, _ failure: Int32) -> DimError {
-        let error = ioError("cannot read \(path) in a separate process", failure)
+        let why = failure == EFBIG ? ", for which the limit of the size of files, ulimit -f, is too small" : ""
+        let error = ioError("cannot read \(path) in a separate process\(why)", failure)
         return failure == ENOMEM ? DimError(.outOfMemory, error.message) : error
     }
 

@@ -67,7 +67,8 @@ package final class ThreadPool: @unchecked Sendable {
 
     /// The fault of `DIM_NUM_THREADS`'s value.
     package static var fault: String? {
-        setting.value == nil || wanted != nil ? nil : setting.fault(expected: "a number, 0 for all cores")
+        setting.value == nil || wanted != nil
+            ? nil : setting.fault(expected: "a number, \(maximum) at most, 0 for all cores")
     }
 
     /// Cores that this process may run on, and that its control group gives it time for. `root`: as `CPUQuota` has it.

@@ -16,6 +16,8 @@ package final class Trainer: @unchecked Sendable {
     package private(set) var noise: MersenneTwister
     /// As before the first micro-batch that waits.
     private var noiseBefore: MersenneTwister?
+    /// Images of each micro-batch of the step that is open.
+    private var partSize = 0
     /// Random numbers that a micro-batch of so many images draws.
     private var draws: [Int: Int] = [:]
     let objective: any Objective
@@ -100,6 +102,7 @@ package final class Trainer: @unchecked Sendable {
 
     package func accumulate(_ images: UnsafePointer<Float>, count n: Int) throws -> ObjectiveLosses {
         try requireFinite(images, count: n, size: model.sizes.image.size, "image")
+        try requireEqualParts(n)
         let before = noise
         do {
             return try model.whileChanging {
@@ -109,7 +112,7 @@ package final class Trainer: @unchecked Sendable {
                     result = losses
                     return ([losses.local, losses.global, losses.prior, losses.total], moved)
                 }
-                if step.waiting == 1 { noiseBefore = before }
+                if step.waiting == 1 { (noiseBefore, partSize) = (before, n) }
                 draws[n] = noise.draws(since: before)
                 if step.computed == 1 { pending = [] }
                 pending.append(result!)
@@ -124,19 +127,28 @@ package final class Trainer: @unchecked Sendable {
 
     /// Another process computes the next micro-batch, of n images: the random numbers are drawn here as well.
     package func skip(count n: Int) throws {
+        try requireEqualParts(n)
         let before = noise
         let count = try options.microBatches == 1 ? 0 : draws[n] ?? countDraws(n)
         try step.skip()
-        if step.waiting == 1 { noiseBefore = before }
+        if step.waiting == 1 { (noiseBefore, partSize) = (before, n) }
         noise = before
         noise.skip(count)
     }
 
-    /// Of a micro-batch over images that do not matter: how many numbers it draws follows from n and the options alone.
-    private func countDraws(_ n: Int) throws -> Int {
-        guard step.computed == 0 else {
-            throw DimError(.invalidArgument, "n is \(n); a step expects micro-batches of one size")
+    /// Processes that share a step draw the same random numbers only if its micro-batches have one size.
+    private func requireEqualParts(_ n: Int) throws {
+        guard options.microBatches == 1 || step.waiting == 0 || n == partSize else {
+            throw DimError(
+                .invalidArgument,
+                "n is \(n), and the step's other micro-batches have \(partSize) images; a step expects micro-batches of one size"
+            )
         }
+    }
+
+    /// Of a micro-batch over images that do not matter: how many numbers it draws follows from n and the options alone. None of
+    /// the step is computed yet: of its size the number would be known.
+    private func countDraws(_ n: Int) throws -> Int {
         let size = model.sizes.image.size
         let images = try Buffer(uninitialized: n * size)
         var pixels = MersenneTwister(seed: 0)

@@ -425,11 +425,17 @@ static bool fails_to_start(dim_status expected) {
     return status == expected && model == NULL && strstr(dim_last_error(), "in a separate process") != NULL;
 }
 
-static bool without_files_of_size(void) { return limited(RLIMIT_FSIZE, 1000) && fails_to_start(DIM_IO); }
+static bool without_files_of_size(void) {
+    return limited(RLIMIT_FSIZE, 1000) && fails_to_start(DIM_IO) && strstr(dim_last_error(), "ulimit -f, is too small: File too large");
+}
 
 static bool without_descriptors(void) {
     dim_model *model = NULL;
     return limited(RLIMIT_NOFILE, 3) && open_untrusted(weights(), &model) == DIM_IO && model == NULL;
+}
+
+static bool with_few_descriptors(void) {
+    return limited(RLIMIT_NOFILE, 16) && fails_to_start(DIM_IO) && strstr(dim_last_error(), strerror(EMFILE));
 }
 
 static bool without_processes(void) {
@@ -445,6 +451,7 @@ static void hosts(void) {
     CHECK(in_child(with_all_signals_blocked));
     CHECK(in_child(without_files_of_size));
     CHECK(in_child(without_descriptors));
+    CHECK(in_child(with_few_descriptors));
     if (getuid() == 0) {
         char folder[512];
         snprintf(folder, sizeof folder, "%s", weights());

@@ -346,6 +346,7 @@ void architectures() {
     const dim::Architecture small = dim::Architecture::parse(json);
     CHECK(dim::Architecture::parse(small.json()).json() == small.json() && small.summary().find("c0_norm") == std::string::npos);
     THROWS(DIM_UNKNOWN_NAME, "basic32", dim::Architecture::preset("basic33"));
+    THROWS(DIM_INVALID_ARGUMENT, "found a null pointer", dim::Architecture::parse(static_cast<const char *>(nullptr)));
     THROWS(DIM_INVALID_ARGUMENT, "image.heigth", dim::Architecture::parse(R"({"preset":"basic32","image":{"heigth":3}})"));
 
     dim::Model model(small, 3);

@@ -250,6 +250,26 @@ def test_refusals():
         trainer.skip(2)
 
 
+@pytest.mark.parametrize("first", ["skip", "accumulate"])
+@pytest.mark.parametrize("then", ["skip", "accumulate"])
+def test_a_step_has_micro_batches_of_one_size(first, then):
+    """Others were taken: processes that skip them would have drawn other random numbers than the one that computes them."""
+
+    def call(trainer, name, n):
+        trainer.skip(n) if name == "skip" else trainer.accumulate(PHOTOS[:n])
+
+    with new("own") as trainer:
+        trainer.step(PHOTOS[:12])  # How many numbers parts of three draw is known from now on.
+        for n, other in (2, 3), (3, 2):
+            call(trainer, first, n)
+            before = trainer.steps
+            with pytest.raises(dim.InvalidArgument, match=f"n is {other}, and the step's other micro-batches have {n} images"):
+                call(trainer, then, other)
+            call(trainer, then, n)
+            trainer.drop()
+            assert trainer.steps == before
+
+
 def test_a_callback_that_does_not_add_is_reported():
     """Before the weights move: an average instead of a sum, one process's array twice, noise in the statistics."""
     for spoil in (

@@ -81,7 +81,7 @@ def _errno(message: str) -> int | None:
 
 _FILENAME = re.compile(
     r"cannot (?:open|examine|read|write|save to|keep the permissions of|put the new file in the place of|"
-    r"take over what was read of) (.+?)(?:: folder .*|: a new file in its folder| to the disk| in a separate process)?$",
+    r"take over what was read of) (.+?)(?:: folder .*|: a new file in its folder| to the disk| in a separate process(?:, for which .*)?)?$",
     re.S,
 )
 #: Of a path that is not looked at, which the message leaves out.
