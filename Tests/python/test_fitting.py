@@ -193,12 +193,85 @@ def test_the_log(small, data, caplog, capfd):
         ("/nowhere", {}, dim.data.DataError, "/nowhere"),
         (np.zeros((4, 3, 32, 32), np.float32), {}, ValueError, "images"),
         (IMAGES, {"validation": IMAGES[:0]}, ValueError, "validation: expected 2 images at least, found 0"),
+        (IMAGES, {"callbacks": 3}, TypeError, "^callbacks: expected functions of one FittedEpoch, found 3$"),
+        ({"a": IMAGES}, {}, TypeError, "^dataset: expected a path, .*; found dict$"),
+        ({"a", "b"}, {}, TypeError, "^dataset: expected a path, .*; found set$"),
+        (IMAGES, {"validation": {"a": IMAGES}}, TypeError, "^validation: expected a path, .*; found dict$"),
     ],
 )
 def test_what_is_wrong_is_said(small, dataset, options, kind, message):
     with pytest.raises(kind, match=message):
         small.fit(dataset, **({"epochs": 1} | options))
     assert small.steps == 0
+
+
+def spoilt(place, dtype=np.float32):
+    images = IMAGES.astype(dtype)
+    images[place, 0, 3, 4] = np.nan
+    return images
+
+
+@pytest.mark.parametrize("what", ["dataset", "validation"])
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        (spoilt(7), r"images\[7\]: expected finite numbers, found NaN or infinite ones$"),
+        (spoilt(7, np.float64), r"images\[7\]: expected finite"),
+        (list(spoilt(7)), r"images\[7\]: expected finite"),
+        ([IMAGES, spoilt(3)], r"batch 1: images\[3\]: expected finite"),
+        (IMAGES * np.float64(1e39), "images: float64 values beyond"),
+        (IMAGES[:, :, :27], r"images: expected shape .*found \(10,1,27,28\)$"),
+        ([IMAGES, IMAGES[:, :, 1:]], "batch 1: images: expected shape"),
+        ([*IMAGES[:4], IMAGES[4][:, 1:]], r"images\[4\]: expected shape"),
+        (IMAGES.astype(int), "images: expected floating point or uint8, found int64"),
+        (np.float32(3), "images: expected shape"),
+    ],
+)
+def test_images_in_memory_are_looked_at_before_the_first_step(small, what, given, message):
+    """A wrong one was found in its batch, after steps; in validation data, after an epoch."""
+    with pytest.raises((ValueError, TypeError), match=f"^{what}: {message}"):
+        small.fit(**{"dataset": IMAGES} | {what: given}, epochs=1, batch=4)
+    assert small.steps == 0
+
+
+def test_validation_data_with_too_few_images_for_the_negatives(small):
+    with dim.Trainer(small.model, negatives=5) as trainer:
+        for given in [IMAGES[:3], IMAGES[3:8]], Counted(3), IMAGES[:5]:
+            with pytest.raises(ValueError, match="^validation: expected .*6 images at least, found"):
+                trainer.fit(IMAGES, 1, batch=8, validation=given)
+        assert trainer.steps == 0
+        assert trainer.fit(IMAGES, 1, batch=8, validation=Counted(7))[0].validation is not None
+
+
+@pytest.mark.parametrize("what", ["dataset", "validation"])
+@pytest.mark.parametrize("label", [99, 3, -1])
+def test_labels_are_looked_at_before_the_first_step(small, what, label):
+    """They were found after steps, by their place in a batch in another order."""
+    wrong = np.array(LABELS)
+    wrong[7] = label
+    with dim.ClassifierTrainer(small.model) as trainer:
+        for given, place in (
+            ((IMAGES, wrong), r"labels\[7\]"),
+            ((IMAGES, wrong.tolist()), r"labels\[7\]"),
+            ([(IMAGES[:5], wrong[:5]), (IMAGES[5:], wrong[5:])], r"batch 1: labels\[2\]"),
+        ):
+            with pytest.raises(ValueError, match=f"^{what}: {place}: expected 0 to 2, found {label}$"):
+                trainer.fit(**{"dataset": (IMAGES, LABELS)} | {what: given}, epochs=1, batch=4)
+        if label < 0:
+            with pytest.raises(ValueError, match=rf"^{what}: labels\[7\]: expected 0 to 2, found -1$"):
+                trainer.fit(**{"dataset": (IMAGES, LABELS)} | {what: InMemory("d", IMAGES, wrong)}, epochs=1, batch=4)
+        assert trainer.steps == 0
+
+
+def test_a_fit_without_a_step_names_no_classes():
+    """The names of data of which nothing was learned stayed."""
+    broken = InMemory("d", spoilt(slice(None)), np.array(LABELS), ("a", "b", "c"))
+    with dim.Model(0, dim.Architecture.preset("basic28", classes=3)) as model, dim.ClassifierTrainer(model) as trainer:
+        with pytest.raises(dim.data.DataError, match="NaN"):
+            trainer.fit(broken, 1, batch=4)
+        assert model.class_names == [] and trainer.steps == 0
+        trainer.fit(InMemory("d", IMAGES, np.array(LABELS), ("a", "b", "c")), 1, None, batch=4)
+        assert model.class_names == ["a", "b", "c"]
 
 
 def test_labels_are_needed(small):

@@ -274,6 +274,82 @@ def test_what_the_first_partial_fit_settles_is_not_changed(changed):
         one.set_params(image_shape=(8, 8)).partial_fit(x).partial_fit(x)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"lr": 1e300}, {"lr": -1}, {"measure": "mse"}, {"prior": "x"}, {"negatives": 0}, {"n_jobs": 0}, {"output": "y"}]
+)
+def test_a_fit_that_fails_leaves_what_was_there(wrong):
+    """It left the vectors of networks that nothing had trained."""
+    x = images((20, 8, 8))
+    new = small(**wrong)
+    with pytest.raises((ValueError, ArithmeticError)):
+        new.fit(x)
+    with pytest.raises(NotFittedError):
+        new.transform(x)
+    fitted = small().fit(x)
+    before, state = fitted.transform(x), dict(vars(fitted))
+    fitted.set_params(**wrong)
+    with pytest.raises((ValueError, ArithmeticError)):
+        fitted.fit(images((20, 9, 9)))
+    fitted.set_params(**{name: getattr(small(), name) for name in wrong})
+    assert vars(fitted) == state
+    np.testing.assert_array_equal(fitted.transform(x), before)
+
+
+@pytest.mark.parametrize("option", [{"measure": "mse"}, {"lr": -1}, {"prior": "x"}, {"negatives": 0}])
+def test_wrong_options_are_noticed_without_an_epoch(option):
+    with pytest.raises(ValueError, match=next(iter(option))):
+        small(epochs=0, **option).fit(images((4, 8, 8)))
+
+
+def test_a_partial_fit_that_fails_leaves_what_the_last_one_left():
+    x = images((20, 8, 8))
+    plain, told = small(batch_size=4).partial_fit(x), small(batch_size=4).partial_fit(x)
+    before = told.transform(x)
+    for wrong in {"lr": -1}, {"negatives": 0}:
+        told.set_params(**wrong)
+        with pytest.raises(ValueError):
+            told.partial_fit(x)
+        np.testing.assert_array_equal(told.transform(x), before)
+        told.set_params(lr=None, negatives=None)
+    np.testing.assert_array_equal(told.partial_fit(x).transform(x), plain.partial_fit(x).transform(x))
+    before, steps, losses = told.transform(x), told.n_steps_, list(told.losses_)
+    told.set_params(lr=1e30)  # Whose first step is one, and no more.
+    with pytest.raises(ArithmeticError):
+        told.partial_fit(x)
+    np.testing.assert_array_equal(told.transform(x), before)
+    assert (told.n_steps_, told.losses_) == (steps, losses)
+
+
+class Stop(BaseException):
+    pass
+
+
+def test_a_partial_fit_that_is_stopped_amid_an_epoch(monkeypatch):
+    x, calls = images((20, 8, 8)), []
+    told = small(batch_size=4).partial_fit(x)
+    before = told.transform(x)
+
+    def step(trainer, batch, own=dim.Trainer.step):
+        calls.append(1)
+        if len(calls) == 3:
+            raise Stop
+        return own(trainer, batch)
+
+    monkeypatch.setattr(dim.Trainer, "step", step)
+    with pytest.raises(Stop):
+        told.partial_fit(x)
+    np.testing.assert_array_equal(told.transform(x), before)
+    assert told.n_steps_ == 5 and told.partial_fit(x).n_steps_ == 10
+
+
+def test_an_output_that_there_is_not():
+    """It was a KeyError."""
+    fitted = small().fit(images((4, 8, 8))).set_params(output="zzz")
+    for call in fitted.get_feature_names_out, lambda: fitted.transform(images((4, 8, 8))):
+        with pytest.raises(ValueError, match="^output: expected one of 'encoded', .*, found 'zzz'$"):
+            call()
+
+
 def test_verbose_is_a_number():
     for wrong in "a", -1, None:
         with pytest.raises(ValueError, match="^verbose: expected a whole number of at least 0, found"):
@@ -319,6 +395,7 @@ def test_a_single_image_left_over_joins_the_last_batch():
         ({"n_jobs": "all"}, images((4, 8, 8)), "n_jobs: expected"),
         ({"n_jobs": 10**9}, images((4, 8, 8)), "n_jobs: expected"),
         ({"data_range": (0, 1, 2)}, images((4, 8, 8)), "data_range: expected two numbers"),
+        ({"data_range": (-1e308, 1e308)}, images((4, 8, 8)), "data_range: expected two numbers, .*of a finite difference"),
         ({"data_range": "ab"}, images((4, 8, 8)), "data_range: expected two numbers"),
         ({"data_range": (0, 10**400)}, images((4, 8, 8)), "data_range: expected two numbers"),
         ({"epochs": -1}, images((4, 8, 8)), "epochs"),

@@ -7,6 +7,7 @@ import hashlib
 import operator
 import sys
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -78,8 +79,21 @@ def pair(value: Any, what: str) -> tuple[float, float]:
 def flag(value: Any, what: str) -> bool:
     """True or False; a text would be true, whatever it says."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{what}: expected True or False, found {value!r}")
+        raise TypeError(f"{what}: expected True or False, found {briefly(value)}")
     return bool(value)
+
+
+def one_of(value: Any, values: Sequence[str], what: str) -> int:
+    """The number of a text among those that are accepted."""
+    if not isinstance(value, str) or value not in values:  # An array would compare each of its numbers.
+        raise ValueError(f"{what}: expected one of {', '.join(map(repr, values))}, found {briefly(value)}")
+    return values.index(value)
+
+
+def briefly(value: Any) -> str:
+    """What was found instead, in one short line."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _no_flag(value: Any) -> Any:
@@ -94,6 +108,47 @@ def images(value: Any, item: Shape, what: str = "images") -> tuple[NDArray[np.fl
     Floating point: (n,c,h,w) or (c,h,w), taken as they are. uint8: also (n,h,w,c) or (h,w,c), divided by 255. Of images
     with one channel c may be left out.
     """
+    array = _images_in_order(value, item, what)
+    if array.dtype == np.uint8:
+        array = np.divide(array, np.float32(255), dtype=np.float32)
+    elif array.dtype.kind == "f" and array.size and LARGEST < (largest := max(array.max(), -array.min())) < np.inf:
+        warnings.warn(
+            f"{what}: values up to {largest:g}; floating-point images are taken as they are and should be in [0,1]: divide by 255, "
+            "or give uint8",
+            stacklevel=5,
+        )
+    return _floats(array, item, what, _IMAGES)
+
+
+def check_images(value: Any, item: Shape, what: str, single: bool = False) -> None:
+    """What `images` raises, without its work, and of NaN and infinite numbers ValueError, which C would find in their batch.
+
+    single: of one image (c,h,w), else of n. A file that is mapped is not read.
+    """
+    array = _images_in_order(value, item, what)
+    _check_shape(array, item, what)
+    if (array.shape == item) != single:
+        expected = "one image" if single else _text(("n", *item))
+        raise ValueError(f"{what}: expected {expected}, found {_shape(array)}")
+    if array.dtype == np.uint8 or isinstance(array, np.memmap):
+        return
+    whole = array[np.newaxis] if single else array
+    to_float32(whole[:0], what, _IMAGES)
+    for start in range(0, len(whole), _CHECKED):
+        some = to_float32(whole[start : start + _CHECKED], what, _IMAGES)
+        good = np.isfinite(some).all(axis=(1, 2, 3))
+        if not good.all():
+            place = "" if single else f"[{start + int(np.argmin(good))}]"
+            raise ValueError(f"{what}{place}: expected finite numbers, found NaN or infinite ones")
+
+
+_IMAGES = "floating point or uint8"
+#: Images that are looked at together.
+_CHECKED = 256
+
+
+def _images_in_order(value: Any, item: Shape, what: str) -> NDArray[Any]:
+    """(n,c,h,w) or (c,h,w), as far as the order of axes can be told from the shape."""
     array = as_numpy(value, what)
     c, h, w = item
     last = (h, w, c)
@@ -107,19 +162,12 @@ def images(value: Any, item: Shape, what: str = "images") -> tuple[NDArray[np.fl
                 f"{what}: expected uint8 of shape {_text(('n', *last))}, {_text(('n', *item))}, {_text(last)} or "
                 f"{_text(item)}, found {_shape(array)}"
             )
-        array = np.divide(array, np.float32(255), dtype=np.float32)
     elif array.ndim in (3, 4) and array.shape[-3:] == last and last != item:
         raise ValueError(
             f"{what}: expected {array.dtype} in the order {_text(('n', *item))}, found {_shape(array)}; "
             "transpose with moveaxis(-1, -3), or give uint8"
         )
-    elif array.dtype.kind == "f" and array.size and LARGEST < (largest := max(array.max(), -array.min())) < np.inf:
-        warnings.warn(
-            f"{what}: values up to {largest:g}; floating-point images are taken as they are and should be in [0,1]: divide by 255, "
-            "or give uint8",
-            stacklevel=5,
-        )
-    return _floats(array, item, what, "floating point or uint8")
+    return array
 
 
 def vectors(value: Any, item: Shape) -> tuple[NDArray[np.float32], bool]:
@@ -145,6 +193,14 @@ def labels(value: Any, n: int, single: bool) -> NDArray[np.int64]:
     if array.shape != (n,) and not (single and array.shape == ()):
         raise ValueError(f"labels: expected shape ({n},), one for each image, found {_shape(array)}")
     return to_int64(array.reshape(n), "labels")
+
+
+def check_classes(array: NDArray[Any], classes: int, what: str) -> None:
+    """Raises ValueError for the first label that is no number of one of so many classes."""
+    wrong = (array < 0) | (array >= classes)
+    if wrong.any():
+        place = int(np.argmax(wrong))
+        raise ValueError(f"{what}[{place}]: expected 0 to {classes - 1}, found {array[place]}")
 
 
 def integers(value: Any, what: str = "labels") -> NDArray[Any]:
@@ -218,11 +274,15 @@ def finite(array: NDArray[Any], what: str) -> NDArray[Any]:
 
 
 def _floats(array: NDArray[Any], item: tuple[int, ...], what: str, accepted: str) -> tuple[NDArray[np.float32], bool]:
+    _check_shape(array, item, what)
     single = array.shape == item
-    if not single and (array.ndim != len(item) + 1 or array.shape[1:] != item):
-        raise ValueError(f"{what}: expected shape {_text(('n', *item))} or {_text(item)}, found {_shape(array)}")
     result = to_float32(array, what, accepted)
     return (result[np.newaxis] if single else result), single
+
+
+def _check_shape(array: NDArray[Any], item: Shape, what: str) -> None:
+    if array.shape != item and (array.ndim != len(item) + 1 or array.shape[1:] != item):
+        raise ValueError(f"{what}: expected shape {_text(('n', *item))} or {_text(item)}, found {_shape(array)}")
 
 
 def _shape(array: NDArray[Any]) -> str:

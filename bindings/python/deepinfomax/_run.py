@@ -120,13 +120,6 @@ def _unpickled(kind: type[Self], content: bytes, training: bool) -> Self:
     return run
 
 
-def choice(value: str, values: tuple[str, ...], what: str) -> int:
-    """The C enumeration's number of a name."""
-    if value not in values:
-        raise ValueError(f"{what}: expected one of {', '.join(map(repr, values))}, found {value!r}")
-    return values.index(value)
-
-
 @contextmanager
 def python_names(**own: str) -> Iterator[None]:
     """Messages about an option have the name of the argument, and values as Python has them. own: other names of arguments, of

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from . import _arrays, _library
 from ._library import check, library
-from ._run import Run, choice
+from ._run import Run
 from ._text import counted
 from .fitting import Callback, FittedEpoch, Steps, fit
 from .model import Model
@@ -119,8 +119,8 @@ class ClassifierTrainer(Run):
             raise TypeError(f"model: expected a Model, found {type(model).__name__}")
         options = _library.ClassifierOptions()
         check(library().dim_classifier_options_init(byref(options), ctypes.sizeof(options)))
-        options.encoder = choice(encoder, _ENCODER_USES, "encoder")
-        options.loss = choice(loss, _LOSSES, "loss")
+        options.encoder = _arrays.one_of(encoder, _ENCODER_USES, "encoder")
+        options.loss = _arrays.one_of(loss, _LOSSES, "loss")
         options.learning_rate = _arrays.number(lr, "lr")
         options.adam_beta1, options.adam_beta2 = _arrays.pair(betas, "betas")
         options.epsilon = _arrays.number(eps, "eps")
@@ -160,7 +160,7 @@ class ClassifierTrainer(Run):
         self,
         dataset: Any,
         epochs: int = 10,
-        callbacks: Sequence[Callback] | Callback = (),
+        callbacks: Sequence[Callback] | Callback | None = (),
         *,
         batch: int = 128,
         seed: int = 0,

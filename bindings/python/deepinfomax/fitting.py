@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -79,7 +79,7 @@ def fit(
     run: Steps[R],
     data: Any,
     epochs: int,
-    callbacks: Sequence[Callback] | Callback,
+    callbacks: Sequence[Callback] | Callback | None,
     batch: int,
     seed: int,
     validation: Any,
@@ -93,10 +93,7 @@ def fit(
         raise TypeError(
             f"augment: expected a text, 'crop=4,flip' for instance, or an Augmentation, found {type(augment).__name__}"
         )
-    heard = [callbacks] if callable(callbacks) else list(callbacks)
-    for callback in heard:  # Before an epoch is trained in vain.
-        if not callable(callback):
-            raise TypeError(f"callbacks: expected functions of one FittedEpoch, found {callback!r}")
+    heard = _heard(callbacks)
     group = Solo() if run.shared is None else run.shared.group
     changes = Augmentation.parse(augment) if isinstance(augment, str) else augment or Augmentation()
     image = run.model.architecture.as_dict()["image"]
@@ -108,18 +105,18 @@ def fit(
     group.require_same(
         epochs=epochs, batch=batch, seed=seed, augmentation=changes, batches=source.length, validation=validation is not None
     )
-    if taken.names and not classes.names and epochs:  # Now its answers have names.
-        run.model.class_names = class_names(taken.names, run.model.sizes.classes)
+    new_names = class_names(taken.names, run.model.sizes.classes) if taken.names and not classes.names else []
     length = source.length
     first, start = divmod(run.count(), length) if length else (0, 0)
     history: list[FittedEpoch[R]] = []
     for number in range(first, first + epochs):
         began = time.monotonic()
         batches = source.epoch(number, start)
-        results = [
-            (run.step(images, labels), len(images))
-            for images, labels in (batches if run.shared is None else run.shared.batches(batches))
-        ]
+        results = []
+        for images, labels in batches if run.shared is None else run.shared.batches(batches):
+            results.append((run.step(images, labels), len(images)))
+            if new_names:  # Now its answers have names.
+                run.model.class_names, new_names = new_names, []
         start = 0
         if not results:
             raise ValueError("dataset: expected one batch at least, found none")
@@ -136,6 +133,17 @@ def fit(
             log.info("a callback ended the fit after epoch %d", number)
             break
     return history
+
+
+def _heard(callbacks: Sequence[Callback] | Callback | None) -> list[Callback]:
+    """Functions alone, before an epoch is trained in vain."""
+    if callbacks is None or callable(callbacks):
+        return [] if callbacks is None else [callbacks]
+    heard = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
+    for callback in heard:
+        if not callable(callback):
+            raise TypeError(f"callbacks: expected functions of one FittedEpoch, found {_arrays.briefly(callback)}")
+    return heard
 
 
 def _judged(run: Steps[R], source: _Source) -> R:
@@ -197,14 +205,15 @@ def _source(
         raise TypeError(
             f"{what}: {type(data).__name__} can be gone through once only; expected a data set, an array, a DataLoader"
         )
-    if isinstance(data, Iterable):
+    if isinstance(data, Iterable) and not isinstance(data, (Mapping, Set)):
         if augment:
             raise ValueError(f"augment: {what} gives whole batches, whose images have no numbers: let it change them itself")
         fewest = 0 if seed is None else max(2, run.fewest)
         if is_listed:
-            for _ in _checked(data, fewest, run.labelled, what):  # Before a step is made in vain.
-                pass
+            _check_listed(run, data, fewest, what)
         _check_loader(data, fewest, what)
+        if seed is None:
+            _check_largest(data, run.fewest, what)
         return _Source(0, lambda number, start: _checked(data, fewest, run.labelled, what))
     raise TypeError(
         f"{what}: expected a path, a deepinfomax data set, an array{' with labels' if run.labelled else ''}, or batches as a "
@@ -232,6 +241,8 @@ def _of_dataset(
                 f"{what}: {data.name} has {counted(int(data.labels.max()) + 1, 'class', 'classes')}, the model's classifier {most:,}; "
                 'give the model an architecture with more: {"preset": .., "classifier": {"classes": ..}}'
             )
+        if data.labels is not None:
+            _arrays.check_classes(data.labels, most, f"{what}: labels")
         names = names[:most]
     size = _size(run, batch, len(data), seed, what)
     ordered = seed is not None
@@ -245,10 +256,9 @@ def _of_arrays(
 ) -> _Source:
     if run.labelled and labels is None:
         raise ValueError(f"{what}: expected (images, labels), found images alone")
+    _check_images(run, images, f"{what}: ")
     n = len(images)
-    numbers: NDArray[Any] | None = None if labels is None else _arrays.integers(labels, f"{what}: labels")
-    if numbers is not None and numbers.shape != (n,):
-        raise ValueError(f"{what}: expected {n} labels, one for each image, found shape {numbers.shape}")
+    numbers = None if labels is None else _checked_labels(run, labels, n, f"{what}: ")
     size = _size(run, batch, n, seed, what)
     length = n // size if seed is not None else -(-n // size)
     part, parts = run.part if seed is not None else (0, 1)
@@ -273,6 +283,47 @@ def _size(run: Steps[Any], batch: int, n: int, seed: int | None, what: str) -> i
     if batch < least:
         raise ValueError(f"batch: expected {least} at least, an image and its {least - 1} negatives, found {batch}")
     return min(batch, n)
+
+
+# ---- Before a step is made in vain
+
+
+def _check_images(run: Steps[Any], images: Any, where: str) -> None:
+    """Of what is in memory: shapes and finite numbers."""
+    item = run.model.sizes.image
+    if isinstance(images, (list, tuple)):
+        for number, one in enumerate(images):
+            if isinstance(one, np.ndarray) or hasattr(one, "detach"):  # Not a path or a picture, read in its turn.
+                _arrays.check_images(one, item, f"{where}images[{number}]", single=True)
+    else:
+        _arrays.check_images(images, item, f"{where}images")
+
+
+def _checked_labels(run: Steps[Any], labels: Any, n: int, where: str) -> NDArray[Any]:
+    """Integers, numbers of the model's classes, one for each image."""
+    numbers = _arrays.integers(labels, f"{where}labels")
+    if numbers.shape != (n,):
+        raise ValueError(f"{where}expected {n} labels, one for each image, found shape {numbers.shape}")
+    _arrays.check_classes(numbers, run.model.sizes.classes, f"{where}labels")
+    return numbers
+
+
+def _check_listed(run: Steps[Any], data: Any, fewest: int, what: str) -> None:
+    largest = 0
+    for number, (images, labels) in enumerate(_checked(data, fewest, run.labelled, what)):
+        where = f"{what}: batch {number}: "
+        _check_images(run, images, where)
+        if run.labelled:
+            _checked_labels(run, labels, len(images), where)
+        largest = max(largest, len(images))
+    if largest < run.fewest:
+        raise ValueError(f"{what}: expected one batch of {run.fewest} images at least, found {largest} in the largest")
+
+
+def _check_largest(loader: Any, fewest: int, what: str) -> None:
+    """Of validation data: smaller batches are left out."""
+    if (known := _loader_sizes(loader)) and min(known) < fewest:
+        raise ValueError(f"{what}: expected one batch of {fewest} images at least, found {min(known)} in the largest")
 
 
 # ---- Batches
@@ -302,23 +353,31 @@ def _described(one: Any) -> str:
 
 
 def _check_loader(loader: Any, fewest: int, what: str) -> None:
-    """Before a step is made in vain, where a DataLoader tells how large its batches are."""
-    size, drops, collate = (getattr(loader, name, None) for name in ("batch_size", "drop_last", "collate_fn"))
-    if not isinstance(size, int) or not isinstance(drops, bool):
+    """Where a DataLoader tells how large its batches are."""
+    known = _loader_sizes(loader)
+    if known is None:
         return
-    if collate is not None and not str(getattr(collate, "__module__", "")).startswith("torch."):
-        return  # Which may make any number of images of one.
-    try:
-        n = len(loader.sampler if hasattr(loader, "sampler") else loader.dataset)
-    except (AttributeError, TypeError, NotImplementedError):
-        return
+    size, n = known
     if size < fewest:
         raise ValueError(f"{what}: expected a DataLoader of a batch_size of {fewest} at least, found {size}")
-    if 0 < n % size < fewest and not drops:
+    if 0 < n % size < fewest and not loader.drop_last:
         raise ValueError(
             f"{what}: the last batch has {counted(n % size, 'image')} of {n:,}, expected {fewest} at least: give the DataLoader "
             f"drop_last=True, or another batch_size than {size}"
         )
+
+
+def _loader_sizes(loader: Any) -> tuple[int, int] | None:
+    """Images in a batch and in all of a DataLoader, where it tells."""
+    size, drops, collate = (getattr(loader, name, None) for name in ("batch_size", "drop_last", "collate_fn"))
+    if not isinstance(size, int) or not isinstance(drops, bool):
+        return None
+    if collate is not None and not str(getattr(collate, "__module__", "")).startswith("torch."):
+        return None  # Which may make any number of images of one.
+    try:
+        return size, len(loader.sampler if hasattr(loader, "sampler") else loader.dataset)
+    except (AttributeError, TypeError, NotImplementedError):
+        return None
 
 
 def _checked(batches: Iterable[Any], fewest: int, labelled: bool, what: str) -> Iterator[tuple[Any, Any]]:

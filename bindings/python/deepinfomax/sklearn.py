@@ -72,6 +72,8 @@ class DeepInfoMax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     image_shape_ : (c,h,w).   data_range_ : as used.   losses_ : mean loss of each epoch.   n_steps_ : updates so far.
     """
 
+    _trainer: dim.Trainer | None
+
     def __init__(
         self,
         n_components: int | None = None,
@@ -108,7 +110,10 @@ class DeepInfoMax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     # ---- scikit-learn's methods
 
     def fit(self, X: Any, y: Any = None) -> DeepInfoMax:
-        """Trains new networks for `epochs` epochs. y is ignored. Two images at least."""
+        """Trains new networks for `epochs` epochs. y is ignored. Two images at least.
+
+        Where it fails, the estimator is what it was before: not fitted, or as the last fit left it.
+        """
         return self._train(X, self.epochs, first=True)
 
     def partial_fit(self, X: Any, y: Any = None) -> DeepInfoMax:
@@ -116,13 +121,15 @@ class DeepInfoMax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
 
         Continues with the optimiser's moments, except after unpickling and after set_params has changed the objective or lr,
         where they start anew. ValueError where it has changed what the first call settled: n_components, architecture,
-        image_shape, data_range or random_state.
+        image_shape, data_range or random_state. Where it fails, the weights are as the call before left them; the moments
+        start anew if steps had been made.
         """
         return self._train(X, 1, first=not hasattr(self, "model_"))
 
     def transform(self, X: Any) -> Floats:
         """Vectors, float32 (n, n_components), or the flattened `output`."""
         check_is_fitted(self, "model_")
+        self._check_output(self.model_.sizes)
         pixels = self._pixels(self._rows(X, reset=False))
         with _threads(self.n_jobs):
             blocks = (pixels[start : start + _BLOCK] for start in range(0, len(pixels), _BLOCK))
@@ -133,6 +140,7 @@ class DeepInfoMax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
     def _n_features_out(self) -> int:
         """How many names get_feature_names_out gives: deepinfomax0, deepinfomax1..."""
         sizes = self.model_.sizes
+        self._check_output(sizes)
         shapes = {"encoded": sizes.encoded, "fc": sizes.fc, "conv": sizes.conv or 0, "features": sizes.features}
         return int(np.prod(shapes[self.output]))
 
@@ -147,6 +155,33 @@ class DeepInfoMax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self._check_parameters()
         if not first:
             self._check_settled()
+        with self._or_as_before(first):
+            self._train_whole(X, epochs, first)
+        return self
+
+    @contextmanager
+    def _or_as_before(self, first: bool) -> Iterator[None]:
+        """After an error nothing of the call is left; a model that was there before a `first` call is not written to."""
+        before = dict(vars(self))
+        kept = None if first else (self.model_.state_dict(), self._chance.get_state(), self._moments)
+        try:
+            yield
+        except BaseException:  # Ctrl-C, too.
+            self.__dict__ = before
+            if kept is not None:
+                weights, chance, moments = kept
+                self._chance.set_state(chance)
+                self.model_.load_state_dict(weights)
+                if self._moments != moments:
+                    self._trainer = None
+            raise
+
+    @property
+    def _moments(self) -> int:
+        """How many steps are in the optimisers' moments."""
+        return 0 if self._trainer is None else self._trainer.steps
+
+    def _train_whole(self, X: Any, epochs: int, first: bool) -> None:
         array = _array(X)
         found = _layout(array, self.image_shape) if first else None
         rows = self._rows(X, reset=first, least=self._fewest)
@@ -160,9 +195,9 @@ class DeepInfoMax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             self._start(rows, layout)
         pixels = self._pixels(rows)
         with _threads(self.n_jobs):
+            trainer = self._ready_trainer()
             for _ in range(epochs):
-                self._epoch(pixels)
-        return self
+                self._epoch(trainer, pixels)
 
     def _start(self, rows: NDArray[Any], layout: tuple[tuple[int, int, int], bool]) -> None:
         self._chance = check_random_state(self.random_state)
@@ -170,27 +205,29 @@ class DeepInfoMax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         self.image_shape_, self._channels_last = layout
         self.data_range_ = _range(rows, self.data_range)
         self.model_ = dim.Model(seed, _architecture(self.architecture, self.image_shape_, self.n_components))
-        sizes = self.model_.sizes
-        if not {"fc": sizes.fc, "conv": sizes.conv}.get(self.output, True):
-            raise ValueError(f"output: the architecture has no {self.output}")
+        self._check_output(self.model_.sizes)
         self._settled = self._settling()
-        self._trainer: dim.Trainer | None = None
+        self._trainer = None
         self._chosen: dict[str, Any] = {}
         self.losses_: list[float] = []
         self.n_steps_ = 0
 
-    def _epoch(self, pixels: Floats) -> None:
+    def _ready_trainer(self) -> dim.Trainer:
+        """Raises ValueError for an objective or a learning rate that there is not."""
         chosen = {"measure": self.measure, "negatives": self.negatives, "prior": self.prior, "lr": self.lr}
         if self._trainer is None or chosen != self._chosen:  # By set_params, between two calls of partial_fit.
             options: Any = {key: value for key, value in chosen.items() if value is not None}
             self._trainer = dim.Trainer(self.model_, seed=int(self._chance.randint(2**31 - 1)), **options)
             self._chosen = chosen
+        return self._trainer
+
+    def _epoch(self, trainer: dim.Trainer, pixels: Floats) -> None:
         order = self._chance.permutation(len(pixels))
         total = 0.0
         for start, end in _batches(len(pixels), self.batch_size, self._fewest):
-            total += self._trainer.step(pixels[order[start:end]]).total * (end - start)
+            total += trainer.step(pixels[order[start:end]]).total * (end - start)
             self.n_steps_ += 1
-        self.losses_.append(total / len(pixels))
+        self.losses_ = [*self.losses_, total / len(pixels)]
         if self.verbose:
             print(f"[DeepInfoMax] epoch {len(self.losses_)}, loss {self.losses_[-1]:.4f}", flush=True)
 
@@ -205,8 +242,12 @@ class DeepInfoMax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
             raise ValueError(f"negatives: expected fewer than batch_size, {self.batch_size}, found {self.negatives}")
         if not isinstance(self.verbose, (int, np.integer)) or self.verbose < 0:
             raise ValueError(f"verbose: expected a whole number of at least 0, found {self.verbose!r}")
-        if self.output not in dim.OUTPUTS:
-            raise ValueError(f"output: expected one of {', '.join(dim.OUTPUTS)}, found {self.output!r}")
+        _arrays.one_of(self.output, dim.OUTPUTS, "output")
+
+    def _check_output(self, sizes: Any) -> None:
+        _arrays.one_of(self.output, dim.OUTPUTS, "output")
+        if not {"fc": sizes.fc, "conv": sizes.conv}.get(self.output, True):
+            raise ValueError(f"output: the architecture has no {self.output}")
 
     def _settling(self) -> dict[str, Any]:
         """What the first call of partial_fit settles, in a form that does not change with what the caller holds."""
@@ -391,8 +432,8 @@ def _range(rows: NDArray[Any], given: Any) -> tuple[float, float]:
             low, high = (float(value) for value in given)
         except (TypeError, ValueError, OverflowError):
             raise ValueError(f"data_range: expected two numbers, the least first, found {given!r}") from None
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise ValueError(f"data_range: expected two numbers, the least first, found {given!r}")
+        if not (math.isfinite(high - low) and low < high):
+            raise ValueError(f"data_range: expected two numbers, the least first, of a finite difference, found {given!r}")
         return low, high
     if rows.dtype == np.uint8:
         return 0.0, 255.0

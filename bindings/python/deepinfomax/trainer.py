@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from . import _arrays, _library, _structures
 from ._library import GradientCallback, check, library
-from ._run import Run, choice, python_names
+from ._run import Run, python_names
 from ._text import counted
 from .data import Augmentation
 from .errors import Cancelled, UnknownName
@@ -200,20 +200,20 @@ class Trainer(Run):
         size = ctypes.sizeof(options)
         check(library().dim_trainer_options_for(model._handle.pointer, byref(options), size))
         if prior is not None:
-            options.prior = choice(prior, PRIORS, "prior")
+            options.prior = _arrays.one_of(prior, PRIORS, "prior")
         if measure is not None:
-            options.measure = choice(measure, MEASURES, "measure")
+            options.measure = _arrays.one_of(measure, MEASURES, "measure")
         if negatives is not None:
             options.negatives = _negatives(negatives)
         if coordinates is not None:
-            options.coordinates = choice(coordinates, COORDINATES, "coordinates")
+            options.coordinates = _arrays.one_of(coordinates, COORDINATES, "coordinates")
         if occlusion is not None:
             options.occlusion = _arrays.flag(occlusion, "occlusion")
         if locations is not None:
             options.locations = _arrays.whole_number(locations, 1, 2**32, "locations", "None, for all, or 1 or more")
         options.seed = seed
         options.micro_batches = micro_batches
-        options.precision = choice(precision, PRECISIONS, "precision")
+        options.precision = _arrays.one_of(precision, PRECISIONS, "precision")
         for field, rate in ("encoder_learning_rate", encoder_lr), ("discriminator_learning_rate", discriminator_lr):
             given = lr if rate is None else rate
             if given is not None:
@@ -299,7 +299,7 @@ class Trainer(Run):
         self,
         dataset: Any,
         epochs: int = 10,
-        callbacks: Sequence[Callback] | Callback = (),
+        callbacks: Sequence[Callback] | Callback | None = (),
         *,
         batch: int = 64,
         seed: int = 0,
