@@ -25,6 +25,44 @@ def test_new_and_replaced(tmp_path):
     assert os.listdir(tmp_path) == ["a"]
 
 
+def deep(folder):
+    """A folder below, whose path is as long as the system takes one with a name of five characters."""
+    path = str(folder)
+    while (left := 4089 - len(os.fsencode(path))) > 1:
+        path += "/" + "d" * min(left - 1, 200 if left > 202 or left < 202 else 199)
+    os.makedirs(path)
+    return path
+
+
+def test_paths_as_long_as_the_system_takes_them(tmp_path):
+    """What is added to the name while it is written was too much."""
+    folder = deep(tmp_path)
+    path = f"{folder}/a.npz"
+    assert len(os.fsencode(path)) == 4095
+    for content in b"one", b"two":
+        write_whole(path, content)
+        assert Path(path).read_bytes() == content and os.listdir(folder) == ["a.npz"]
+    with pytest.raises(OSError, match="a.npz") as caught, whole(path):
+        raise OSError(errno.ENOSPC, "full")
+    assert caught.value.filename == path and os.listdir(folder) == ["a.npz"]
+    os.symlink(folder, tmp_path / "link")
+    opened = os.open(folder, os.O_RDONLY)
+    os.mkdir("further below", dir_fd=opened)
+    os.close(opened)
+    longer = tmp_path / "link" / "further below" / "b"
+    write_whole(longer, b"three")
+    assert longer.read_bytes() == b"three" and os.listdir(longer.parent) == ["b"]
+    os.symlink("link/further below/b", tmp_path / "file")
+    write_whole(tmp_path / "file", b"four")
+    assert longer.read_bytes() == b"four" and (tmp_path / "file").is_symlink()
+    with pytest.raises(FileNotFoundError) as caught:
+        write_whole(tmp_path / "link" / "nothing" / "b", b"")
+    assert caught.value.filename == str(tmp_path / "link" / "nothing" / "b")
+    before = set(os.listdir("/proc/self/fd"))
+    write_whole(path, b"five")
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
 def test_an_error_keeps_what_was_there(tmp_path):
     path = tmp_path / "a"
     path.write_bytes(b"before")

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import IO
 
 _ACCESS_LIST = "system.posix_acl_access"
+#: Of a path, the NUL at its end included; and what a new file's name may have more than the one whose place it takes.
+_LONGEST, _ADDED = 4096, 32
 #: Of the content, or for programs: signatures and capabilities.
 _NOT_HANDED_ON = ("security.capability", "security.evm", "security.ima")
 
@@ -88,7 +90,33 @@ def whole(path: str | os.PathLike[str]) -> Iterator[str]:
     what a process has open, /dev/stdout, gets it at its place there: another file instead would never be seen.
     Raises OSError that names `path` where it cannot be written; those of other files pass as they are.
     """
+    with _in_reach(path) as target:
+        yield from _whole(path, target)
+
+
+@contextmanager
+def _in_reach(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Where its links lead, by a name that stays one with what `whole` adds: through its opened folder, where it is too long."""
     target = real(path)
+    if len(os.fsencode(target)) + _ADDED < _LONGEST:
+        yield target
+        return
+    kind = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    folder = os.open("/", kind)
+    try:
+        for part in target.parent.parts[1:]:
+            try:
+                below = os.open(part, kind, dir_fd=folder)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+            os.close(folder)
+            folder = below
+        yield Path(f"/proc/self/fd/{folder}") / target.name
+    finally:
+        os.close(folder)
+
+
+def _whole(path: str | os.PathLike[str], target: Path) -> Iterator[str]:
     if target.exists() and not target.is_file() and not target.is_dir():
         try:
             yield str(target)
