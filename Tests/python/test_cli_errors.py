@@ -18,6 +18,7 @@ import pytest
 from cli_fixtures import COMMAND, ENVIRONMENT, PACKAGE, PATIENCE, dim, start, usual_signals, write_images
 from deepinfomax import cli, errors
 from deepinfomax.commands import UsageError
+from deepinfomax.commands._errors import explained
 from deepinfomax.data import DataError, MissingPackage
 
 # ---- What is typed wrongly
@@ -322,6 +323,12 @@ def test_a_file_access_error_is_what_it_seems(tmp_path, path, kind, number):
     with pytest.raises(deepinfomax.FileAccessError) as caught:
         deepinfomax.Model(0).save(tmp_path / "nowhere" / path.name)
     assert caught.value.errno == 2 and caught.value.filename == str(tmp_path / "nowhere" / path.name)
+
+
+def test_advice_is_of_commands():
+    message = 'a.h5: the checkpoint is of kind "classifier"; Trainer.resume reads "objective"'
+    error = deepinfomax.FileContentError(message, 32, "DIM_FILE_CONTENT")
+    assert explained(error) == message.replace("Trainer.resume", "--resume")
 
 
 def test_a_path_that_is_too_long():

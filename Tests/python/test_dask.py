@@ -50,6 +50,12 @@ def test_an_array(tiny, output, tmp_path):
         assert lazy.compute(scheduler="threads").tobytes() == expected[: len(images)].tobytes()
 
 
+def test_an_output_is_one_name(tiny):
+    for wrong in ["fc"], None, np.array(["fc", "conv"]):
+        with pytest.raises(ValueError, match="^output: the model has encoded, .*; found"):
+            encode(["a.png"], tiny, output=wrong)
+
+
 def test_bytes_in_another_order(tiny):
     pixels = (IMAGES[:20] * 255).astype(np.uint8).transpose(0, 2, 3, 1)
     found = encode(da.from_array(pixels, chunks=(7, 8, 8, 1)), tiny).compute(scheduler="sync")

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import os
 import signal
 import subprocess
@@ -16,9 +17,11 @@ import pytest
 from deepinfomax import evaluation, judges, report
 from deepinfomax.data import open_dataset
 from deepinfomax.data.dataset import InMemory
+from deepinfomax.encoded_files import read_encoded
 from deepinfomax.search import Index
 
 RNG = np.random.default_rng(0)
+TWO = np.array([1, 0])
 PIXELS = RNG.integers(0, 256, (5, 32, 32, 3), np.uint8)
 
 
@@ -283,6 +286,73 @@ def test_arguments_of_another_kind(call, name, wrong):
             call(value)
 
 
+@pytest.mark.parametrize(
+    "call, name, wrong",
+    [
+        (lambda model, value: model.train(value), "mode", ("no", math.nan, None, 1, TWO)),
+        (lambda model, value: model.encode(PIXELS, features=value), "features", ("no", 1, None, TWO)),
+        (lambda model, value: dim.Model.open("x", untrusted=value), "untrusted", ("no", 1, None, TWO)),
+        (lambda model, value: dim.Trainer.resume("x", untrusted=value), "untrusted", ("no", TWO)),
+        (lambda model, value: dim.Model.open("x", untrusted=True, timeout=value), "timeout", ("5", True, [], TWO)),
+        (lambda model, value: dim.Model.open("x", networks=value), "networks", (3, b"encoder", math.nan, True)),
+        (lambda model, value: dim.Trainer(model, eps=value), "eps", ("x", TWO)),
+        (lambda model, value: dim.Trainer(model, negatives=value), "negatives", (TWO, [])),
+        (lambda model, value: model.load_state_dict(value), "state_dict", (3, None, [("a", 1)], "ab")),
+        (lambda model, value: model.load_state_dict(value, "encoder"), "state_dict", (3, [])),
+        (lambda model, value: dim.Architecture.preset(value), "name", (None, 3, b"basic28", TWO)),
+        (
+            lambda model, value: Index(np.eye(2, dtype=np.float32), value),
+            "ids",
+            (3, {"a", "b"}, {"a": 1, "b": 2}, frozenset("ab")),
+        ),
+        (lambda model, value: dim.data.Loader(IMAGES, 2, part=value), "part", (3, None, (0, "1"), TWO)),
+        (lambda model, value: dim.data.Loader(IMAGES, 2, shuffle=value), "shuffle", ("no", 1)),
+        (lambda model, value: dim.data.Loader(IMAGES, 2, drop_last=value), "drop_last", ("no", None)),
+        (lambda model, value: open_dataset("digits", part=value), "part", (3, [], TWO)),
+    ],
+)
+def test_arguments_that_were_taken_for_something_else(model, call, name, wrong):
+    """Any text was true; of others ctypes, numpy and Python spoke, without the argument's name."""
+    before = model.training
+    for value in wrong:
+        with pytest.raises(TypeError, match=f"^{name}: expected .*, found "):
+            call(model, value)
+    assert model.training == before
+
+
+@pytest.mark.parametrize(
+    "call, name, wrong",
+    [
+        *(
+            (lambda model, value, name=name: dim.Trainer(model, **{name: value}), name, (TWO, [], 3))
+            for name in ("prior", "measure", "coordinates", "precision")
+        ),
+        (lambda model, value: dim.Trainer(model, timeout=value), "timeout", (math.nan, "x", [], 0, True, None, TWO)),
+        (lambda model, value: dim.ClassifierTrainer(model, loss=value), "loss", (TWO, [])),
+        (lambda model, value: model.encode(PIXELS, outputs=(value,)), "outputs", ([], TWO, 3)),
+        (lambda model, value: dim.Model.open("x", networks=[value]), "networks", ([], TWO, 3)),
+        (lambda model, value: model.load_state_dict({}, value), "network", ([], TWO, "x")),
+        (lambda model, value: Index(np.eye(2, dtype=np.float32), metric=value), "metric", (TWO, [], None)),
+        *(
+            (lambda model, value, name=name: open_dataset("digits", **{name: value}), name, (TWO, [], None))
+            for name in ("split", "resize")
+        ),
+    ],
+)
+def test_arguments_that_are_none_of_the_accepted(model, call, name, wrong):
+    """Of an array it was "the truth value is ambiguous", of a list "unhashable"."""
+    for value in wrong:
+        with pytest.raises(ValueError, match=f"^{name}: expected .*, found "):
+            call(model, value)
+    with pytest.raises(ValueError, match="^format is array.*; expected 'hdf5'"):
+        model.save("x", TWO)
+
+
+def test_json_text_that_begins_with_a_mark_of_its_encoding():
+    """A file with one was read; the text was taken for a path."""
+    assert dim.Architecture('\ufeff{"preset": "basic28"}') == dim.Architecture("basic28")
+
+
 IMAGES = InMemory("four", np.zeros((4, 1, 8, 8), np.uint8), np.arange(4) % 2)
 
 
@@ -326,6 +396,51 @@ def test_an_index_has_any_name(tmp_path):
     path = os.fsencode(tmp_path) + b"/caf\xe9.npz"
     Index(np.eye(3, dtype=np.float32)).save(path)
     assert os.listdir(os.fsencode(tmp_path)) == [b"caf\xe9.npz"] and len(Index.open(path)) == 3
+
+
+def test_messages_steer_no_terminal(tmp_path):
+    """Names of files were in them as they are: escape sequences, and bytes that no text file takes."""
+    name = os.fsencode(tmp_path) + b"/\xff\x1b[31m"
+    for ending in b".json", b".npz", b".csv", b".h5":
+        with open(name + ending, "wb") as file:
+            file.write(b"{")
+    np.savez(open(name + b"2.npz", "wb"), encoded=np.zeros(3, np.float32))
+    data = InMemory(os.fsdecode(name), np.zeros((4, 1, 9, 9), np.uint8), np.arange(4) % 2)
+    with dim.Model(0, "basic28") as model, dim.Trainer(model) as trainer, dim.ClassifierTrainer(model) as classifier:
+        for call in (
+            lambda: model.save(name + b".pt"),
+            lambda: trainer.save(name + b".pt"),
+            lambda: classifier.save(name + b".safetensors"),
+            lambda: dim.Architecture(name + b".json"),
+            lambda: Index.open(name + b".npz"),
+            lambda: read_encoded(name + b".npz"),
+            lambda: read_encoded(name + b"2.npz"),
+            lambda: read_encoded(name + b".txt"),
+            lambda: report.write(name, path=name + b"/settings.json"),
+            lambda: trainer.fit(data, 1),
+            lambda: Index(np.eye(3, dtype=np.float32)).check_images(data),
+        ):
+            with pytest.raises(ValueError) as caught:
+                call()
+            message = str(caught.value)
+            assert message.isprintable() and r"\xff\x1b[31m" in message, ascii(message)
+
+
+def test_messages_advise_what_python_has():
+    """They named functions of C."""
+    with dim.Model(0) as model, dim.Trainer(model, micro_batches=2) as trainer:
+        images = np.random.default_rng(0).random((4, 3, 32, 32), np.float32)
+        with pytest.raises(dim.InvalidArgument, match="call Trainer.accumulate first$"):
+            trainer.gradients()
+        trainer.accumulate(images[:2])
+        with pytest.raises(dim.InvalidArgument, match="call Trainer.update before a step$"):
+            trainer.step(images)
+        with pytest.raises(dim.InvalidArgument, match="call Trainer.update first$"):
+            trainer.save("x.h5")
+        with pytest.raises(dim.InvalidArgument, match=r"\(Model.eval\(\) uses the running ones\)$"):
+            model.train().classify(np.zeros((1, 64), np.float32))
+    with pytest.raises(dim.FileAccessError, match="cannot open /dim_trainer_update/dim_model_open: "):
+        dim.Model.open("/dim_trainer_update/dim_model_open")  # No part of a path.
 
 
 @pytest.mark.parametrize("kind", [dim.Trainer, dim.ClassifierTrainer])

@@ -433,8 +433,15 @@ def test_a_model_goes_to_another_process(model):
 
 
 def test_errors_survive_pickling():
+    missing = dim.data.MissingPackage("x", "this needs")
+    missing.__notes__ = ["as well"]
+    assert pickle.loads(pickle.dumps(missing)).__notes__ == ["as well"]
     for kind in {*dim.errors.BY_STATUS.values()}:
-        error = pickle.loads(pickle.dumps(kind("what is wrong", 30, "DIM_IO")))
+        error = kind("what is wrong", 30, "DIM_IO")
+        error.__notes__ = ["while this was done"]  # As add_note does from Python 3.11 on.
+        error.place = 3
+        error = pickle.loads(pickle.dumps(error))
+        assert error.__notes__ == ["while this was done"] and error.place == 3
         assert type(error) is kind and str(error) == "what is wrong"
         assert (error.status, error.status_name) == (30, "DIM_IO")
         assert type(kind.__new__(kind)) is kind  # As tblib does it, which dask.distributed installs.

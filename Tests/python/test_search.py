@@ -289,6 +289,9 @@ def test_ids_of_bytes_and_numbers_are_texts():
         Index(y, ["a", None, "c"])
     with pytest.raises(ValueError, match="ends in NUL"):  # numpy's arrays of text drop it: "a" would come back.
         Index(y, ["a\0", "b", "c"])
+    for name in "made_by", "made_of":
+        with pytest.raises(ValueError, match=f"^{name}: found a name that ends in NUL"):
+            Index(y, **{name: "a\0"})
 
 
 def test_the_caller_s_array_may_change_afterwards():

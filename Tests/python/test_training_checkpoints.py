@@ -141,9 +141,9 @@ def saved(tmp_path_factory):
 
 
 def test_of_another_kind(saved, tmp_path):
-    with pytest.raises(dim.FileContentError, match='kind "classifier"'):
+    with pytest.raises(dim.FileContentError, match='kind "classifier"; Trainer.resume reads "objective"$'):
         Trainer.resume(saved / "frozen.h5")
-    with pytest.raises(dim.FileContentError, match='kind "objective"'):
+    with pytest.raises(dim.FileContentError, match='kind "objective"; ClassifierTrainer.resume reads "classifier"'):
         ClassifierTrainer.resume(saved / "objective.h5")
     Model(0).save(tmp_path / "weights.h5")
     for kind in (Trainer, ClassifierTrainer):

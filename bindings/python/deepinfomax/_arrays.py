@@ -83,10 +83,17 @@ def flag(value: Any, what: str) -> bool:
     return bool(value)
 
 
-def one_of(value: Any, values: Sequence[str], what: str) -> int:
-    """The number of a text among those that are accepted."""
+def seconds(value: Any, what: str) -> float:
+    """How long to wait: a number over 0."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number)) or not value > 0:
+        raise ValueError(f"{what}: expected a number of seconds over 0, found {briefly(value)}")
+    return float(value)
+
+
+def one_of(value: Any, values: Sequence[str], what: str, text: str | None = None) -> int:
+    """The number of a text among those that are accepted. `text`: these, for the message."""
     if not isinstance(value, str) or value not in values:  # An array would compare each of its numbers.
-        raise ValueError(f"{what}: expected one of {', '.join(map(repr, values))}, found {briefly(value)}")
+        raise ValueError(f"{what}: expected one of {text or ', '.join(map(repr, values))}, found {briefly(value)}")
     return values.index(value)
 
 

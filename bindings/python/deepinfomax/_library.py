@@ -64,8 +64,19 @@ def check(status: int) -> None:
         return
     lib = library()
     name = lib.dim_status_name(status).decode()
-    message = lib.dim_last_error().decode(errors="replace")
+    message = _C_NAME.sub(_python_name, lib.dim_last_error().decode(errors="replace"))
     raise errors.BY_STATUS.get(status, errors.InternalError)(message, status, name)
+
+
+#: A function that a message advises, which no path's part is.
+_C_NAME = re.compile(r"(?<![^\s(])dim_(model|trainer|classifier_trainer)_(\w+?)(?:_with)?(?:\(model, (\w+)\))?(?![\w./-])")
+
+
+def _python_name(found: re.Match[str]) -> str:
+    """As this package has it: dim_trainer_update is Trainer.update."""
+    kind = "".join(word.capitalize() for word in found[1].split("_"))
+    method = {("set_training", "false"): "eval()", ("set_training", "true"): "train()"}.get((found[2], found[3]), found[2])
+    return f"{kind}.{method}"
 
 
 def text(function: Any, *arguments: Any) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from ctypes import sizeof
 from typing import Any
 
+from . import _arrays
 from ._library import OpenOptions
 from .architecture import Architecture
 
@@ -17,10 +18,12 @@ def mask(networks: str | Iterable[str] | None) -> int:
     """dim.h's mask of the networks of these names, or of the one of that name; 0 for None."""
     if networks is None:
         return 0
+    if isinstance(networks, bytes) or not isinstance(networks, Iterable):
+        raise TypeError(f"networks: expected a name, or several, found {_arrays.briefly(networks)}")
     names = [networks] if isinstance(networks, str) else list(networks)
     for name in names:
-        if name not in NETWORKS:
-            raise ValueError(f"networks: expected some of {', '.join(NETWORKS)}, found {name!r}")
+        if not isinstance(name, str) or name not in NETWORKS:
+            raise ValueError(f"networks: expected some of {', '.join(NETWORKS)}, found {_arrays.briefly(name)}")
     if not names:
         raise ValueError("networks: expected one at least, or None for all; found none")
     bits = 0
@@ -33,14 +36,16 @@ def options(
     architecture: Any = None, networks: str | Iterable[str] | None = None, untrusted: bool = False, timeout: float | None = None
 ) -> OpenOptions:
     """The struct: any architecture, unless one is given. It keeps alive what it points to."""
+    untrusted = _arrays.flag(untrusted, "untrusted")
+    timeout = None if timeout is None else _arrays.number(timeout, "timeout")
     if timeout is not None and not 0 < timeout <= 86400:
         raise ValueError(f"timeout: expected more than 0 and at most 86400 seconds, found {timeout}")
     if timeout is not None and not untrusted:
         raise ValueError("timeout: bounds the process that reads an untrusted file; expected untrusted=True as well")
     made = OpenOptions(struct_size=sizeof(OpenOptions))
-    made.untrusted = bool(untrusted)
+    made.untrusted = untrusted
     made.any_architecture = architecture is None
-    made.timeout = 0.0 if timeout is None else float(timeout)
+    made.timeout = timeout or 0.0
     made.networks = mask(networks)
     if architecture is not None:
         given = architecture if isinstance(architecture, Architecture) else Architecture(architecture)

@@ -12,14 +12,15 @@ from typing import Any, ClassVar, TypeVar
 from . import _copies
 from ._handles import OwnedHandle, model_handle, new_handle
 from ._library import check, library
-from .errors import InvalidArgument
 from ._opening import options as open_options
+from ._text import shown
+from .errors import InvalidArgument
 from .model import Model, Path, c_path, other_format
 
 Self = TypeVar("Self", bound="Run")
 
 #: Fields of C's options, and the arguments that they are here.
-_ARGUMENTS = {
+ARGUMENTS = {
     "encoder_learning_rate": "encoder_lr",
     "discriminator_learning_rate": "discriminator_lr",
     "learning_rate": "lr",
@@ -91,7 +92,7 @@ class Run:
         """
         if os.fsencode(path).lower().endswith(b".safetensors") or other_format(path):
             raise ValueError(
-                f"path: {os.fsdecode(path)} has another format's ending; a checkpoint is an HDF5 file: expected .h5"
+                f"path: {shown(os.fsdecode(path))} has another format's ending; a checkpoint is an HDF5 file: expected .h5"
             )
         with c_path(path) as name:
             self._call("save", name)
@@ -128,7 +129,7 @@ def python_names(**own: str) -> Iterator[None]:
         yield
     except InvalidArgument as error:
         name, word, rest = error.message.partition(" ")
-        message = f"{own.get(name) or _ARGUMENTS.get(name, name)}{word}{_VALUE.sub(_value, _NAMED.sub('', rest))}"
+        message = f"{own.get(name) or ARGUMENTS.get(name, name)}{word}{_VALUE.sub(_value, _NAMED.sub('', rest))}"
         if message == error.message:
             raise
         raise InvalidArgument(message, error.status, error.status_name) from None

@@ -10,13 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from . import _arrays
 from ._files import read_start
 from ._handles import OwnedHandle, new_handle
 from ._library import library, text
+from ._text import shown
 from .errors import DimError
 
 #: Of a file: more than any description has.
 _LONGEST = 1 << 20
+#: Editors under Windows begin text with it.
+_BOM = codecs.BOM_UTF8.decode()
 #: Architectures that the library knows by name.
 PRESETS = ("notebook", "basic28", "basic32", "basic64", "alex64", "resnet19_32")
 
@@ -25,8 +29,10 @@ def read_file(path: str | bytes) -> bytes:
     """A description's. Raises OSError, and ValueError for a file that is longer than any."""
     text = read_start(path, _LONGEST + 1)
     if len(text) > _LONGEST:
-        raise ValueError(f"{os.fsdecode(path)}: expected a description, at most 60,000 bytes, found more than {_LONGEST:,}")
-    return text.removeprefix(codecs.BOM_UTF8)  # Editors under Windows write it.
+        raise ValueError(
+            f"{shown(os.fsdecode(path))}: expected a description, at most 60,000 bytes, found more than {_LONGEST:,}"
+        )
+    return text.removeprefix(_BOM.encode())
 
 
 def _plain(value: Any) -> Any:
@@ -63,6 +69,8 @@ class Architecture:
         resize: str | None = None,
     ) -> Architecture:
         """A preset for other images or another number of classes: see PRESETS."""
+        if not isinstance(name, str):
+            raise TypeError(f"name: expected a preset's, found {_arrays.briefly(name)}")
         image = dict(channels=channels, height=height, width=width, mean=mean, std=std, resize=resize)
         description: dict[str, Any] = {"preset": name}
         if given := {key: value for key, value in image.items() if value is not None}:
@@ -131,6 +139,8 @@ def _handle(description: Any) -> OwnedHandle:
             description = json.dumps(description, default=_plain)
         except (RecursionError, ValueError) as error:  # Nested without an end, or deeper than any description.
             raise ValueError(f"architecture: expected a description that JSON can hold: {error}") from error
+    if isinstance(description, str) and description.removeprefix(_BOM).lstrip()[:1] == "{":
+        description = description.removeprefix(_BOM)
     if isinstance(description, str) and description in PRESETS:
         return new_handle("architecture", free, lib.dim_architecture_preset, description.encode())
     if isinstance(description, str) and description.lstrip()[:1] in ("{", ""):
@@ -141,7 +151,7 @@ def _handle(description: Any) -> OwnedHandle:
             raise ValueError(f"architecture: expected a name without NUL, found {path!r}")
         if isinstance(path, str) and not os.path.exists(path) and os.sep not in path and not path.endswith(".json"):
             raise ValueError(f"architecture: expected one of {', '.join(PRESETS)}, JSON text or a file, found {path!r}")
-        where = os.fsdecode(path)
+        where = shown(os.fsdecode(path))
         text = read_file(path)
     else:
         raise TypeError(

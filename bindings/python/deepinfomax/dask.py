@@ -109,10 +109,10 @@ def _shape(model: Model, output: str) -> tuple[int, ...]:
         "conv": sizes.conv,
         "fc": (sizes.fc,) if sizes.fc else None,
     }
-    shape = shapes.get(output)
+    shape = shapes.get(output) if isinstance(output, str) else None
     if shape is None:
         there = ", ".join(name for name, found in shapes.items() if found)
-        raise ValueError(f"output: the model has {there}; found {output!r}")
+        raise ValueError(f"output: the model has {there}; found {_arrays.briefly(output)}")
     return tuple(shape)
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from . import _arrays
 from ._arrays import digest
+from ._text import shown
 from .data.errors import MissingPackage
 
 if TYPE_CHECKING:
@@ -130,8 +131,7 @@ class Group(Solo):
         except ImportError as error:
             raise MissingPackage("mpi4py", "training or encoding in several processes needs", extra="mpi") from error
         self._mpi = MPI
-        if isinstance(timeout, bool) or not isinstance(timeout, (int, float, np.number)) or not timeout > 0:
-            raise ValueError(f"timeout: expected a number of seconds over 0, found {timeout!r}")
+        self.timeout = _arrays.seconds(timeout, "timeout")
         given = MPI.COMM_WORLD if communicator is None else communicator
         if not isinstance(given, MPI.Comm):
             raise TypeError(f"communicator: expected one of mpi4py, MPI.COMM_WORLD for instance, found {type(given).__name__}")
@@ -141,7 +141,6 @@ class Group(Solo):
             raise ValueError(
                 "communicator: expected the processes of one group, found an intercommunicator; its Merge() makes one"
             )
-        self.timeout = timeout
         self.rank, self.size = given.Get_rank(), given.Get_size()
         self.names = [f"rank {rank} of {self.size}" for rank in range(self.size)]
         # Not Dup, which waits for ever for a process that hangs.
@@ -414,7 +413,7 @@ class Group(Solo):
 
 def _told(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror and isinstance(error.filename, (str, bytes)):
-        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+        return f"{shown(os.fsdecode(error.filename))}: {error.strerror}"
     return str(error)
 
 

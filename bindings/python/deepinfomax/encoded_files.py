@@ -225,7 +225,7 @@ def _hdf5(path: str, data: Dataset, weights: str, shapes: Shapes) -> Iterator[Wr
     beside = _beside(data)
     for name, values in beside.items():
         if values.dtype.kind == "U" and (bad := [text for text in values.ravel().tolist() if "\0" in text]):
-            raise ValueError(f"{data.name}: {name}: {bad[0]!r} has a NUL, which HDF5's text cannot hold; write .npz")
+            raise ValueError(f"{shown(data.name)}: {name}: {bad[0]!r} has a NUL, which HDF5's text cannot hold; write .npz")
     with _Sink(path, "w+") as sink:
         with h5py.File(sink, "w") as file:
             file.attrs["data"], file.attrs["weights"] = valid(data.name), valid(weights)
@@ -243,11 +243,14 @@ def _hdf5(path: str, data: Dataset, weights: str, shapes: Shapes) -> Iterator[Wr
 
 
 class NotVectors(ValueError):
-    """A file of arrays, but not of so many vectors; the message says what it holds."""
+    """A file of arrays, but not of so many vectors; the message says what it holds. What a terminal would act on is escaped."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(shown(str(message)))
 
 
 def read_encoded(
-    path: str | os.PathLike[str], count: int | None = None, numbers: int | None = None, data: Dataset | None = None
+    path: str | bytes | os.PathLike[Any], count: int | None = None, numbers: int | None = None, data: Dataset | None = None
 ) -> Floats:
     """The vectors (n, numbers) of such a file, all of them finite; `count`: how many there have to be; numbers: of each;
     data: what they have to be of, as far as the file says it: .npy holds vectors alone.
@@ -255,13 +258,13 @@ def read_encoded(
     Shape and type are checked before the values are read: a small file may promise many. Raises ValueError for one that
     is not such a file, or is of other images, OSError, and MissingPackage for HDF5 without h5py.
     """
-    name = os.fspath(path)
+    name = os.fsdecode(path)
     readers = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv, ".h5": _read_hdf5, ".hdf5": _read_hdf5}
     reader = next((readers[ending] for ending in FORMATS if name.lower().endswith(ending)), None)
     if reader is None:
-        raise ValueError(f"{name}: expected a file by `dim encode`, whose name ends in {', '.join(FORMATS)}")
+        raise ValueError(f"{shown(name)}: expected a file by `dim encode`, whose name ends in {', '.join(FORMATS)}")
     if not stat.S_ISREG(os.stat(name).st_mode):  # A pipe would be waited for.
-        raise ValueError(f"{name}: not a file")
+        raise ValueError(f"{shown(name)}: not a file")
     count = count if data is None else len(data)
     try:
         found = reader(name, lambda shape, dtype: _check(name, shape, dtype, count, numbers), _Images(name, data))
@@ -279,7 +282,7 @@ def read_encoded(
         RuntimeError,
         zipfile.BadZipFile,
     ) as error:
-        raise ValueError(f"{name}: not a file by `dim encode`, or damaged") from error
+        raise ValueError(f"{shown(name)}: not a file by `dim encode`, or damaged") from error
     if not np.isfinite(found).all():
         raise NotVectors(f"{name}: holds values that are NaN or infinite")
     return np.ascontiguousarray(found, np.float32)

@@ -70,7 +70,8 @@ class FileAccessError(DimError, OSError):
         self.filename = None if named is None else named[1]
 
     def __reduce__(self) -> Any:
-        return FileAccessError, self.args, {"filename": self.filename}
+        own = {name: getattr(self, name) for name in ("errno", "strerror", "filename", "filename2")}
+        return FileAccessError, self.args, vars(self) | own  # Notes, too.
 
 
 def _errno(message: str) -> int | None:

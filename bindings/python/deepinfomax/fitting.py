@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _arrays
-from ._text import class_names, counted
+from ._text import class_names, counted, shown
 from .data import Augmentation, Dataset, Loader, open_dataset
 from .data.dataset import numbered_by
 from .data.order import dataloader_order
@@ -226,19 +226,20 @@ def _of_dataset(
 ) -> _Source:
     if data.image_size != run.model.sizes.image:
         raise ValueError(
-            f"{what}: {data.name} has images of {data.image_size}, the model takes {run.model.sizes.image}; "
+            f"{what}: {shown(data.name)} has images of {data.image_size}, the model takes {run.model.sizes.image}; "
             f"open_dataset(..., image={run.model.sizes.image}) makes them so"
         )
     if run.labelled and data.labels is None:
-        raise ValueError(f"{what}: expected images with labels, found {data.name} without")
+        raise ValueError(f"{what}: expected images with labels, found {shown(data.name)} without")
     names: Sequence[str] = ()
     if run.labelled:
         data = numbered_by(data, classes.names, classes.whose, f"{what}: ")
         names = class_names(data.classes or ())
         most = run.model.sizes.classes
-        if data.labels is not None and len(data) and int(data.labels.max()) >= most:
+        found = int(data.labels.max()) + 1 if data.labels is not None and len(data) else 0
+        if found > most:
             raise ValueError(
-                f"{what}: {data.name} has {counted(int(data.labels.max()) + 1, 'class', 'classes')}, the model's classifier {most:,}; "
+                f"{what}: {shown(data.name)} has {counted(found, 'class', 'classes')}, the model's classifier {most:,}; "
                 'give the model an architecture with more: {"preset": .., "classifier": {"classes": ..}}'
             )
         if data.labels is not None:

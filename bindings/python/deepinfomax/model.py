@@ -174,8 +174,8 @@ class Model:
             if other := other_format(path):
                 raise ValueError(f"path: {other}")
             format = "safetensors" if os.fsencode(path).lower().endswith(b".safetensors") else "hdf5"
-        if format not in FORMATS:
-            raise ValueError(f"format is {format!r}; expected {' or '.join(map(repr, FORMATS))}")
+        if not isinstance(format, str) or format not in FORMATS:
+            raise ValueError(f"format is {_arrays.briefly(format)}; expected {' or '.join(map(repr, FORMATS))}")
         options = SaveOptions(sizeof(SaveOptions), FORMATS.index(format))
         with c_path(path) as name:
             check(library().dim_model_save_with(self._handle.pointer, name, byref(options)))
@@ -206,6 +206,7 @@ class Model:
         outputs: instead of features, the names of the outputs to return, of OUTPUTS: a tuple of arrays in that order. "conv" is the
         last map before it is flattened; "fc" the last hidden linear layer.
         """
+        features = _arrays.flag(features, "features")
         names = outputs if outputs is not None else ("encoded", "features") if features else ("encoded",)
         shapes = self._shapes(names)
         x, single = self._images(images)
@@ -222,12 +223,12 @@ class Model:
     def _shapes(self, names: Any) -> dict[str, tuple[int, ...]]:
         """Of one image's outputs, once `names` are names of outputs that there are."""
         if isinstance(names, (str, bytes)) or not isinstance(names, Sequence):
-            raise TypeError(f"outputs: expected a tuple of names, found {names!r}")
+            raise TypeError(f"outputs: expected a tuple of names, found {_arrays.briefly(names)}")
         sizes = self.sizes
         shapes = {"encoded": (sizes.encoded,), "features": sizes.features, "conv": sizes.conv or (0,), "fc": (sizes.fc,)}
         for name in names:
-            if name not in shapes:
-                raise ValueError(f"outputs: expected some of {', '.join(OUTPUTS)}, found {name!r}")
+            if not isinstance(name, str) or name not in shapes:
+                raise ValueError(f"outputs: expected some of {', '.join(OUTPUTS)}, found {_arrays.briefly(name)}")
             if shapes[name] == (0,):
                 raise ValueError(f"outputs: the model's architecture has no {name}")
         if len(set(names)) != len(names) or not names:
@@ -352,7 +353,7 @@ class Model:
 
     def train(self, mode: bool = True) -> Model:
         """PyTorch's train(): training mode, or evaluation mode with mode=False. Returns the model."""
-        check(library().dim_model_set_training(self._handle.pointer, mode))
+        check(library().dim_model_set_training(self._handle.pointer, _arrays.flag(mode, "mode")))
         return self
 
     def eval(self) -> Model:
@@ -407,9 +408,10 @@ class Model:
         Floating-point values are rounded to float32. Raises ValueError, which lists every missing, unknown or misshaped
         entry, or InvalidArgument for values that are not allowed (NaN, infinity, a negative running_var).
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"state_dict: expected arrays by their names, found {type(state).__name__}")
         if network is not None:
-            if network not in self.networks:
-                raise ValueError(f"network: expected one of {', '.join(self.networks)}, found {network!r}")
+            _arrays.one_of(network, self.networks, "network", ", ".join(self.networks))
             state = {f"{network}.{key}": value for key, value in state.items()}
         arrays = _checked(state, self.parameters_info())
         count = len(arrays)
@@ -498,7 +500,7 @@ def other_format(path: Path, expected: str = ".h5, .safetensors or format=") -> 
     if not name.lower().endswith(_OTHER_FORMATS):
         return None
     advice = "; `dim convert` writes PyTorch's files and ONNX" if name.lower().endswith(_CONVERTED) else ""
-    return f"{name} has another format's ending; expected {expected}{advice}"
+    return f"{shown(name)} has another format's ending; expected {expected}{advice}"
 
 
 @contextmanager

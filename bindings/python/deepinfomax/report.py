@@ -80,7 +80,7 @@ def write(
     run = folder if isinstance(folder, RunFolder) else RunFolder(folder)
     target = run.path / NAME if path is None else Path(os.fsdecode(path))
     if is_among(target, run.path, set(FILES) - {NAME}):
-        raise ValueError(f"{target}: is a file of the run; expected another name")
+        raise ValueError(f"{shown(str(target))}: is a file of the run; expected another name")
     settings = run.read_settings()
     if data is not None:
         settings = replace(settings, data=os.fsdecode(data))
@@ -90,15 +90,15 @@ def write(
         # Where a run goes on after its end, weights.h5 is still that of before.
         places = (run.best, run.weights, run.checkpoint) if settings.early_stopping else (run.checkpoint, run.weights)
         model = Model.open(next((place for place in places if place.exists()), run.weights))
-    shown = _some(settings.reading.open(settings.data), images)
-    y = evaluation.encode(model, shown)
+    some = _some(settings.reading.open(settings.data), images)
+    y = evaluation.encode(model, some)
     rows = run.read_metrics()
     parts = [
         _begun(settings),
         _section("Verdict", _verdict(rows, settings)),
         _section("Curves", _curves(rows, settings)),
-        _section("Map", _map(y, shown)),
-        _section("Neighbours", _neighbours(y, shown)),
+        _section("Map", _map(y, some)),
+        _section("Neighbours", _neighbours(y, some)),
         _section("Classes", _classes(model, settings.data, images, settings.reading)),
         _section("Architecture", _architecture(model)),
         _section("Settings", _settings(asdict(settings))),

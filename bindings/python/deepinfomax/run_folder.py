@@ -211,7 +211,7 @@ class RunFolder:
                 )
             return Settings(**found)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{self.settings_file}: not the settings of a run: {error}") from error
+            raise ValueError(f"{shown(str(self.settings_file))}: not the settings of a run: {error}") from error
 
     def read_metrics(self) -> list[Row]:
         """All whole rows; none where there is no such file. Raises ValueError for a file that this package did not write."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from . import _arrays
 from ._files import whole
-from ._text import counted, valid
+from ._text import counted, shown, valid
 from .data import DataError, Dataset, MissingPackage
 from .data.arrays import read_npz
 from .data.dataset import fingerprint
@@ -67,10 +67,14 @@ def _id(name: Any) -> str:
     if isinstance(name, bytes):
         name = name.decode("utf-8", "surrogateescape")
     if isinstance(name, (str, int, np.integer)) and not isinstance(name, bool):
-        if str(name).endswith("\0"):
-            raise ValueError("ids: found a name that ends in NUL, which an index file would not keep")
+        _check_end(str(name), "ids")
         return str(name)
     raise TypeError(f"ids: expected texts, found {type(name).__name__}")
+
+
+def _check_end(text: str, what: str) -> None:
+    if text.endswith("\0"):
+        raise ValueError(f"{what}: found a name that ends in NUL, which an index file would not keep")
 
 
 class Index:
@@ -93,13 +97,14 @@ class Index:
             raise ValueError(f"vectors: expected (n, d), one vector at least, found shape {array.shape}")
         if not np.isfinite(array).all():
             raise ValueError("vectors: expected finite numbers, found NaN or infinity")
-        if metric not in METRICS:
-            raise ValueError(f"metric: expected one of {', '.join(METRICS)}, found {metric!r}")
-        if isinstance(ids, (str, bytes)):  # Whose letters would be names.
+        _arrays.one_of(metric, METRICS, "metric", ", ".join(METRICS))
+        # A text's letters would be names; sets have no order.
+        if ids is not None and (isinstance(ids, (str, bytes, Set, Mapping)) or not isinstance(ids, Iterable)):
             raise TypeError(f"ids: expected texts, one a vector, found {type(ids).__name__}")
         for what, text in (("made_by", made_by), ("made_of", made_of)):
             if text is not None and not isinstance(text, str):
                 raise TypeError(f"{what}: expected a text, found {type(text).__name__}")
+            _check_end(text or "", what)
         names = [str(number) for number in range(len(array))] if ids is None else [_id(name) for name in ids]
         if len(names) != len(array):
             raise ValueError(f"ids: expected {len(array)}, one a vector, found {len(names)}")
@@ -132,7 +137,7 @@ class Index:
         """Raises ValueError where the vectors are of other images than these, by their names and by what is in them."""
         own = fingerprint(data) if self.made_of else ""
         if list(map(valid, data.ids)) != list(map(valid, self.ids)) or own != self.made_of and own:
-            raise ValueError(f"has the vectors of other images than {data.name}")
+            raise ValueError(f"has the vectors of other images than {shown(data.name)}")
 
     # ---- The file
 
@@ -158,9 +163,9 @@ class Index:
         try:
             parts = read_npz(Path(path), names, optional=("made_of",))
         except DataError as error:
-            raise ValueError(f"{path}: expected an index as Index.save writes it: {error}") from error
+            raise ValueError(f"{shown(path)}: expected an index as Index.save writes it: {error}") from error
         if parts["version"].shape != () or parts["version"] != _VERSION:
-            raise ValueError(f"{path}: expected an index of version {_VERSION}, found {parts['version'].tolist()!r:.40}")
+            raise ValueError(f"{shown(path)}: expected an index of version {_VERSION}, found {parts['version'].tolist()!r:.40}")
         metric: Any = str(parts["metric"])
         try:
             made_of = str(parts.get("made_of", ""))
@@ -168,7 +173,7 @@ class Index:
                 parts["vectors"], parts["ids"].reshape(-1).tolist(), metric, made_by=str(parts["made_by"]), made_of=made_of
             )
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{path}: {error}") from error
+            raise ValueError(f"{shown(path)}: {error}") from error
 
     # ---- Search
 

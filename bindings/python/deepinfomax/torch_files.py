@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from . import _arrays
 from ._files import write_whole
-from ._text import valid
+from ._text import lines, valid
 from .errors import DimError
 from .architecture import Architecture
 from ._opening import NETWORKS
@@ -34,7 +34,13 @@ _BEGINNINGS = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 class TorchFileError(ValueError):
-    """A file that torch cannot read without running code, or without a state_dict of ours; the message says which."""
+    """A file that torch cannot read without running code, or without a state_dict of ours; the message says which.
+
+    Names come from untrusted files: what a terminal would act on is escaped.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(lines(str(message)))
 
 
 def read(path: str | os.PathLike[str], entry: str | None = None, architecture: Any = None) -> State:

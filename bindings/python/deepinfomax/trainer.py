@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from . import _arrays, _library, _structures
 from ._library import GradientCallback, check, library
-from ._run import Run, python_names
+from ._run import ARGUMENTS, Run, python_names
 from ._text import counted
 from .data import Augmentation
 from .errors import Cancelled, UnknownName
@@ -192,6 +192,7 @@ class Trainer(Run):
         if not isinstance(model, Model):
             raise TypeError(f"model: expected a Model, found {type(model).__name__}")
         seed = _arrays.whole_number(seed, 0, 2**64, "seed", "0 <= seed < 2**64")
+        timeout = _arrays.seconds(timeout, "timeout")
         most = MOST_MICRO_BATCHES
         micro_batches = _arrays.whole_number(micro_batches, 1, most + 1, "micro_batches", f"1 to {most}")
         if lr is not None and (encoder_lr is not None or discriminator_lr is not None):
@@ -217,7 +218,7 @@ class Trainer(Run):
         for field, rate in ("encoder_learning_rate", encoder_lr), ("discriminator_learning_rate", discriminator_lr):
             given = lr if rate is None else rate
             if given is not None:
-                setattr(options, field, _arrays.number(given, "lr" if rate is None else field.replace("learning_rate", "lr")))
+                setattr(options, field, _arrays.number(given, "lr" if rate is None else ARGUMENTS[field]))
         for field, value in (
             ("alpha", alpha),
             ("beta", beta),
@@ -229,7 +230,7 @@ class Trainer(Run):
             ("weight_decay", weight_decay),
         ):
             if value is not None:
-                setattr(options, field, _arrays.number(value, field))
+                setattr(options, field, _arrays.number(value, ARGUMENTS.get(field, field)))
         if gamma is None and prior not in (None, "none") and options.gamma == 0:
             options.gamma = _PAPER_GAMMA
         if betas is not None:
@@ -504,7 +505,7 @@ def smallest_batch(negatives: str | int) -> int:
 def _negatives(value: Negatives) -> int:
     if isinstance(value, str):
         if value not in _NEGATIVES:
-            raise ValueError(f"negatives: expected 'all', 'rotation' or a number, found {value!r}")
+            raise ValueError(f"negatives: expected 'all', 'rotation' or a number, found {_arrays.briefly(value)}")
         return _NEGATIVES[value]
     return _arrays.whole_number(value, 1, 2**31, "negatives", "'all', 'rotation' or 1 or more")
 

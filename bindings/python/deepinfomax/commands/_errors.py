@@ -11,7 +11,15 @@ from . import UsageError
 def explained(error: Exception) -> str | None:
     """The message of an error of a known kind; None for a kind that only a defect raises."""
     message = _message(error)
-    return None if message is None else message.replace("`architecture`", "--architecture")  # As C and Python have it.
+    if message is None:
+        return None
+    for name, option in _OPTIONS.items():
+        message = message.replace(name, option)
+    return message
+
+
+#: Names that C and Python have, and those of commands.
+_OPTIONS = {"`architecture`": "--architecture", '; Trainer.resume reads "': '; --resume reads "'}
 
 
 def _message(error: Exception) -> str | None:

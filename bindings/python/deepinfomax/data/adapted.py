@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from ..architecture import PRESETS, Architecture, read_file
+from .errors import printable
 from .options import Size
 
 #: The preset whose layers are taken where the user names none.
@@ -42,7 +43,7 @@ def with_classes(architecture: Architecture, classes: int) -> Architecture:
 def names_classes(named: Any) -> bool:
     """Whether the user's own JSON text says how many classes there are, not only the preset that it begins with."""
     try:
-        return "classes" in (json.loads(named).get("classifier") or {})
+        return "classes" in (json.loads(named.removeprefix("\ufeff")).get("classifier") or {})
     except (ValueError, TypeError, AttributeError, RecursionError):  # A preset; or what is wrong with it, `described` says.
         return False
 
@@ -52,10 +53,12 @@ def read(named: str) -> str:
     if named in PRESETS or not os.path.exists(named):  # Of a name that is neither, `described` says what is expected.
         return named
     if os.path.isdir(named):
-        raise ValueError(f"{named}: is a folder, expected a preset or a JSON file")
+        raise ValueError(f"{printable(named)}: is a folder, expected a preset or a JSON file")
     text = read_file(named)
     if not text.lstrip()[:1] in (b"{", b""):  # It would be taken for a name.
-        raise ValueError(f"{named}: not a description in JSON: expected an object, found a file that begins with {text[:8]!r}")
+        raise ValueError(
+            f"{printable(named)}: not a description in JSON: expected an object, found a file that begins with {text[:8]!r}"
+        )
     return text.decode("utf-8", "surrogateescape") or " "
 
 

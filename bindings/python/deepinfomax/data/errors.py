@@ -34,7 +34,7 @@ class MissingPackage(ImportError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # An exception's own way calls the class with the message alone: a pool's other side then waits for ever.
-        return self._made, ()
+        return self._made, (), vars(self)
 
 
 def printable(text: str) -> str:

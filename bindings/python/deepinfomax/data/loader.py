@@ -51,8 +51,11 @@ class Loader:
         batch = _arrays.whole_number(batch, 1, 2**63, "batch", "at least 1")
         seed = _arrays.whole_number(seed, 0, 2**64, "seed", "0 <= seed < 2**64")
         ahead = _arrays.whole_number(ahead, 1, 2**31, "ahead", "1 or more")
+        if not (isinstance(part, tuple) and len(part) == 2 and all(isinstance(one, int) for one in part)):
+            raise TypeError(f"part: expected (i, n), found {_arrays.briefly(part)}")
         if not 0 <= part[0] < part[1]:
             raise ValueError(f"part: expected (i, n) with 0 <= i < n, found {part}")
+        shuffle, drop_last = _arrays.flag(shuffle, "shuffle"), _arrays.flag(drop_last, "drop_last")
         if not isinstance(augment, (Augmentation, type(None))):
             raise TypeError(f"augment: expected an Augmentation or None, found {type(augment).__name__}")
         self.dataset = dataset

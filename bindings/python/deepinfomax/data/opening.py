@@ -92,8 +92,9 @@ def open_dataset(
         if os.path.isdir(source) and not os.access(source, os.R_OK | os.X_OK):  # Else a file is blamed that need not be there.
             raise DataError(f"{source}: {os.strerror(errno.EACCES)}")
     labelled = _arrays.flag(labelled, "labelled")
-    if split not in SPLITS:
-        raise ValueError(f"split: expected one of {', '.join(SPLITS)}, found {split!r}")
+    _arrays.one_of(split, list(SPLITS), "split", ", ".join(SPLITS))
+    if not isinstance(part, (str, type(None))):
+        raise TypeError(f"part: expected a name or None, found {_arrays.briefly(part)}")
     options = Options(image_size(image), resize, part, labels, layout, max_pixels, max_bytes, skip_damaged)
     try:
         parts, whole = _open(source, labelled, split, options)

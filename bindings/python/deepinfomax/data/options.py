@@ -42,8 +42,7 @@ class Options:
             ("labels", self.labels, LABELS),
             ("layout", self.layout, LAYOUTS),
         ):
-            if value not in allowed:
-                raise ValueError(f"{name}: expected one of {', '.join(allowed)}, found {value!r}")
+            _arrays.one_of(value, allowed, name, ", ".join(allowed))
         if self.max_pixels is not None:
             _arrays.whole_number(self.max_pixels, 1, 2**63, "max_pixels", "at least 1")
         _arrays.whole_number(self.max_bytes, 1, 2**63, "max_bytes", "at least 1")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._arrays import one_of
 from .._text import cut, shown
 from . import lettering
 
@@ -23,8 +24,7 @@ def confusion(matrices: Sequence[tuple[str, NDArray[np.int64]]], classes: Sequen
     matrices: of (10,10) counts, row = label, column = prediction; only the rows and columns of `classes` are drawn.
     Raises ImportError where matplotlib is missing.
     """
-    if file_format not in FORMATS:
-        raise ValueError(f"file_format: expected one of {', '.join(FORMATS)}, found {file_format!r}")
+    one_of(file_format, FORMATS, "file_format", ", ".join(FORMATS))
     if not len(matrices) or not len(classes):
         raise ValueError("expected a matrix and a class, or more, found none")
     for title, counts in matrices:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._arrays import finite, shaped
+from .._arrays import finite, one_of, shaped
 
 
 class Projection(NamedTuple):
@@ -62,8 +62,7 @@ def fitted(places: NDArray[np.float64], axes: str = "auto") -> tuple[NDArray[np.
     shorter axis is stretched to half of the longer one: after training one direction may hold nearly all variance, and
     the map would be a strip.
     """
-    if axes not in AXES:
-        raise ValueError(f"axes: expected one of {', '.join(AXES)}, found {axes!r}")
+    one_of(axes, AXES, "axes", ", ".join(AXES))
     places = finite(shaped(places, ("n", 2), "places"), "places")
     factors = np.ones(2)
     extent = np.ptp(places, axis=0)

@@ -150,15 +150,15 @@ def read(architecture: object) -> Description:
     if isinstance(architecture, str):
         if architecture in PRESETS:
             return {"preset": architecture}
-        if architecture.lstrip().startswith("{"):
-            return _parse(architecture)
+        if (text := architecture.removeprefix("\ufeff")).lstrip().startswith("{"):  # Which editors under Windows write.
+            return _parse(text)
     if isinstance(architecture, (str, bytes, os.PathLike)):
         path = Path(os.fsdecode(architecture))
         if not path.is_file():
             raise ValueError(
                 f"architecture: expected one of {', '.join(PRESETS)}, JSON text or a JSON file, found {str(path)!r}"
             )
-        return _parse(path.read_text(encoding="utf-8"))
+        return _parse(path.read_text(encoding="utf-8-sig"))
     raise TypeError(f"architecture: expected a name, dict, JSON text or path, found {type(architecture).__name__}")
 
 
