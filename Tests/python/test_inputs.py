@@ -309,6 +309,17 @@ def test_arguments_of_another_kind(call, name, wrong):
         (lambda model, value: dim.data.Loader(IMAGES, 2, shuffle=value), "shuffle", ("no", 1)),
         (lambda model, value: dim.data.Loader(IMAGES, 2, drop_last=value), "drop_last", ("no", None)),
         (lambda model, value: open_dataset("digits", part=value), "part", (3, [], TWO)),
+        (lambda model, value: model.save(value), "path", (3, None, [])),
+        (lambda model, value: model.save(value, "hdf5"), "path", (3, None)),
+        (lambda model, value: model.load(value), "path", (3, None)),
+        (lambda model, value: dim.Model.open(value), "path", (3, None)),
+        (lambda model, value: dim.Trainer(model).save(value), "path", (3, None)),
+        (lambda model, value: dim.Trainer.resume(value), "path", (3, None)),
+        (lambda model, value: Index(np.eye(2, dtype=np.float32)).save(value), "path", (3, None)),
+        (lambda model, value: Index.open(value), "path", (3, None)),
+        (lambda model, value: read_encoded(value), "path", (3, None)),
+        (lambda model, value: open_dataset(value), "source", (3, [])),
+        (lambda model, value: report.write(value), "folder", (3, None)),
     ],
 )
 def test_arguments_that_were_taken_for_something_else(model, call, name, wrong):
@@ -327,7 +338,7 @@ def test_arguments_that_were_taken_for_something_else(model, call, name, wrong):
             (lambda model, value, name=name: dim.Trainer(model, **{name: value}), name, (TWO, [], 3))
             for name in ("prior", "measure", "coordinates", "precision")
         ),
-        (lambda model, value: dim.Trainer(model, timeout=value), "timeout", (math.nan, "x", [], 0, True, None, TWO)),
+        (lambda model, value: dim.Trainer(model, timeout=value), "timeout", (math.nan, "x", [], 0, True, None, TWO, 10**400)),
         (lambda model, value: dim.ClassifierTrainer(model, loss=value), "loss", (TWO, [])),
         (lambda model, value: model.encode(PIXELS, outputs=(value,)), "outputs", ([], TWO, 3)),
         (lambda model, value: dim.Model.open("x", networks=[value]), "networks", ([], TWO, 3)),

@@ -85,9 +85,13 @@ def flag(value: Any, what: str) -> bool:
 
 def seconds(value: Any, what: str) -> float:
     """How long to wait: a number over 0."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number)) or not value > 0:
+    try:
+        found = number(value, what)
+    except TypeError:
+        found = 0.0
+    if not found > 0:
         raise ValueError(f"{what}: expected a number of seconds over 0, found {briefly(value)}")
-    return float(value)
+    return found
 
 
 def one_of(value: Any, values: Sequence[str], what: str, text: str | None = None) -> int:

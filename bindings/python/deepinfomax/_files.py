@@ -13,13 +13,21 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 _ACCESS_LIST = "system.posix_acl_access"
 #: Of a path, the NUL at its end included; and what a new file's name may have more than the one whose place it takes.
 _LONGEST, _ADDED = 4096, 32
 #: Of the content, or for programs: signatures and capabilities.
 _NOT_HANDED_ON = ("security.capability", "security.evm", "security.ima")
+
+
+def path_text(path: Any, what: str = "path") -> str:
+    """A path's name as Python has it."""
+    try:
+        return os.fsdecode(path)
+    except TypeError:
+        raise TypeError(f"{what}: expected a text, bytes or a PathLike, found {type(path).__name__}") from None
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes | memoryview) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from ctypes import byref
 from typing import Any, ClassVar, TypeVar
 
 from . import _copies
+from ._files import path_text
 from ._handles import OwnedHandle, model_handle, new_handle
 from ._library import check, library
 from ._opening import options as open_options
@@ -90,12 +90,11 @@ class Run:
         It is a weights file as well: `Model.open` opens it. Raises FileAccessError, or InvalidArgument while
         there are accumulated gradients; ValueError for an ending of another format than HDF5.
         """
-        if os.fsencode(path).lower().endswith(b".safetensors") or other_format(path):
-            raise ValueError(
-                f"path: {shown(os.fsdecode(path))} has another format's ending; a checkpoint is an HDF5 file: expected .h5"
-            )
-        with c_path(path) as name:
-            self._call("save", name)
+        name = path_text(path)
+        if name.lower().endswith(".safetensors") or other_format(name):
+            raise ValueError(f"path: {shown(name)} has another format's ending; a checkpoint is an HDF5 file: expected .h5")
+        with c_path(path) as encoded:
+            self._call("save", encoded)
 
     def close(self) -> None:
         """Frees the optimisers' memory, not the model; later calls raise InvalidHandle. Twice does nothing."""

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from ._files import size_text, whole
+from ._files import path_text, size_text, whole
 from ._text import cell, counted, csv_line, shown, valid
 from .data import Dataset, MissingPackage
 from .data.dataset import fingerprint
@@ -258,7 +258,7 @@ def read_encoded(
     Shape and type are checked before the values are read: a small file may promise many. Raises ValueError for one that
     is not such a file, or is of other images, OSError, and MissingPackage for HDF5 without h5py.
     """
-    name = os.fsdecode(path)
+    name = path_text(path)
     readers = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv, ".h5": _read_hdf5, ".hdf5": _read_hdf5}
     reader = next((readers[ending] for ending in FORMATS if name.lower().endswith(ending)), None)
     if reader is None:

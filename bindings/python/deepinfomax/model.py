@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _arrays, _copies, _library
+from ._files import path_text
 from ._handles import OwnedHandle, model_handle, new_handle
 from ._library import ParameterInfo as _CParameterInfo
 from ._library import SaveOptions, check, library, text
@@ -496,7 +497,7 @@ def _entry(value: Any, info: ParameterInfo) -> NDArray[Any]:
 
 def other_format(path: Path, expected: str = ".h5, .safetensors or format=") -> str | None:
     """What is wrong with the name of a file of weights: it ends as those of another format do."""
-    name = os.fsdecode(path)
+    name = path_text(path)
     if not name.lower().endswith(_OTHER_FORMATS):
         return None
     advice = "; `dim convert` writes PyTorch's files and ONNX" if name.lower().endswith(_CONVERTED) else ""
@@ -506,7 +507,7 @@ def other_format(path: Path, expected: str = ".h5, .safetensors or format=") -> 
 @contextmanager
 def c_path(path: Path) -> Iterator[bytes]:
     """The path as C takes it. A FileAccessError of the block has it as its filename: messages show some bytes as escapes."""
-    encoded = os.fsencode(path)
+    encoded = os.fsencode(path_text(path))
     if b"\0" in encoded:  # C would read the part before it.
         raise ValueError(f"path: embedded null byte in {path!r}")
     try:

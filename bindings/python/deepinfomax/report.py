@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _arrays, build_info, evaluation
-from ._files import is_among, is_in, real, write_whole
+from ._files import is_among, is_in, path_text, real, write_whole
 from ._text import counted, shown
 from ._version import __version__
 from .classifier_trainer import Evaluation
@@ -78,12 +78,12 @@ def write(
     """
     images = _arrays.whole_number(images, 2, 2**63, "images", "2 or more")
     run = folder if isinstance(folder, RunFolder) else RunFolder(folder)
-    target = run.path / NAME if path is None else Path(os.fsdecode(path))
+    target = run.path / NAME if path is None else Path(path_text(path))
     if is_among(target, run.path, set(FILES) - {NAME}):
         raise ValueError(f"{shown(str(target))}: is a file of the run; expected another name")
     settings = run.read_settings()
     if data is not None:
-        settings = replace(settings, data=os.fsdecode(data))
+        settings = replace(settings, data=path_text(data, "data"))
     check_target(target, settings.data)
     data_of(settings)  # As many other images would be shown in their place.
     if model is None:

@@ -20,7 +20,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TextIO
 
-from ._files import write_whole
+from ._files import path_text, write_whole
 from ._text import parsed_json, shell, shown
 from .data.errors import listed
 from .data.reading import Reading
@@ -165,7 +165,7 @@ class RunFolder:
     """Names and contents of a run's files. Errors of the operating system are raised as they come, as OSError."""
 
     def __init__(self, path: str | bytes | os.PathLike[Any]) -> None:
-        self.path = Path(os.fsdecode(path))
+        self.path = Path(path_text(path, "folder"))
         self.settings_file = self.path / "settings.json"
         self.metrics_file = self.path / "metrics.csv"
         self.checkpoint = self.path / "checkpoint.h5"

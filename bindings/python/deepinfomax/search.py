@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _arrays
-from ._files import whole
+from ._files import path_text, whole
 from ._text import counted, shown, valid
 from .data import DataError, Dataset, MissingPackage
 from .data.arrays import read_npz
@@ -143,7 +143,7 @@ class Index:
 
     def save(self, path: str | bytes | os.PathLike[Any]) -> None:
         """An .npz of vectors, ids, metric, made_by, made_of and version; it appears whole or not at all."""
-        with whole(os.fsdecode(path)) as temporary, open(temporary, "wb") as file:
+        with whole(path_text(path)) as temporary, open(temporary, "wb") as file:
             np.savez(
                 file,
                 vectors=self.vectors,
@@ -159,7 +159,7 @@ class Index:
         """Raises ValueError where the file is no index of this version. Nothing in it is unpickled, and no more is held in
         memory than the file holds."""
         names = ("vectors", "ids", "metric", "made_by", "version")
-        path = os.fsdecode(path)
+        path = path_text(path)
         try:
             parts = read_npz(Path(path), names, optional=("made_of",))
         except DataError as error:

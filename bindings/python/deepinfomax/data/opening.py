@@ -14,6 +14,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 
 from .. import _arrays
+from .._files import path_text
 from . import cifar, idx, known, stl10
 from .conversion import Conversion
 from .dataset import Converted, Dataset, Joined, without_damaged
@@ -86,7 +87,7 @@ def open_dataset(
     installed; ValueError for unknown options.
     """
     if source is not None:
-        source = os.fsdecode(source)
+        source = path_text(source, "source")
         if not source:
             raise DataError("the path is empty; expected a file or a folder")
         if os.path.isdir(source) and not os.access(source, os.R_OK | os.X_OK):  # Else a file is blamed that need not be there.
