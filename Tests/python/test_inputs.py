@@ -18,7 +18,7 @@ from deepinfomax import evaluation, judges, report
 from deepinfomax.data import open_dataset
 from deepinfomax.data.dataset import InMemory
 from deepinfomax.encoded_files import read_encoded
-from deepinfomax.search import Index
+from deepinfomax.search import Index, encoder_digest
 
 RNG = np.random.default_rng(0)
 TWO = np.array([1, 0])
@@ -320,6 +320,9 @@ def test_arguments_of_another_kind(call, name, wrong):
         (lambda model, value: read_encoded(value), "path", (3, None)),
         (lambda model, value: open_dataset(value), "source", (3, [])),
         (lambda model, value: report.write(value), "folder", (3, None)),
+        (lambda model, value: Index(np.eye(2, dtype=np.float32)).check_encoder(value), "model", (3, None)),
+        (lambda model, value: Index(np.eye(2, dtype=np.float32)).check_images(value), "data", (3, "digits", TWO)),
+        (lambda model, value: encoder_digest(value), "model", (3, None)),
     ],
 )
 def test_arguments_that_were_taken_for_something_else(model, call, name, wrong):

@@ -16,7 +16,7 @@ from ._library import check, library
 from ._run import Run
 from ._text import counted
 from .fitting import Callback, FittedEpoch, Steps, fit
-from .model import Model
+from .model import Model, check_model
 
 EncoderUse = Literal["frozen", "frozen_batch_statistics", "trained"]
 ClassifierLoss = Literal["logits", "softmax_twice"]
@@ -115,8 +115,7 @@ class ClassifierTrainer(Run):
         loss: cross-entropy of the "logits", or of the softmax output taken as logits ("softmax_twice").
         lr, betas, eps, weight_decay: as of torch.optim.Adam.
         """
-        if not isinstance(model, Model):
-            raise TypeError(f"model: expected a Model, found {type(model).__name__}")
+        check_model(model)
         options = _library.ClassifierOptions()
         check(library().dim_classifier_options_init(byref(options), ctypes.sizeof(options)))
         options.encoder = _arrays.one_of(encoder, _ENCODER_USES, "encoder")

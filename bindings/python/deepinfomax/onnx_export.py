@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .model import OUTPUTS, Model
+from .model import OUTPUTS, Model, check_model
 
 try:
     import onnx
@@ -36,6 +36,7 @@ def to_onnx(model: Model) -> bytes:
 
     Raises ValueError where the model holds no encoder.
     """
+    check_model(model)
     if "encoder" not in model.networks:
         raise ValueError(f"model: expected one with an encoder, found {', '.join(model.networks) or 'no network'}")
     description = model.architecture.as_dict()

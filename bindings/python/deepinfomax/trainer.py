@@ -20,7 +20,7 @@ from ._text import counted
 from .data import Augmentation
 from .errors import Cancelled, UnknownName
 from .fitting import Callback, FittedEpoch, Steps, fit
-from .model import Model
+from .model import Model, check_model
 
 if TYPE_CHECKING:
     from .distributed import SharedSteps
@@ -189,8 +189,7 @@ class Trainer(Run):
         process passes its own part of each batch. The result does not depend on P. timeout: seconds that a process waits for
         another one. See docs/distributed.md.
         """
-        if not isinstance(model, Model):
-            raise TypeError(f"model: expected a Model, found {type(model).__name__}")
+        check_model(model)
         seed = _arrays.whole_number(seed, 0, 2**64, "seed", "0 <= seed < 2**64")
         timeout = _arrays.seconds(timeout, "timeout")
         most = MOST_MICRO_BATCHES
