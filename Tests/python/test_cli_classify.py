@@ -5,6 +5,7 @@ import math
 import os
 import signal
 import time
+from pathlib import Path
 
 import deepinfomax
 import numpy as np
@@ -401,6 +402,21 @@ def test_a_split_that_leaves_one_class(tmp_path):
     np.savez(tmp_path / "a.npz", images=np.zeros((12, 32, 32, 3), np.uint8), labels=labels)
     done = dim("classify", "--data", tmp_path / "a.npz", "--arms", "untrained,pixels", "--epochs", 1)
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+
+
+def test_many_classes_have_neither_matrix_nor_picture(tmp_path):
+    """Each was the square of their number."""
+    images = np.random.default_rng(0).integers(0, 255, (1001, 8, 8)).astype(np.uint8)
+    np.savez(tmp_path / "a.npz", images=images, labels=np.arange(1001))
+    given = ["classify", "--data", tmp_path / "a.npz", "--arms", "untrained", "--epochs", 1]
+    given += ["--architecture", Path(__file__).with_name("digits8.json")]
+    done = dim(*given, "--picture", tmp_path / "a.png")
+    assert done.returncode == 2 and "--picture: confusion matrices have at most 1,000 classes" in done.stderr, done.stderr
+    done = dim(*given, "--json")
+    assert done.returncode == 0, done.stderr
+    (run,) = json.loads(done.stdout)["runs"]
+    assert run["confusion"] is None and run["precision"] is None and run["accuracy"] == 0
+    assert "precision" not in dim(*given).stdout
 
 
 def test_tables_with_long_names(tmp_path):

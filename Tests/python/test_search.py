@@ -8,7 +8,10 @@ import zipfile
 
 import numpy as np
 import pytest
+from deepinfomax import evaluation
 from deepinfomax.data import MissingPackage
+from deepinfomax.judges import fitted
+from deepinfomax.neighbours import neighbours, vote
 from deepinfomax.search import Index
 
 METRICS = ("l2", "cosine")
@@ -303,3 +306,41 @@ def test_the_caller_s_array_may_change_afterwards():
     after = index.search(np.eye(1, 3, dtype=np.float32), 2)
     assert np.array_equal(before.numbers, after.numbers) and np.array_equal(before.distances, after.distances)
     assert Index(vectors, made_by=None).made_by == ""
+
+
+# ---- Votes and neighbours
+
+
+@pytest.mark.parametrize("offset, scale", [(0, 1), (1e8, 1), (0, 1e200), (0, 1e-250), (-1e300, 1e290), (0, 1e307)])
+@pytest.mark.filterwarnings("error")
+def test_votes_and_neighbours_of_any_size(offset, scale):
+    """Far from the origin all digits were lost, and squares overflowed."""
+    y, labels = np.random.default_rng(0).normal(size=(200, 8)) * scale + offset, np.arange(200) % 5
+    assert vote(y, labels, y, 1).tolist() == labels.tolist()
+    assert evaluation.nearest_neighbours(y, labels, y, labels, 1) == 1
+    apart = np.sqrt(np.square((y - y[3]) / scale).sum(axis=1))
+    found = neighbours(y[3], y, 5)
+    assert (
+        found.nearest.tolist() == np.argsort(apart)[:5].tolist() and found.farthest.tolist() == np.argsort(apart)[-5:].tolist()
+    )
+    np.testing.assert_allclose(found.farthest_distances, np.sort(apart)[-5:] * scale, rtol=1e-9)
+
+
+@pytest.mark.filterwarnings("error")
+def test_votes_among_clusters_that_are_far_apart():
+    chance = np.random.default_rng(0)
+    y = np.concatenate([chance.normal(size=(100, 8)), chance.normal(size=(100, 8)) + 1e8, np.full((1, 8), 1e200)])
+    labels = np.arange(len(y))
+    assert vote(y, labels, y, 1).tolist() == labels.tolist()
+    assert fitted._vote(y, labels, y, 1).tolist() == labels.tolist()
+    near = y[:200].astype(np.float32)
+    assert fitted._vote(near[:100], labels[:100], near[:100], 1).tolist() == labels[:100].tolist()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [1e-100, 1e200])
+def test_a_probe_of_vectors_of_any_size(scale):
+    pytest.importorskip("sklearn")
+    labels = np.arange(60) % 2
+    y = np.random.default_rng(0).normal(size=(60, 3)) + 8 * labels[:, np.newaxis]
+    assert evaluation.linear_probe(y * scale, labels, y * scale, labels) == 1

@@ -362,6 +362,30 @@ def test_evaluation(model):
     assert alone.count == 1
 
 
+def test_many_classes_are_evaluated_without_a_confusion_matrix():
+    """Of 65,536 classes it would be 34 GB, which fit(validation=) needed as well."""
+    many = {"preset": "basic32", "classifier": {"hidden": [], "classes": 65_536}}
+    with Model(0, many) as model, ClassifierTrainer(model) as trainer:
+        labels = model.classify(model.encode(PHOTOS[:4], features=False)).argmax(1)
+        labels[3] = 65_535 - labels[3]
+        found = trainer.evaluate(PHOTOS[:4], labels)
+        assert found.confusion.shape == (0, 0) and found.precision.shape == (0,)
+        assert (found.correct, found.count, found.accuracy) == (3, 4, 0.75)
+        assert (found + found).accuracy == 0.75 and (found + found).count == 8
+        (epoch,) = trainer.fit((PHOTOS[:4], labels), 1, batch=4, validation=(PHOTOS[:4], labels))
+        assert epoch.validation.count == 4
+
+
+def test_sums_of_evaluations():
+    few, none = dim.Evaluation(0.5, np.eye(2, dtype=np.int64)), dim.Evaluation(float("nan"), np.zeros((2, 2), np.int64))
+    assert np.isnan(none.accuracy) and np.isnan((none + none).accuracy) and np.isnan(dim.ClassifierResult(0.0, 0, 0).accuracy)
+    assert (few + none).loss == 0.5 and (none + few).accuracy == 1
+    with pytest.raises(ValueError, match=r"equally many classes, found confusion matrices of \(2, 2\) and \(3, 3\)"):
+        few + dim.Evaluation(0.0, np.ones((3, 3), np.int64))
+    with pytest.raises(TypeError, match="unsupported operand"):
+        few + 3
+
+
 @pytest.mark.parametrize(
     ("labels", "error", "message"),
     [

@@ -140,7 +140,7 @@ def check_images(value: Any, item: Shape, what: str, single: bool = False) -> No
     _check_shape(array, item, what)
     if (array.shape == item) != single:
         expected = "one image" if single else _text(("n", *item))
-        raise ValueError(f"{what}: expected {expected}, found {_shape(array)}")
+        raise ValueError(f"{what}: expected {expected}, found {shape_text(array)}")
     if array.dtype == np.uint8 or isinstance(array, np.memmap):
         return
     whole = array[np.newaxis] if single else array
@@ -171,11 +171,11 @@ def _images_in_order(value: Any, item: Shape, what: str) -> NDArray[Any]:
         if array.shape[-3:] != item or array.ndim not in (3, 4):
             raise ValueError(
                 f"{what}: expected uint8 of shape {_text(('n', *last))}, {_text(('n', *item))}, {_text(last)} or "
-                f"{_text(item)}, found {_shape(array)}"
+                f"{_text(item)}, found {shape_text(array)}"
             )
     elif array.ndim in (3, 4) and array.shape[-3:] == last and last != item:
         raise ValueError(
-            f"{what}: expected {array.dtype} in the order {_text(('n', *item))}, found {_shape(array)}; "
+            f"{what}: expected {array.dtype} in the order {_text(('n', *item))}, found {shape_text(array)}; "
             "transpose with moveaxis(-1, -3), or give uint8"
         )
     return array
@@ -193,7 +193,7 @@ def vectors_and_maps(y: Any, M: Any, item: Shape, map_item: Shape) -> tuple[NDAr
     if single != single_map or len(found) != len(maps):
         raise ValueError(
             "y and M: expected the same number of images, found shapes "
-            f"{_shape(found[0] if single else found)} and {_shape(maps[0] if single_map else maps)}"
+            f"{shape_text(found[0] if single else found)} and {shape_text(maps[0] if single_map else maps)}"
         )
     return found, maps, single
 
@@ -202,7 +202,7 @@ def labels(value: Any, n: int, single: bool) -> NDArray[np.int64]:
     """Labels as int64 (n,), from any integer dtype; () where the image is a single one. Their range is C's to check."""
     array = integers(value)
     if array.shape != (n,) and not (single and array.shape == ()):
-        raise ValueError(f"labels: expected shape ({n},), one for each image, found {_shape(array)}")
+        raise ValueError(f"labels: expected shape ({n},), one for each image, found {shape_text(array)}")
     return to_int64(array.reshape(n), "labels")
 
 
@@ -233,6 +233,12 @@ def integers(value: Any, what: str = "labels") -> NDArray[Any]:
     return array
 
 
+def check_classes(array: NDArray[Any], classes: int, what: str = "labels") -> None:
+    """Raises ValueError where an integer is no number of so many classes."""
+    if array.size and not (0 <= int(array.min()) and int(array.max()) < classes):
+        raise ValueError(f"{what}: expected 0 to {classes - 1}, found {array.min()} to {array.max()}")
+
+
 def _is_whole(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and -(2**63) <= int(value) < 2**63
 
@@ -259,23 +265,56 @@ def to_float32(array: NDArray[Any], what: str, accepted: str = "float32") -> NDA
     with np.errstate(over="ignore"):
         result = np.require(array, np.float32, ["C", "A"])
     if array.dtype.itemsize > 4 and np.any(np.isinf(result) & ~np.isinf(array)):
-        raise ValueError(f"{what}: {array.dtype} values beyond the range of float32")
+        raise ValueError(f"{what}: {array.dtype} values beyond the range of float32, {np.finfo(np.float32).max:.3g}")
     return result
 
 
 def shaped(value: Any, shape: tuple[int | str, ...], what: str, **sizes: int) -> NDArray[Any]:
     """Numbers of a shape, ("n", 3, "h", "w"): a letter is any size of 1 or more, or that of `sizes`."""
-    _check_unmasked(value, what)
-    array = value if isinstance(value, np.ndarray) else np.asarray(value)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"{what}: expected numbers, found {array.dtype}")
+    array = _numeric(value, what, "fiub")
     expected = tuple(size if isinstance(size, int) else sizes.get(size, size) for size in shape)
     found = array.shape
     if len(found) != len(expected) or any(
         a < 1 if isinstance(b, str) else a != b for a, b in zip(found, expected, strict=True)
     ):
-        raise ValueError(f"{what}: expected shape {_text(expected)}, found {_shape(array)}")
+        raise ValueError(f"{what}: expected shape {_text(expected)}, found {shape_text(array)}")
     return array
+
+
+def numbers(value: Any, what: str) -> NDArray[Any]:
+    """Real numbers in an array of any shape, from all that numpy can read: no flags, texts, times or complex numbers."""
+    return _numeric(value, what, "fiu")
+
+
+def _numeric(value: Any, what: str, kinds: str) -> NDArray[Any]:
+    _check_unmasked(value, what)
+    try:
+        array = as_numpy(value, what) if hasattr(value, "detach") else np.asarray(value)
+    except (TypeError, ValueError) as error:  # A ragged list.
+        raise TypeError(f"{what}: expected numbers: {error}") from error
+    if array.dtype.kind not in kinds:
+        raise TypeError(f"{what}: expected numbers, found {array.dtype}")
+    return array
+
+
+def doubles(value: Any, shape: tuple[int | str, ...], what: str) -> NDArray[np.float64]:
+    """Finite numbers of a shape, as `shaped` takes them, in float64."""
+    with np.errstate(over="ignore"):  # Of longdouble, which `finite` tells.
+        array = np.asarray(shaped(value, shape, what), np.float64)
+    return finite(array, what)
+
+
+def middling(*arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    """The arrays times one power of two, which changes no digit, where the first one's numbers are all below 1e-9 or their
+    squares might overflow; else as they are."""
+    first = arrays[0]
+    if first.dtype.kind != "f" or not first.size:
+        return arrays
+    exponent = int(np.frexp(max(first.max(), -first.min()))[1])
+    if -30 < exponent <= np.finfo(first.dtype).maxexp // 3:
+        return arrays
+    with np.errstate(over="ignore"):  # Of another one whose numbers are far larger.
+        return tuple(np.ldexp(array, -exponent) for array in arrays)
 
 
 def finite(array: NDArray[Any], what: str) -> NDArray[Any]:
@@ -293,10 +332,10 @@ def _floats(array: NDArray[Any], item: tuple[int, ...], what: str, accepted: str
 
 def _check_shape(array: NDArray[Any], item: Shape, what: str) -> None:
     if array.shape != item and (array.ndim != len(item) + 1 or array.shape[1:] != item):
-        raise ValueError(f"{what}: expected shape {_text(('n', *item))} or {_text(item)}, found {_shape(array)}")
+        raise ValueError(f"{what}: expected shape {_text(('n', *item))} or {_text(item)}, found {shape_text(array)}")
 
 
-def _shape(array: NDArray[Any]) -> str:
+def shape_text(array: NDArray[Any]) -> str:
     return _text(array.shape)
 
 

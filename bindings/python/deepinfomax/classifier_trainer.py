@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Sequence
 from ctypes import byref
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ ClassifierLoss = Literal["logits", "softmax_twice"]
 _ENCODER_USES: tuple[EncoderUse, ...] = ("frozen", "frozen_batch_statistics", "trained")  # dim_encoder_use
 _LOSSES: tuple[ClassifierLoss, ...] = ("logits", "softmax_twice")  # dim_classifier_loss
 
+#: Classes up to which there are confusion matrices, whose size is their square: labels may be numbers of things.
+CONFUSED = 1_000
+
 
 @dataclass(frozen=True)
 class ClassifierResult:
@@ -36,7 +40,8 @@ class ClassifierResult:
 
     @property
     def accuracy(self) -> float:
-        return self.correct / self.count
+        """nan of no images."""
+        return self.correct / self.count if self.count else math.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,32 +49,42 @@ class Evaluation:
     """How the classifier does on labelled images. The sum of two is that of both sets of images together."""
 
     loss: float
-    #: (classes, classes) counts: row = label, column = prediction.
+    #: (classes, classes) counts: row = label, column = prediction. (0, 0) above 1,000 classes.
     confusion: NDArray[np.int64]
+    #: Images, and those of them whose largest probability is their label's; by default the confusion matrix's.
+    correct: int = -1
+    count: int = -1
 
-    @property
-    def count(self) -> int:
-        return int(self.confusion.sum())
-
-    @property
-    def correct(self) -> int:
-        return int(self.confusion.trace())
+    def __post_init__(self) -> None:
+        if self.correct < 0 or self.count < 0:
+            object.__setattr__(self, "correct", int(self.confusion.trace()))
+            object.__setattr__(self, "count", int(self.confusion.sum()))
 
     @property
     def accuracy(self) -> float:
-        return self.correct / self.count
+        """nan of no images."""
+        return self.correct / self.count if self.count else math.nan
 
     @property
     def precision(self) -> NDArray[np.float64]:
-        """(classes,): of the images predicted as each class, the share that is of it; nan for a class never predicted."""
+        """(classes,): of the images predicted as each class, the share that is of it; nan for a class never predicted. (0,)
+        without a confusion matrix."""
         predicted = self.confusion.sum(0)
         shares = np.full(len(predicted), np.nan)
         np.divide(self.confusion.diagonal(), predicted, out=shares, where=predicted > 0)
         return shares
 
     def __add__(self, other: Evaluation) -> Evaluation:
-        total = self.loss * self.count + other.loss * other.count
-        return Evaluation(total / (self.count + other.count), self.confusion + other.confusion)
+        if not isinstance(other, Evaluation):
+            return NotImplemented
+        if self.confusion.shape != other.confusion.shape:
+            found = f"{self.confusion.shape} and {other.confusion.shape}"
+            raise ValueError(f"expected evaluations of equally many classes, found confusion matrices of {found}")
+        count = self.count + other.count
+        total = sum(one.loss * one.count for one in (self, other) if one.count)  # Of no images the loss may be nan.
+        return Evaluation(
+            total / count if count else math.nan, self.confusion + other.confusion, self.correct + other.correct, count
+        )
 
 
 @dataclass(frozen=True)
@@ -145,15 +160,23 @@ class ClassifierTrainer(Run):
         return ClassifierResult(found.loss, found.correct, found.count)
 
     def evaluate(self, images: Any, labels: Any) -> Evaluation:
-        """Encoder and classifier in evaluation mode on one image or more; nothing changes."""
-        sizes = self.model.sizes
+        """Encoder and classifier in evaluation mode on one image or more; nothing changes. Above 1,000 classes without a confusion
+        matrix."""
+        classes = self.model.sizes.classes
+        confusion = np.zeros((classes, classes) if classes <= CONFUSED else (0, 0), np.int64)
+        found = self._evaluated(images, labels, confusion)
+        return Evaluation(found.loss, confusion, found.correct, found.count)
+
+    def _evaluated(self, images: Any, labels: Any, confusion: NDArray[np.int64] | None = None) -> ClassifierResult:
+        """`confusion` is filled, if it has room."""
         x, single = self.model._images(images)
         classes = _arrays.labels(labels, len(x), single)
         found = _library.ClassifierResult()
-        confusion = np.zeros((sizes.classes, sizes.classes), np.uint64)
-        counts = confusion.ctypes.data_as(ctypes.POINTER(ctypes.c_uint64))
+        counts = None
+        if confusion is not None and confusion.size:
+            counts = confusion.ctypes.data_as(ctypes.POINTER(ctypes.c_uint64))
         self._call("evaluate", _arrays.pointer(x), _labels_pointer(classes), len(x), byref(found), counts)
-        return Evaluation(found.loss, confusion.astype(np.int64))
+        return ClassifierResult(found.loss, found.correct, found.count)
 
     def fit(
         self,
@@ -171,12 +194,8 @@ class ClassifierTrainer(Run):
         a class that `Model.class_names` does not have (set it to [] to begin with other classes). A model without names takes
         those of `dataset`. Labels in arrays and batches, and those of `step` and `evaluate`, are numbers of the model's classes.
         """
-        run = Steps(self.model, True, lambda: self.steps, self.step, self._judged, _mean)
+        run = Steps(self.model, True, lambda: self.steps, self.step, self._evaluated, _mean)
         return fit(run, dataset, epochs, callbacks, batch, seed, validation)
-
-    def _judged(self, images: Any, labels: Any) -> ClassifierResult:
-        found = self.evaluate(images, labels)
-        return ClassifierResult(found.loss, found.correct, found.count)
 
     # ---- Options
 

@@ -5,6 +5,7 @@ Everything here works on encoded vectors y (n, encoded) or on raw pixels (n, c h
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _arrays
+from .classifier_trainer import CONFUSED as CONFUSED
 from .classifier_trainer import ClassifierLoss, ClassifierResult, ClassifierTrainer, Evaluation
 from .data import Dataset, Loader, randperm
 from .data.dataset import numbered_as, numbered_by
@@ -32,8 +34,6 @@ _CALIBRATION = 64
 _MOMENTUM = 0.1
 #: Neighbours that vote.
 K = 5
-#: Classes up to which reports have confusion matrices, whose size is their square: labels may be numbers of things.
-CONFUSED = 1_000
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,11 @@ class Settings:
     loss: ClassifierLoss = "logits"
     #: Shuffles the batches.
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        _arrays.whole_number(self.epochs, 0, 2**32, "epochs", "0 or more")
+        _arrays.whole_number(self.batch, 1, 2**63, "batch", "1 or more")
+        _arrays.whole_number(self.seed, 0, 2**64, "seed", "0 or more")
 
 
 @dataclass(frozen=True)
@@ -66,10 +71,11 @@ OnEpoch = Callable[[Epoch], object]
 
 def split(n: int, seed: int, share: float = 0.1) -> tuple[Labels, Labels]:
     """Indices to train and to test on: 90 and 10 percent, drawn as torch.utils.data.random_split draws for the seed."""
+    share = _arrays.number(share, "share")
     if not 0 <= share <= 1:
         raise ValueError(f"share: expected 0 to 1, found {share}")
-    tested = max(1, round(n * share))
     order = randperm(n, seed)
+    tested = max(1, round(n * share))
     return order[: n - tested], order[n - tested :]
 
 
@@ -85,7 +91,7 @@ def encode(model: Model, data: Dataset, on_images: Callable[[int], object] = lam
 
 def pixels(data: Dataset) -> Floats:
     """(n, c h w): the input of a judge without an encoder."""
-    return data.read(slice(None)).reshape(len(data), -1)
+    return data.read(slice(None)).reshape(len(data), math.prod(data.image_size))
 
 
 # ---- The classifier
@@ -95,6 +101,7 @@ def train_on_vectors(
     model: Model, y: Floats, labels: Labels, settings: Settings, on_epoch: OnEpoch = lambda epoch: None
 ) -> list[Epoch]:
     """Trains the model's classifier on encoded vectors, the encoder frozen in evaluation mode."""
+    y, labels = _labelled(model, y, labels)
     history: list[Epoch] = []
     with ClassifierTrainer(model, "frozen", settings.loss, settings.lr) as trainer:
         for number in range(settings.epochs):
@@ -119,6 +126,9 @@ def train_on_images(
     settings epochs, batch and seed count. Classes are matched with the model's by name, if it has
     names. `on_images` hears of each batch, `stopped` is asked after it.
     """
+    _check_data(trainer.model, data)
+    if data.labels is None:
+        raise ValueError(f"data: expected labelled images, found {data.name} without labels")
     history: list[Epoch] = []
     data = numbered_by(data, trainer.model.class_names, "the model")
     loader = Loader(data, settings.batch, settings.seed)
@@ -141,24 +151,36 @@ def train_on_images(
 
 def test_on_vectors(model: Model, y: Floats, labels: Labels) -> Evaluation:
     """How the model's classifier does on encoded vectors, in evaluation mode."""
+    y, labels = _labelled(model, y, labels)
     probabilities = np.concatenate([model.classify(y[start : start + 4096]) for start in range(0, len(y), 4096)])
     # The loss is that of the logits: softmax and its logarithm undo each other.
-    labels = _arrays.labels(labels, len(y), False)
     own = probabilities[np.arange(len(y)), labels]
     loss = float(-np.log(np.maximum(own, np.finfo(np.float32).tiny), dtype=np.float64).mean())
-    return Evaluation(loss, confusion(labels, probabilities.argmax(axis=1), probabilities.shape[1]))
+    predicted, classes = probabilities.argmax(axis=1), probabilities.shape[1]
+    counts = confusion(labels, predicted, classes) if classes <= CONFUSED else np.zeros((0, 0), np.int64)
+    return Evaluation(loss, counts, int((predicted == labels).sum()), len(labels))
+
+
+def _labelled(model: Model, y: Any, labels: Any) -> tuple[Floats, Labels]:
+    """Vectors that the classifier takes, one at least, and a class of its for each."""
+    vectors = _arrays.finite(_arrays.shaped(y, ("n", model.sizes.encoded), "y"), "y")
+    found = _arrays.labels(labels, len(vectors), False)
+    _arrays.check_classes(found, model.sizes.classes)
+    return _arrays.to_float32(vectors, "y"), found
 
 
 def confusion(labels: Labels, predicted: NDArray[Any], classes: int) -> NDArray[np.int64]:
     """(classes, classes) counts: row = label, column = prediction."""
+    classes = _arrays.whole_number(classes, 1, 2**31, "classes", "1 or more")
+    sides = [_arrays.integers(values, name) for name, values in (("labels", labels), ("predicted", predicted))]
+    for name, values in zip(("labels", "predicted"), sides, strict=True):
+        if values.ndim != 1:
+            raise ValueError(f"{name}: expected shape (n,), found {_arrays.shape_text(values)}")
+        _arrays.check_classes(values, classes, name)
+    if len(sides[0]) != len(sides[1]):
+        raise ValueError(f"predicted: expected {len(sides[0]):,}, one for each label, found {len(sides[1]):,}")
     counts = np.zeros((classes, classes), np.int64)
-    if len(labels) != len(predicted):
-        raise ValueError(f"predicted: expected {len(labels):,}, one for each label, found {len(predicted):,}")
-    for name, values in (("labels", labels), ("predicted", predicted)):
-        values = _arrays.integers(values, name)
-        if len(values) and not (0 <= int(values.min()) and int(values.max()) < classes):
-            raise ValueError(f"{name}: expected 0 to {classes - 1}, found {values.min()} to {values.max()}")
-    np.add.at(counts, (labels, predicted), 1)
+    np.add.at(counts, (sides[0].astype(np.int64), sides[1].astype(np.int64)), 1)
     return counts
 
 
@@ -201,27 +223,45 @@ def calibrate(model: Model, data: Dataset, batch: int = BATCH, on_images: Callab
     A new model has initial running statistics, and its vectors in evaluation mode are worse than they need be: next
     to it nearly every training would look good. The means are those of PyTorch's momentum=None, over at most 64 batches from
     all over the data, which may be sorted by class; a last batch of a few images alone, whose statistics say little, is left out.
+    An error leaves the model as it was, to the last byte.
     """
+    with _calibrated(model, data, batch, on_images) as copy:
+        found = copy.state_dict()
+    model.load_state_dict({name: value for name, value in found.items() if name.startswith("encoder.")})
+
+
+def _calibrated(model: Model, data: Dataset, batch: int, on_images: Callable[[int], object]) -> Model:
+    _check_data(model, data)
+    parts = _calibration(len(data), batch)
+    if "encoder" not in model.networks:
+        raise ValueError(f"model: expected one with an encoder, found {', '.join(model.networks)}")
+    copy = Model(0, architecture=model.architecture)
+    try:
+        copy.load_state_dict(model.state_dict())
+        copy.class_names = model.class_names
+        _calibrate(copy, data, parts, on_images)
+        return copy.eval()
+    except BaseException:
+        copy.close()
+        raise
+
+
+def _calibrate(model: Model, data: Dataset, parts: list[NDArray[np.int64]], on_images: Callable[[int], object]) -> None:
     encoder = {name: value for name, value in model.state_dict().items() if name.startswith("encoder.")}
     entries = [info for info in model.parameters_info() if info.name in encoder and "running_" in info.name]
     # From 0 a batch moves them to a part of its own statistics, however small, without rounding beside 1.
     model.load_state_dict(encoder | {info.name: np.zeros_like(encoder[info.name]) for info in entries})
     before = [np.zeros(info.shape) for info in entries]
     sums = [np.zeros(info.shape) for info in entries]
-    parts = _calibration(len(data), batch)
-    mode = model.training
     model.train()
-    try:
-        for part in parts:
-            images = data.read(part)
-            model.encode(images, features=False)
-            on_images(len(images))
-            after = [model._parameter(info).astype(np.float64) for info in entries]
-            for total, old, new in zip(sums, before, after, strict=True):
-                total += old + (new - old) / _MOMENTUM
-            before = after
-    finally:
-        model.train(mode)
+    for part in parts:
+        images = data.read(part)
+        model.encode(images, features=False)
+        on_images(len(images))
+        after = [model._parameter(info).astype(np.float64) for info in entries]
+        for total, old, new in zip(sums, before, after, strict=True):
+            total += old + (new - old) / _MOMENTUM
+        before = after
     encoder = {name: value for name, value in model.state_dict().items() if name.startswith("encoder.")}
     for info, total in zip(entries, sums, strict=True):
         mean = total / len(parts)
@@ -243,11 +283,7 @@ def _calibration(count: int, batch: int) -> list[NDArray[np.int64]]:
 
 def calibrated(model: Model, data: Dataset, batch: int) -> Model:
     """A copy of the model in evaluation mode, calibrated on the data."""
-    copy = Model(0, architecture=model.architecture)
-    copy.load_state_dict(model.state_dict())
-    copy.class_names = model.class_names
-    calibrate(copy, data, batch)
-    return copy
+    return _calibrated(model, data, batch, lambda count: None)
 
 
 @dataclass(frozen=True)
@@ -287,6 +323,7 @@ class Probe:
 def is_worse(accuracy: float, untrained: float, images: int) -> bool:
     """Whether it is below the untrained encoder's by more than two standard errors of an accuracy over so many images."""
     images = _arrays.whole_number(images, 1, 2**63, "images", "1 or more")
+    accuracy, untrained = _arrays.number(accuracy, "accuracy"), _arrays.number(untrained, "untrained")
     share = min(max(untrained, 1 / (images + 2)), 1 - 1 / (images + 2))
     return accuracy < untrained - 2 * float(np.sqrt(share * (1 - share) / images))
 
@@ -298,7 +335,7 @@ def prior_distance(y: Floats, squash: str) -> float:
     """
     if squash not in ("sigmoid", "none"):
         raise ValueError(f"squash: expected sigmoid or none, found {squash!r}")
-    values = np.asarray(y, np.float64)
+    values = _arrays.doubles(_arrays.numbers(y, "y"), ("n", "d"), "y")
     if squash == "sigmoid":
         values = 0.5 * (1 + np.tanh(values / 2))
     uniform = (np.arange(len(values)) + 0.5) / len(values)
@@ -306,6 +343,18 @@ def prior_distance(y: Floats, squash: str) -> float:
 
 
 # ---- Parts
+
+
+def _check_data(model: Model, data: Dataset) -> None:
+    """Before anything is done with its images."""
+    if not isinstance(data, Dataset):
+        raise TypeError(f"data: expected a Dataset, as open_dataset gives it, found {type(data).__name__}")
+    if tuple(data.image_size) != model.sizes.image:
+        raise ValueError(
+            f"data: expected images of {model.sizes.image}, found {tuple(data.image_size)}; open_dataset(image=...)"
+        )
+    if not len(data):
+        raise ValueError("data: expected one image at least, found none")
 
 
 def _batches(order: Labels, size: int) -> Iterator[Labels]:
@@ -323,6 +372,7 @@ def _epoch(number: int, results: list[ClassifierResult]) -> Epoch:
 
 def _standardised(train: Floats, test: Floats) -> tuple[Floats, Floats]:
     """Mean 0 and variance 1 on the training set; what does not vary there becomes 0."""
+    train, test = _arrays.middling(train, test)
     mean, deviation = train.mean(0), train.std(0)
     scale = np.divide(1, deviation, out=np.zeros_like(deviation), where=deviation > 1e-12)
     return (train - mean) * scale, (test - mean) * scale

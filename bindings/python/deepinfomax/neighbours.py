@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,10 +31,14 @@ def neighbours(subject: NDArray[np.floating[Any]], y: NDArray[np.floating[Any]],
     distance 0, as in the original's picture. Equal distances keep the order of y. Raises ValueError for a count below 1.
     """
     count = _arrays.whole_number(count, 1, 2**63, "count", "1 or more")
-    points = _arrays.finite(np.asarray(_arrays.shaped(y, ("n", "d"), "y"), np.float64), "y")
-    subject = _arrays.finite(_arrays.shaped(subject, (points.shape[1],), "subject"), "subject")
-    distances = np.sqrt(np.square(points - np.asarray(subject, np.float64)).sum(axis=1))
+    points = _arrays.doubles(y, ("n", "d"), "y")
+    subject = _arrays.doubles(subject, (points.shape[1],), "subject")
+    # Of numbers near float64's largest differences and distances would be infinite; a power of two changes no digit.
+    scale = 2.0**-100 if max(points.max(), -points.min(), subject.max(), -subject.min()) > 2.0**900 else 1.0
+    distances = _lengths(points * scale - subject * scale)
     order = np.argsort(distances, kind="stable")
+    with np.errstate(over="ignore"):
+        distances /= scale
     near, far = order[:count], order[-count:]
     return Neighbours(near, distances[near], far, distances[far])
 
@@ -46,18 +51,64 @@ def vote(
     On a tie the label whose nearest member is nearer wins. Works through the queries in blocks of bounded memory.
     """
     k = min(_arrays.whole_number(k, 1, 2**63, "k", "1 or more"), len(y))
-    points = np.asarray(_arrays.finite(_arrays.shaped(y, ("n", "d"), "y"), "y"), np.float64)
-    queries = _arrays.finite(_arrays.shaped(queries, ("m", points.shape[1]), "queries"), "queries")
+    points = _arrays.doubles(y, ("n", "d"), "y")
+    given = _arrays.doubles(queries, ("m", points.shape[1]), "queries")
     labels = _arrays.labels(labels, len(points), False)
+    found = np.empty(len(given), np.int64)
+    for part, near in _nearest(points, given, k, 4_000_000):
+        found[part] = elected(labels[near])
+    return found
+
+
+def _nearest(points: Any, queries: Any, k: int, held: int) -> Iterator[tuple[slice, NDArray[np.int64]]]:
+    """Of queries (m, d) the k nearest of points (n, d) by L2 distance, nearest first: block by block, as rows (.., k).
+
+    Both of one floating-point type, whose products choose; where what is left of the digits does not suffice, as among points
+    that are nearly the same, float64's differences do. held: distances at once.
+    """
+    points, queries = _near_origin(*_arrays.middling(points, queries))
+    epsilon = float(np.finfo(points.dtype).eps)
     squares = np.square(points).sum(axis=1)
-    found = np.empty(len(queries), np.int64)
-    block = max(1, 4_000_000 // len(points))
+    block = max(1, held // len(points))
     for start in range(0, len(queries), block):
-        these = np.asarray(queries[start : start + block], np.float64)
-        distances = squares - 2 * these @ points.T  # Each row lacks the query's own square, which orders nothing.
+        part = slice(start, min(start + block, len(queries)))
+        these = queries[part]
+        with np.errstate(over="ignore", invalid="ignore"):  # Of a query that is very far away.
+            own = np.square(these).sum(axis=1)
+            distances = these @ points.T
+            distances *= -2
+            distances += squares  # Each row lacks the query's own square, which orders nothing.
         near = np.argpartition(distances, k - 1, axis=1)[:, :k]
-        by_distance = np.take_along_axis(distances, near, axis=1).argsort(axis=1, kind="stable")
-        found[start : start + block] = elected(labels[np.take_along_axis(near, by_distance, axis=1)])
+        chosen = np.take_along_axis(distances, near, axis=1)
+        near = np.take_along_axis(near, chosen.argsort(axis=1, kind="stable"), axis=1)
+        most = chosen.max(axis=1)
+        sure = np.isfinite(chosen).all(axis=1) & (most > (epsilon**0.5 - 1) * own)
+        slack = 16 * (points.shape[1] + 8) * epsilon * own
+        for row in np.flatnonzero(~sure).tolist():
+            some = np.flatnonzero(~(distances[row] > most[row] + slack[row]))  # Those that may be among the k.
+            apart = _lengths(points[some].astype(np.float64) - these[row])
+            near[row] = some[np.argsort(apart, kind="stable")[:k]]
+        yield part, near
+
+
+def _near_origin(points: Any, queries: Any) -> tuple[Any, Any]:
+    """Both less one vector, where the points are farther from the origin than from each other: their products lose digits.
+
+    The vector is the points' mean, rounded to a power of two above their spread: 0 of most, and no whole number turns broken.
+    """
+    mean = points.mean(axis=0, dtype=np.float64)
+    spread = float(np.maximum(points.max(axis=0) - mean, mean - points.min(axis=0)).max())
+    unit = 2.0 ** int(np.frexp(spread)[1])
+    centre = (np.rint(mean / unit) * unit).astype(points.dtype)
+    return (points - centre, queries - centre) if centre.any() else (points, queries)
+
+
+def _lengths(vectors: NDArray[Any]) -> NDArray[Any]:
+    """L2 lengths along the last axis, of numbers of any size."""
+    exponents = np.frexp(np.abs(vectors).max(axis=-1))[1]
+    scaled = np.ldexp(vectors, -exponents[..., np.newaxis])
+    with np.errstate(over="ignore"):  # Of a length beyond the type's largest number.
+        found: NDArray[Any] = np.ldexp(np.sqrt(np.square(scaled).sum(axis=-1)), exponents)
     return found
 
 

@@ -156,6 +156,7 @@ def run(arguments: argparse.Namespace) -> int:
         _check_trained(arguments, base)
     names = data.classes
     architecture = _architecture(base, len(names), kept=arguments.epochs == 0)
+    _check_picture(arguments, architecture)
     if arguments.checkpoint is not None:
         make_folder(arguments.checkpoint)
         check_room(arguments.checkpoint, _end_to_end.needed(architecture), "a checkpoint, and the next one while it is written")
@@ -210,6 +211,13 @@ def run(arguments: argparse.Namespace) -> int:
         _output.error(arguments.command, f"not all of it: {overflow}")
     steps.end()
     return 0 if overflow is None else 1
+
+
+def _check_picture(arguments: argparse.Namespace, architecture: Architecture) -> None:
+    classes = (architecture.as_dict()["classifier"] or {"classes": 0})["classes"]
+    if arguments.picture and classes > evaluation.CONFUSED:
+        most = f"{evaluation.CONFUSED:,}"
+        raise UsageError(f"--picture: confusion matrices have at most {most} classes, the classifier has {classes:,}")
 
 
 def _predict_alone(arguments: argparse.Namespace, model: Model, images: Dataset) -> int:
@@ -510,12 +518,13 @@ def _report(arguments: argparse.Namespace, data: Dataset, names: tuple[str, ...]
 def _run(run: Run, classes: int) -> dict[str, Any]:
     report: dict[str, Any] = {"arm": run.arm, "seed": run.seed, "linear_probe": run.linear, "nearest_neighbours": run.knn}
     if run.test is not None:
+        confused = run.test.confusion.size > 0  # Not above 1,000 classes.
         precision = [None if math.isnan(value) else value for value in run.test.precision[:classes].tolist()]
         report |= {
             "accuracy": run.test.accuracy,
             "loss": run.test.loss,
-            "precision": precision,
-            "confusion": run.test.confusion[:classes, :classes].tolist() if classes <= evaluation.CONFUSED else None,
+            "precision": precision if confused else None,
+            "confusion": run.test.confusion[:classes, :classes].tolist() if confused else None,
             "history": [{"epoch": e.number, "loss": e.loss, "accuracy": e.accuracy} for e in run.history],
         }
     return report
@@ -541,7 +550,7 @@ def _text(report: dict[str, Any]) -> str:
             [arm, *(_mean([run.get(key) for run in mine]) for key in ("accuracy", "linear_probe", "nearest_neighbours"))]
         )
     lines += table(rows)
-    with_precision = [arm for arm in arms if arm != "pixels"]
+    with_precision = [arm for arm in arms if any(run["arm"] == arm and run.get("precision") for run in runs)]
     if with_precision:
         rows = [["precision", *with_precision]]
         for number, name in enumerate(report["classes"]):

@@ -19,7 +19,7 @@ from ..architecture import Architecture
 from ..classifier_trainer import ClassifierTrainer
 from ..data.order import dataloader_order
 from ..model import Model
-from ..neighbours import elected
+from ..neighbours import _lengths, _nearest, elected
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -146,21 +146,14 @@ def _vote(points: Floats, labels: Labels, queries: Floats, k: int) -> Labels:
     """The commonest label among the k nearest; on a tie the one whose nearest member is nearer."""
     if k > len(points):
         raise ValueError(f"neighbours: expected at most the {len(points):,} training vectors, found {k:,}")
-    squares = np.square(points).sum(axis=1)
     found = np.empty(len(queries), np.int64)
-    block = max(1, 16_000_000 // len(points))  # 64 MB of distances.
-    for start in range(0, len(queries), block):
-        distances = queries[start : start + block] @ points.T
-        distances *= -2
-        distances += squares  # Each row lacks the query's own square, which orders nothing.
-        near = np.argpartition(distances, k - 1, axis=1)[:, :k]
-        by_distance = np.take_along_axis(distances, near, axis=1).argsort(axis=1, kind="stable")
-        found[start : start + block] = elected(labels[np.take_along_axis(near, by_distance, axis=1)])
+    for part, near in _nearest(points, queries, k, 16_000_000):  # 64 MB of distances.
+        found[part] = elected(labels[near])
     return found
 
 
 def _unit(vectors: Floats) -> Floats:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    lengths = _lengths(vectors)[:, np.newaxis]
     unit: Floats = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
     return unit
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -51,7 +52,7 @@ def encoded(model: Model, data: Dataset, columns: Sequence[str], on_images: OnIm
 
 def pixels(data: Dataset) -> Floats:
     """(n, c h w)"""
-    return data.read(slice(None)).reshape(len(data), -1)
+    return data.read(slice(None)).reshape(len(data), math.prod(data.image_size))
 
 
 def pca(train: Floats, test: Floats, length: int, seed: int) -> tuple[Floats, Floats]:

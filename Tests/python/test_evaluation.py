@@ -1,0 +1,135 @@
+"""deepinfomax.evaluation: what its measures and trainings refuse, and that a refusal changes nothing."""
+
+from pathlib import Path
+
+import deepinfomax as dim
+import numpy as np
+import pytest
+from deepinfomax import evaluation, judges
+from deepinfomax.data.dataset import InMemory
+
+MASKED = np.ma.array(np.ones((40, 2)), mask=np.eye(40, 2))
+
+
+def pictures(n, side=8):
+    images = np.random.default_rng(0).integers(0, 255, (n, 1, side, side)).astype(np.uint8)
+    return InMemory("noise", images, np.arange(n) % 2, ("a", "b"))
+
+
+@pytest.fixture
+def small(file=Path(__file__).with_name("digits8.json")):
+    with dim.Model(0, dim.Architecture(file.read_text())) as model:
+        yield model
+
+
+def test_a_calibration_that_fails_changes_nothing(small):
+    """Running statistics stayed at 0."""
+    data = pictures(40)
+
+    def stop(count):
+        raise KeyboardInterrupt
+
+    class Broken(InMemory):
+        def read(self, part):
+            raise OSError("no such image")
+
+    before = {name: value.tobytes() for name, value in small.state_dict().items()}
+    for images, options, error, text in (
+        (data, {"batch": 0}, ValueError, "^batch: expected 1 or more, found 0"),
+        (data, {"batch": 1}, dim.InvalidArgument, "more than one value"),
+        (data.subset([]), {}, ValueError, "^data: expected one image at least, found none"),
+        (data.subset([0]), {}, dim.InvalidArgument, "more than one value"),
+        (pictures(40, side=16), {}, ValueError, r"^data: expected images of \(1, 8, 8\), found \(1, 16, 16\)"),
+        ("data.npz", {}, TypeError, "^data: expected a Dataset, as open_dataset gives it, found str"),
+        (Broken("broken", data.pixels(slice(None)), data.labels), {}, OSError, "no such image"),
+        (data, {"on_images": stop}, KeyboardInterrupt, None),
+    ):
+        with pytest.raises(error, match=text):
+            evaluation.calibrate(small, images, **options)
+        assert {name: value.tobytes() for name, value in small.state_dict().items()} == before and not small.training
+
+
+def test_what_the_classifier_s_measures_refuse(small):
+    """NaN counted as class 0; other mistakes ended in numpy's or Python's words, or in the middle of a training."""
+    y, labels = np.random.default_rng(0).normal(size=(40, 16)).astype(np.float32), np.arange(40) % 4
+    before = {name: value.tobytes() for name, value in small.state_dict().items()}
+
+    def train(y, labels):
+        return evaluation.train_on_vectors(small, y, labels, evaluation.Settings(epochs=1))
+
+    def test(y, labels):
+        return evaluation.test_on_vectors(small, y, labels)
+
+    for function in train, test:
+        for given, known, error, text in (
+            (y * np.nan, labels, ValueError, "y: expected finite numbers, found NaN"),
+            (y, labels + 10, ValueError, "labels: expected 0 to 9, found 10 to 13"),
+            (y, labels[:5], ValueError, r"labels: expected shape \(40,\), one for each image, found \(5,\)"),
+            (y[:0], labels[:0], ValueError, r"y: expected shape \(n,16\), found \(0,16\)"),
+            (y[0], labels[:1], ValueError, r"y: expected shape \(n,16\), found \(16,\)"),
+            (None, labels, TypeError, "y: expected numbers, found object"),
+            (y > 0, labels, TypeError, "y: expected float32, found bool"),
+        ):
+            with pytest.raises(error, match=f"^{text}"):
+                function(given, known)
+    assert {name: value.tobytes() for name, value in small.state_dict().items()} == before
+    assert test(y, labels.tolist()).count == 40 and len(train(y, labels.tolist())) == 1
+
+
+def test_what_is_no_setting_of_a_classifier(small):
+    for options, error, text in (
+        ({"batch": 0}, ValueError, "batch: expected 1 or more, found 0"),
+        ({"batch": -3}, ValueError, "batch: expected 1 or more, found -3"),
+        ({"epochs": -1}, ValueError, "epochs: expected 0 or more, found -1"),
+        ({"epochs": 1.5}, TypeError, "epochs: expected an integer, 0 or more, found float"),
+        ({"seed": None}, TypeError, "seed: expected an integer"),
+    ):
+        with pytest.raises(error, match=f"^{text}"):
+            evaluation.Settings(**options)
+    with dim.ClassifierTrainer(small) as trainer:
+        for data, text in (
+            (pictures(4).subset([]), "data: expected one image at least"),
+            (InMemory("bare", pictures(4).pixels(slice(None))), "data: expected labelled images, found bare without labels"),
+        ):
+            with pytest.raises(ValueError, match=f"^{text}"):
+                evaluation.train_on_images(trainer, data, evaluation.Settings(epochs=1))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "call, error, message",
+    [
+        (
+            lambda: evaluation.confusion(np.zeros((4, 1), int), np.zeros(4, int), 4),
+            ValueError,
+            r"labels: .*\(n,\), found \(4,1\)",
+        ),
+        (lambda: evaluation.confusion([0] * 4, np.zeros((4, 1), int), 4), ValueError, r"predicted: .*\(n,\), found \(4,1\)"),
+        (lambda: evaluation.confusion(np.zeros((40, 16), "u1"), [0] * 40, 4), ValueError, r"labels: .*found \(40,16\)"),
+        (lambda: evaluation.confusion([0], [0], 0), ValueError, "classes: expected 1 or more, found 0"),
+        (lambda: evaluation.prior_distance([["a", "b"]], "none"), TypeError, "y: expected numbers, found <U1"),
+        (lambda: evaluation.prior_distance(np.ones((4, 2), complex), "none"), TypeError, "y: expected numbers, found complex"),
+        (
+            lambda: evaluation.prior_distance(np.zeros((4, 2), "M8[s]"), "none"),
+            TypeError,
+            "y: expected numbers, found datetime",
+        ),
+        (lambda: evaluation.prior_distance(np.ones((4, 2), bool), "none"), TypeError, "y: expected numbers, found bool"),
+        (lambda: evaluation.prior_distance([[1.0], [2.0, 3.0]], "none"), TypeError, "y: expected numbers"),
+        (lambda: evaluation.prior_distance(np.full((4, 2), np.nan), "none"), ValueError, "y: expected finite numbers"),
+        (lambda: evaluation.prior_distance(np.zeros((4, 2, 1, 1)), "none"), ValueError, r"y: expected shape \(n,d\), found"),
+        (lambda: evaluation.prior_distance(MASKED, "none"), ValueError, "y: has masked values"),
+        (lambda: evaluation.split(10**400, 0), ValueError, "n: expected 0 or more, at most"),
+        (lambda: evaluation.split(10, 0, "x"), TypeError, "share: expected a number, found 'x'"),
+        (lambda: evaluation.is_worse(0.5, 10**400, 4), TypeError, "untrained: expected a number, found int"),
+        (lambda: evaluation.is_worse(None, 0.5, 4), TypeError, "accuracy: expected a number, found None"),
+    ],
+)
+def test_arguments_of_measures(call, error, message):
+    with pytest.raises(error, match=f"^{message}"):
+        call()
+
+
+def test_pixels_of_no_images():
+    none = pictures(4).subset([])
+    assert evaluation.pixels(none).shape == (0, 64) and judges.vectors.pixels(none).shape == (0, 64)
