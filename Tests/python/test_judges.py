@@ -102,6 +102,39 @@ def test_what_a_judge_refuses():
         judges.judge("knn-cosine", train, labels, train, settings=fitted.Settings(neighbours=31))
 
 
+@pytest.mark.parametrize(
+    "options, error, message",
+    [
+        ({"neighbours": 0}, ValueError, "neighbours: expected 1 or more, found 0"),
+        ({"mlp_steps": 0}, ValueError, "mlp_steps: expected 1 or more, found 0"),
+        ({"mlp_batch": 1}, ValueError, "mlp_batch: expected 2 or more, found 1"),
+        ({"logistic_c": -1}, ValueError, "logistic_c: expected a finite number of more than 0, found -1"),
+        ({"svm_alpha": np.nan}, ValueError, "svm_alpha: expected a finite number of more than 0, found nan"),
+        ({"mlp_lr": "x"}, TypeError, "mlp_lr: expected a number, found 'x'"),
+    ],
+)
+def test_what_is_no_setting_of_a_judge(options, error, message):
+    with pytest.raises(error, match=f"^{message}"):
+        judges.Settings(**options)
+
+
+def test_what_a_judge_does_not_take():
+    train, labels = clouds(30, 0)
+    for given, error, text in (
+        (
+            (train, labels[:, np.newaxis], train),
+            ValueError,
+            r"labels: expected one for each of 30 vectors, found shape \(30,1\)",
+        ),
+        ((np.ma.array(train, mask=train > 4), labels, train), ValueError, "vectors: has masked values"),
+        ((None, labels, train), TypeError, "vectors: expected numbers, found object"),
+        ((train, labels, train, None), TypeError, "seed: expected an integer"),
+    ):
+        with pytest.raises(error, match=f"^{text}"):
+            judges.judge("knn", *given)
+    assert judges.judge("knn", train.astype(float) * 1e200, labels, train.astype(float) * 1e200).shape == (30,)
+
+
 # ---- The comparison
 
 
@@ -197,6 +230,16 @@ def test_many_classes_have_no_confusion_matrix(architecture):
         assert figure.confusion.shape == ((classes, classes) if classes == evaluation.CONFUSED else (0, 0))
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_images_that_are_all_the_same(architecture):
+    """Principal components divided by their variance."""
+    pytest.importorskip("sklearn")
+    constant = InMemory("black", np.zeros((80, 1, 16, 16), np.uint8), np.arange(80) % 2, ("above", "below"))
+    with dim.Model(0, architecture) as model:
+        found = judges.evaluate([model], constant, pictures(20, 1), columns=("Y",), judges=("knn", "logistic"))
+    assert found.figure("pca", "Y", "knn").mean == found.figure("pca", "Y", "logistic").mean == 0.5
+
+
 def test_what_is_left_out_is_of_a_row_that_was_asked_for():
     bare = dim.Architecture(
         {
@@ -272,6 +315,7 @@ def test_what_the_comparison_refuses(architecture):
             (([model], train, test), {"columns": ("Z",)}, "columns: expected some of Y, fc, conv"),
             (([model], train, test), {"judges": ()}, "judges: expected some of"),
             (([model], train, test), {"seeds": (1, 1)}, "seeds: expected different"),
+            (([model], train, test), {"seeds": (-1,)}, "seeds: expected 0 or more, found -1"),
             (([model], train, InMemory("bare", test.pixels(np.arange(3)))), {}, "test: expected labelled"),
         ):
             with pytest.raises(ValueError, match=text):
@@ -304,6 +348,10 @@ def test_labels_are_drawn_evenly():
     assert np.all(np.diff(chosen) > 0) and np.bincount(labels[chosen])[[4, 7, 9]].tolist() in ([10, 9, 5], [9, 10, 5])
     assert (chosen != judges.labelled_part(labels, 24, 2)).any() and (chosen == judges.labelled_part(labels, 24, 1)).all()
     assert len(judges.labelled_part(labels, 535)) == 535
+    with pytest.raises(ValueError, match=r"^labels: expected shape \(n,\), found \(535,1\)"):
+        judges.labelled_part(labels[:, np.newaxis], 24)
+    with pytest.raises(TypeError, match="^seed: expected an integer, 0 or more, found NoneType"):
+        judges.labelled_part(labels, 24, None)
 
 
 def test_fine_tuning_learns_and_leaves_the_start_alone(architecture):
@@ -411,9 +459,38 @@ def test_what_dependence_refuses():
     for y, text in ((np.zeros((5, 3)), "n of 20"), (np.zeros((50, 1)), "d of 2"), (np.full((50, 2), np.inf), "finite")):
         with pytest.raises(ValueError, match=text):
             judges.neural_dependency(y)
-    for wrong in ({"lr": -1}, {"lr": np.nan}, {"lr": 10**400}, {"hidden": (0,)}, {"seed": -1}):
-        with pytest.raises(ValueError, match="expected lr > 0, seed >= 0, hidden layers of one unit at least"):
+    for wrong, error, text in (
+        ({"lr": -1}, ValueError, "lr: expected a finite number of more than 0, found -1.0"),
+        ({"lr": np.nan}, ValueError, "lr: expected a finite number of more than 0, found nan"),
+        ({"lr": 10**400}, ValueError, "lr: expected a finite number of more than 0, found inf"),
+        ({"lr": "x"}, TypeError, "lr: expected a number, found 'x'"),
+        ({"hidden": (0,)}, ValueError, "hidden: expected layers of 1 unit or more, found 0"),
+        ({"hidden": 5}, TypeError, "hidden: expected a tuple of layers' units, found 5"),
+        ({"seed": -1}, ValueError, "seed: expected 0 or more, found -1"),
+        ({"seed": None}, TypeError, "seed: expected an integer, 0 or more, found NoneType"),
+        ({"steps": 0}, ValueError, "steps: expected 1 or more, found 0"),
+        ({"batch": 1}, ValueError, "batch: expected 2 or more, found 1"),
+        ({"held_out": 1}, ValueError, "held_out: expected a share between 0 and 1, found 1.0"),
+        (
+            {"held_out": 0.99},
+            ValueError,
+            "held_out: expected to leave 2 training vectors of 40 at least, found a share of 0.99",
+        ),
+    ):
+        with pytest.raises(error, match=f"^{text}$"):
             judges.neural_dependency(np.random.default_rng(0).normal(size=(40, 2)), **wrong)
+    y = np.random.default_rng(0).normal(size=(40, 2))
+    for x, error, text in (
+        (y * 1e200, ValueError, r"float64 values beyond the range of float32, 3.4e\+38"),
+        (np.ma.array(y, mask=y > 1), ValueError, "has masked values"),
+        ([["a", "b"]] * 40, TypeError, "expected numbers, found <U1"),
+        (y * 1j, TypeError, "expected numbers, found complex128"),
+        (None, TypeError, "expected numbers, found object"),
+    ):
+        with pytest.raises(error, match=f"^x: {text}"):
+            judges.mutual_information(x, y)
+        with pytest.raises(error, match=f"^y: {text}"):
+            judges.neural_dependency(x)
     with pytest.raises(ValueError, match="y: .* finite"):
         judges.mutual_information(np.zeros((50, 2)), np.full((50, 2), np.nan))
     with pytest.raises(ValueError, match="x: expected"):
@@ -452,3 +529,35 @@ def test_ms_ssim_of_the_same_and_of_opposites():
         judges.ms_ssim(x[:, :, :10], x[:, :, :10])
     with pytest.raises(ValueError, match="one shape"):
         judges.ms_ssim(x, x[:2])
+
+
+def test_similarity_of_uint8():
+    """It was taken as 0 to 255 where the range is 1: another figure, without a word."""
+    chance = np.random.default_rng(0)
+    x, y = (chance.integers(0, 256, (3, 1, 32, 32)).astype(np.uint8) for _ in range(2))
+    for measure in judges.ssim, judges.ms_ssim:
+        expected = measure(x / 255, y / 255)
+        assert np.array_equal(measure(x, y), expected) and np.array_equal(measure(x, y / 255), expected)
+        np.testing.assert_allclose(measure(x, y, 255), expected, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(measure(x, y.astype(float), 255), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_similarity_refuses():
+    x = np.random.default_rng(0).random((2, 1, 16, 16))
+    for given, options, error, text in (
+        (x * np.nan, {}, ValueError, "others: expected finite numbers"),
+        (np.ma.array(x, mask=x > 0.9), {}, ValueError, "others: has masked values"),
+        (x > 0.5, {}, TypeError, "others: expected numbers, found bool"),
+        ("x", {}, TypeError, "others: expected numbers, found <U1"),
+        (x, {"data_range": 0}, ValueError, "data_range: expected a finite number of more than 0, found 0.0"),
+        (x, {"data_range": np.inf}, ValueError, "data_range: expected a finite number of more than 0, found inf"),
+        (x, {"data_range": "1"}, TypeError, "data_range: expected a number, found '1'"),
+    ):
+        for measure in judges.ssim, judges.ms_ssim:
+            with pytest.raises(error, match=f"^{text}"):
+                measure(x, given, **options)
+    for size, error, text in ((-1, ValueError, "height: expected 0 or more"), (32.5, TypeError, "height: expected an integer")):
+        with pytest.raises(error, match=f"^{text}"):
+            judges.scales_of(size, 32)
+    assert np.array_equal(judges.ssim(x * 2.0**900, x * 2.0**900, 2.0**900), judges.ssim(x, x)), "squares overflowed"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import evaluation
+from .. import _arrays, evaluation
 from .._text import shown
 from ..data import Dataset
 from ..data.dataset import numbered_as
@@ -295,6 +295,8 @@ def _check(
         unknown = [value for value in given if value not in known]
         if unknown or not given or len(set(given)) != len(given):
             raise ValueError(f"{name}: expected some of {', '.join(known)}, each once, found {', '.join(given) or 'none'}")
+    for seed in seeds:
+        _arrays.whole_number(seed, 0, 2**64, "seeds", "0 or more")
     if len(seeds) == 0 or len(set(seeds)) != len(seeds):
         raise ValueError(f"seeds: expected different numbers, one at least, found {list(seeds)}")
     if not models:

@@ -12,13 +12,16 @@ large, as the paper's own code is (its issue 40).
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .. import _arrays
 
 Floats = NDArray[np.float32]
 HIDDEN = (1000, 200)
@@ -50,7 +53,7 @@ def neural_dependency(
 
     Standardised, which changes no dependency and suits the network. held_out: the share that the figure is from.
     hidden: of the network, for quick looks.
-    Raises ValueError for fewer than 20 vectors or NaN, FloatingPointError where training diverges.
+    Raises ValueError for fewer than 20 vectors, NaN or numbers beyond float32's range, FloatingPointError where training diverges.
     """
     values = _checked("y", y, 2)
     return _estimated(values, _shuffled, seed, steps, batch, lr, held_out, hidden, on_step)
@@ -70,7 +73,8 @@ def mutual_information(
 ) -> Dependency:
     """MINE's estimate of I(X;Y), of images x (n, ...) and their vectors y (n, d). Arguments as of neural_dependency."""
     vectors = _checked("y", y, 1)
-    images = _checked("x", np.asarray(x, np.float32).reshape(len(x), -1) if np.ndim(x) > 1 else x, 1)
+    given = _arrays.numbers(x, "x")
+    images = _checked("x", given.reshape(len(given), -1) if given.ndim > 2 and given.size else given, 1)
     if len(images) != len(vectors):
         raise ValueError(f"expected as many images as vectors, found {len(images)} and {len(vectors)}")
     length = images.shape[1]
@@ -85,12 +89,11 @@ def mutual_information(
 
 
 def _checked(name: str, values: Any, least: int) -> Floats:
-    found = np.asarray(values, np.float32)
+    found = _arrays.numbers(values, name)
     if found.ndim != 2 or len(found) < 20 or found.shape[1] < least:
         raise ValueError(f"{name}: expected (n, d) with n of 20 and d of {least} at least, found {found.shape}")
-    if not np.isfinite(found).all():
-        raise ValueError(f"{name}: expected finite numbers, found NaN or infinite ones")
-    return found
+    found = _arrays.finite(found, name)
+    return _arrays.to_float32(found if found.dtype.kind == "f" else found.astype(np.float32), name)
 
 
 #: Samples of the joint distribution -> as many of the one that they are compared with.
@@ -108,13 +111,9 @@ def _estimated(
     hidden: tuple[int, ...],
     on_step: Callable[[int], object],
 ) -> Dependency:
-    if steps < 1 or batch < 2 or not 0 < held_out < 1:
-        raise ValueError(f"expected steps >= 1, batch >= 2, 0 < held_out < 1, found {steps}, {batch}, {held_out}")
-    if not 0 < lr <= sys.float_info.max or seed < 0 or any(units < 1 for units in hidden):
-        raise ValueError(f"expected lr > 0, seed >= 0, hidden layers of one unit at least, found {lr}, {seed}, {hidden}")
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(_checked_options(seed, steps, batch, lr, hidden))
     values = values[generator.permutation(len(values))]
-    tested = max(2, round(len(values) * held_out))
+    tested = _held_out(len(values), held_out)
     train, test = values[tested:], values[:tested]
     mean, deviation = train.mean(0, dtype=np.float64), train.std(0, dtype=np.float64)
     # Constant columns stay constant; one step of float32 is 1e-7 of a value.
@@ -128,6 +127,31 @@ def _estimated(
         network.step(train[chosen], apart(train[chosen], generator), rate)
         on_step(step)
     return Dependency(_bound(network, test, apart, generator), _bound(network, train, apart, generator), steps)
+
+
+def _checked_options(seed: int, steps: int, batch: int, lr: float, hidden: tuple[int, ...]) -> int:
+    """The seed."""
+    _arrays.whole_number(steps, 1, 2**63, "steps", "1 or more")
+    _arrays.whole_number(batch, 2, 2**63, "batch", "2 or more")
+    rate = math.inf if isinstance(lr, int) and lr > sys.float_info.max else _arrays.number(lr, "lr")
+    if not 0 < rate < math.inf:
+        raise ValueError(f"lr: expected a finite number of more than 0, found {rate}")
+    if not isinstance(hidden, Sequence) or isinstance(hidden, str):
+        raise TypeError(f"hidden: expected a tuple of layers' units, found {hidden!r}")
+    for units in hidden:
+        _arrays.whole_number(units, 1, 2**31, "hidden", "layers of 1 unit or more")
+    return _arrays.whole_number(seed, 0, 2**64, "seed", "0 or more")
+
+
+def _held_out(count: int, share: float) -> int:
+    """Of so many vectors, the number of the held-out ones."""
+    share = _arrays.number(share, "held_out")
+    if not 0 < share < 1:
+        raise ValueError(f"held_out: expected a share between 0 and 1, found {share}")
+    found = max(2, round(count * share))
+    if found > count - 2:
+        raise ValueError(f"held_out: expected to leave 2 training vectors of {count:,} at least, found a share of {share}")
+    return found
 
 
 def _shuffled(y: Floats, generator: np.random.Generator) -> Floats:

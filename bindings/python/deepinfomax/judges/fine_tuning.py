@@ -40,6 +40,9 @@ class FineTuning:
 def labelled_part(labels: Labels, count: int, seed: int = 0) -> NDArray[np.int64]:
     """Numbers of so many images, in order, drawn by chance: equally many of each class, as far as there are."""
     labels = _arrays.integers(labels)
+    if labels.ndim != 1:
+        raise ValueError(f"labels: expected shape (n,), found {_arrays.shape_text(labels)}")
+    seed = _arrays.whole_number(seed, 0, 2**64, "seed", "0 or more")
     count = _arrays.whole_number(count, 0, 2**63, "count", "0 or more")
     order = np.random.default_rng(seed).permutation(len(labels))
     ranks = np.empty(len(labels), np.int64)

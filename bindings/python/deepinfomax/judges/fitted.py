@@ -6,6 +6,7 @@ there is 0.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._arrays import integers
+from .. import _arrays
 from ..architecture import Architecture
 from ..classifier_trainer import ClassifierTrainer
 from ..data.order import dataloader_order
@@ -39,18 +40,27 @@ class Settings:
     mlp_batch: int = 128
     mlp_lr: float = 1e-4
 
+    def __post_init__(self) -> None:
+        _arrays.whole_number(self.neighbours, 1, 2**63, "neighbours", "1 or more")
+        _arrays.whole_number(self.mlp_steps, 1, 2**63, "mlp_steps", "1 or more")
+        _arrays.whole_number(self.mlp_batch, 2, 2**63, "mlp_batch", "2 or more")
+        for name in "logistic_c", "svm_alpha", "mlp_lr":
+            if not 0 < _arrays.number(getattr(self, name), name) < math.inf:
+                raise ValueError(f"{name}: expected a finite number of more than 0, found {getattr(self, name)}")
+
 
 class Standardised:
     """Training and other vectors of mean 0 and variance 1 on the training vectors; labels from 0 on, without gaps."""
 
     def __init__(self, train: Floats, labels: Any, test: Floats) -> None:
-        labels = integers(labels)
+        labels = _arrays.integers(labels)
+        train, test = _arrays.numbers(train, "vectors"), _arrays.numbers(test, "vectors")
         if train.ndim != 2 or test.ndim != 2 or train.shape[1] != test.shape[1]:
             raise ValueError(f"vectors: expected (n, d) and (m, d), found {train.shape} and {test.shape}")
-        if len(train) != len(labels) or len(train) == 0:
-            raise ValueError(f"labels: expected one for each of {len(train)} vectors, found {len(labels)}")
-        if not (np.isfinite(train).all() and np.isfinite(test).all()):
-            raise ValueError("vectors: expected finite numbers, found NaN or infinite ones")
+        if labels.shape != (len(train),) or len(train) == 0:
+            found = f"{len(labels)}" if labels.ndim == 1 else f"shape {_arrays.shape_text(labels)}"
+            raise ValueError(f"labels: expected one for each of {len(train)} vectors, found {found}")
+        train, test = _arrays.middling(_arrays.finite(train, "vectors"), _arrays.finite(test, "vectors"))
         mean, deviation = train.mean(0, dtype=np.float64), train.std(0, dtype=np.float64)
         # Below that is rounding of numbers that do not vary.
         constant = deviation <= 1e-6 * np.maximum(np.abs(mean), 1e-6)
@@ -129,6 +139,7 @@ def judge(name: str, train: Floats, labels: Labels, test: Floats, seed: int = 0,
     """Labels (m,) of the vectors test (m, d), after a look at train (n, d) and their labels. `name`: of JUDGES."""
     if name not in JUDGES:
         raise ValueError(f"judge: expected one of {', '.join(JUDGES)}, found {name!r}")
+    seed = _arrays.whole_number(seed, 0, 2**64, "seed", "0 or more")
     return predicted(name, Standardised(train, labels, test), seed, settings or Settings())
 
 

@@ -56,7 +56,9 @@ def pixels(data: Dataset) -> Floats:
 
 
 def pca(train: Floats, test: Floats, length: int, seed: int) -> tuple[Floats, Floats]:
-    """Both in the training vectors' first principal components."""
+    """Both in the training vectors' first principal components; zeros where the training vectors are all the same."""
+    if (train == train[0]).all():  # There is no component: scikit-learn would divide by their variance.
+        return np.zeros((len(train), length), np.float32), np.zeros((len(test), length), np.float32)
     from sklearn.decomposition import PCA
 
     count, numbers = train.shape
