@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from deepinfomax import evaluation, judges
 from deepinfomax.data.dataset import InMemory
+from deepinfomax.neighbours import elected, vote
+from deepinfomax.search import Index, encoder_digest
 
 MASKED = np.ma.array(np.ones((40, 2)), mask=np.eye(40, 2))
 
@@ -133,3 +135,48 @@ def test_arguments_of_measures(call, error, message):
 def test_pixels_of_no_images():
     none = pictures(4).subset([])
     assert evaluation.pixels(none).shape == (0, 64) and judges.vectors.pixels(none).shape == (0, 64)
+
+
+NOISE, BARE = pictures(10), InMemory("bare", np.zeros((10, 1, 8, 8), np.uint8))
+Y, LABELS = np.random.default_rng(0).normal(size=(30, 16)).astype(np.float32), np.arange(30) % 3
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "call, error, message",
+    [
+        (lambda m: evaluation.encode(3, NOISE), TypeError, "model: expected a Model, found int"),
+        (lambda m: evaluation.encode(m, 3), TypeError, "data: expected a Dataset, as open_dataset gives it, found int"),
+        (lambda m: evaluation.pixels(3), TypeError, "data: expected a Dataset"),
+        (lambda m: evaluation.calibrate(3, NOISE), TypeError, "model: expected a Model, found int"),
+        (lambda m: evaluation.calibration_images(2.5), TypeError, "count: expected an integer"),
+        (lambda m: evaluation.calibration_images(-5), ValueError, "count: expected 0 or more, found -5"),
+        (lambda m: evaluation.train_on_vectors(3, Y, LABELS, evaluation.Settings()), TypeError, "model: expected a Model"),
+        (lambda m: evaluation.train_on_vectors(m, Y, LABELS, 3), TypeError, "settings: expected a Settings, found int"),
+        (lambda m: evaluation.train_on_images(3, NOISE, evaluation.Settings()), TypeError, "trainer: expected a ClassifierTr"),
+        (lambda m: evaluation.Probe(3, NOISE), TypeError, "train: expected a Dataset"),
+        (lambda m: dim.Evaluation(0.0, None), TypeError, "confusion: expected"),
+        (lambda m: dim.Evaluation(0.0, np.zeros(3, int)), ValueError, r"confusion: .*\(classes,classes\), found \(3,\)"),
+        (lambda m: elected(LABELS), ValueError, r"votes: expected shape \(m,k\), found \(30,\)"),
+        (lambda m: vote(None, LABELS, Y), TypeError, "y: expected numbers, found object"),
+        (lambda m: vote(Y.astype("g") * np.longdouble("1e400"), LABELS, Y), ValueError, "y: expected finite numbers"),
+        (lambda m: judges.judge("knn", Y, LABELS, Y, 0, 3), TypeError, "settings: expected a Settings, found int"),
+        (lambda m: judges.judge(["knn"], Y, LABELS, Y), ValueError, "judge: expected one of logistic"),
+        (lambda m: judges.fine_tuned(m, BARE, NOISE), ValueError, "labelled: expected labelled images, found bare without"),
+        (lambda m: judges.fine_tuned(3, NOISE, NOISE), TypeError, "model: expected a Model, found int"),
+        (lambda m: judges.fine_tuned(m, "x", NOISE), TypeError, "labelled: expected a Dataset"),
+        (lambda m: judges.fine_tuned(m, NOISE, NOISE.subset([])), ValueError, "queries: expected one image at least"),
+        (lambda m: judges.fine_tuned(m, NOISE, pictures(4, 16)), ValueError, r"queries: expected images of \(1, 8, 8\)"),
+        (lambda m: judges.fine_tuned(m, NOISE, NOISE, settings=3), TypeError, "settings: expected a FineTuning, found int"),
+        (lambda m: judges.evaluate([m], NOISE, NOISE, unlabelled=3), TypeError, "unlabelled: expected a Dataset"),
+        (lambda m: judges.evaluate([m], NOISE, NOISE, settings=3), TypeError, "settings: expected a Settings, found int"),
+        (lambda m: judges.evaluate([m], NOISE, NOISE, fine_tuning=3), TypeError, "fine_tuning: expected a FineTuning"),
+        (lambda m: Index(Y, 3), TypeError, "ids: expected texts, one a vector, found int"),
+        (lambda m: Index(Y).check_encoder(3), TypeError, "model: expected a Model, found int"),
+        (lambda m: Index(Y).check_images(3), TypeError, "data: expected a Dataset"),
+        (lambda m: encoder_digest(3), TypeError, "model: expected a Model, found int"),
+    ],
+)
+def test_things_of_another_kind(small, call, error, message):
+    with pytest.raises(error, match=f"^{message}"):
+        call(small)

@@ -107,6 +107,12 @@ def briefly(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def instance(value: Any, kind: type, what: str, text: str = "") -> None:
+    """Raises TypeError for all but an instance of `kind`. `text`: what it is called in the message."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{what}: expected {text or 'a ' + kind.__name__}, found {type(value).__name__}")
+
+
 def _no_flag(value: Any) -> Any:
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{value} is no number")
@@ -233,8 +239,8 @@ def integers(value: Any, what: str = "labels") -> NDArray[Any]:
     return array
 
 
-def check_classes(array: NDArray[Any], classes: int, what: str = "labels") -> None:
-    """Raises ValueError where an integer is no number of so many classes."""
+def check_class_range(array: NDArray[Any], classes: int, what: str = "labels") -> None:
+    """`check_classes` for numbers whose order is not the caller's: the message has their range."""
     if array.size and not (0 <= int(array.min()) and int(array.max()) < classes):
         raise ValueError(f"{what}: expected 0 to {classes - 1}, found {array.min()} to {array.max()}")
 
@@ -294,14 +300,15 @@ def _numeric(value: Any, what: str, kinds: str) -> NDArray[Any]:
         raise TypeError(f"{what}: expected numbers: {error}") from error
     if array.dtype.kind not in kinds:
         raise TypeError(f"{what}: expected numbers, found {array.dtype}")
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        with np.errstate(over="ignore"):  # Which `finite` tells.
+            array = array.astype(np.float64)
     return array
 
 
 def doubles(value: Any, shape: tuple[int | str, ...], what: str) -> NDArray[np.float64]:
     """Finite numbers of a shape, as `shaped` takes them, in float64."""
-    with np.errstate(over="ignore"):  # Of longdouble, which `finite` tells.
-        array = np.asarray(shaped(value, shape, what), np.float64)
-    return finite(array, what)
+    return finite(np.asarray(shaped(value, shape, what), np.float64), what)
 
 
 def middling(*arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:

@@ -17,7 +17,7 @@ from ._library import check, library
 from ._run import Run
 from ._text import counted
 from .fitting import Callback, FittedEpoch, Steps, fit
-from .model import Model, check_model
+from .model import Model
 
 EncoderUse = Literal["frozen", "frozen_batch_statistics", "trained"]
 ClassifierLoss = Literal["logits", "softmax_twice"]
@@ -56,6 +56,9 @@ class Evaluation:
     count: int = -1
 
     def __post_init__(self) -> None:
+        counts = _arrays.integers(self.confusion, "confusion")
+        if counts.ndim != 2 or len(counts) != counts.shape[1]:
+            raise ValueError(f"confusion: expected shape (classes,classes), found {_arrays.shape_text(counts)}")
         if self.correct < 0 or self.count < 0:
             object.__setattr__(self, "correct", int(self.confusion.trace()))
             object.__setattr__(self, "count", int(self.confusion.sum()))
@@ -130,7 +133,7 @@ class ClassifierTrainer(Run):
         loss: cross-entropy of the "logits", or of the softmax output taken as logits ("softmax_twice").
         lr, betas, eps, weight_decay: as of torch.optim.Adam.
         """
-        check_model(model)
+        _arrays.instance(model, Model, "model")
         options = _library.ClassifierOptions()
         check(library().dim_classifier_options_init(byref(options), ctypes.sizeof(options)))
         options.encoder = _arrays.one_of(encoder, _ENCODER_USES, "encoder")

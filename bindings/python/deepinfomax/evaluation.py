@@ -6,6 +6,7 @@ Everything here works on encoded vectors y (n, encoded) or on raw pixels (n, c h
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ BATCH = 128
 _CALIBRATION = 64
 #: By which a batch moves running statistics: PyTorch's default, the library's only one.
 _MOMENTUM = 0.1
+#: What messages call a Dataset.
+_DATASET = "a Dataset, as open_dataset gives it"
 #: Neighbours that vote.
 K = 5
 
@@ -81,6 +84,8 @@ def split(n: int, seed: int, share: float = 0.1) -> tuple[Labels, Labels]:
 
 def encode(model: Model, data: Dataset, on_images: Callable[[int], object] = lambda n: None) -> Floats:
     """y (n, encoded) of a whole data set, read piece by piece. `on_images` is called with the number of images encoded."""
+    _arrays.instance(model, Model, "model")
+    _arrays.instance(data, Dataset, "data", _DATASET)
     y = np.empty((len(data), model.sizes.encoded), np.float32)
     for start in range(0, len(data), BATCH):
         part = slice(start, min(start + BATCH, len(data)))
@@ -91,6 +96,7 @@ def encode(model: Model, data: Dataset, on_images: Callable[[int], object] = lam
 
 def pixels(data: Dataset) -> Floats:
     """(n, c h w): the input of a judge without an encoder."""
+    _arrays.instance(data, Dataset, "data", _DATASET)
     return data.read(slice(None)).reshape(len(data), math.prod(data.image_size))
 
 
@@ -102,6 +108,7 @@ def train_on_vectors(
 ) -> list[Epoch]:
     """Trains the model's classifier on encoded vectors, the encoder frozen in evaluation mode."""
     y, labels = _labelled(model, y, labels)
+    _arrays.instance(settings, Settings, "settings")
     history: list[Epoch] = []
     with ClassifierTrainer(model, "frozen", settings.loss, settings.lr) as trainer:
         for number in range(settings.epochs):
@@ -126,6 +133,8 @@ def train_on_images(
     settings epochs, batch and seed count. Classes are matched with the model's by name, if it has
     names. `on_images` hears of each batch, `stopped` is asked after it.
     """
+    _arrays.instance(trainer, ClassifierTrainer, "trainer")
+    _arrays.instance(settings, Settings, "settings")
     _check_data(trainer.model, data)
     if data.labels is None:
         raise ValueError(f"data: expected labelled images, found {data.name} without labels")
@@ -163,9 +172,10 @@ def test_on_vectors(model: Model, y: Floats, labels: Labels) -> Evaluation:
 
 def _labelled(model: Model, y: Any, labels: Any) -> tuple[Floats, Labels]:
     """Vectors that the classifier takes, one at least, and a class of its for each."""
+    _arrays.instance(model, Model, "model")
     vectors = _arrays.finite(_arrays.shaped(y, ("n", model.sizes.encoded), "y"), "y")
     found = _arrays.labels(labels, len(vectors), False)
-    _arrays.check_classes(found, model.sizes.classes)
+    _arrays.check_class_range(found, model.sizes.classes)
     return _arrays.to_float32(vectors, "y"), found
 
 
@@ -176,7 +186,7 @@ def confusion(labels: Labels, predicted: NDArray[Any], classes: int) -> NDArray[
     for name, values in zip(("labels", "predicted"), sides, strict=True):
         if values.ndim != 1:
             raise ValueError(f"{name}: expected shape (n,), found {_arrays.shape_text(values)}")
-        _arrays.check_classes(values, classes, name)
+        _arrays.check_class_range(values, classes, name)
     if len(sides[0]) != len(sides[1]):
         raise ValueError(f"predicted: expected {len(sides[0]):,}, one for each label, found {len(sides[1]):,}")
     counts = np.zeros((classes, classes), np.int64)
@@ -275,6 +285,7 @@ def calibration_images(count: int, batch: int = BATCH) -> int:
 
 
 def _calibration(count: int, batch: int) -> list[NDArray[np.int64]]:
+    count = _arrays.whole_number(count, 0, sys.maxsize, "count", "0 or more")
     batch = _arrays.whole_number(batch, 1, 2**63, "batch", "1 or more")
     every = max(1, count // batch)
     parts = min(every, _CALIBRATION)
@@ -304,6 +315,8 @@ class Probe:
     MOST = 5000
 
     def __init__(self, train: Dataset, held_out: Dataset) -> None:
+        _arrays.instance(train, Dataset, "train", _DATASET)
+        _arrays.instance(held_out, Dataset, "held_out", _DATASET)
         if train.labels is None or held_out.labels is None:
             raise ValueError("expected data sets with labels: a probe predicts them")
         self.train = train if len(train) <= self.MOST else train.subset(np.sort(randperm(len(train), 0)[: self.MOST]))
@@ -345,16 +358,15 @@ def prior_distance(y: Floats, squash: str) -> float:
 # ---- Parts
 
 
-def _check_data(model: Model, data: Dataset) -> None:
+def _check_data(model: Model, data: Dataset, what: str = "data") -> None:
     """Before anything is done with its images."""
-    if not isinstance(data, Dataset):
-        raise TypeError(f"data: expected a Dataset, as open_dataset gives it, found {type(data).__name__}")
-    if tuple(data.image_size) != model.sizes.image:
-        raise ValueError(
-            f"data: expected images of {model.sizes.image}, found {tuple(data.image_size)}; open_dataset(image=...)"
-        )
+    _arrays.instance(model, Model, "model")
+    _arrays.instance(data, Dataset, what, _DATASET)
+    expected, found = model.sizes.image, tuple(data.image_size)
+    if found != expected:
+        raise ValueError(f"{what}: expected images of {expected}, found {found}; open_dataset(image=...)")
     if not len(data):
-        raise ValueError("data: expected one image at least, found none")
+        raise ValueError(f"{what}: expected one image at least, found none")
 
 
 def _batches(order: Labels, size: int) -> Iterator[Labels]:

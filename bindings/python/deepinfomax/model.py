@@ -453,11 +453,6 @@ class Model:
         return _unpickled, (content, self.training)
 
 
-def check_model(value: Any) -> None:
-    if not isinstance(value, Model):
-        raise TypeError(f"model: expected a Model, found {type(value).__name__}")
-
-
 def _unpickled(content: bytes, training: bool) -> Model:
     return _copies.opened(content, Model.open).train(training)
 

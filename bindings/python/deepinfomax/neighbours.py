@@ -50,8 +50,8 @@ def vote(
 
     On a tie the label whose nearest member is nearer wins. Works through the queries in blocks of bounded memory.
     """
-    k = min(_arrays.whole_number(k, 1, 2**63, "k", "1 or more"), len(y))
     points = _arrays.doubles(y, ("n", "d"), "y")
+    k = min(_arrays.whole_number(k, 1, 2**63, "k", "1 or more"), len(points))
     given = _arrays.doubles(queries, ("m", points.shape[1]), "queries")
     labels = _arrays.labels(labels, len(points), False)
     found = np.empty(len(given), np.int64)
@@ -114,6 +114,9 @@ def _lengths(vectors: NDArray[Any]) -> NDArray[Any]:
 
 def elected(votes: NDArray[np.int64]) -> NDArray[np.int64]:
     """Of each row of labels (m, k), nearest first, the commonest; of equally common ones that of the nearest."""
+    votes = _arrays.integers(votes, "votes")
+    if votes.ndim != 2 or not votes.shape[1]:
+        raise ValueError(f"votes: expected shape (m,k), found {_arrays.shape_text(votes)}")
     if votes.shape[1] <= _PAIRS:
         counts = (votes[:, :, np.newaxis] == votes[:, np.newaxis, :]).sum(axis=2)
     else:  # Whose pairs would be k times as much again.

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .model import OUTPUTS, Model, check_model
+from . import _arrays
+from .model import OUTPUTS, Model
 
 try:
     import onnx
@@ -36,7 +37,7 @@ def to_onnx(model: Model) -> bytes:
 
     Raises ValueError where the model holds no encoder.
     """
-    check_model(model)
+    _arrays.instance(model, Model, "model")
     if "encoder" not in model.networks:
         raise ValueError(f"model: expected one with an encoder, found {', '.join(model.networks) or 'no network'}")
     description = model.architecture.as_dict()

@@ -26,7 +26,7 @@ from .data import DataError, Dataset, MissingPackage
 from .data.arrays import read_npz
 from .data.dataset import fingerprint
 from .distributed import weights_digest
-from .model import Model, check_model
+from .model import Model
 
 Floats = NDArray[np.float32]
 Metric = Literal["l2", "cosine"]
@@ -128,7 +128,7 @@ class Index:
 
     def check_encoder(self, model: Model) -> None:
         """Raises ValueError where the model is known not to be the one that made the vectors: distances would mean nothing."""
-        check_model(model)
+        _arrays.instance(model, Model, "model")
         if model.sizes.encoded != self.vectors.shape[1]:
             raise ValueError(f"expected weights that give {self.vectors.shape[1]} numbers, found {model.sizes.encoded}")
         if self.made_by and self.made_by != encoder_digest(model):
@@ -136,8 +136,7 @@ class Index:
 
     def check_images(self, data: Dataset) -> None:
         """Raises ValueError where the vectors are of other images than these, by their names and by what is in them."""
-        if not isinstance(data, Dataset):
-            raise TypeError(f"data: expected a data set, found {type(data).__name__}")
+        _arrays.instance(data, Dataset, "data", "a Dataset, as open_dataset gives it")
         own = fingerprint(data) if self.made_of else ""
         if list(map(valid, data.ids)) != list(map(valid, self.ids)) or own != self.made_of and own:
             raise ValueError(f"has the vectors of other images than {shown(data.name)}")
@@ -397,7 +396,7 @@ class Index:
 
 def encoder_digest(model: Model) -> str:
     """The same for two models whose encoders hold the same numbers, whatever file they are from; another for all others."""
-    check_model(model)
+    _arrays.instance(model, Model, "model")
     return weights_digest(model, "encoder.")
 
 

@@ -20,7 +20,7 @@ from ._text import counted
 from .data import Augmentation
 from .errors import Cancelled, UnknownName
 from .fitting import Callback, FittedEpoch, Steps, fit
-from .model import Model, check_model
+from .model import Model
 
 if TYPE_CHECKING:
     from .distributed import SharedSteps
@@ -189,7 +189,7 @@ class Trainer(Run):
         process passes its own part of each batch. The result does not depend on P. timeout: seconds that a process waits for
         another one. See docs/distributed.md.
         """
-        check_model(model)
+        _arrays.instance(model, Model, "model")
         seed = _arrays.whole_number(seed, 0, 2**64, "seed", "0 <= seed < 2**64")
         timeout = _arrays.seconds(timeout, "timeout")
         most = MOST_MICRO_BATCHES

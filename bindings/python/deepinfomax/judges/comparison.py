@@ -125,13 +125,18 @@ def evaluate(
     "fine-tuned-dim" with the objective on `unlabelled` beside (None: on `train`). They have no column, and the judge "network".
     """
     _check(models, train, test, columns, judges, rows, seeds)
+    if unlabelled is not None:
+        evaluation._check_data(models[0], unlabelled, "unlabelled")
+    settings, fine_tuning = settings or Settings(), fine_tuning or FineTuning()
+    _arrays.instance(settings, Settings, "settings")
+    _arrays.instance(fine_tuning, FineTuning, "fine_tuning")
     test = numbered_as(test, train)
     _check_shared(train, test)
-    evaluation = _Evaluation(train, test, columns, judges, seeds, settings or Settings(), progress or Progress())
-    found = evaluation.run(models, rows)
+    work = _Evaluation(train, test, columns, judges, seeds, settings, progress or Progress())
+    found = work.run(models, rows)
     if chosen := [row for row in FINE_TUNED if row in rows]:
-        evaluation.fine_tune(models, chosen, unlabelled or train, fine_tuning or FineTuning())
-        found = evaluation.comparison()
+        work.fine_tune(models, chosen, unlabelled or train, fine_tuning)
+        found = work.comparison()
     return found
 
 

@@ -15,6 +15,7 @@ from .. import _arrays
 from ..classifier_trainer import ClassifierTrainer
 from ..data import Batch, Dataset, Loader
 from ..data.adapted import with_classes
+from ..evaluation import _check_data
 from ..model import Model
 from ..trainer import Trainer
 from . import vectors
@@ -75,8 +76,14 @@ def fine_tuned(
     Raises ValueError where fewer than two classes are labelled, or with `unlabelled` if the architecture has no
     discriminator of pairs.
     """
-    settings = settings or FineTuning()
-    assert labelled.labels is not None
+    settings = FineTuning() if settings is None else settings
+    _arrays.instance(settings, FineTuning, "settings")
+    _check_data(start, labelled, "labelled")
+    _check_data(start, queries, "queries")
+    if unlabelled is not None:
+        _check_data(start, unlabelled, "unlabelled")
+    if labelled.labels is None:
+        raise ValueError(f"labelled: expected labelled images, found {labelled.name} without labels")
     known = np.unique(labelled.labels)
     if len(known) < 2:
         raise ValueError(f"labelled: expected images of two classes at least, found {len(known)}")

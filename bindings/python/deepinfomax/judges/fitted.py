@@ -137,10 +137,12 @@ SEEDED = ("svm", "mlp")
 
 def judge(name: str, train: Floats, labels: Labels, test: Floats, seed: int = 0, settings: Settings | None = None) -> Labels:
     """Labels (m,) of the vectors test (m, d), after a look at train (n, d) and their labels. `name`: of JUDGES."""
-    if name not in JUDGES:
+    if name not in tuple(JUDGES):
         raise ValueError(f"judge: expected one of {', '.join(JUDGES)}, found {name!r}")
     seed = _arrays.whole_number(seed, 0, 2**64, "seed", "0 or more")
-    return predicted(name, Standardised(train, labels, test), seed, settings or Settings())
+    settings = Settings() if settings is None else settings
+    _arrays.instance(settings, Settings, "settings")
+    return predicted(name, Standardised(train, labels, test), seed, settings)
 
 
 def predicted(name: str, vectors: Standardised, seed: int, settings: Settings) -> Labels:
