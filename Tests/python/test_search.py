@@ -337,6 +337,13 @@ def test_votes_among_clusters_that_are_far_apart():
     assert fitted._vote(near[:100], labels[:100], near[:100], 1).tolist() == labels[:100].tolist()
 
 
+@pytest.mark.parametrize("distinct", [1, 10])
+def test_votes_among_vectors_that_are_the_same(distinct):
+    """They come in the order of y."""
+    y = np.random.default_rng(0).normal(size=(distinct, 8))[np.arange(300) % distinct]
+    assert vote(y, np.arange(300), y, 1).tolist() == (np.arange(300) % distinct).tolist()
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("scale", [1e-100, 1e200])
 def test_a_probe_of_vectors_of_any_size(scale):

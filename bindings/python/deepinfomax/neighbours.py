@@ -66,6 +66,9 @@ def _nearest(points: Any, queries: Any, k: int, held: int) -> Iterator[tuple[sli
     Both of one floating-point type, whose products choose; where what is left of the digits does not suffice, as among points
     that are nearly the same, float64's differences do. held: distances at once.
     """
+    if (points == points[0]).all():
+        yield slice(0, len(queries)), np.tile(np.arange(k), (len(queries), 1))
+        return
     points, queries = _near_origin(*_arrays.middling(points, queries))
     epsilon = float(np.finfo(points.dtype).eps)
     squares = np.square(points).sum(axis=1)
@@ -86,7 +89,11 @@ def _nearest(points: Any, queries: Any, k: int, held: int) -> Iterator[tuple[sli
         slack = 16 * (points.shape[1] + 8) * epsilon * own
         for row in np.flatnonzero(~sure).tolist():
             some = np.flatnonzero(~(distances[row] > most[row] + slack[row]))  # Those that may be among the k.
-            apart = _lengths(points[some].astype(np.float64) - these[row])
+            alike = points[some]
+            if (alike == alike[0]).all():  # Of many that are the same, any order would do.
+                near[row] = some[:k]
+                continue
+            apart = _lengths(alike.astype(np.float64) - these[row])
             near[row] = some[np.argsort(apart, kind="stable")[:k]]
         yield part, near
 
