@@ -348,6 +348,18 @@ def test_an_archive_that_names_places_outside_of_it(tmp_path):
             assert "x.npz" in str(error), at
 
 
+def test_three_grey_images_that_may_be_one_in_colour(tmp_path):
+    """np.save of one image (c,h,w)."""
+    np.save(tmp_path / "x.npy", np.zeros((3, 8, 8), np.uint8))
+    found = open_dataset(tmp_path / "x.npy")
+    (note,) = found.notes
+    assert len(found) == 3 and "x.npy: the shape (3, 8, 8) is taken for 3 grey images; if it is one image (c,h,w), save" in note
+    for said in {"layout": "nchw"}, {"image": (1, 8, 8)}:
+        assert open_dataset(tmp_path / "x.npy", **said).notes == ()
+    np.save(tmp_path / "x_labels.npy", np.arange(3))
+    assert open_dataset(tmp_path / "x.npy").notes == ()
+
+
 def test_two_arrays_of_one_name(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((2, 8, 8), np.uint8))
     with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive, pytest.warns(UserWarning, match="Duplicate name"):

@@ -245,6 +245,23 @@ def test_hdf5_with_a_huge_chunk(tmp_path):
     )
 
 
+def test_hdf5_with_labels_of_100_mb(tmp_path):
+    """5.8 GB of memory."""
+    path = tmp_path / "x.h5"
+    hdf5(path, images=((1, 8, 8), "u1", {}), labels=((1,), "S100000000", {"chunks": (1,), "compression": "gzip"}))
+    assert "labels: expected texts of up to 4,096 characters, found up to 100,000,000" in refused(path)
+
+
+@pytest.mark.parametrize("name", ["labels", "classes"])
+def test_an_npz_with_texts_of_24_mb(tmp_path, name):
+    """Six labels of 240 MB took 4.4 GB."""
+    path = tmp_path / "x.npz"
+    arrays = {"images": np.zeros((6, 8, 8), np.uint8), "labels": np.zeros(6, int)}
+    arrays[name] = np.array(["a"], "U6000000") if name == "classes" else np.array(["a"] * 6, "U6000000")
+    np.savez_compressed(path, **arrays)
+    assert f"{name}.npy: expected texts of up to 4,096 characters, found up to 6,000,000" in refused(path)
+
+
 def test_hdf5_with_many_classes(tmp_path):
     path = tmp_path / "x.h5"
     packed = {"chunks": (1 << 24,), "compression": "gzip"}

@@ -1,5 +1,6 @@
 """Folders of image files."""
 
+import os
 import pickle
 
 import numpy as np
@@ -114,6 +115,17 @@ def test_an_empty_class_and_a_loose_image(tmp_path):
     (tmp_path / "empty").rmdir()
     (tmp_path / "loose.png").write_bytes(png(random_images(1)[0]))
     with pytest.raises(DataError, match="loose.png: an image beside the folders"):
+        open_dataset(tmp_path)
+
+
+def test_folders_whose_names_are_written_alike(tmp_path):
+    """A file of classes knows both by one name, and images were matched to the wrong one."""
+    for name in b"caf\xe9", b"caf\\xe9":
+        folder = os.fsencode(tmp_path) + b"/" + name
+        os.mkdir(folder)
+        with open(folder + b"/a.png", "wb") as file:
+            file.write(png(random_images(1)[0]))
+    with pytest.raises(DataError, match=r": classes 0 and 1 have names that are both written caf\\xe9"):
         open_dataset(tmp_path)
 
 

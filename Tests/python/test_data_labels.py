@@ -162,6 +162,47 @@ def test_data_sets_in_a_pool(tmp_path):
     assert done.stdout == "True [2, 3]\n", done.stderr
 
 
+@pytest.mark.parametrize("kind", ["U{}", "S{}", "varying"])
+def test_texts_of_more_characters_than_a_name_has(tmp_path, kind):
+    """Whatever they are stored as, one bound; up to it they are read."""
+    h5py = pytest.importorskip("h5py")
+    images = np.zeros((2, 4, 4), np.uint8)
+    for count in 4096, 4097:
+        names = []
+        if kind != "varying":
+            labels, names = np.array(["a" * count, "b"], kind.format(count)), ["x.npz", "x.npy"]
+            np.savez(tmp_path / "x.npz", images=images, labels=labels)
+            np.save(tmp_path / "x.npy", images)
+            np.save(tmp_path / "x_labels.npy", labels)
+        if kind != "U{}":
+            with h5py.File(tmp_path / "x.h5", "w") as file:
+                file["images"] = images
+                file["labels"] = labels if kind == "S{}" else ["a" * count, "b"]
+            names.append("x.h5")
+        for name in names:
+            if count == 4096:
+                assert open_dataset(tmp_path / name).classes == ("a" * count, "b")
+                continue
+            with pytest.raises(DataError, match="labels.*: expected texts of up to 4,096 characters, found up to 4,097"):
+                open_dataset(tmp_path / name)
+
+
+def test_classes_whose_names_are_written_alike(tmp_path):
+    """The byte 0xE9 and four characters: images of the one were counted for the other."""
+    with pytest.raises(DataError, match=r"x\.npz: labels: classes 0 and 1 have names that are both written caf\\xe9"):
+        labelled(tmp_path / "x.npz", np.array(["caf\udce9", "caf\\xe9"]))
+
+
+def test_a_value_that_an_enumeration_does_not_name(tmp_path):
+    """It was a class of its own."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["images"] = np.zeros((4, 4, 4), np.uint8)
+        file.create_dataset("labels", data=[0, 1, 7, 0], dtype=h5py.enum_dtype({"dog": 0, "cat": 1}, basetype="i1"))
+    with pytest.raises(DataError, match="labels: damaged: record 2 has the value 7, which its enumeration does not name"):
+        open_dataset(tmp_path / "x.h5")
+
+
 def test_names_of_an_enumeration_in_hdf5(tmp_path):
     """The classes were "0" and "1"."""
     h5py = pytest.importorskip("h5py")

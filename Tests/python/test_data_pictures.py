@@ -97,6 +97,28 @@ def test_a_plane_for_each_channel(tmp_path, order, photometric, channels):
             assert read(tmp_path / "a.tif")[:, 2, 3].tolist() == [0, 0, 0], "black ink alone leaves nothing"
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("photometric", [1, 3])
+def test_a_plane_for_transparency_is_refused(tmp_path, order, packed, photometric):
+    """Pillow leaves it out: opaque grey of 100 was read as white. Uncompressed ones were called damaged."""
+    write_planes(tmp_path / "a.tif", [bytes([100] * 20), bytes([255] * 20)], order, 8, photometric, packed)
+    with pytest.raises(DataError, match="image 0 has a plane for its transparency; save it with its channels side by side"):
+        read(tmp_path / "a.tif")
+
+
+def test_a_tiff_of_another_kind_is_not_another_format(tmp_path):
+    values = np.arange(20, dtype=">u2").reshape(4, 5)
+    write_tiff(tmp_path / "a.tif", values, bits=16, white_is_zero=True)
+    with pytest.raises(
+        DataError, match=r"expected one of the kinds of TIFF that are decoded.*found another kind \(by its bits"
+    ):
+        read(tmp_path / "a.tif")
+    (tmp_path / "a.bmp").write_bytes(b"BM")
+    with pytest.raises(DataError, match="expected one of the kinds of BMP that are decoded.* or a damaged header"):
+        read(tmp_path / "a.bmp")
+
+
 def write_planes(path, planes, order, bits, photometric, packed):
     """5x4 pixels, a strip for each plane."""
     planes = [zlib.compress(plane) if packed else plane for plane in planes]
@@ -106,7 +128,8 @@ def write_planes(path, planes, order, bits, photometric, packed):
     tags = [(256, "H", [5]), (257, "H", [4]), (258, "H", [bits] * count), (259, "H", [8 if packed else 1])]
     tags += [(262, "H", [photometric]), (273, "I", places), (277, "H", [count]), (278, "H", [4])]
     tags += [(279, "I", list(map(len, planes))), (284, "H", [2])]
-    tags += [(338, "H", [2])] if photometric == 2 and count == 4 else []
+    tags += [(320, "H", [1 << 8] * 768)] if photometric == 3 else []
+    tags += [(338, "H", [2])] if photometric == 2 and count == 4 or count == 2 else []
     directory, behind = struct.pack(order + "H", len(tags)), b""
     for tag, kind, numbers in tags:
         content = struct.pack(f"{order}{len(numbers)}{kind}", *numbers)
@@ -174,6 +197,27 @@ def test_grey_with_alpha(tmp_path):
     found = read(tmp_path / "a.png")
     assert found.shape == (1, 4, 6), "grey stays grey"
     expect_white_where_transparent(found, (90,))
+
+
+def test_16_bits_of_grey_with_alpha(tmp_path):
+    """Pillow opens it as RGBA."""
+    write_png(tmp_path / "a.png", 4, 16, 4, struct.pack(">8H", *[90 << 8, 0xFFFF] * 2, *[90 << 8, 0] * 2))
+    assert open_dataset(tmp_path / "a.png").image_size == (1, 1, 4), "grey stays grey"
+    expect_white_where_transparent(read(tmp_path / "a.png"), (90,))
+
+
+def test_what_the_first_picture_of_a_gif_leaves_free_is_white(tmp_path):
+    """It was the colour of the palette's first entry."""
+    image = Image.new("P", (3, 2), 0)
+    image.putpalette([40, 80, 120] + [0] * 765)
+    image.save(tmp_path / "a.gif")
+    content = (tmp_path / "a.gif").read_bytes()
+    place = content.index(b",\0\0\0\0" + struct.pack("<HH", 3, 2))
+    content = content[:6] + struct.pack("<HH", 6, 4) + content[10:]
+    (tmp_path / "a.gif").write_bytes(content[:place] + b"," + struct.pack("<HH", 2, 1) + content[place + 5 :])
+    found = read(tmp_path / "a.gif")
+    assert found[:, 1:3, 2:5].reshape(3, -1).T.tolist() == [[40, 80, 120]] * 6
+    assert np.count_nonzero((found == 255).all(axis=0)) == 18
 
 
 def test_a_palette_with_transparency(tmp_path):

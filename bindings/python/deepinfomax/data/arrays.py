@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from .._text import cut
 from . import images as _images
 from .errors import DataError
-from .labels import Labels
+from .labels import Labels, check_text
 from .options import MAX_BYTES, Options
 from .parts import Parts
 from .rows import FileRows, Rows
@@ -46,13 +46,13 @@ def _from_npy(path: Path, options: Options) -> Parts:
     return Parts(images, labels_advice=f"expected them in {beside.name} beside it")
 
 
-def _map(path: Path, offset: int = 0, size: int | None = None, where: str | None = None) -> Rows:
-    """The array that starts at `offset` of the file, mapped, its length checked."""
+def _map(path: Path, offset: int = 0, size: int | None = None, where: str | None = None, *, labelled: bool = True) -> Rows:
+    """The array that starts at `offset` of the file, mapped, its length checked. labelled: its texts are labels."""
     where = where or str(path)
     available = path.stat().st_size - offset if size is None else size
     with open(path, "rb") as file:
         file.seek(offset)
-        shape, fortran, dtype, header = _header(file, where)
+        shape, fortran, dtype, header = _header(file, where, labelled)
     needed, found = math.prod(shape) * dtype.itemsize, available - header
     if found < needed:
         if shape and shape[0]:
@@ -64,7 +64,7 @@ def _map(path: Path, offset: int = 0, size: int | None = None, where: str | None
     return _checked(FileRows(path, dtype, shape, offset=offset + header, order="F" if fortran else "C"), where)
 
 
-def _header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+def _header(file: IO[bytes], where: str, labelled: bool) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
     """Shape, whether the order is Fortran's, dtype, and the header's size."""
     start = file.tell()
     try:
@@ -81,6 +81,8 @@ def _header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtyp
         raise DataError(f"{where}: not an .npy array, or its header is damaged: {told}") from error
     if dtype.hasobject:
         raise DataError(f"{where}: holds Python objects, which can run code and are not read; save plain numbers")
+    if labelled:
+        check_text(dtype, where)
     # numpy takes True for a length, and memory maps have their own errors for too many of them.
     if any(isinstance(length, bool) or length < 0 for length in shape) or len(shape) > _MOST_AXES:
         raise DataError(f"{where}: the header is damaged: shape {cut(str(shape), 60)}")
@@ -115,7 +117,7 @@ def read_npz(
             raise DataError(f"{path}: has no array {', '.join(missing)}")
         names = (*names, *(name for name in optional if name in members))
         _check_room(path, [members[name] for name in names], max_bytes)
-        return {name: np.array(_member(path, archive, members[name])[...]) for name in names}
+        return {name: np.array(_member(path, archive, members[name], labelled=False)[...]) for name in names}
 
 
 @contextmanager
@@ -160,14 +162,14 @@ def _packed(info: zipfile.ZipInfo) -> bool:
     return info.compress_type != zipfile.ZIP_STORED or bool(info.flag_bits & 1)
 
 
-def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Rows:
+def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, *, labelled: bool = True) -> Rows:
     where = f"{path}: {info.filename}"
     if not _packed(info):
         if info.file_size <= _VERIFIED:
             _verify(archive, info, where)
-        return _map(path, _start(path, info), info.file_size, where)
+        return _map(path, _start(path, info), info.file_size, where, labelled=labelled)
     with archive.open(info) as file:
-        shape, fortran, dtype, header = _header(file, where)
+        shape, fortran, dtype, header = _header(file, where, labelled)
         needed = math.prod(shape) * dtype.itemsize
         # Before anything is unpacked; reading to the end then verifies the checksum.
         if info.file_size - header != needed:

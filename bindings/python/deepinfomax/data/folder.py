@@ -24,7 +24,7 @@ from . import pictures
 from .conversion import Conversion, pillow
 from .dataset import Dataset, Indices
 from .errors import DataError, listed
-from .labels import MOST_CLASSES
+from .labels import MOST_CLASSES, distinct_names
 from .options import Options, Size, shown
 from .parts import Parts
 from .pictures import SUFFIXES, is_image
@@ -195,6 +195,7 @@ def _folder(path: Path, name: str, options: Options, below: str = "") -> Folder:
         return _with_notes(Folder(name, root, _named(below, _sound(path, top, options)), None, None, options), top, below)
     if len(top.folders) > MOST_CLASSES:
         raise DataError(f"{path}: {len(top.folders):,} subfolders; expected {MOST_CLASSES:,} classes at most")
+    classes = distinct_names(top.folders, str(path))
     everything = _Found(others=top.others, faults=top.faults)
     labels: list[int] = []
     for label, class_name in enumerate(top.folders):
@@ -216,7 +217,7 @@ def _folder(path: Path, name: str, options: Options, below: str = "") -> Folder:
             f"move it into one of them"
         )
     files = _named(below, _sound(path, everything, options))
-    return _with_notes(Folder(name, root, files, np.array(labels, np.int64), tuple(top.folders), options), everything, below)
+    return _with_notes(Folder(name, root, files, np.array(labels, np.int64), classes, options), everything, below)
 
 
 def _named(below: str, files: list[str]) -> list[str]:

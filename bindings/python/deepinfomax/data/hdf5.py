@@ -12,6 +12,7 @@ import numpy as np
 
 from . import images
 from .errors import DataError, MissingPackage
+from .labels import check_longest, check_text
 from .options import Options
 from .parts import Parts
 from .rows import check_mark, mark
@@ -73,6 +74,8 @@ def _check(array: Any, where: str, options: Options, *, whole: bool) -> None:
             f"{where}: {held * array.dtype.itemsize:,} bytes, {options.max_bytes:,} are allowed; it {what}; "
             "or allow more: max_bytes="
         )
+    if whole:
+        check_text(array.dtype, where)
     try:
         if size and array.id.get_storage_size() == 0:
             raise DataError(f"{where}: nothing was ever written to it")
@@ -134,13 +137,21 @@ class Named(Array):
 
     def __init__(self, path: Path, key: str, array: Any, values: Mapping[str, int]) -> None:
         super().__init__(path, key, array)
+        check_longest(max(map(len, values)), self._where)
         self._names = {value: name for name, value in values.items()}
         self.dtype = np.dtype(np.str_)
 
     def __getitem__(self, index: Any) -> Any:
-        values = np.asarray(self._read(index))
-        names = [self._names.get(value, str(value)) for value in values.ravel().tolist()]
-        return np.array(names, np.str_).reshape(values.shape)
+        """All of them, whatever the index, as Python's: an array of text has each in the length of the longest."""
+        values = np.asarray(self._read(()))
+        names = np.empty(values.size, object)
+        for number, value in enumerate(values.flat):
+            if (name := self._names.get(int(value))) is None:
+                raise DataError(
+                    f"{self._where}: damaged: record {number} has the value {value}, which its enumeration does not name"
+                )
+            names[number] = name
+        return names.reshape(values.shape)
 
 
 class Texts(Array):
@@ -154,7 +165,7 @@ class Texts(Array):
         self._step = min(4096, max(16, _PIECE // max(os.path.getsize(path), 1)))
 
     def __getitem__(self, index: Any) -> Any:
-        """All of them, whatever the index."""
+        """All of them, whatever the index, as Python's."""
         count, found, longest = self.shape[0] if self.shape else 1, [], 1
         for start in range(0, count, self._step):
             piece = self._read(slice(start, start + self._step) if self.shape else ())
@@ -164,9 +175,10 @@ class Texts(Array):
                 except UnicodeDecodeError as error:
                     raise DataError(f"{self._where}: record {len(found)} is not UTF-8: {error}") from error
                 longest = max(longest, len(found[-1]))
-                if 4 * longest * count > self._most:  # numpy pads all to the longest.
+                if 4 * longest * count > self._most:
                     raise DataError(
                         f"{self._where}: {count:,} texts of up to {longest:,} characters, {self._most:,} bytes are allowed for them; "
                         "or allow more: max_bytes="
                     )
-        return np.array(found, np.str_).reshape(self.shape)
+        check_longest(longest, self._where)
+        return np.array(found, object).reshape(self.shape)

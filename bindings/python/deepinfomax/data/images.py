@@ -111,6 +111,9 @@ def parts(name: str, where: str, arrays: Mapping[str, Rows], wanted: Wanted, opt
 
 def label(images: list[ArrayImages], labels: list[Labels | None], names: tuple[str, ...] | None) -> None:
     """Gives images their labels, numbered together."""
+    for part, own in zip(images, labels, strict=True):
+        if own is None:
+            part.note_channels()
     there = [(part, own) for part, own in zip(images, labels, strict=True) if own is not None]
     for _, own in there:
         check_length(own)
@@ -140,6 +143,7 @@ class ArrayImages(Dataset):
     def __init__(self, name: str, where: str, images: Rows, options: Options) -> None:
         self.name, self.labels, self.classes = name, None, None
         self._rows, self._where = images, where
+        self._says_nothing = options.layout == "auto" and options.image is None
         self._layout, self.image_size = _layout(tuple(images.shape), options, where)
         self._count = int(images.shape[0])
         self.ids = Ids(self._count)
@@ -167,6 +171,15 @@ class ArrayImages(Dataset):
         if self._layout == "nhwc":
             return np.moveaxis(rows, -1, 1)
         return rows.reshape(len(rows), *self.image_size)
+
+    def note_channels(self) -> None:
+        """Of images without labels: so many grey ones look like the channels of one."""
+        shape = tuple(self._rows.shape)
+        if self._says_nothing and self._layout == "grey" and shape[0] in (3, 4):
+            self.notes += (
+                f"{self._where}: the shape {shape} is taken for {shape[0]} grey images; if it is one image (c,h,w), save "
+                "images[numpy.newaxis]",
+            )
 
     def _check_range(self) -> None:
         """Some images from all over: 0..255 in floating point is a frequent mistake."""

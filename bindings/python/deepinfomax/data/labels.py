@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._text import cut
+from .._text import class_name, cut
 from .errors import DataError
 from .rows import Rows
 
 #: As an architecture's description allows it.
 MOST_CLASSES = 1 << 16
+#: Characters of a label, and of a class's name.
+LONGEST = 4096
 
 
 @dataclass(frozen=True)
@@ -34,28 +36,19 @@ def numbered(parts: Sequence[Labels], names: tuple[str, ...] | None) -> tuple[li
     With names, labels are places among them. Without, the different labels are the classes, in ascending order, and
     their values the names: labels 1 to 10 are ten classes, {3, 60} two.
     """
-    values = [_values(part) for part in parts]
+    for part in parts:
+        _check_kind(part)
     if names is not None:
-        for part, found in zip(parts, values, strict=True):
-            _check_places(found, names, part.where)
-        return [found.astype(np.int64) for found in values], names
-    kinds = {found.dtype.kind in "iu" for found in values}
-    if len(kinds) > 1:
+        return [_places_among(names, part) for part in parts], names
+    if len({_is_text(part) for part in parts}) > 1:
         raise DataError(f"{parts[0].where}: the labels are integers in one part and text in another")
-    for part, found in zip(parts, values, strict=True):
-        wrong = np.flatnonzero(found < 0 if found.dtype.kind == "i" else np.zeros(len(found), bool))
-        if len(wrong):
-            raise DataError(f"{part.where}: record {wrong[0]} has the label {found[wrong[0]]}, expected 0 or more")
-    distinct = [np.unique(found) for found in values]
-    classes = sorted({value for found in distinct for value in found.tolist()})
+    found = [_text_numbers(part) if _is_text(part) else _integer_numbers(part) for part in parts]
+    classes = sorted({value for different, _ in found for value in different})
     if len(classes) > MOST_CLASSES:
         raise DataError(f"{parts[0].where}: {len(classes):,} different labels; expected {MOST_CLASSES:,} classes at most")
     places = {value: place for place, value in enumerate(classes)}
-    numbers = []
-    for found, different in zip(values, distinct, strict=True):
-        new = np.array([places[value] for value in different.tolist()], np.int64)
-        numbers.append(new[np.searchsorted(different, found)] if len(found) else np.empty(0, np.int64))
-    return numbers, tuple(map(str, classes))
+    numbers = [np.array([places[value] for value in different], np.int64)[own] for different, own in found]
+    return numbers, distinct_names([*map(str, classes)], parts[0].where)
 
 
 def name_of(content: bytes) -> str:
@@ -69,13 +62,31 @@ def names_in(content: bytes) -> list[str]:
 
 
 def distinct_names(names: Sequence[str], where: str) -> tuple[str, ...]:
-    """Names of classes, none of which is two classes': files, tables and `--predict` know a class by its name."""
-    if len(set(names)) < len(names):
-        known: dict[str, int] = {}
-        for place, name in enumerate(names):
-            if known.setdefault(name, place) != place:
-                raise DataError(f"{where}: classes {known[name]} and {place} have the same name, {cut(name, 40)!r}")
+    """Names of classes, none of which is two classes': files, tables and `--predict` know a class by its name, as it is written."""
+    known: dict[str, int] = {}
+    for place, name in enumerate(names):
+        written = class_name(name)
+        other = known.setdefault(written, place)
+        if other != place:
+            how = (
+                f"the same name, {cut(name, 40)!r}"
+                if names[other] == name
+                else f"names that are both written {cut(written, 40)}"
+            )
+            raise DataError(f"{where}: classes {other} and {place} have {how}")
     return tuple(names)
+
+
+def check_longest(longest: int, where: str) -> None:
+    """Of labels or of classes' names: characters of the longest."""
+    if longest > LONGEST:
+        raise DataError(f"{where}: expected texts of up to {LONGEST:,} characters, found up to {longest:,}")
+
+
+def check_text(kind: np.dtype[Any], where: str) -> None:
+    """Before anything is read: texts of a fixed length take it, however short they are."""
+    if kind.kind in "SU":
+        check_longest(kind.itemsize // np.dtype(f"{kind.kind}1").itemsize, where)
 
 
 def check_length(part: Labels) -> None:
@@ -86,23 +97,55 @@ def check_length(part: Labels) -> None:
         raise DataError(f"{part.where}: expected {part.count:,} labels, one an image, found {found}")
 
 
-def _values(part: Labels) -> NDArray[Any]:
+def _check_kind(part: Labels) -> None:
     check_length(part)
     if part.rows.dtype.kind not in "iuSU":
         raise DataError(f"{part.where}: expected integers or text, found {part.rows.dtype}")
+
+
+def _is_text(part: Labels) -> bool:
+    return part.rows.dtype.kind in "SU"
+
+
+def _integers(part: Labels) -> NDArray[Any]:
     values = np.asarray(part.rows[:]).reshape(-1)
-    try:
-        return np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values.astype(values.dtype.newbyteorder("="))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{part.where}: a label is not UTF-8: {error}") from error
+    return values.astype(values.dtype.newbyteorder("="))
 
 
-def _check_places(values: NDArray[Any], names: tuple[str, ...], where: str) -> None:
-    if values.dtype.kind not in "iu":
-        raise DataError(f"{where}: expected integers, places among the {len(names)} names of classes, found text")
+def _integer_numbers(part: Labels) -> tuple[list[int], NDArray[np.int64]]:
+    """The different labels, and the place among them of each image's."""
+    values = _integers(part)
+    wrong = np.flatnonzero(values < 0 if values.dtype.kind == "i" else np.zeros(len(values), bool))
+    if len(wrong):
+        raise DataError(f"{part.where}: record {wrong[0]} has the label {values[wrong[0]]}, expected 0 or more")
+    different = np.unique(values)
+    return different.tolist(), np.searchsorted(different, values)
+
+
+def _text_numbers(part: Labels) -> tuple[list[str], NDArray[np.int64]]:
+    """As `_integer_numbers`. Without copies of the array, which has every text in the length of the longest."""
+    values = np.asarray(part.rows[:]).reshape(-1)
+    places: dict[str, int] = {}
+    numbers = np.empty(len(values), np.int64)
+    for number, value in enumerate(values.flat):
+        try:
+            text = value.decode() if isinstance(value, bytes) else str(value)
+        except UnicodeDecodeError as error:
+            raise DataError(f"{part.where}: a label is not UTF-8: {error}") from error
+        numbers[number] = places.setdefault(text, len(places))
+    return list(places), numbers
+
+
+def _places_among(names: tuple[str, ...], part: Labels) -> NDArray[np.int64]:
+    if _is_text(part):
+        raise DataError(f"{part.where}: expected integers, places among the {len(names)} names of classes, found text")
+    values = _integers(part)
     numbers = values.astype(np.float64)  # Of int64 and uint64 alike; close enough to be compared with small numbers.
     wrong = np.flatnonzero((numbers < 0) | (numbers >= len(names)))
     if len(wrong):
         from_one = numbers.min() == 1 and numbers.max() == len(names)
         advice = "; they are counted from 1: subtract 1" if from_one else ""
-        raise DataError(f"{where}: record {wrong[0]} has the label {values[wrong[0]]}, expected 0 to {len(names) - 1}{advice}")
+        raise DataError(
+            f"{part.where}: record {wrong[0]} has the label {values[wrong[0]]}, expected 0 to {len(names) - 1}{advice}"
+        )
+    return values.astype(np.int64)

@@ -6,7 +6,9 @@
 - Transparency of any kind is composited on white; a transparent colour of 3x16 bits, which Pillow cannot tell from its
   neighbours, is refused.
 - 16 bits of grey become 8: the upper ones. White is the largest value, also where a TIFF file counts the other way.
-- TIFF files with 16 bits a channel and a plane for each, uncompressed, which Pillow decodes to other pixels: refused.
+- TIFF files with a plane for each channel that Pillow decodes to other pixels, or without the transparency: refused. These are
+  uncompressed ones with 16 bits a channel, and grey or a palette with a plane of transparency.
+- What the first picture of a GIF file leaves free is white, as if transparent.
 - Signed and 32-bit integers and floating-point pixels have no scale that is known, Lab and others no conversion: refused.
 - More pixels than allowed: refused before they are decoded.
 """
@@ -28,6 +30,8 @@ from .options import MAX_PIXELS, Options, Size
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "TIFF")
+#: First bytes of formats of which Pillow knows some kinds only.
+_FIRST = {b"II*\0": "TIFF", b"MM\0*": "TIFF", b"II+\0": "TIFF", b"MM\0+": "TIFF", b"BM": "BMP"}
 #: Pixels in width or height.
 MOST_SIDE = 1 << 20
 #: What Pillow's decoders raise on damaged files.
@@ -130,16 +134,19 @@ def decode(path: Path, options: Options, wanted: Conversion | None) -> NDArray[n
 
 def converted(image: Any, wanted: Conversion | None, path: Path | None = None) -> NDArray[np.uint8]:
     """The same of a Pillow image, which `path` is the file of. Raises Unreadable."""
-    _channels(image)
+    grey = _channels(image) == 1
     try:
         if path is not None and wanted is not None and wanted.size[1:] != (image.height, image.width):
             # A JPEG decoder can leave out detail that scaling would drop: several times as fast for photographs.
             longest = max(wanted.size[1:])
             image.draft(None, (4 * longest, 4 * longest))
         _scale_transparent_colour(image)
+        covered = image.tile[0][1] if getattr(image, "format", None) == "GIF" and image.tile else None
         image.load()
         orientation = _orientation(image)
-        plain = _turned(_plain(image), orientation)
+        if grey and image.mode == "RGBA":
+            image = image.convert("LA")
+        plain = _turned(_alone(_plain(image), covered), orientation)
         if wanted is not None:
             return wanted.picture(plain)
         pixels = np.asarray(plain, np.uint8)
@@ -162,9 +169,7 @@ def _opened(file: IO[bytes], path: Path, options: Options) -> Any:
             finally:
                 image_module.MAX_IMAGE_PIXELS = pillows
     except image_module.UnidentifiedImageError as error:
-        raise Unreadable(
-            f"cannot be read: expected one of {', '.join(FORMATS)}, found another format or a damaged header"
-        ) from error
+        raise Unreadable(f"cannot be read: {_unidentified(file)}") from error
     except _DAMAGE as error:
         raise Unreadable(f"cannot be read: {_reason(error, path)}") from error
     if most is None:
@@ -180,13 +185,26 @@ def _opened(file: IO[bytes], path: Path, options: Options) -> Any:
     return image
 
 
+def _unidentified(file: IO[bytes]) -> str:
+    file.seek(0)
+    start = file.read(4)
+    name = next((name for first, name in _FIRST.items() if start.startswith(first)), None)
+    if name is None:
+        return f"expected one of {', '.join(FORMATS)}, found another format or a damaged header"
+    return (
+        f"expected one of the kinds of {name} that are decoded, 8 bits a channel in grey or RGB for instance, found another kind "
+        "(by its bits, channels or byte order) or a damaged header"
+    )
+
+
 def _channels(image: Any) -> int:
     mode = image.mode
     if _SIGNED in _tags(image, _SAMPLE_FORMAT):
         raise Unreadable(_NO_SCALE)
-    if _PLANE_EACH in _tags(image, _PLANES) and any(
-        tile[0] == "raw" and set(_tags(image, _BITS_PER_SAMPLE)) != {8} for tile in image.tile
-    ):
+    planes = _PLANE_EACH in _tags(image, _PLANES)
+    if planes and mode in ("LA", "La", "PA"):  # Of compressed ones Pillow leaves the second out, in silence.
+        raise Unreadable("has a plane for its transparency; save it with its channels side by side, or without transparency")
+    if planes and any(tile[0] == "raw" and set(_tags(image, _BITS_PER_SAMPLE)) != {8} for tile in image.tile):
         raise Unreadable("has 16 bits a channel and a plane for each; save it with its channels side by side, or with 8 bits")
     if mode == "I" and image.format in ("PNG", "PPM"):  # Older versions of Pillow: 16 bits of grey.
         return 1
@@ -194,6 +212,8 @@ def _channels(image: Any) -> int:
         raise Unreadable("has floating-point pixels, whose scale is not known; save it with 8 or 16 bits")
     if mode.startswith("I") and mode not in _CHANNELS:
         raise Unreadable(_NO_SCALE)
+    if any(tile[3] == "LA;16B" for tile in getattr(image, "tile", ())):  # A PNG file's 16 bits of grey and alpha: mode RGBA.
+        return 1
     if mode not in _CHANNELS:
         raise Unreadable(f"has pixels of the kind {mode}, which is not known; save it in RGB")
     return _CHANNELS[mode]
@@ -213,6 +233,15 @@ def _plain(image: Any) -> Any:
         return image.getchannel(0) if grey else image
     mode = "L" if grey else "RGB"
     return image if image.mode == mode else image.convert(mode)
+
+
+def _alone(plain: Any, box: tuple[int, int, int, int] | None) -> Any:
+    """White around `box`, which the picture covers of its canvas; None: all of it."""
+    if box is None or box == (0, 0, *plain.size):
+        return plain
+    white = pillow().new(plain.mode, plain.size, "white")
+    white.paste(plain.crop(box), box)
+    return white
 
 
 def _tags(image: Any, number: int) -> tuple[Any, ...]:
