@@ -81,6 +81,7 @@ def test_alone_it_shows_what_to_do_first():
             "on these rows and judges, which draw nothing at random",
         ),
         ("search 1 --seed 3", "--seed", "without an image file, --picture or --html"),
+        ("evaluate --rows weights --weights w.h5 --seed 3", "--seed", "on these rows and judges, which draw nothing at random"),
     ],
 )
 def test_options_without_an_effect(arguments, option, why):
@@ -104,6 +105,8 @@ def test_options_with_an_effect(tmp_path):
         "train --resume run --untrusted",
         "encode --output y.npz --seed 3",
         "evaluate --seeds 0,1 --seed 3 --train-limit 50",
+        "evaluate --rows weights --weights w.h5 --seed 3 --train-limit 50",
+        "evaluate --rows weights --weights w.h5 --seed 3 --judges svm",
         "evaluate --rows fine-tuned --fine-tune-steps 3",
         "evaluate --rows weights,untrained --weights w.h5 --seeds 0,1 --columns fc --judges knn",
         "evaluate --rows pixels --seeds 0,1 --judges mlp",

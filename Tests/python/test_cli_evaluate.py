@@ -145,6 +145,7 @@ def test_too_few_images_say_how_many_are_needed(small, tmp_path, count, told):
         (["--seeds", "1,1"], "--seeds: expected different ones"),
         (["--seeds", "7,4294967303"], "--seeds: expected different ones, found 7,4294967303; the low 32 bits of each count"),
         (["--seeds", "one"], "--seeds: expected numbers between commas"),
+        (["--seeds", "1,-1"], "--seeds: expected 0 <= SEED < 2**64, found -1"),
         (["--picture", "a.jpg"], "--picture: expected a name that ends in png, svg, pdf"),
         (["--weights", "none.h5", "--architecture", "basic32"], "--architecture: is only for untrained networks"),
         (["--weights", "none.h5"], "none.h5"),

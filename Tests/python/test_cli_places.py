@@ -31,6 +31,7 @@ def folder(tmp_path):
         for number in range(6):
             pixels = np.full((32, 32, 3), 20 * number, np.uint8)
             Image.fromarray(pixels).save(tmp_path / "images" / name / f"{number}.png")
+    (tmp_path / "Z.npy").symlink_to("few.npy")
     os.link(tmp_path / "few.npy", tmp_path / "BIG.NPY")
     os.link(tmp_path / "few_labels.npy", tmp_path / "BIG_labels.npy")
     write_idx(tmp_path / "idx")
@@ -68,6 +69,8 @@ def contents(folder):
         "encode --data soft.npz --output few.npz",
         "encode --data few.npy --output few_labels.npy",
         "encode --data BIG.NPY --output BIG_labels.npy",
+        "encode --data Z.npy --output Z_labels.npy",
+        "encode --data Z.npy --output few_labels.npy",
         "encode --data few.npz --weights w.h5 --output w.h5",
         "map --data idx/train-images-idx3-ubyte --coordinates idx/train-labels-idx1-ubyte",
         "map --data idx --coordinates idx/train-labels-idx1-ubyte",

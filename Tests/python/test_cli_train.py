@@ -249,6 +249,14 @@ def test_as_many_other_images_are_not_the_data(tmp_path, folder):
         ("epochs", 10**400, "epochs: expected"),
         ("data", 5, "data: expected a text"),
         ("nosuch", 1, "not the settings of a run"),
+        ("kept", {"lr": 5}, "kept: expected an object of texts"),
+        ("lr", 0.5, "settings.json: was edited: lr is 0.5, expected what the run began with; a resumed run keeps its settings"),
+        (
+            "batch",
+            4,
+            "settings.json: was edited: batch is 4, expected what the run began with; a resumed run keeps its settings",
+        ),
+        ("augment", "flip", 'settings.json: was edited: augment is "flip", expected'),
     ],
 )
 def test_settings_that_were_changed(whole, folder, setting, value, message):

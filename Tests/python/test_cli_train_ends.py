@@ -106,13 +106,45 @@ def test_early_stopping_counts_from_the_epoch_of_the_best_weights(place, capsys)
     shutil.copy(f"run/checkpoint-{int(best.epoch) - 2:04}.h5", "run/checkpoint.h5")
     os.remove("run/weights.h5")
     settings = json.loads(Path("run/settings.json").read_text())
-    Path("run/settings.json").write_text(json.dumps(settings | {"early_stopping": 1}))
+    Path("run/settings.json").write_text(json.dumps(settings | {"early_stopping": 1, "kept": None}))
     assert dim("train", "--resume", "run", "--no-plot") == 0
     steps = [row.step for row in folder.read_metrics() if row.phase == "validation"]
     assert steps[-1] >= best.step and same("run/weights.h5", "run/best.h5"), capsys.readouterr()
     assert (best.step in steps) and min(
         (row for row in folder.read_metrics() if row.phase == "validation"), key=lambda row: row.total
     ).step == best.step
+
+
+def test_an_edited_setting_is_named(place, capsys):
+    """Of those that the checkpoint does not have, all but the data and the epochs; files of before they were noted are read."""
+    assert dim("train", "--data", "data.npz", *RUN, "--epochs", 1, "--no-plot", "--output", "run") == 0
+    settings = json.loads(Path("run/settings.json").read_text())
+    for name, value in {
+        "weights": "other.h5",
+        "schedule": "cosine",
+        "warmup_epochs": 0.5,
+        "step_epochs": 3,
+        "early_stopping": 2,
+        "validation_images": 3,
+        "keep_all": True,
+    }.items():
+        Path("run/settings.json").write_text(json.dumps(settings | {name: value}))
+        assert dim("train", "--resume", "run", "--epochs", 2, "--no-plot") == 2
+        assert f"settings.json: was edited: {name} is {json.dumps(value)}, expected what" in capsys.readouterr().err
+    assert settings.pop("kept") and settings.pop("classes")
+    Path("run/settings.json").write_text(json.dumps(settings | {"command": "dim train"}))
+    assert dim("train", "--resume", "run", "--epochs", 2, "--no-plot") == 0, capsys.readouterr().err
+    assert {"kept", "classes"} < set(json.loads(Path("run/settings.json").read_text()))
+
+
+def test_a_class_with_another_name_is_not_the_data(place, capsys):
+    """It was taken for the class that had its number."""
+    images, labels = small_images(40), np.arange(40) % 2
+    np.savez("data.npz", images=images, labels=labels, classes=np.array(["cat", "dog"]))
+    assert dim("train", "--data", "data.npz", *RUN, "--epochs", 1, "--no-plot", "--output", "run") == 0
+    np.savez("data.npz", images=images, labels=labels, classes=np.array(["cat", "owl"]))
+    assert dim("train", "--resume", "run", "--epochs", 2, "--no-plot") == 2
+    assert "not the data that the run was started with: the classes are cat, owl, the run began with" in capsys.readouterr().err
 
 
 def test_curves_that_cannot_be_written(place, monkeypatch, capsys):

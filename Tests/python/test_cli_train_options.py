@@ -101,9 +101,11 @@ def test_a_settings_file_makes_the_same_run(folder):
     )
     assert other.returncode == 0, other.stderr
     before, after = settings_of(folder / "run"), settings_of(folder / "other")
-    assert {name for name in before if before[name] != after[name]} - {"command", "started"} == {"lr", "epochs", "probe"} - (
-        {"probe"} if before["probe"] == after["probe"] else set()
-    )
+    assert {name for name in before if before[name] != after[name]} - {"command", "started", "kept"} == {
+        "lr",
+        "epochs",
+        "probe",
+    } - ({"probe"} if before["probe"] == after["probe"] else set())
 
 
 def test_what_an_option_leaves_without_effect_is_not_taken_over(folder):
@@ -164,6 +166,7 @@ def test_settings_larger_than_any_number(folder):
         (["--timeout", "nan"], "--timeout: expected a number of seconds over 0, found 'nan'"),
         (["--timeout", "-1"], "--timeout: expected a number of seconds over 0"),
         (["--negatives", "few"], "expected all, rotation or a number"),
+        (["--augment", ""], "--augment: expected crop=PIXELS, flip, both with a comma between, or none, found ''"),
         (["--betas", "1,0.9"], "--betas: expected two numbers"),
         (["--image-size", "0x4"], "expected N or WIDTHxHEIGHT"),
         (["--gradient-clip", "-1"], "--gradient-clip: expected a finite number of at least 0"),

@@ -266,7 +266,8 @@ def _classes(model: Model, source: str | None, images: int, reading: Reading) ->
 
 
 def _settings(settings: Mapping[str, Any]) -> str:
-    rows = {**settings, "deepinfomax": __version__, "libdim": build_info()}
+    rows = {name: value for name, value in settings.items() if name != "kept"}
+    rows |= {"deepinfomax": __version__, "libdim": build_info()}
     lines = (f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in rows.items())
     return f'<table class="settings">{"".join(lines)}</table>'
 

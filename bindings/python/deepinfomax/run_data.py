@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 
 from ._arrays import digest
-from ._text import counted
+from ._text import counted, cut, shown
 from .data import DataError, Dataset
 from .data.reading import Reading, has_test_set
 from .run_folder import Settings
@@ -49,7 +51,18 @@ def data_of(settings: Settings, advice: str = "") -> tuple[Dataset, Dataset | No
             f"{_name(settings.data)}: not the data that the run was started with: as many images, but others, or in another "
             f"order{advice}"
         )
+    if settings.classes and classes_digest(train) != settings.classes:
+        names = ", ".join(map(shown, train.classes or ("none",)))
+        raise DataError(
+            f"{_name(settings.data)}: not the data that the run was started with: the classes are {cut(names, 200)}, the run began "
+            f"with others{advice}"
+        )
     return train, validation
+
+
+def classes_digest(data: Dataset) -> str:
+    """Of the classes' names; "" where there are none."""
+    return "" if data.classes is None else digest(json.dumps(data.classes).encode())
 
 
 def _name(data: str | None) -> str:

@@ -15,11 +15,12 @@ import csv
 import json
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TextIO
 
+from ._arrays import digest
 from ._files import path_text, write_whole
 from ._text import parsed_json, shell, shown
 from .data.errors import listed
@@ -86,6 +87,10 @@ class Settings:
     started: str = ""
     #: Of labels and of some of the images (`run_data.digest_of`); "" where it is not known.
     digest: str = ""
+    #: Of the classes' names; "" where there are none, or they are not known.
+    classes: str = ""
+    #: Of each setting that a resumed run keeps (`kept_of`), as the run began; None: not known.
+    kept: Mapping[str, str] | None = None
     #: Whether `probe` was not asked for, but follows from data and epochs: for other data it is another.
     probe_by_default: bool = False
     #: Likewise `validation_images`, of which small data has fewer.
@@ -101,6 +106,16 @@ class Settings:
         image = self.architecture["image"]
         size = (image["channels"], image["height"], image["width"])
         return Reading(image["resize"], self.max_pixels, self.skip_damaged, size)
+
+
+#: What a resumed run may change, and what is compared with its checkpoint and its data.
+_NOT_KEPT = ("data", "images", "epochs", "architecture", "command", "started", "digest", "classes", "kept")
+
+
+def kept_of(settings: Settings) -> dict[str, str]:
+    """Of each setting that a resumed run keeps, a digest: of an edited file it tells which is another."""
+    kept = {name: value for name, value in asdict(settings).items() if name not in _NOT_KEPT}
+    return {name: digest(json.dumps(value).encode())[:8] for name, value in kept.items()}
 
 
 @dataclass(frozen=True)

@@ -153,9 +153,9 @@ def apply_general(arguments: argparse.Namespace) -> None:
         set_num_threads(arguments.threads)
 
 
-def check_seed(seed: int) -> None:
+def check_seed(seed: int, option: str = "--seed") -> None:
     if not 0 <= seed < 2**64:
-        raise UsageError(f"--seed: expected 0 <= SEED < 2**64, found {seed}")
+        raise UsageError(f"{option}: expected 0 <= SEED < 2**64, found {seed}")
 
 
 def seeds_of(arguments: argparse.Namespace) -> list[int]:
@@ -165,7 +165,7 @@ def seeds_of(arguments: argparse.Namespace) -> list[int]:
     except argparse.ArgumentTypeError as error:
         raise UsageError(f"--seeds: expected numbers between commas: {error}") from None
     for seed in seeds:
-        check_seed(seed)
+        check_seed(seed, "--seed" if arguments.seeds is None else "--seeds")
     if len({seed % 2**32 for seed in seeds}) != len(seeds):  # The same run twice has no spread.
         raise UsageError(f"--seeds: expected different ones, found {arguments.seeds}; the low 32 bits of each count")
     return seeds

@@ -88,15 +88,16 @@ class _Read:
     def __init__(self, option: str, path: str) -> None:
         self.option, self.path = option, path
         self._is_folder = os.path.isdir(path)
-        name = os.path.basename(path)
-        #: `open_dataset` takes the labels of NAME.npy from this file.
-        self._labels = name[:-4] + "_labels.npy" if name.lower().endswith(".npy") else None
-        self._is_published = is_read(name)
+        #: `open_dataset` takes the labels of NAME.npy from the file beside it; of a link, those of both names are data.
+        forms = {os.path.abspath(path), os.path.realpath(path)}
+        labels = [form[:-4] + "_labels.npy" for form in forms if form.lower().endswith(".npy")]
+        self._labels = {(_identity(os.path.dirname(form)), os.path.basename(form)) for form in labels}
+        self._is_published = is_read(os.path.basename(path))
         #: Folders by device and inode, since links in data are followed: all below a folder, and the one that holds a file.
         self._folders: set[tuple[int, int]] = set()
         #: Files there whose names are those of data.
-        self._files: set[tuple[int, int]] = set()
-        if self._is_folder or self._labels is not None or self._is_published:
+        self._files = {identity for identity in map(_identity, labels) if identity is not None}
+        if self._is_folder or self._is_published:
             self._look(path if self._is_folder else os.path.dirname(path) or ".")
 
     def has(self, path: str) -> bool:
@@ -104,7 +105,8 @@ class _Read:
 
     def would_have(self, path: str) -> bool:
         forms = map(os.path.split, (os.path.abspath(path), os.path.realpath(path)))
-        return any(_identity(folder) in self._folders and self._is_data(name) for folder, name in forms)
+        found = [(_identity(folder), name) for folder, name in forms]
+        return any(place in self._labels or place[0] in self._folders and self._is_data(place[1]) for place in found)
 
     def contains(self, folder: str) -> bool:
         """Whether a folder is, or would be, inside."""
@@ -118,7 +120,7 @@ class _Read:
     def _is_data(self, name: str) -> bool:
         if self._is_folder:
             return name.lower().endswith((*SUFFIXES, ".bin")) or is_read(name)
-        return name == self._labels or self._is_published and is_read(name)
+        return self._is_published and is_read(name)
 
     def _look(self, start: str) -> None:
         folders = [start]

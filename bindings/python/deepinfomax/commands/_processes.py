@@ -91,7 +91,7 @@ def agree(group: Solo, trainer: Trainer, settings: Settings, train: Dataset, val
     group.call(lambda: check_parts(settings.micro_batches, group.size))
     if not isinstance(group, Group):
         return
-    own = ("data", "weights", "command", "started", "digest")
+    own = ("data", "weights", "command", "started", "digest", "kept")
     of_the_run = {name: value for name, value in asdict(settings).items() if name not in own}
     sets = {"training": train, "validation": validation}
     found = group.call(lambda: {name: _looked_at(data) for name, data in sets.items() if data is not None})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -15,12 +16,14 @@ import numpy as np
 
 from .. import report
 from .._files import is_among
-from .._text import counted, shell
+from .._text import counted, cut, shell
+from ..architecture import Architecture
 from ..data import Dataset
 from ..data.opening import is_sample
 from ..data.reading import Reading, has_test_set
 from ..model import Model
-from ..run_folder import FILES, RunFolder, Settings
+from ..run_folder import FILES, RunFolder, Settings, kept_of
+from ..trainer import Trainer
 from . import UsageError
 from ._common import check_folder, check_room, claimed, make_folder
 from ._places import Places
@@ -120,6 +123,46 @@ def settings_of(folder: RunFolder, arguments: argparse.Namespace) -> Settings:
         if arguments.data is None and not is_sample(settings.data) and not os.path.exists(settings.data):
             raise UsageError(f"{settings.data}: the run's data is no longer there; if it was moved, name it with --data")
     return settings
+
+
+#: What settings and checkpoint both say.
+_IN_BOTH = (
+    "seed",
+    "measure",
+    "negatives",
+    "prior",
+    "alpha",
+    "beta",
+    "gamma",
+    "gradient_penalty",
+    "gradient_clip",
+    "betas",
+    "weight_decay",
+    "coordinates",
+    "coordinates_weight",
+    "occlusion",
+    "locations",
+    "micro_batches",
+    "precision",
+)
+
+
+def check_same_run(folder: RunFolder, settings: Settings, trainer: Trainer) -> None:
+    """That settings.json and the checkpoint are of one run, and the settings those that it began with."""
+    where, other = folder.settings_file, folder.checkpoint.name
+    for name in _IN_BOTH:
+        ours, its = getattr(settings, name), getattr(trainer.options, name)
+        if ours != (list(its) if isinstance(its, tuple) else its):
+            raise UsageError(f"{where}: {name} is {ours}, {other} has {its}: they are of different runs")
+    if trainer.model.architecture != Architecture(settings.architecture):
+        raise UsageError(f"{where}: its architecture is not that of {other}: they are of different runs")
+    kept = kept_of(settings)
+    for name, began in (settings.kept or {}).items():
+        if kept.get(name, began) != began:
+            raise UsageError(
+                f"{where}: was edited: {name} is {cut(json.dumps(getattr(settings, name)), 80)}, expected what the run began with; a "
+                "resumed run keeps its settings"
+            )
 
 
 def prepare(

@@ -1,4 +1,4 @@
-"""The model of `dim train` and the data as it takes it."""
+"""The model and the trainer of `dim train`, and the data as it takes it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ..data.reading import Reading
 from ..errors import DimError, InvalidArgument
 from ..model import Model
 from ..run_data import open_data
+from ..trainer import Trainer
 from . import UsageError, _output
 from ._common import opened
 
@@ -160,3 +161,48 @@ def _channels(data: Dataset) -> int:
         if not (images == images[:, :1]).all():
             return 3
     return 1
+
+
+def trainer_of(model: Model, values: dict[str, Any]) -> Trainer:
+    """What is None is as the preset of the model's architecture has it."""
+    if values["gradient_penalty"] and values["prior"] not in (None, "adversarial"):
+        raise UsageError("--gradient-penalty: has no effect without --prior adversarial")
+    if values["locations"] and values["beta"] == 0:
+        raise UsageError("--locations: has no effect with --beta 0: expected a beta over 0, or no --locations")
+    coordinates = values["coordinates"]
+    if coordinates is None and values["architecture"] is None and "coordinates_d" in model.networks:
+        coordinates = "absolute"  # By default, and where --weights are of a run that was so.
+    try:
+        return _made(model, values, coordinates)
+    except ValueError as error:  # The library's InvalidArgument as well.
+        name = str(error).partition(" ")[0].rstrip(":")
+        rest = str(error)[len(name) :].replace("None, for all, or ", "")  # Python's word for an option that is not given.
+        if name == "gradient_penalty" and "not adversarial" in rest:  # The preset's prior.
+            raise UsageError("--gradient-penalty: has no effect without --prior adversarial") from None
+        if name not in values:
+            raise
+        raise UsageError(f"--{name.replace('_', '-')}{rest}") from None
+
+
+def _made(model: Model, values: dict[str, Any], coordinates: Any) -> Trainer:
+    return Trainer(
+        model,
+        values["prior"],
+        values["seed"],
+        values["lr"],
+        measure=values["measure"],
+        negatives=values["negatives"],
+        alpha=values["alpha"],
+        beta=values["beta"],
+        gamma=values["gamma"],
+        gradient_penalty=values["gradient_penalty"],
+        gradient_clip=values["gradient_clip"],
+        betas=None if values["betas"] is None else tuple(values["betas"]),
+        weight_decay=values["weight_decay"],
+        coordinates=coordinates,
+        coordinates_weight=values["coordinates_weight"],
+        occlusion=values["occlusion"],
+        locations=values["locations"],
+        micro_batches=values["micro_batches"],
+        precision=values["precision"],
+    )

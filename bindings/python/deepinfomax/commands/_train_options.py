@@ -17,8 +17,8 @@ from .._text import counted, cut, decimal, parsed_json
 from ..architecture import PRESETS, Architecture
 from ..data import Augmentation
 from ..data.options import RESIZES
-from ..run_folder import RunFolder, Settings
-from ..trainer import COORDINATES, MEASURES, MOST_MICRO_BATCHES, PRECISIONS, PRIORS, TIMEOUT, Trainer, TrainerOptions
+from ..run_folder import Settings
+from ..trainer import COORDINATES, MEASURES, MOST_MICRO_BATCHES, PRECISIONS, PRIORS, TIMEOUT, TrainerOptions
 from . import UsageError, _output
 from ._effects import Effects
 from ._common import DATA, add_examples, add_general, add_untrusted, natural, positive, seconds
@@ -269,6 +269,8 @@ def _negatives(text: str) -> str | int:
 
 
 def _augment(text: str) -> str:
+    if not text:  # As a variable of a shell that is not set leaves it.
+        raise argparse.ArgumentTypeError("expected crop=PIXELS, flip, both with a comma between, or none, found ''")
     try:
         return str(Augmentation.parse(text))
     except ValueError as error:
@@ -472,7 +474,10 @@ _OF_A_RUN = {
     "images": _POSITIVE,
     "probe_by_default": _FLAG,
     "validation_by_default": _FLAG,
-    **dict.fromkeys(("command", "started", "digest"), _TEXT),
+    "kept": _Kind(
+        "an object of texts", lambda value: isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
+    ),
+    **dict.fromkeys(("command", "started", "digest", "classes"), _TEXT),
 }
 _KINDS = {
     "data": _TEXT,
@@ -525,46 +530,13 @@ def _check_kinds(found: Mapping[str, Any], where: str, optional: Container[str])
 def checked_run(settings: Settings, where: str) -> Settings:
     """The settings of a run that is to go on: its file may have been edited, or damaged."""
     found = asdict(settings)
-    _check_kinds(found, where, optional=("data", "weights", "max_pixels", "locations"))
+    _check_kinds(found, where, optional=("data", "weights", "max_pixels", "locations", "kept"))
     try:
         # What it was judged by is no longer asked: scikit-learn may be missing by now.
         check(found | {"probe": 0})
         return replace(settings, architecture=Architecture(settings.architecture).as_dict())
     except (UsageError, ValueError) as error:
         raise UsageError(f"{where}: {error}") from error
-
-
-#: What settings and checkpoint both say.
-_IN_BOTH = (
-    "seed",
-    "measure",
-    "negatives",
-    "prior",
-    "alpha",
-    "beta",
-    "gamma",
-    "gradient_penalty",
-    "gradient_clip",
-    "betas",
-    "weight_decay",
-    "coordinates",
-    "coordinates_weight",
-    "occlusion",
-    "locations",
-    "micro_batches",
-    "precision",
-)
-
-
-def check_same_run(folder: RunFolder, settings: Settings, trainer: Trainer) -> None:
-    """That settings.json and the checkpoint are of one run."""
-    where, other = folder.settings_file, folder.checkpoint.name
-    for name in _IN_BOTH:
-        ours, its = getattr(settings, name), getattr(trainer.options, name)
-        if ours != (list(its) if isinstance(its, tuple) else its):
-            raise UsageError(f"{where}: {name} is {ours}, {other} has {its}: they are of different runs")
-    if trainer.model.architecture != Architecture(settings.architecture):
-        raise UsageError(f"{where}: its architecture is not that of {other}: they are of different runs")
 
 
 def _read(path: str) -> dict[str, Any]:

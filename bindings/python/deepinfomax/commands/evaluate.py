@@ -174,6 +174,7 @@ def effects(arguments: argparse.Namespace) -> Effects:
     yield "--seeds", seeded, "on these rows and judges, which draw nothing at random"
     drawn = arguments.train_limit is not None or arguments.labels is not None  # By --seed, whatever --seeds are.
     yield "--seed", arguments.seeds is None or drawn, "with --seeds"
+    yield "--seed", seeded or drawn, "on these rows and judges, which draw nothing at random"
 
 
 def run(arguments: argparse.Namespace) -> int:

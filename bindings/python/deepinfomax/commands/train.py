@@ -26,8 +26,8 @@ from ..data.reading import Reading
 from ..distributed import PeerError, Solo
 from ..errors import DimError, FileAccessError, NotFinite
 from ..model import Model
-from ..run_data import data_of, digest_of, open_data
-from ..run_folder import FILES, Row, RunFolder, Settings, figures
+from ..run_data import classes_digest, data_of, digest_of, open_data
+from ..run_folder import FILES, Row, RunFolder, Settings, figures, kept_of
 from ..trainer import Losses, Trainer, smallest_batch
 from . import UsageError, _early_stopping, _output, _processes
 from ._common import opened
@@ -37,12 +37,21 @@ from ._early_stopping import Best
 from ._effects import check_effects
 from ._places import Places
 from ._schedule import Schedule
-from ._train_folder import check_new, check_run_room, free_name, lasting, link, prepare, prepare_free, settings_of
-from ._train_model import model_and_data, tell_classes
+from ._train_folder import (
+    check_new,
+    check_run_room,
+    check_same_run,
+    free_name,
+    lasting,
+    link,
+    prepare,
+    prepare_free,
+    settings_of,
+)
+from ._train_model import model_and_data, tell_classes, trainer_of
 from ._train_options import (
     add_arguments,
     check_data,
-    check_same_run,
     check_tensorboard,
     check_unchanged,
     effects_of,
@@ -133,7 +142,7 @@ class _Training:
         if group.rank == 0:
             tell(arguments, train)
             tell_classes(arguments, model, train)
-        trainer = group.call(lambda: _trainer(model, values))
+        trainer = group.call(lambda: trainer_of(model, values))
         options = trainer.options
         group.call(lambda: check_effects(arguments, effects_of(arguments, options, values["schedule"])))
         kept = {name: values[name] for name in _AS_GIVEN}
@@ -165,10 +174,12 @@ class _Training:
             command=shlex.join(["dim", *map(valid, sys.argv[1:])]),
             started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             digest=digest_of(train, validation),
+            classes=classes_digest(train),
         )
         group.call(lambda: check_data(values, settings))
         # Its classifier is rank 0's, which alone needs scikit-learn.
         settings = replace(settings, probe=group.first(lambda: settings.probe))
+        settings = replace(settings, kept=kept_of(settings))
         training = cls(arguments, folder, settings, trainer, train, validation, group)
         if arguments.output is None:
             training.folder = group.first(lambda: prepare_free(settings, training.held))
@@ -189,7 +200,12 @@ class _Training:
         train, validation = group.call(
             lambda: data_of(settings, f"; to train on these, start a run with --weights {folder.checkpoint}")
         )
-        settings = replace(settings, digest=settings.digest or digest_of(train, validation))
+        settings = replace(
+            settings,
+            digest=settings.digest or digest_of(train, validation),
+            classes=settings.classes or classes_digest(train),
+            kept=settings.kept or kept_of(settings),
+        )
         done = trainer.steps / len(Loader(train, settings.batch))
         if group.first(lambda: _is_complete(folder, settings, trainer, done, arguments)):
             return None
@@ -476,51 +492,6 @@ def _check_rates(schedule: Schedule, settings: Settings) -> None:
             f"--step-factor: {settings.lr:g} times {settings.step_factor:g} every {counted(settings.step_epochs, 'epoch')} is no "
             f"finite learning rate after {counted(settings.epochs, 'epoch')}; expected a smaller factor"
         )
-
-
-def _trainer(model: Model, values: dict[str, Any]) -> Trainer:
-    """What is None is as the preset of the model's architecture has it."""
-    if values["gradient_penalty"] and values["prior"] not in (None, "adversarial"):
-        raise UsageError("--gradient-penalty: has no effect without --prior adversarial")
-    if values["locations"] and values["beta"] == 0:
-        raise UsageError("--locations: has no effect with --beta 0: expected a beta over 0, or no --locations")
-    coordinates = values["coordinates"]
-    if coordinates is None and values["architecture"] is None and "coordinates_d" in model.networks:
-        coordinates = "absolute"  # By default, and where --weights are of a run that was so.
-    try:
-        return _made(model, values, coordinates)
-    except ValueError as error:  # The library's InvalidArgument as well.
-        name = str(error).partition(" ")[0].rstrip(":")
-        rest = str(error)[len(name) :].replace("None, for all, or ", "")  # Python's word for an option that is not given.
-        if name == "gradient_penalty" and "not adversarial" in rest:  # The preset's prior.
-            raise UsageError("--gradient-penalty: has no effect without --prior adversarial") from None
-        if name not in values:
-            raise
-        raise UsageError(f"--{name.replace('_', '-')}{rest}") from None
-
-
-def _made(model: Model, values: dict[str, Any], coordinates: Any) -> Trainer:
-    return Trainer(
-        model,
-        values["prior"],
-        values["seed"],
-        values["lr"],
-        measure=values["measure"],
-        negatives=values["negatives"],
-        alpha=values["alpha"],
-        beta=values["beta"],
-        gamma=values["gamma"],
-        gradient_penalty=values["gradient_penalty"],
-        gradient_clip=values["gradient_clip"],
-        betas=None if values["betas"] is None else tuple(values["betas"]),
-        weight_decay=values["weight_decay"],
-        coordinates=coordinates,
-        coordinates_weight=values["coordinates_weight"],
-        occlusion=values["occlusion"],
-        locations=values["locations"],
-        micro_batches=values["micro_batches"],
-        precision=values["precision"],
-    )
 
 
 def _can_probe(train: Dataset, validation: Dataset | None) -> bool:
