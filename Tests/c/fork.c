@@ -171,7 +171,7 @@ static bool opens_or_says_why(dim_model *model) {
 static bool steps_or_says_why(dim_model *model) {
     dim_status status = dim_trainer_step(trainer, images, N, NULL);
     return encodes_the_same(model) &&
-           (status == DIM_OK || (status == DIM_INVALID_HANDLE && strstr(dim_last_error(), "forked while another") != NULL));
+           (status == DIM_OK || (status == DIM_INVALID_HANDLE && strstr(dim_last_error(), "forked while a call was using it") != NULL));
 }
 
 static void in_the_middle_of_calls(void) {
