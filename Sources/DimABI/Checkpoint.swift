@@ -28,8 +28,8 @@ enum Checkpoint {
         guard trainer.step.waiting == 0 else {
             throw DimError(
                 .invalidArgument,
-                "accumulated gradients: expected none, found those of \(trainer.step.waiting); a checkpoint cannot hold them: "
-                    + "call dim_trainer_update first")
+                "accumulated gradients: expected none, found \(trainer.step.waitingText); a checkpoint cannot hold them: "
+                    + "call dim_trainer_update or dim_trainer_drop first")
         }
         let extra = arrays(objective, Settings(trainer.options), trainer.step, trainer.noise)
         try WeightsFile.write(trainer.model.stateDict(), path: path, extra: extra)

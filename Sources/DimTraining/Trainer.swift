@@ -66,7 +66,8 @@ package final class Trainer: @unchecked Sendable {
         guard step.waiting == 0 else {
             throw DimError(
                 .invalidArgument,
-                "accumulated gradients: expected none, found those of \(step.waiting); call dim_trainer_update before a step"
+                "accumulated gradients: expected none, found \(step.waitingText); "
+                    + "call dim_trainer_update or dim_trainer_drop before a step"
             )
         }
         let k = options.microBatches

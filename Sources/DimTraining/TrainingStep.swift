@@ -71,6 +71,10 @@ package final class TrainingStep {
     package var waiting: Int { microBatches.count }
     /// Those whose gradients are here.
     package var computed: Int { microBatches.computed }
+    /// What is there of a step, for messages.
+    package var waitingText: String {
+        "an open step (\(computed) micro-batches accumulated, \(waiting - computed) skipped)"
+    }
 
     /// Runs one micro-batch: `body` adds to `gradients` and returns the losses to check and what the running statistics move
     /// by. On an error what waited before is as it was.

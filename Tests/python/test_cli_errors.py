@@ -259,6 +259,8 @@ def test_a_signal_that_python_drops_is_sent_again(monkeypatch, capsys):
         ("check --train --recorded --steps 99999999999999999999", "--steps: 99999999999999999999 is too large"),
         ("check --train --steps 0", "--steps: expected at least 1, found 0"),
         ("train --epochs 1_0", "--epochs: expected a whole number, found '1_0'"),
+        ("train --lr 1_0", "--lr: expected a number, found '1_0'"),
+        ("search --duplicates x --index i.npz", "--duplicates: expected a number, found 'x'"),
         pytest.param("info --threads " + 6000 * "9", "9999999 is too large", id="threads"),
         pytest.param("check --seed " + 6000 * "9", "9999999 is too large", id="seed"),
         pytest.param("check --seed -" + 700 * "9", "9999999 is too large", id="below"),
@@ -291,7 +293,7 @@ def test_descriptions_may_come_through_pipes_that_somebody_writes_to(tmp_path, o
     words = ("train", "--data", "few.npz", "--epochs", 1, "--batch", 2, "--no-plot")
     os.mkfifo(tmp_path / "pipe")
     done = dim(*words, option, "pipe", cwd=tmp_path, timeout=PATIENCE)
-    assert done.returncode == 2 and "pipe: is a pipe that nobody writes to" in done.stderr, done.stderr
+    assert done.returncode == 2 and "pipe: is a pipe that is empty, or that nobody writes to yet" in done.stderr, done.stderr
     content = '{"preset": "basic32"}' if option == "--architecture" else '{"lr": 0.001}'
     line = shlex.join([*COMMAND, *map(str, words), option]) + f" <(sleep 0.3; echo '{content}')"
     done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE)

@@ -131,9 +131,14 @@ def test_an_edited_setting_is_named(place, capsys):
         Path("run/settings.json").write_text(json.dumps(settings | {name: value}))
         assert dim("train", "--resume", "run", "--epochs", 2, "--no-plot") == 2
         assert f"settings.json: was edited: {name} is {json.dumps(value)}, expected what" in capsys.readouterr().err
+    # As other programs write the same numbers.
+    whole = {name: int(value) for name, value in settings.items() if isinstance(value, float) and value.is_integer()}
+    assert "alpha" in whole
+    Path("run/settings.json").write_text(json.dumps(settings | whole))
+    assert dim("train", "--resume", "run", "--epochs", 2, "--no-plot") == 0, capsys.readouterr().err
     assert settings.pop("kept") and settings.pop("classes")
     Path("run/settings.json").write_text(json.dumps(settings | {"command": "dim train"}))
-    assert dim("train", "--resume", "run", "--epochs", 2, "--no-plot") == 0, capsys.readouterr().err
+    assert dim("train", "--resume", "run", "--epochs", 3, "--no-plot") == 0, capsys.readouterr().err
     assert {"kept", "classes"} < set(json.loads(Path("run/settings.json").read_text()))
 
 

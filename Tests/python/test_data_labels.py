@@ -91,7 +91,7 @@ def test_names_and_labels(tmp_path):
         (np.array([1.0, 2.0]), "expected integers or text, found float64"),
         (np.array([True, False]), "expected integers or text, found bool"),
         (np.array([1, -1]), "record 1 has the label -1, expected 0 or more"),
-        (np.array([b"\xff", b"a"]), "a label is not UTF-8"),
+        (np.array([b"\xff", b"a"]), "a label is not UTF-8, b'.xff' of record 0"),
         (np.zeros((2, 2), int), r"expected 2 labels, one an image, found the shape \(2, 2\)"),
     ],
 )

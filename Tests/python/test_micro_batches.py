@@ -162,7 +162,9 @@ def test_dropped_micro_batches_leave_no_trace(tmp_path):
         trainer.save(tmp_path / "before.h5")
         trainer.skip(2)
         trainer.accumulate(PHOTOS[:2])
-        with pytest.raises(dim.InvalidArgument, match="expected none, found those of 2"):
+        with pytest.raises(
+            dim.InvalidArgument, match=r"expected none, found an open step \(1 micro-batches accumulated, 1 skipped\)"
+        ):
             trainer.save(tmp_path / "after.h5")
         trainer.drop()
         trainer.save(tmp_path / "after.h5")
@@ -284,3 +286,35 @@ def test_a_callback_that_does_not_add_is_reported():
             with pytest.raises(dim.InvalidArgument, match="the step was not applied"):
                 trainer.update()
             assert_same_state(trainer.model.state_dict(), before)
+
+
+def test_a_step_that_is_open_is_told(tmp_path):
+    """Of one that was skipped it said "found those of 1", and advised an update, which fails."""
+    with new("own") as trainer:
+        trainer.skip(2)
+        for call in (lambda: trainer.step(PHOTOS[:8]), lambda: trainer.save(tmp_path / "c.h5")):
+            with pytest.raises(
+                dim.InvalidArgument,
+                match=r"open step \(0 micro-batches accumulated, 1 skipped\).*Trainer.update or Trainer.drop",
+            ):
+                call()
+        trainer.drop()
+        trainer.step(PHOTOS[:8])
+
+
+def test_batches_that_micro_batches_do_not_divide():
+    """It was told of n, which is no argument, and of listed batches after steps."""
+    with new("own") as trainer:
+        for data, batch, message in (
+            (PHOTOS[:16], 9, "^batch: expected a multiple of micro_batches, which is 4, found 9$"),
+            (
+                PHOTOS[:17],
+                64,
+                "^batch: expected a multiple of micro_batches, which is 4, found 64, of which dataset has 17 images$",
+            ),
+            ([PHOTOS[:8], PHOTOS[:9]], 64, "^dataset: batch 1: expected a multiple of 4 images, micro_batches, found 9$"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                trainer.fit(data, epochs=1, batch=batch)
+        assert trainer.steps == 0
+        trainer.fit(PHOTOS[:16], epochs=1, batch=8, validation=PHOTOS[:7])

@@ -46,7 +46,7 @@ def read_start(path: str | bytes | os.PathLike[str], most: int) -> bytes:
         if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
             first = file.read(most)
             if first == b"":  # None where a writer has not written yet.
-                raise OSError(errno.ENXIO, "is a pipe that nobody writes to", os.fspath(path))
+                raise OSError(errno.ENXIO, "is a pipe that is empty, or that nobody writes to yet", os.fspath(path))
             content = first or b""
         os.set_blocking(file.fileno(), True)
         while len(content) < most and (more := file.read(most - len(content))):

@@ -68,6 +68,8 @@ class Steps(Generic[R]):
     fewest: int = 1
     #: With other processes, each of which has its part of every batch.
     shared: SharedSteps | None = None
+    #: Into so many equal ones a step divides its batch.
+    micro_batches: int = 1
 
     @property
     def part(self) -> tuple[int, int]:
@@ -210,7 +212,7 @@ def _source(
             raise ValueError(f"augment: {what} gives whole batches, whose images have no numbers: let it change them itself")
         fewest = 0 if seed is None else max(2, run.fewest)
         if is_listed:
-            _check_listed(run, data, fewest, what)
+            _check_listed(run, data, fewest, what, 1 if seed is None else run.micro_batches // run.part[1])
         _check_loader(data, fewest, what)
         if seed is None:
             _check_largest(data, run.fewest, what)
@@ -283,7 +285,11 @@ def _size(run: Steps[Any], batch: int, n: int, seed: int | None, what: str) -> i
         raise ValueError(f"{what}: expected {least} images at least, found {n}")
     if batch < least:
         raise ValueError(f"batch: expected {least} at least, an image and its {least - 1} negatives, found {batch}")
-    return min(batch, n)
+    size = min(batch, n)
+    if seed is not None and size % run.micro_batches:
+        found = f"{batch}" if batch <= n else f"{batch}, of which {what} has {counted(n, 'image')}"
+        raise ValueError(f"batch: expected a multiple of micro_batches, which is {run.micro_batches}, found {found}")
+    return size
 
 
 # ---- Before a step is made in vain
@@ -309,11 +315,14 @@ def _checked_labels(run: Steps[Any], labels: Any, n: int, where: str) -> NDArray
     return numbers
 
 
-def _check_listed(run: Steps[Any], data: Any, fewest: int, what: str) -> None:
+def _check_listed(run: Steps[Any], data: Any, fewest: int, what: str, parts: int) -> None:
+    """parts: into which a step divides this process's batch."""
     largest = 0
     for number, (images, labels) in enumerate(_checked(data, fewest, run.labelled, what)):
         where = f"{what}: batch {number}: "
         _check_images(run, images, where)
+        if len(images) % max(1, parts):
+            raise ValueError(f"{where}expected a multiple of {parts} images, micro_batches, found {len(images)}")
         if run.labelled:
             _checked_labels(run, labels, len(images), where)
         largest = max(largest, len(images))

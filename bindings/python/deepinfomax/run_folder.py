@@ -115,7 +115,14 @@ _NOT_KEPT = ("data", "images", "epochs", "architecture", "command", "started", "
 def kept_of(settings: Settings) -> dict[str, str]:
     """Of each setting that a resumed run keeps, a digest: of an edited file it tells which is another."""
     kept = {name: value for name, value in asdict(settings).items() if name not in _NOT_KEPT}
-    return {name: digest(json.dumps(value).encode())[:8] for name, value in kept.items()}
+    return {name: digest(json.dumps(_canonical(value)).encode())[:8] for name, value in kept.items()}
+
+
+def _canonical(value: Any) -> Any:
+    """Programs that write JSON anew may write 0 for 0.0."""
+    if isinstance(value, (list, tuple)):
+        return [_canonical(one) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 @dataclass(frozen=True)

@@ -333,6 +333,7 @@ class Trainer(Run):
             lambda found: Losses(*(sum(losses[i] * n for losses, n in found) / sum(n for _, n in found) for i in range(4))),
             smallest_batch(self.options.negatives),
             self._shared,
+            self.options.micro_batches,
         )
         return fit(run, dataset, epochs, callbacks, batch, seed, validation, augment)
 

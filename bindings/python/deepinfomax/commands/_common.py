@@ -105,6 +105,16 @@ def positive(text: str) -> int:
 _WHOLE = re.compile("([+-]?)([0-9]+)")
 
 
+def number(text: str) -> float:
+    """For argparse: a number, written as everywhere: Python takes 1_0 for 10."""
+    try:
+        if not text.isascii() or "_" in text:
+            raise ValueError
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number, found {cut(text, 40)!r}") from None
+
+
 def seconds(text: str) -> float:
     """For argparse: a time over 0."""
     try:

@@ -21,7 +21,7 @@ from ..run_folder import Settings
 from ..trainer import COORDINATES, MEASURES, MOST_MICRO_BATCHES, PRECISIONS, PRIORS, TIMEOUT, TrainerOptions
 from . import UsageError, _output
 from ._effects import Effects
-from ._common import DATA, add_examples, add_general, add_untrusted, natural, positive, seconds
+from ._common import DATA, add_examples, add_general, add_untrusted, natural, number, positive, seconds
 from ._images import add_reading
 from ._schedule import KINDS
 
@@ -167,15 +167,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("beta", "local", "1"),
         ("gamma", "prior", "0; with --prior and for notebook: 0.1"),
     ):
-        add(f"--{name}", type=float, metavar="X", help=f"weight of the {term} term (default: {default})")
-    add("--gradient-penalty", type=float, metavar="X", help="weight of the adversarial prior's gradient penalty (default: 0)")
+        add(f"--{name}", type=number, metavar="X", help=f"weight of the {term} term (default: {default})")
+    add("--gradient-penalty", type=number, metavar="X", help="weight of the adversarial prior's gradient penalty (default: 0)")
     add(
         "--coordinates",
         choices=COORDINATES,
         help="also predict the place of a location in its map: row and column, or the distance to another (default: absolute; "
         "none with --architecture; with --weights, as they were trained)",
     )
-    add("--coordinates-weight", type=float, metavar="X", help="weight of the coordinates term (default: 1)")
+    add("--coordinates-weight", type=number, metavar="X", help="weight of the coordinates term (default: 1)")
     add(
         "--occlusion",
         action="store_true",
@@ -197,14 +197,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     rate = parser.add_argument_group("Adam")
     add = rate.add_argument
-    add("--lr", type=float, metavar="X", help="learning rate, at the start (default: 3e-4; notebook: 1e-4)")
+    add("--lr", type=number, metavar="X", help="learning rate, at the start (default: 3e-4; notebook: 1e-4)")
     add("--betas", type=_pair, metavar="A,B", help="decay of Adam's means (default: 0.9,0.999)")
-    add("--weight-decay", type=float, metavar="X", help="as in torch.optim.Adam (default: 0)")
-    add("--gradient-clip", type=float, metavar="X", help="largest norm of all gradients together; 0: no limit (default: 0)")
+    add("--weight-decay", type=number, metavar="X", help="as in torch.optim.Adam (default: 0)")
+    add("--gradient-clip", type=number, metavar="X", help="largest norm of all gradients together; 0: no limit (default: 0)")
     add("--schedule", choices=KINDS, help="how the learning rate changes; cosine ends at 0 (default: constant)")
-    add("--warmup-epochs", type=float, metavar="X", help="epochs in which the learning rate first rises to --lr (default: 0)")
+    add("--warmup-epochs", type=number, metavar="X", help="epochs in which the learning rate first rises to --lr (default: 0)")
     add("--step-epochs", type=positive, metavar="N", help="with --schedule step: epochs between changes (default: 10)")
-    add("--step-factor", type=float, metavar="X", help="with --schedule step: factor of each change (default: 0.1)")
+    add("--step-factor", type=number, metavar="X", help="with --schedule step: factor of each change (default: 0.1)")
     judged = parser.add_argument_group("evaluation during training")
     add = judged.add_argument
     add(
@@ -420,7 +420,9 @@ def check_data(values: dict[str, Any], settings: Settings) -> None:
                 )
     if settings.micro_batches > 1 and settings.images < settings.batch:
         images = counted(settings.images, "image")
-        raise UsageError(f"--micro-batches: {images} to train on are less than one batch of {settings.batch}")
+        raise UsageError(
+            f"--micro-batches: {images} to train on are less than one batch; expected --batch below {settings.batch}"
+        )
 
 
 def has_sklearn() -> bool:

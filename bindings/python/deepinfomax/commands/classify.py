@@ -29,6 +29,7 @@ from ._common import (
     add_architecture,
     add_data,
     add_examples,
+    number,
     add_general,
     add_untrusted,
     apply_general,
@@ -87,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="passes over the images, which take as long as training the encoder (default: 3)",
     )
     add("--batch", type=positive, default=128, metavar="N", help="images per step, at least 2 (default: 128)")
-    add("--lr", type=float, default=1e-4, metavar="X", help="learning rate of Adam (default: 1e-4)")
+    add("--lr", type=number, default=1e-4, metavar="X", help="learning rate of Adam (default: 1e-4)")
     add(
         "--loss",
         choices=("logits", "softmax-twice"),

@@ -23,6 +23,7 @@ from . import UsageError, _output, _vectors
 from ._common import (
     add_data,
     add_examples,
+    number,
     add_general,
     add_weights,
     apply_general,
@@ -50,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--approximate", action="store_true", help="search with hnswlib, and report its recall")
     parser.add_argument(
         "--duplicates",
-        type=float,
+        type=number,
         metavar="D",
         help="instead of searching, list pairs of the index at most D apart; of equal images, each with the first of them",
     )

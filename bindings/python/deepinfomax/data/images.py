@@ -143,7 +143,8 @@ class ArrayImages(Dataset):
     def __init__(self, name: str, where: str, images: Rows, options: Options) -> None:
         self.name, self.labels, self.classes = name, None, None
         self._rows, self._where = images, where
-        self._says_nothing = options.layout == "auto" and options.image is None
+        #: Neither that these are grey images nor that they are one image.
+        self._says_nothing = options.layout == "auto" and options.image in (None, tuple(images.shape))
         self._layout, self.image_size = _layout(tuple(images.shape), options, where)
         self._count = int(images.shape[0])
         self.ids = Ids(self._count)
@@ -235,7 +236,8 @@ def _layout(shape: tuple[int, ...], options: Options, where: str) -> tuple[str, 
     if len(fits) != 1:
         raise DataError(
             f"{where}: of the shape {shape}, {'either' if fits else 'neither'} axis may hold the channels; "
-            "say which: layout='nchw' or layout='nhwc' (Python), or the images' size: image=, --image-size and --channels"
+            "say which: layout='nchw' or layout='nhwc' (Python)"
+            + (", or the images' size: image=, --image-size and --channels" if options.image is None else "")
         )
     return fits[0]
 

@@ -131,7 +131,7 @@ def _text_numbers(part: Labels) -> tuple[list[str], NDArray[np.int64]]:
         try:
             text = value.decode() if isinstance(value, bytes) else str(value)
         except UnicodeDecodeError as error:
-            raise DataError(f"{part.where}: a label is not UTF-8: {error}") from error
+            raise DataError(f"{part.where}: a label is not UTF-8, {cut(repr(bytes(value)), 60)} of record {number}") from error
         numbers[number] = places.setdefault(text, len(places))
     return list(places), numbers
 

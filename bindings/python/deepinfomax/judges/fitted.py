@@ -142,7 +142,8 @@ def judge(name: str, train: Floats, labels: Labels, test: Floats, seed: int = 0,
     seed = _arrays.whole_number(seed, 0, 2**64, "seed", "0 or more")
     settings = Settings() if settings is None else settings
     _arrays.instance(settings, Settings, "settings")
-    return predicted(name, Standardised(train, labels, test), seed, settings)
+    vectors = Standardised(train, labels, test)
+    return predicted(name, vectors, seed, settings) if len(vectors.test) else np.empty(0, np.int64)
 
 
 def predicted(name: str, vectors: Standardised, seed: int, settings: Settings) -> Labels:
