@@ -220,6 +220,12 @@ def check_classes(array: NDArray[Any], classes: int, what: str) -> None:
         raise ValueError(f"{what}[{place}]: expected 0 to {classes - 1}, found {array[place]}")
 
 
+def check_class_range(array: NDArray[Any], classes: int, what: str = "labels") -> None:
+    """`check_classes` for numbers whose order is not the caller's: the message has their range."""
+    if array.size and not (0 <= int(array.min()) and int(array.max()) < classes):
+        raise ValueError(f"{what}: expected 0 to {classes - 1}, found {array.min()} to {array.max()}")
+
+
 def integers(value: Any, what: str = "labels") -> NDArray[Any]:
     """Arrays, tensors, lists and what numpy can read (a pandas Series) as an array of some integer dtype."""
     _check_unmasked(value, what)
@@ -237,12 +243,6 @@ def integers(value: Any, what: str = "labels") -> NDArray[Any]:
         advice = "; names become numbers by numpy.unique(labels, return_inverse=True)[1]" if names else ""
         raise TypeError(f"{what}: expected integers, found {array.dtype}{advice}")
     return array
-
-
-def check_class_range(array: NDArray[Any], classes: int, what: str = "labels") -> None:
-    """`check_classes` for numbers whose order is not the caller's: the message has their range."""
-    if array.size and not (0 <= int(array.min()) and int(array.max()) < classes):
-        raise ValueError(f"{what}: expected 0 to {classes - 1}, found {array.min()} to {array.max()}")
 
 
 def _is_whole(value: Any) -> bool:

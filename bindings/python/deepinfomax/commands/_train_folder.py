@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from ..data.opening import is_sample
 from ..data.reading import Reading, has_test_set
 from ..model import Model
 from ..run_folder import FILES, RunFolder, Settings, kept_of
-from ..trainer import Trainer
+from ..trainer import Trainer, TrainerOptions
 from . import UsageError
 from ._common import check_folder, check_room, claimed, make_folder
 from ._places import Places
@@ -126,25 +126,7 @@ def settings_of(folder: RunFolder, arguments: argparse.Namespace) -> Settings:
 
 
 #: What settings and checkpoint both say.
-_IN_BOTH = (
-    "seed",
-    "measure",
-    "negatives",
-    "prior",
-    "alpha",
-    "beta",
-    "gamma",
-    "gradient_penalty",
-    "gradient_clip",
-    "betas",
-    "weight_decay",
-    "coordinates",
-    "coordinates_weight",
-    "occlusion",
-    "locations",
-    "micro_batches",
-    "precision",
-)
+_IN_BOTH = tuple(field.name for field in fields(Settings) if field.name in {other.name for other in fields(TrainerOptions)})
 
 
 def check_same_run(folder: RunFolder, settings: Settings, trainer: Trainer) -> None:

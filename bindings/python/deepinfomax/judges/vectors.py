@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Dataset
+from ..evaluation import pixels as pixels
 from ..model import Model
 
 Floats = NDArray[np.float32]
@@ -48,11 +48,6 @@ def encoded(model: Model, data: Dataset, columns: Sequence[str], on_images: OnIm
     finally:
         model.train(mode)
     return arrays
-
-
-def pixels(data: Dataset) -> Floats:
-    """(n, c h w)"""
-    return data.read(slice(None)).reshape(len(data), math.prod(data.image_size))
 
 
 def pca(train: Floats, test: Floats, length: int, seed: int) -> tuple[Floats, Floats]:
