@@ -447,9 +447,9 @@ def test_messages_advise_what_python_has():
         with pytest.raises(dim.InvalidArgument, match="call Trainer.accumulate first$"):
             trainer.gradients()
         trainer.accumulate(images[:2])
-        with pytest.raises(dim.InvalidArgument, match="call Trainer.update before a step$"):
+        with pytest.raises(dim.InvalidArgument, match="call Trainer.update or Trainer.drop before a step$"):
             trainer.step(images)
-        with pytest.raises(dim.InvalidArgument, match="call Trainer.update first$"):
+        with pytest.raises(dim.InvalidArgument, match="call Trainer.update or Trainer.drop first$"):
             trainer.save("x.h5")
         with pytest.raises(dim.InvalidArgument, match=r"\(Model.eval\(\) uses the running ones\)$"):
             model.train().classify(np.zeros((1, 64), np.float32))
