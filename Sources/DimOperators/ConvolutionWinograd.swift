@@ -103,9 +103,10 @@ struct WinogradConvolution {
         let isLarge = Caches.secondLevel >= 2 << 20
         return panelsAtOnce == 1 ? (isLarge ? 156 : 78) : (isLarge ? 78 : 48)
     }
-    /// Weights in floats up to which each thread works on its own: they stay in the L3 cache whoever reads them.
-    private static let smallWeights = 1_200_000
-    /// V of a large block at most, in floats: it shares the L3 cache with the weights that stream past it.
+    /// Tiles from which a thread works on its own, weights of any size: at 3 GB/s a thread (notebook, AVX-512) they come
+    /// faster than they are used.
+    private static let fewestTiles = 26
+    /// V of a block that all share at most, in floats: it shares the L3 cache with the weights that stream past it.
     private static let largestV = 2_200_000
 
     /// How the tiles are divided, and the memory that takes.
@@ -125,7 +126,7 @@ struct WinogradConvolution {
     private func schedule(_ tiles: Int) -> Schedule {
         let threads = ThreadPool.shared.threads
         let largest = largestPart
-        if plan.weightCount <= WinogradConvolution.smallWeights, tiles >= threads * largest {
+        if tiles >= threads * WinogradConvolution.fewestTiles {
             let part = equalPiece(of: tiles, atMost: largest, threads: threads)
             return Schedule(
                 workers: min(threads, (tiles + part - 1) / part), shared: false, block: part, part: part,
@@ -158,7 +159,7 @@ struct WinogradConvolution {
         }
     }
 
-    /// Small weights: a thread takes a part of the tiles through all three steps.
+    /// A thread takes a part of the tiles through all three steps: what it writes no other core reads.
     private func runParts(_ call: Call, _ tiles: Int, _ s: Schedule, _ memory: UnsafeMutablePointer<Float>) {
         ThreadPool.shared.parallel((tiles + s.part - 1) / s.part, workers: s.workers) { chunk, worker in
             let range = tileRange(chunk * s.part, min(s.part, tiles - chunk * s.part))
@@ -170,7 +171,7 @@ struct WinogradConvolution {
         }
     }
 
-    /// Large weights: the threads take the (panels, part) of a block in turn, the parts of the same panels together.
+    /// Few tiles: the threads take the (panels, part) of a block in turn, the parts of the same panels together.
     private func runBlocks(_ call: Call, _ tiles: Int, _ s: Schedule, _ memory: UnsafeMutablePointer<Float>) {
         for first in stride(from: 0, to: tiles, by: s.block) {
             let count = min(s.block, tiles - first)

@@ -3,7 +3,7 @@ import DimKernels
 import DimRuntime
 
 // The forward pass and the data gradient: transform windows, multiply channels by channels at every point, transform back.
-// As in ConvolutionWinograd.swift, V of a block of tiles is shared by the threads or a thread's own, and M is a thread's own,
+// As in ConvolutionWinograd.swift, V is a thread's own, or of a block of few tiles shared by the threads, and M is a thread's own,
 // of a part of the tiles and one or two panels of 32 channels.
 
 extension PhaseConvolution {
@@ -11,11 +11,16 @@ extension PhaseConvolution {
     private static let largestPart = 78
     /// Rows from which two panels pay: more than a tile of one panel has.
     private static let manyRows = 14
-    /// U in floats up to which each thread works on its own.
+    /// U in floats that stays in the third-level cache, so that parts may be small.
     private static let smallWeights = 1_200_000
-    /// V in floats, at most: of a thread of its own in the second-level cache, of all in the third.
+    /// V in floats, at most: of a thread of its own in the second-level cache, or beside it where U is large and few tiles would
+    /// wait for it; of all in the third.
     private static let largestOwnV = 180_000
+    private static let largestOwnVOfLargeWeights = 600_000
     private static let largestV = 2_200_000
+    /// Tiles from which a part pays for reading U by itself: one, and two tiles of a product.
+    private static let fewestTiles = 13
+    private static let fewestTilesOfLargeWeights = 26
 
     private struct Schedule {
         let shared: Bool
@@ -35,16 +40,24 @@ extension PhaseConvolution {
     /// Tiles of V and of M at most, for V in the second-level and in the third-level cache.
     private func limits(_ pass: Pass, _ tiles: Int) -> (own: Int, block: Int) {
         let floats = points * pass.depth
+        let ownV =
+            hasSmallWeights(pass) ? PhaseConvolution.largestOwnV : PhaseConvolution.largestOwnVOfLargeWeights
         return (
-            min(tiles, max(13, min(PhaseConvolution.largestPart, PhaseConvolution.largestOwnV / floats))),
+            min(tiles, max(13, min(PhaseConvolution.largestPart, ownV / floats))),
             min(tiles, max(13, PhaseConvolution.largestV / floats))
         )
+    }
+
+    private func hasSmallWeights(_ pass: Pass) -> Bool {
+        pass.panels * weightPanelStride(pass.depth) <= PhaseConvolution.smallWeights
     }
 
     private func schedule(_ pass: Pass, _ tiles: Int) -> Schedule {
         let (own, most) = limits(pass, tiles)
         let threads = ThreadPool.shared.threads
-        if pass.panels * weightPanelStride(pass.depth) <= PhaseConvolution.smallWeights, tiles >= threads * own {
+        let fewest =
+            hasSmallWeights(pass) ? PhaseConvolution.fewestTiles : PhaseConvolution.fewestTilesOfLargeWeights
+        if own >= fewest, tiles >= threads * fewest {
             let part = equalPiece(of: tiles, atMost: own, threads: threads)
             let panels = panelsAtOnce(pass, part)
             return Schedule(

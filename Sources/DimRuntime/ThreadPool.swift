@@ -16,9 +16,10 @@ package final class ThreadPool: @unchecked Sendable {
 
     /// The body of the loop that runs now: (chunk, worker). Valid while `open`.
     private var body: ((Int, Int) -> Void)?
-    private var chunks = 0
     private var loopLimit = 0
-    private let next = Atomic<Int>(0)
+    private let shares = UnsafeMutableRawPointer.allocate(
+        byteCount: ThreadPool.maximum * MemoryLayout<Share>.stride, alignment: 64
+    ).bindMemory(to: Share.self, capacity: ThreadPool.maximum)
     private let open = Atomic<Bool>(false)
     /// Workers that have entered the loop and not left it.
     private let inside = Atomic<Int>(0)
@@ -38,6 +39,7 @@ package final class ThreadPool: @unchecked Sendable {
         pthread_mutex_init(loop, nil)
         pthread_mutex_init(mutex, nil)
         pthread_cond_init(wake, nil)
+        for worker in 0..<ThreadPool.maximum { (shares + worker).initialize(to: Share()) }
     }
 
     // MARK: The shared pool
@@ -92,16 +94,17 @@ package final class ThreadPool: @unchecked Sendable {
     /// scratch memory. Inside a loop, or while another caller's loop runs, the chunks run one after another, as worker 0.
     /// A caller that has scratch memory for so many workers only says so: `threads` may change before the loop begins.
     package func parallel(_ count: Int, workers limit: Int = .max, _ body: (_ chunk: Int, _ worker: Int) -> Void) {
-        guard count > 1, threads > 1, limit > 1, pthread_mutex_trylock(loop) == 0 else {
+        guard count > 1, count <= Share.most, threads > 1, limit > 1, pthread_mutex_trylock(loop) == 0 else {
             for chunk in 0..<max(count, 0) { body(chunk, 0) }
             return
         }
         startWorkers(min(threads, ThreadPool.maximum) - 1)
         withoutActuallyEscaping(body) { escapable in
             self.body = escapable
-            chunks = count
-            loopLimit = limit
-            next.store(0, ordering: .relaxed)
+            loopLimit = min(threads, limit, workers + 1, ThreadPool.maximum)
+            for worker in 0..<loopLimit {
+                shares[worker].set(count * worker / loopLimit..<count * (worker + 1) / loopLimit)
+            }
             open.store(true, ordering: .sequentiallyConsistent)
             generation.add(1, ordering: .sequentiallyConsistent)
             if sleeping.load(ordering: .sequentiallyConsistent) > 0 {
@@ -122,10 +125,10 @@ package final class ThreadPool: @unchecked Sendable {
     }
 
     private func claim(worker: Int, _ body: (Int, Int) -> Void) {
-        while true {
-            let chunk = next.add(1, ordering: .relaxed).oldValue
-            if chunk >= chunks { return }
-            body(chunk, worker)
+        while let chunk = shares[worker].first() { body(chunk, worker) }
+        for distance in 1..<max(loopLimit, 1) {
+            let other = (worker + distance) % loopLimit
+            while let chunk = shares[other].last() { body(chunk, worker) }
         }
     }
 
@@ -195,5 +198,35 @@ package final class ThreadPool: @unchecked Sendable {
         while generation.load(ordering: .sequentiallyConsistent) == seen { pthread_cond_wait(wake, mutex) }
         sleeping.subtract(1, ordering: .sequentiallyConsistent)
         pthread_mutex_unlock(mutex)
+    }
+}
+
+/// The chunks of a loop that one worker has before it and that nobody has begun: its own worker takes them from the front,
+/// a worker that has none left from the back.
+private struct Share: ~Copyable {
+    static let most = Int(Int32.max)
+
+    /// The next chunk in the upper half, the end in the lower.
+    private let left = Atomic<UInt64>(0)
+    /// A cache line a share.
+    private let padding: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0, 0)
+
+    func set(_ chunks: Range<Int>) {
+        left.store(UInt64(chunks.lowerBound) << 32 | UInt64(chunks.upperBound), ordering: .relaxed)
+    }
+
+    func first() -> Int? { take { ($0 >> 32, $0 + (1 << 32)) } }
+
+    func last() -> Int? { take { (($0 & 0xffff_ffff) - 1, $0 - 1) } }
+
+    private func take(_ choice: (UInt64) -> (chunk: UInt64, rest: UInt64)) -> Int? {
+        var seen = left.load(ordering: .relaxed)
+        while seen >> 32 < seen & 0xffff_ffff {
+            let (chunk, rest) = choice(seen)
+            let (exchanged, now) = left.weakCompareExchange(expected: seen, desired: rest, ordering: .relaxed)
+            if exchanged { return Int(chunk) }
+            seen = now
+        }
+        return nil
     }
 }
