@@ -159,6 +159,8 @@ class Bench:
         for done in range(self.plan.repeats * (3 if single else 1)):
             if not calls or done >= self.plan.fewest and time.monotonic() - start > self.plan.budget:
                 break
+            if latency := machine.core_latency():
+                figure.latencies.append(latency)
             for key in list(calls):
                 if long and done > 0 and figure.rows[key].samples[0] > LONG_SECONDS:
                     continue

@@ -41,6 +41,8 @@ class Figure:
     #: By contender.
     rows: dict[str, Row] = field(default_factory=dict)
     note: str = ""
+    #: The latency between cores before each turn, in ns.
+    latencies: list[float] = field(default_factory=list)
 
     def median(self, key: str) -> float | None:
         row = self.rows.get(key)
@@ -52,6 +54,7 @@ class Figure:
             "unit": self.unit,
             "images": self.images,
             "note": self.note,
+            "latencies": self.latencies,
             "rows": {key: row.json() for key, row in self.rows.items()},
         }
 

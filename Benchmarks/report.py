@@ -68,7 +68,13 @@ def _table(figure: Figure) -> str:
         lines.append("| " + " | ".join([row.title, *_cells(row, figure, measured[0].median)]) + " |")
     missing = [row for row in figure.rows.values() if not row.samples]
     failures = [f"{row.title} {row.failure or 'was not measured'}." for row in missing]
-    return "\n\n".join(["\n".join(lines), *failures, *([figure.note] if figure.note else [])])
+    notes = [*([figure.note] if figure.note else []), *_latencies(figure)]
+    return "\n\n".join(["\n".join(lines), *failures, *notes])
+
+
+def _latencies(figure: Figure) -> Iterator[str]:
+    if found := figure.latencies:
+        yield f"Core to core, ns: {', '.join(f'{latency:.0f}' for latency in found)}."
 
 
 def _is_compared(figure: Figure) -> bool:

@@ -440,14 +440,19 @@ package final class PairHeadPass {
         let m = mapStack == nil ? map : try passes[0].forward(map, &random)
         let a = try activation(.a, firstMap.output, images)
         let p = try activation(.p, firstVector.output, vectors)
-        let scratch = try floats(
-            .scratch, max(firstMap.scratch(images: images), firstVector.scratch(images: vectors)))
+        let scratch = try firstScratch()
         let precision = weights.precision
         firstMap.forward(
             m, packed: weights.first(0), weights.direction, precision: precision, into: a, scratch: scratch)
         firstVector.forward(
             vector, packed: weights.first(1), weights.direction, precision: precision, bias: weights.bias, into: p,
             scratch: scratch)
+    }
+
+    private func firstScratch() throws -> WorkerScratch {
+        let (firstMap, firstVector) = concat
+        let count = max(firstMap.scratch(images: images), firstVector.scratch(images: vectors))
+        return WorkerScratch(try floats(.scratch, count), count: count)
     }
 
     private func scoresConcat(_ block: Range<Int>, into scores: UnsafeMutablePointer<Float>) throws {
@@ -532,8 +537,7 @@ package final class PairHeadPass {
         let dp = try activation(.dp, firstVector.output, vectors)
         store(vectorSums!.pointer, dp, bias: gradients.pointer(head.network, bias))
         let m = mapStack == nil ? map : passes[0].outputs[passes[0].stack.nodes.last!.index]!
-        let scratch = try floats(
-            .scratch, max(firstMap.scratch(images: images), firstVector.scratch(images: vectors)))
+        let scratch = try firstScratch()
         let w = gradients.pointer(head.network, weight)
         let precision = weights.precision
         firstMap.weightGradient(m, da, precision: precision, into: w, bias: nil, scratch: scratch)

@@ -44,9 +44,9 @@ package final class StackPass {
         try arena.floats(node.slots[slot], count)
     }
 
-    private func scratch(_ images: Int) throws -> UnsafeMutablePointer<Float> {
-        try arena.floats(
-            stack.slots[.scratch], stack.convolutions.reduce(0) { max($0, $1.operator.scratch(images: images)) })
+    private func scratch(_ images: Int) throws -> WorkerScratch {
+        let count = stack.convolutions.reduce(0) { max($0, $1.operator.scratch(images: images)) }
+        return WorkerScratch(try arena.floats(stack.slots[.scratch], count), count: count)
     }
 
     // MARK: Forward

@@ -6,7 +6,7 @@ extension PatchConvolution {
     /// some rows of dy, whose result is small enough for the first-level cache and is added to dx where its windows read.
     package func dataGradient(
         _ dy: Activation, packed: UnsafePointer<Float>, precision: Precision = .float32, into dx: Activation,
-        accumulate: Bool, scratch: UnsafeMutablePointer<Float>
+        accumulate: Bool, scratch: WorkerScratch
     ) {
         if isMixed(precision) {
             return mixedProduct(
@@ -24,7 +24,7 @@ extension PatchConvolution {
         ThreadPool.shared.parallel(images.parts * panels, workers: workers) { task, worker in
             let part = images.part(task / panels)
             let panel = task % panels
-            let columns = scratch + worker * PatchConvolution.slabRows * 32
+            let columns = scratch.share(of: worker, among: workers, floats: PatchConvolution.slabRows * 32)
             if !accumulate {
                 for half in 0..<2 {
                     (dx.block(2 * panel + half) + part.lowerBound * input.pixels * 16)

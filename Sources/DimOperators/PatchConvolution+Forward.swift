@@ -7,7 +7,7 @@ extension PatchConvolution {
     package func forward(
         _ x: Activation, packed: UnsafePointer<Float>, _ direction: Direction = .forward,
         precision: Precision = .float32, scale: UnsafePointer<Float>? = nil, bias: UnsafePointer<Float>? = nil,
-        adding: Activation? = nil, relu: Bool = false, into y: Activation, scratch: UnsafeMutablePointer<Float>
+        adding: Activation? = nil, relu: Bool = false, into y: Activation, scratch: WorkerScratch
     ) {
         precondition(adding == nil || canAdd(direction, precision))
         if isMixed(precision), scale == nil {
@@ -28,7 +28,7 @@ extension PatchConvolution {
         ThreadPool.shared.parallel(rows.parts * groups.parts, workers: workers) { task, worker in
             let part = rows.part(task / groups.parts)
             let group = groups.part(task % groups.parts)
-            let columns = scratch + worker * slab
+            let columns = scratch.share(of: worker, among: workers, floats: slab)
             if isCompact { gatherCompact(x, part, most: forwardRows, into: columns) }
             // So few rows wait for the weights: a panel's are read from the first to the last.
             let isFew = isPointwise && part.count <= PatchConvolution.fewRows

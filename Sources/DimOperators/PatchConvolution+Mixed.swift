@@ -22,7 +22,7 @@ extension PatchConvolution {
     /// y (+)= x B, rows of pixels; then bias and ReLU.
     func mixedProduct(
         _ x: Activation, depth: Int, packed: UnsafePointer<Float>, bias: UnsafePointer<Float>? = nil,
-        relu: Bool = false, into y: Activation, accumulate: Bool = false, scratch: UnsafeMutablePointer<Float>
+        relu: Bool = false, into y: Activation, accumulate: Bool = false, scratch: WorkerScratch
     ) {
         let (panels, chain) = (y.blocks / 2, PatchConvolution.chain)
         let threads = min(ThreadPool.shared.threads, workers)
@@ -43,7 +43,7 @@ extension PatchConvolution {
                         c: y.block(2 * group.lowerBound) + part.lowerBound * 16, cRow: 16, cHalf: y.blockStride,
                         accumulate: accumulate || from > 0,
                         bias: isLast ? bias.map { $0 + group.lowerBound * 32 } : nil, relu: isLast && relu),
-                    scratch: scratch + worker * PatchConvolution.mixedSlab)
+                    scratch: scratch.share(of: worker, among: workers, floats: PatchConvolution.mixedSlab))
             }
         }
     }
@@ -51,7 +51,7 @@ extension PatchConvolution {
     /// dW(o, c) += dy^T x.
     func mixedWeightGradient(
         _ x: Activation, _ dy: Activation, into weights: UnsafeMutablePointer<Float>,
-        scratch: UnsafeMutablePointer<Float>
+        scratch: WorkerScratch
     ) {
         let (chain, most) = (PatchConvolution.chain, PatchConvolution.gradientChannels)
         let inputs = Parts(count: input.channels, size: most), outputs = Parts(count: output.channels, size: most)
@@ -67,7 +67,8 @@ extension PatchConvolution {
                     rows(dy, part.lowerBound), rows(x, channels.lowerBound), terms: min(chain, dy.rows - from),
                     rows: part.count, columns: channels.count,
                     to: weights + part.lowerBound * weightStride + firstInput + channels.lowerBound,
-                    cRow: weightStride, scratch: scratch + worker * PatchConvolution.mixedSlab)
+                    cRow: weightStride,
+                    scratch: scratch.share(of: worker, among: workers, floats: PatchConvolution.mixedSlab))
             }
         }
     }

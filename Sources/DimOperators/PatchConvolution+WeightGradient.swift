@@ -9,18 +9,18 @@ extension PatchConvolution {
     /// input channels and up to 128 outputs a task.
     package func weightGradient(
         _ x: Activation, _ dy: Activation, precision: Precision = .float32, into weights: UnsafeMutablePointer<Float>,
-        bias: UnsafeMutablePointer<Float>?, scratch: UnsafeMutablePointer<Float>
+        bias: UnsafeMutablePointer<Float>?, scratch: WorkerScratch
     ) {
         if isMixed(precision) {
             mixedWeightGradient(x, dy, into: weights, scratch: scratch)
         } else if let phases = phases.weightGradient {
-            phases.weightGradient(x, dy, into: weights, scratch: scratch)
+            phases.weightGradient(x, dy, into: weights, scratch: scratch.pointer)
         } else if isCompact {
-            compactWeightGradient(x, dy, into: weights, scratch)
+            compactWeightGradient(x, dy, into: weights, scratch.pointer)
         } else if isStraight {
             straightWeightGradient(x, dy, into: weights)
         } else {
-            blockedWeightGradient(x, dy, into: weights, scratch)
+            blockedWeightGradient(x, dy, into: weights, scratch.pointer)
         }
         if let bias { addBiasGradient(dy, into: bias) }
     }

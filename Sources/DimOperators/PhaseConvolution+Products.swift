@@ -91,14 +91,14 @@ extension PhaseConvolution {
 
     func forward(
         _ x: Activation, packed: UnsafePointer<Float>, _ epilogue: Epilogue, into y: Activation,
-        scratch: UnsafeMutablePointer<Float>
+        scratch: WorkerScratch
     ) {
         run(Call(self, forwardPass, x, y, packed, epilogue, accumulate: false), scratch)
     }
 
     func dataGradient(
         _ dy: Activation, packed: UnsafePointer<Float>, into dx: Activation, accumulate: Bool,
-        scratch: UnsafeMutablePointer<Float>
+        scratch: WorkerScratch
     ) {
         for pass in dataGradientPasses {
             run(Call(self, pass, dy, dx, packed, Epilogue(), accumulate: accumulate), scratch)
@@ -134,7 +134,7 @@ extension PhaseConvolution {
         }
     }
 
-    private func run(_ call: Call, _ memory: UnsafeMutablePointer<Float>) {
+    private func run(_ call: Call, _ memory: WorkerScratch) {
         let pass = call.pass
         let tiles = call.x.images * pass.tiles
         let s = schedule(pass, tiles)
@@ -148,7 +148,7 @@ extension PhaseConvolution {
             ThreadPool.shared.parallel(parts.parts, workers: workers) { index, worker in
                 let part = parts.part(index)
                 let tiles = range(part.lowerBound, part.count)
-                let v = memory + worker * (s.v + s.m)
+                let v = memory.share(of: worker, among: workers, floats: s.v + s.m)
                 withScratch { scratch in
                     for block in 0..<pass.blocks { transformInput(call, block, tiles, v, s.part, scratch) }
                     for group in 0..<groups.parts {
@@ -165,7 +165,7 @@ extension PhaseConvolution {
                 withScratch {
                     transformInput(
                         call, task / parts.parts, range(first + part.lowerBound, part.count),
-                        memory + part.lowerBound * 16, s.block, $0)
+                        memory.pointer + part.lowerBound * 16, s.block, $0)
                 }
             }
             ThreadPool.shared.parallel(parts.parts * groups.parts, workers: workers) { task, worker in
@@ -173,7 +173,7 @@ extension PhaseConvolution {
                 withScratch {
                     multiply(
                         call, groups.part(task / parts.parts), range(first + part.lowerBound, part.count),
-                        memory + part.lowerBound * 16, s.block, memory + s.v + worker * s.m, $0)
+                        memory.pointer + part.lowerBound * 16, s.block, memory.pointer + s.v + worker * s.m, $0)
                 }
             }
         }

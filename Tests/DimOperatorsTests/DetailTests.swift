@@ -44,7 +44,7 @@ import Testing
             withExtendedLifetime((maps, scales, biases, packed, scratch)) {
                 layer.forward(
                     maps.activation, packed: packed.pointer, scale: scales.pointer, bias: biases.pointer, relu: true,
-                    into: y.activation, scratch: scratch.pointer)
+                    into: y.activation, scratch: scratch.shared)
             }
             let bare = ReferenceOperators.convolution(
                 x.map(Double.init), w.map(Double.init), [Double](repeating: 0, count: 33), n: n, input, outputs: 33,
@@ -79,11 +79,11 @@ import Testing
                 withExtendedLifetime((x, other, scale, bias, packed, scratch)) {
                     layer.forward(
                         x.activation, packed: packed.pointer, scale: scale.pointer, bias: bias.pointer,
-                        into: separate.activation, scratch: scratch.pointer)
+                        into: separate.activation, scratch: scratch.shared)
                     Elementwise.add(other.activation, into: separate.activation, relu: relu, kernels: kernels)
                     layer.forward(
                         x.activation, packed: packed.pointer, scale: scale.pointer, bias: bias.pointer,
-                        adding: other.activation, relu: relu, into: together.activation, scratch: scratch.pointer)
+                        adding: other.activation, relu: relu, into: together.activation, scratch: scratch.shared)
                 }
                 #expect(try together.planar() == separate.planar(), "\(table) \(channels) to \(outputs), \(kernel)")
             }
@@ -105,7 +105,7 @@ import Testing
             layer.pack(w, direction, into: packed.pointer)
             withExtendedLifetime((maps, packed, scratch)) {
                 layer.forward(
-                    maps.activation, packed: packed.pointer, direction, into: y.activation, scratch: scratch.pointer)
+                    maps.activation, packed: packed.pointer, direction, into: y.activation, scratch: scratch.shared)
             }
             return try y.planar()
         }
@@ -163,7 +163,7 @@ import Testing
                 for (target, accumulate) in [(fresh, false), (added, true)] {
                     layer.dataGradient(
                         dy.activation, packed: packed.pointer, into: target.activation, accumulate: accumulate,
-                        scratch: scratch.pointer)
+                        scratch: scratch.shared)
                 }
             }
             for ((sum, part), old) in zip(zip(try added.planar(), try fresh.planar()), before) {
@@ -309,9 +309,9 @@ import Testing
             let dw = try Buffer(zeros: weights.count)
             PlanarLayout.load(planes, mean: [], std: [], into: x.activation, emptyBlocks: cleared)
             #expect(x.activation.block(1)[0].isNaN == !cleared)
-            convolution.forward(x.activation, packed: packed.pointer, into: y.activation, scratch: scratch.pointer)
+            convolution.forward(x.activation, packed: packed.pointer, into: y.activation, scratch: scratch.shared)
             convolution.weightGradient(
-                x.activation, dy.activation, into: dw.pointer, bias: nil, scratch: scratch.pointer)
+                x.activation, dy.activation, into: dw.pointer, bias: nil, scratch: scratch.shared)
             return try y.planar() + dw.array
         }
         #expect(results[0] == results[1])

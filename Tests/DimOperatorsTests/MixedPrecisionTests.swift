@@ -35,14 +35,14 @@ import Testing
         convolution.pack(weights.pointer, .training, precision: .mixed, into: packed.pointer)
         convolution.forward(
             input.activation, packed: packed.pointer, .training, precision: .mixed, bias: bias.pointer,
-            into: output.activation, scratch: scratch.pointer)
+            into: output.activation, scratch: scratch.shared)
         convolution.weightGradient(
             input.activation, gradient.activation, precision: .mixed, into: dw.pointer, bias: db.pointer,
-            scratch: scratch.pointer)
+            scratch: scratch.shared)
         convolution.pack(weights.pointer, .dataGradient, precision: .mixed, into: packed.pointer)
         convolution.dataGradient(
             gradient.activation, packed: packed.pointer, precision: .mixed, into: dx.activation, accumulate: true,
-            scratch: scratch.pointer)
+            scratch: scratch.shared)
         try scratch.check()
         try packed.check()
 
@@ -91,7 +91,7 @@ import Testing
                 convolution.pack(weights.pointer, .training, precision: precision, into: packed.pointer)
                 convolution.forward(
                     x.activation, packed: packed.pointer, .training, precision: precision, into: y.activation,
-                    scratch: scratch.pointer)
+                    scratch: scratch.shared)
                 return try y.planar()
             }
             #expect(results[0] == results[1])

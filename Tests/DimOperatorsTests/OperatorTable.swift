@@ -101,6 +101,7 @@ final class Scratch {
     let buffer: Buffer
     private let count: Int
     var pointer: UnsafeMutablePointer<Float> { buffer.pointer }
+    var shared: WorkerScratch { WorkerScratch(pointer, count: count) }
 
     init(_ count: Int) throws {
         self.count = count
@@ -212,7 +213,7 @@ enum OperatorTable {
                 forward: {
                     layer.forward(
                         x.activation, packed: forward.pointer, bias: b.pointer, into: y.activation,
-                        scratch: scratch.pointer)
+                        scratch: scratch.shared)
                 },
                 backward: [
                     (
@@ -220,7 +221,7 @@ enum OperatorTable {
                         {
                             layer.dataGradient(
                                 dy.activation, packed: turned.pointer, into: dx.activation, accumulate: false,
-                                scratch: scratch.pointer)
+                                scratch: scratch.shared)
                         }
                     ),
                     (
@@ -228,7 +229,7 @@ enum OperatorTable {
                         {
                             layer.weightGradient(
                                 x.activation, dy.activation, into: dw.pointer, bias: db.pointer,
-                                scratch: scratch.pointer)
+                                scratch: scratch.shared)
                         }
                     ),
                 ],
