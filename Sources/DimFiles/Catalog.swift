@@ -28,8 +28,11 @@ struct Catalog {
     /// Attributes of the root that are not this library's, a hint for a message.
     private(set) var attributes = 0
     private var links = 0
+    /// Where the entries are, for messages.
+    private let place: String
 
     init(file: HDF5Object, problems: inout Problems) {
+        place = ""
         guard let root = HDF5Object(dim_h5_open_root(file.id)) else {
             problems.format("the root group is damaged (\(HDF5.lastReason))")
             return
@@ -43,12 +46,13 @@ struct Catalog {
 
     /// The entries of a checkpoint's group, named within it.
     init(group: HDF5Object, problems: inout Problems) {
+        place = Catalog.checkpointGroup + "/"
         walk(group, prefix: "", depth: 1, problems: &problems)
     }
 
     private mutating func walk(_ group: HDF5Object, prefix: String, depth: Int, problems: inout Problems) {
         guard depth < Catalog.deepest else {
-            problems.format("\(printable(prefix)): groups nested deeper than \(Catalog.deepest)")
+            problems.format("\(printable(place + prefix)): groups nested deeper than \(Catalog.deepest)")
             return
         }
         var found = Links(room: Catalog.mostLinks - links)
@@ -60,13 +64,13 @@ struct Catalog {
                     return found.pointee.add(String(cString: name!), isHard: isHard != 0) ? 0 : 1
                 }, $0)
         }
-        let place = prefix.isEmpty ? "the root group" : "group \(printable(prefix))"
+        let whole = place.isEmpty && prefix.isEmpty ? "the root group" : "group \(printable(place + prefix))"
         guard outcome >= 0 else {
-            problems.format("\(place) is damaged (\(HDF5.lastReason))")
+            problems.format("\(whole) is damaged (\(HDF5.lastReason))")
             return
         }
         guard !found.isOver else {
-            problems.format("\(place): more than \(Catalog.mostLinks) names; this is not a weights file")
+            problems.format("\(whole): more than \(Catalog.mostLinks) names; this is not a weights file")
             return
         }
         links += found.links.count
@@ -76,17 +80,18 @@ struct Catalog {
             // libhdf5 would take these for paths. Names that are not UTF-8 do not survive the way through String either,
             // and fail to open.
             guard !link.name.isEmpty, !link.name.utf8.contains(UInt8(ascii: "/")), link.name != "." else {
-                problems.format("\(printable(name)): a damaged name")
+                problems.format("\(printable(place + name)): a damaged name")
                 continue
             }
             guard link.isHard else {
                 problems.format(
-                    "\(printable(name)): a soft, external or user-defined link; links are not followed, "
+                    "\(printable(place + name)): a soft, external or user-defined link; links are not followed, "
                         + "store the dataset itself")
                 continue
             }
             guard let object = HDF5Object(H5Oopen(group.id, link.name, dim_h5_default())) else {
-                problems.format("\(printable(name)): cannot be opened (\(HDF5.lastReason))\(newerVersionAdvice())")
+                problems.format(
+                    "\(printable(place + name)): cannot be opened (\(HDF5.lastReason))\(newerVersionAdvice())")
                 continue
             }
             switch H5Iget_type(object.id) {

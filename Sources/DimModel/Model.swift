@@ -48,16 +48,9 @@ package final class Model: @unchecked Sendable {
             })
     }
 
-    private let planned = Guarded<(any NetworkPlan)?>(nil)
-    /// How the networks are computed, made at first use.
-    package var plan: any NetworkPlan {
-        planned.withLock { plan in
-            if let plan { return plan }
-            let made = architecture.makePlan()
-            plan = made
-            return made
-        }
-    }
+    private let planned = MadeAtFirstUse<any NetworkPlan>()
+    /// How the networks are computed.
+    package var plan: any NetworkPlan { planned.value { architecture.makePlan() } }
 
     private static func byNetwork(_ dict: StateDict) -> [Network: [ParameterValue]] {
         var result: [Network: [ParameterValue]] = [:]

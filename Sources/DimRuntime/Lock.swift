@@ -127,6 +127,24 @@ package final class Guarded<Value>: @unchecked Sendable {
     }
 }
 
+/// A value that is made at its first use, outside the lock: what makes it may come to other guarded values. Of several threads that
+/// make it at once all get the first one's.
+package final class MadeAtFirstUse<Value>: @unchecked Sendable {
+    private let made = Guarded<Value?>(nil)
+
+    package init() {}
+
+    package func value(_ make: () -> Value) -> Value {
+        if let value = made.withLock({ $0 }) { return value }
+        let new = make()
+        return made.withLock { value in
+            if let value { return value }
+            value = new
+            return new
+        }
+    }
+}
+
 /// A mutex whose holder may sleep for long (a training step, a file) and take it again.
 package final class Lock: @unchecked Sendable {
     private let mutex = ForkedMutex(PTHREAD_MUTEX_RECURSIVE)

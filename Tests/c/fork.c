@@ -196,6 +196,43 @@ static void in_the_middle_of_calls(void) {
     dim_model_free(trained);
 }
 
+/* Each model's first pass makes its plan, which asks how many threads there are. */
+static void *make_models(void *unused) {
+    float *pixels = calloc(1, 28 * 28 * sizeof *pixels), y[128];
+    dim_architecture *small = NULL;
+    (void)unused;
+    MUST(dim_architecture_preset("basic28", &small));
+    while (!stopped()) {
+        dim_model *model = NULL;
+        MUST(dim_model_create_with(small, 1, &model));
+        MUST(dim_encode(model, pixels, 1, y, NULL));
+        dim_model_free(model);
+    }
+    dim_architecture_free(small);
+    free(pixels);
+    return NULL;
+}
+
+/* The parent waited for ever: a thread that made a plan held what fork waits for, and waited for the thread that forked. */
+static void while_models_are_made(void) {
+    pthread_t threads[4];
+    tell_to_stop(false);
+    for (int i = 0; i < 4; i++)
+        pthread_create(&threads[i], NULL, make_models, NULL);
+    for (int i = 0; i < 100; i++) {
+        nanosleep(&(struct timespec){0, 5000000}, NULL);
+        alarm(120);
+        pid_t child = fork();
+        alarm(0);
+        if (child == 0)
+            _exit(0);
+        waitpid(child, NULL, 0);
+    }
+    tell_to_stop(true);
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+}
+
 /* ---- How long a fork waits ---- */
 
 enum { BUSY = 32 };
@@ -302,6 +339,7 @@ int main(void) {
     RUN(after_use);
     RUN(several_children_at_once);
     RUN(in_the_middle_of_calls);
+    RUN(while_models_are_made);
     RUN(forks_wait_little);
     return harness_finish();
 }

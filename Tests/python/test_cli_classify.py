@@ -329,7 +329,7 @@ def test_classes_of_other_data_are_matched_by_name(folder):
     done = dim(*how, "none.csv", "--data", "animals.npz", "--arms", "frozen", cwd=folder)
     assert done.returncode == 2 and not done.stdout and not (folder / "none.csv").exists()
     assert (
-        r"animals.npz: has the class \x1byak, which the classifier of --weights does not have; it has dark, grey, bright, unused 3"
+        r'animals.npz: has the class "\x1byak", which the classifier of --weights does not have; it has dark, grey, bright, unused 3'
         in done.stderr
     ), done.stderr
     for data in [], ["--data", "reversed.npz", "--arms", "frozen"], ["--data", "fewer.npz", "--arms", "frozen"]:

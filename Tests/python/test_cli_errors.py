@@ -149,6 +149,11 @@ def test_help():
         ("map --count 3", "usage: dim map ", "unrecognized arguments: --count\n"),
         ("search --grid 3", "usage: dim search ", "unrecognized arguments: --grid\n"),
         ("encode --output a.npy b.npy", "usage: dim encode ", "unrecognized arguments: b.npy"),
+        (
+            "neighbours 3 --count 2 cat.png",
+            "usage: dim neighbours ",
+            "unrecognized arguments: cat.png; every IMAGE stands at one place, before or after the options",
+        ),
         ("train --epochs", "usage: dim train ", "expected one argument"),
         ("train --prior adverserial", "usage: dim train ", "did you mean adversarial?"),
         ("train --epochs many", "usage: dim train ", "argument --epochs: expected a whole number, found 'many'"),

@@ -426,6 +426,18 @@ def test_vectors_that_promise_much(data, tmp_path):
         assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr, done.stderr
 
 
+def test_what_a_report_is_of(data, tmp_path):
+    """JSON called the file of vectors the weights."""
+    weights = ("--architecture", "basic32", "--seed", 3)
+    assert dim("encode", "--data", data, *weights, "--output", "y.npy", cwd=tmp_path).returncode == 0
+    for command in ["neighbours", 1], ["map"], ["index", "--output", "i.npz"]:
+        done = dim(*command, "--data", data, "--vectors", "y.npy", "--json", cwd=tmp_path)
+        report = json.loads(done.stdout)
+        assert (report["weights"], report["vectors"]) == (None, "y.npy"), done.stderr
+        report = json.loads(dim(*command, "--data", data, *weights, "--json", cwd=tmp_path).stdout)
+        assert report["weights"] == "seed 3, untrained" and "vectors" not in report
+
+
 @pytest.mark.parametrize("name", ["y.npz", "y.csv", "y.h5"])
 def test_vectors_of_other_images(data, tmp_path, name):
     """As many images of other names or classes were drawn in the places of those that were encoded."""

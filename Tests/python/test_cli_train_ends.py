@@ -300,3 +300,24 @@ def test_metrics_that_are_no_run(place, capsys):
         assert dim("train", "--resume", "run", "--epochs", 3, "--no-plot") == 2
         assert f"metrics.csv: {message}" in capsys.readouterr().err
         assert metrics.read_text().splitlines() == lines
+
+
+def test_an_image_of_another_size_on_resume(place, capsys):
+    """Where no size was asked for, a resumed run made its own of any."""
+    from PIL import Image
+
+    (place / "photos").mkdir()
+    for number, image in enumerate(small_images(40)):
+        Image.fromarray(np.moveaxis(image, 0, -1) if image.shape[0] == 3 else image).save(place / "photos" / f"{number:02}.png")
+    train = ("train", "--batch", 8, "--data", "photos", "--probe", 0, "--validation-images", 0)
+    assert dim(*train, "--epochs", 1, "--output", "run") == 0
+    assert dim(*train, "--epochs", 1, "--output", "resized", "--image-size", 24) == 0
+    for path in place.glob("photos/*.png"):
+        Image.open(path).resize((30, 20)).save(path)
+        break
+    # Of the images that are not compared with those that the run began with.
+    settings = [json.loads((place / run / "settings.json").read_text()) for run in ("run", "resized")]
+    assert [found["one_size"] for found in settings] == [True, False]
+    capsys.readouterr()
+    assert dim("train", "--resume", "run", "--epochs", 2) == 2
+    assert "expected images of" in capsys.readouterr().err

@@ -249,11 +249,11 @@ def test_arrays_that_might_have_been_meant_are_named(tmp_path):
     labels = np.arange(N)
     write(tmp_path / "a.npz", images=random_images(N), X=random_images(N), y=labels, labels=labels[::-1], other=labels)
     found = open_dataset(tmp_path / "a.npz")
-    assert f"{tmp_path / 'a.npz'}: the arrays images, labels are used, X, y are not" in found.notes
+    assert f"{tmp_path / 'a.npz'}: of the arrays images, labels are used, X, y are not" in found.notes
     write(tmp_path / "b.npz", x_train=random_images(N), x_test=random_images(N), x_val=random_images(N))
     for split in "train", "test", "all":
         notes = open_dataset(tmp_path / "b.npz", split=split).notes
-        assert f"{tmp_path / 'b.npz'}: the arrays x_train, x_test are used, x_val are not" in notes
+        assert f"{tmp_path / 'b.npz'}: of the arrays x_train, x_test are used, x_val is not" in notes
     write(tmp_path / "c.npz", images=random_images(N), labels=labels, other=labels)
     assert open_dataset(tmp_path / "c.npz").notes == ()
 

@@ -351,6 +351,35 @@ def test_orientation_that_follows_the_pixels(tmp_path):
     assert np.array_equal(read(tmp_path)[0], image.T[:, ::-1])
 
 
+XMP = b'XML:com.adobe.xmp\0\0\0\0\0<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+
+
+@pytest.mark.parametrize("place", [b"IDAT", b"IEND"])
+@pytest.mark.parametrize("kind", ["XMP", "XMP after other texts"])
+def test_orientation_in_the_texts_of_a_png(tmp_path, kind, place):
+    """The headers told the size as stored, and the pixels were turned: a set of equal images was one of different sizes."""
+    image = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    content = png(image)
+    at = content.index(place) - 4
+    texts = chunk(b"tEXt", b"Comment\0" + b"x" * 200) if kind != "XMP" else b""
+    (tmp_path / "a.png").write_bytes(content[:at] + texts + chunk(b"iTXt", XMP) + content[at:])
+    assert open_dataset(tmp_path).image_size == (1, 4, 3)
+    assert np.array_equal(read(tmp_path)[0], image.T[:, ::-1])
+
+
+def test_orientation_in_the_older_profile_of_a_png(tmp_path):
+    image = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    exif = Image.Exif()
+    exif[274] = 6
+    profile = exif.tobytes().hex()
+    content = png(image)
+    at = content.index(b"IDAT") - 4
+    text = b"Raw profile type exif\0\nexif\n%8d\n%s\n" % (len(profile) // 2, profile.encode())
+    (tmp_path / "a.png").write_bytes(content[:at] + chunk(b"tEXt", text) + content[at:])
+    assert open_dataset(tmp_path).image_size == (1, 4, 3)
+    assert np.array_equal(read(tmp_path)[0], image.T[:, ::-1])
+
+
 def test_damaged_notes_turn_nothing(tmp_path):
     Image.fromarray(HALVES).save(tmp_path / "a.png", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
     assert read(tmp_path).shape == (3, 2, 6)

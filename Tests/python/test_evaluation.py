@@ -51,6 +51,18 @@ def test_a_calibration_that_fails_changes_nothing(small):
         assert {name: value.tobytes() for name, value in small.state_dict().items()} == before and not small.training
 
 
+def test_a_classifier_in_training_mode_is_evaluated(small):
+    """It was run as it was: with the batch's statistics, and its running ones moved."""
+    y, labels = np.random.default_rng(0).normal(size=(40, 16)).astype(np.float32), np.arange(40) % 4
+    expected = evaluation.test_on_vectors(small.eval(), y, labels)
+    before = {name: value.tobytes() for name, value in small.state_dict().items()}
+    found = evaluation.test_on_vectors(small.train(), y, labels)
+    assert small.training and found.loss == expected.loss and np.array_equal(found.confusion, expected.confusion)
+    assert before == {name: value.tobytes() for name, value in small.state_dict().items()}
+    assert evaluation.test_on_vectors(small, y[:1], labels[:1]).count == 1
+    small.eval()
+
+
 def test_what_the_classifier_s_measures_refuse(small):
     """NaN counted as class 0; other mistakes ended in numpy's or Python's words, or in the middle of a training."""
     y, labels = np.random.default_rng(0).normal(size=(40, 16)).astype(np.float32), np.arange(40) % 4

@@ -326,17 +326,17 @@ def test_a_class_that_the_model_does_not_have_is_said():
     with dim.Model(0, dim.Architecture.preset("basic28", classes=3)) as model, dim.ClassifierTrainer(model) as trainer:
         before = {name: value.copy() for name, value in model.state_dict().items()}
         with pytest.raises(
-            dim.data.DataError, match="^validation: swp: has the class zcat, which dataset does not have; it has cat, dog$"
+            dim.data.DataError, match='^validation: swp: has the class "zcat", which dataset does not have; it has cat, dog$'
         ):
             trainer.fit(few, 1, batch=4, validation=other)
         assert model.class_names == []
         model.class_names = ["cat", "dog", "猫"]
         for how in {"dataset": other}, {"dataset": few, "validation": other}:
             with pytest.raises(
-                dim.data.DataError, match=": swp: has the class zcat, which the model does not have; it has cat, dog, 猫$"
+                dim.data.DataError, match=': swp: has the class "zcat", which the model does not have; it has cat, dog, 猫$'
             ):
                 trainer.fit(epochs=1, batch=4, **how)
-        with pytest.raises(dim.data.DataError, match="zcat, which the model"):
+        with pytest.raises(dim.data.DataError, match='"zcat", which the model'):
             evaluation.train_on_images(trainer, other, evaluation.Settings(1, 4))
         assert_same_state(model.state_dict(), before)
         model.class_names = []

@@ -129,3 +129,30 @@ def test_what_holds_no_state_dict_is_said(load, content, message):
     with pytest.raises(torch_files.TorchFileError) as told:
         load(content)
     assert message in str(told.value) and "dim-convert-" not in str(told.value)
+
+
+def test_dictionaries_that_are_shared_or_hold_themselves(load, encoders):
+    """Forty dictionaries of two KB were walked once a path, 2^40 of them; one that holds itself was a RecursionError."""
+    shared = {"w": {"x": 1}}
+    for _ in range(40):
+        shared = {"a": shared, "b": shared}
+    loop = {"step": 1}
+    loop["self"] = loop
+    for content in shared, loop:
+        with pytest.raises(torch_files.TorchFileError, match="no state_dict in it: its keys are"):
+            load(content)
+    deep = {"end": encoders[0]}
+    for _ in range(2000):
+        deep = {"in": deep}
+    with pytest.raises(torch_files.TorchFileError, match="no state_dict in it"):
+        load(deep)
+    assert is_encoder(load({"model": encoders[0], "self": loop}), encoders[0])
+    assert is_encoder(load({"model": encoders[0], "ema": encoders[0]}, "ema"), encoders[0])
+
+
+@pytest.mark.parametrize("names", [("a/b", "a"), ("a", "a/b"), ("c0.weight", "c0.weight/x")])
+def test_names_that_stand_in_each_other_s_way(load, names):
+    with pytest.raises(
+        torch_files.TorchFileError, match="a.pt: '.*' is not the name of (an entry beside the others|a network's entry)"
+    ):
+        load({name: Tensor(np.zeros(1, np.float32)) for name in names})

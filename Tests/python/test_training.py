@@ -384,12 +384,15 @@ def test_sums_of_evaluations():
         few + dim.Evaluation(0.0, np.ones((3, 3), np.int64))
     with pytest.raises(TypeError, match="unsupported operand"):
         few + 3
+    assert dim.Evaluation(0.1, [[1, 2], [3, 4]]).correct == 5
 
 
 @pytest.mark.parametrize(
     ("labels", "error", "message"),
     [
         ([[0], [1, 2]], TypeError, "expected integers, one for each image"),
+        ([0, 2**70], ValueError, "labels: expected integers of 64 bits, found 1180591620717411303424"),
+        ([], ValueError, r"expected shape \(2,\)"),
         (["a", "b"], TypeError, "expected integers, found <U1; names become numbers by numpy.unique"),
         (np.array([0.0, 1.0]), TypeError, "expected integers, found float64"),
         (np.array([True, False]), TypeError, "expected integers, found bool"),

@@ -238,6 +238,15 @@ def test_damage_is_named(saved, tmp_path, damage):
         ClassifierTrainer.resume(tmp_path / "c.h5")
 
 
+def test_a_link_in_place_of_a_part_is_named(saved, tmp_path):
+    shutil.copy(saved / "frozen.h5", tmp_path / "c.h5")
+    with h5py.File(tmp_path / "c.h5", "r+") as file:
+        del file["checkpoint/step"]
+        file["checkpoint/step"] = h5py.SoftLink("/checkpoint/version")
+    with pytest.raises(dim.FileFormatError, match="c.h5: checkpoint/step: a soft, external or user-defined link"):
+        ClassifierTrainer.resume(tmp_path / "c.h5")
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -8,7 +8,7 @@ import DimRuntime
 /// outputs, all pairs, other objectives) are done by `layers`. See docs/design.md, "Two plans".
 package final class FusedPlan: NetworkPlan {
     private let architecture: Architecture
-    private let made = Guarded<LayerPlan?>(nil)
+    private let made = MadeAtFirstUse<LayerPlan>()
 
     /// Whether the fused passes compute this architecture's networks.
     package static func computes(_ architecture: Architecture) -> Bool { architecture.isNotebook }
@@ -16,14 +16,7 @@ package final class FusedPlan: NetworkPlan {
     init(_ architecture: Architecture) { self.architecture = architecture }
 
     /// Made at first use: most runs of the notebook need none.
-    package var layers: LayerPlan {
-        made.withLock { plan in
-            if let plan { return plan }
-            let new = LayerPlan(architecture)
-            plan = new
-            return new
-        }
-    }
+    package var layers: LayerPlan { made.value { LayerPlan(architecture) } }
 
     package func dependsOnMode(_ network: Network) -> Bool { network == .encoder || network == .classifier }
 

@@ -234,11 +234,17 @@ def integers(value: Any, what: str = "labels") -> NDArray[Any]:
             array = np.asarray(value)
         except (TypeError, ValueError) as error:  # A ragged list.
             raise TypeError(f"{what}: expected integers, one for each image: {error}") from error
+    elif isinstance(value, int) and not isinstance(value, bool):
+        array = np.asarray(value)
     else:
         array = as_numpy(value, what)
     if array.dtype.kind not in "iu":
+        if not array.size and isinstance(value, (list, tuple)):
+            return array.astype(np.int64)  # Numbers, of which there are none.
         if array.dtype.kind == "O" and array.ndim == 1 and all(_is_whole(one) for one in array):
             return array.astype(np.int64)  # A Series of pandas' own integers, Int64.
+        if array.dtype.kind == "O" and array.ndim == 1 and all(isinstance(one, int) for one in array):
+            raise ValueError(f"{what}: expected integers of 64 bits, found {max(array, key=abs)}")
         names = array.dtype.kind in "OUS"
         advice = "; names become numbers by numpy.unique(labels, return_inverse=True)[1]" if names else ""
         raise TypeError(f"{what}: expected integers, found {array.dtype}{advice}")

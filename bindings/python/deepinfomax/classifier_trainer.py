@@ -59,6 +59,7 @@ class Evaluation:
         counts = _arrays.integers(self.confusion, "confusion")
         if counts.ndim != 2 or len(counts) != counts.shape[1]:
             raise ValueError(f"confusion: expected shape (classes,classes), found {_arrays.shape_text(counts)}")
+        object.__setattr__(self, "confusion", counts)
         if self.correct < 0 or self.count < 0:
             object.__setattr__(self, "correct", int(self.confusion.trace()))
             object.__setattr__(self, "count", int(self.confusion.sum()))

@@ -171,6 +171,9 @@ class _Parser(argparse.ArgumentParser):
         """What is no argument of this command."""
         first = arguments[0]
         meant = _meant(first.partition("=")[0], self._option_string_actions) if first.startswith("-") else ""
+        many = next((action for action in self._actions if not action.option_strings and action.nargs in ("*", "+")), None)
+        if many is not None and not any(word.startswith("-") for word in arguments):
+            meant = f"; every {many.metavar or many.dest} stands at one place, before or after the options"
         self.error(f"unrecognized arguments: {' '.join(arguments)}{meant}")
 
 

@@ -106,7 +106,7 @@ def pixels(data: Dataset) -> Floats:
 def train_on_vectors(
     model: Model, y: Floats, labels: Labels, settings: Settings, on_epoch: OnEpoch = lambda epoch: None
 ) -> list[Epoch]:
-    """Trains the model's classifier on encoded vectors, the encoder frozen in evaluation mode."""
+    """Trains the model's classifier on encoded vectors, the encoder frozen in evaluation mode; the model's mode stays as it was."""
     y, labels = _labelled(model, y, labels)
     _arrays.instance(settings, Settings, "settings")
     history: list[Epoch] = []
@@ -161,7 +161,12 @@ def train_on_images(
 def test_on_vectors(model: Model, y: Floats, labels: Labels) -> Evaluation:
     """How the model's classifier does on encoded vectors, in evaluation mode."""
     y, labels = _labelled(model, y, labels)
-    probabilities = np.concatenate([model.classify(y[start : start + 4096]) for start in range(0, len(y), 4096)])
+    mode = model.training
+    model.eval()
+    try:
+        probabilities = np.concatenate([model.classify(y[start : start + 4096]) for start in range(0, len(y), 4096)])
+    finally:
+        model.train(mode)
     # The loss is that of the logits: softmax and its logarithm undo each other.
     own = probabilities[np.arange(len(y)), labels]
     loss = float(-np.log(np.maximum(own, np.finfo(np.float32).tiny), dtype=np.float64).mean())

@@ -71,6 +71,8 @@ class Settings:
     #: How images are read: see `open_dataset`.
     max_pixels: int | None = None
     skip_damaged: bool = False
+    #: Whether no size was asked for, all images being of one: another is an error, at the start and later.
+    one_size: bool = False
     #: The structure terms, and how many locations the local term uses.
     coordinates: str = "none"
     coordinates_weight: float = 1.0
@@ -105,7 +107,7 @@ class Settings:
     def reading(self) -> Reading:
         image = self.architecture["image"]
         size = (image["channels"], image["height"], image["width"])
-        return Reading(image["resize"], self.max_pixels, self.skip_damaged, size)
+        return Reading("none" if self.one_size else image["resize"], self.max_pixels, self.skip_damaged, size)
 
 
 #: What a resumed run may change, and what is compared with its checkpoint and its data.

@@ -31,6 +31,8 @@ State = dict[str, NDArray[Any]]
 _MOST_VALUES = 1 << 29
 #: Of a file by torch.save: a zip archive, or before PyTorch 1.6 a pickle of protocol 2 or later.
 _BEGINNINGS = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+#: Dictionaries within dictionaries that are looked into.
+_DEEPEST = 100
 
 
 class TorchFileError(ValueError):
@@ -88,7 +90,7 @@ def read_with(path: str | os.PathLike[str], entry: str | None = None, architectu
         raise TorchFileError(f"{path}: torch cannot read it: {_first_line(error)}") from error
     if not isinstance(content, Mapping):
         raise TorchFileError(f"{path}: expected a state_dict, found {type(content).__name__}")
-    states = dict(_state_dicts(content, "", torch.Tensor))
+    states = dict(_state_dicts(content, torch.Tensor))
     chosen = {place: state for place, state in states.items() if entry is None or f"{place}.".startswith(f"{entry}.")}
     if states and not chosen:
         raise TorchFileError(f"{path}: no entry {entry!r} with a state_dict; there are {', '.join(map(_named, states))}")
@@ -133,16 +135,22 @@ def write(path: str | os.PathLike[str], state: Mapping[str, NDArray[Any]]) -> No
 # ---- State_dicts in a file
 
 
-def _state_dicts(content: Mapping[Any, Any], place: str, tensor: type) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _state_dicts(
+    content: Mapping[Any, Any], tensor: type, place: str = "", seen: set[int] | None = None, depth: int = 0
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The dictionaries of tensors within dictionaries, each with the dotted path of keys that leads to it."""
     if content and all(isinstance(key, str) and isinstance(value, tensor) for key, value in content.items()):
         yield place, content
         return
+    seen = set() if seen is None else seen
+    if id(content) in seen or depth > _DEEPEST:  # As many paths may lead to one as there is time.
+        return
+    seen.add(id(content))
     if "param_groups" in content:  # An optimiser's: its state is not weights.
         return
     for key, value in content.items():
         if isinstance(value, Mapping) and isinstance(key, str):
-            yield from _state_dicts(value, f"{place}.{key}" if place else key, tensor)
+            yield from _state_dicts(value, tensor, f"{place}.{key}" if place else key, seen, depth + 1)
 
 
 def _resolved(
@@ -166,7 +174,11 @@ def _resolved(
                 for key, value in part.items():
                     try:
                         f[prefix + key] = value
-                    except (ValueError, TypeError, RuntimeError) as error:
+                    except OSError as error:
+                        if error.errno is not None:  # Of the file: a full disk.
+                            raise
+                        raise TorchFileError(f"{path}: {valid(key)!r} is not the name of an entry beside the others") from error
+                    except (ValueError, TypeError, RuntimeError, KeyError) as error:
                         raise TorchFileError(f"{path}: {valid(key)!r} is not the name of a network's entry") from error
             try:
                 with Model.open(file, architecture=architecture) as model:

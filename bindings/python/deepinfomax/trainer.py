@@ -458,7 +458,10 @@ class Trainer(Run):
 
     def set_learning_rates(self, encoder: float, discriminator: float) -> None:
         """From the next step on."""
-        rates = _arrays.number(encoder, "encoder"), _arrays.number(discriminator, "discriminator")
+        self._set_rates(encoder, discriminator)
+
+    def _set_rates(self, encoder: float, discriminator: float, of: tuple[str, str] = ("encoder", "discriminator")) -> None:
+        rates = _arrays.number(encoder, of[0]), _arrays.number(discriminator, of[1])
         self._call("set_learning_rates", *rates)
 
     @property
@@ -469,7 +472,7 @@ class Trainer(Run):
     @lr.setter
     def lr(self, rate: float) -> None:
         with python_names(encoder="lr"):
-            self.set_learning_rates(rate, rate)
+            self._set_rates(rate, rate, ("lr", "lr"))
 
     @property
     def encoder_lr(self) -> float:
@@ -479,7 +482,7 @@ class Trainer(Run):
     @encoder_lr.setter
     def encoder_lr(self, rate: float) -> None:
         with python_names(encoder="encoder_lr"):
-            self.set_learning_rates(rate, self.discriminator_lr)
+            self._set_rates(rate, self.discriminator_lr, ("encoder_lr", "discriminator_lr"))
 
     @property
     def discriminator_lr(self) -> float:
@@ -489,7 +492,7 @@ class Trainer(Run):
     @discriminator_lr.setter
     def discriminator_lr(self, rate: float) -> None:
         with python_names(discriminator="discriminator_lr"):
-            self.set_learning_rates(self.encoder_lr, rate)
+            self._set_rates(self.encoder_lr, rate, ("encoder_lr", "discriminator_lr"))
 
     def __repr__(self) -> str:
         if self._handle.closed:

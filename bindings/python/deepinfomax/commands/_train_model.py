@@ -30,8 +30,9 @@ _LOOKED_AT = 256
 _SHOWN = 10
 
 
-def model_and_data(arguments: argparse.Namespace, values: dict[str, Any]) -> tuple[Model, Dataset, Dataset | None]:
-    """The model that the settings ask for and the data as it takes it: what neither says the other does."""
+def model_and_data(arguments: argparse.Namespace, values: dict[str, Any]) -> tuple[Model, Dataset, Dataset | None, bool]:
+    """The model that the settings ask for and the data as it takes it: what neither says the other does. And whether that was the
+    size, which all images have."""
     named = values["architecture"]
     size, channels = values["image_size"], values["channels"]
     source, count = values["data"], values["validation_images"]
@@ -42,11 +43,13 @@ def model_and_data(arguments: argparse.Namespace, values: dict[str, Any]) -> tup
             named = model.architecture
     reading = Reading(values["resize"] or "fit", values["max_pixels"], bool(values["skip_damaged"]))
     data: tuple[Dataset, Dataset | None] | None = None
+    one_size = False
     if named is None:
         if size is None or channels is None:
             try:
                 data = open_data(source, count, reading)
                 found = data[0].image_size
+                one_size = size is None and values["resize"] is None
             except DataError:  # Of several sizes, for instance, none of which is asked for.
                 if size is None:
                     raise
@@ -72,8 +75,9 @@ def model_and_data(arguments: argparse.Namespace, values: dict[str, Any]) -> tup
             f"{error.message}\n{adapted.DEFAULT}'s layers do not fit images of {image[2]}x{image[1]}; make them another size "
             "with --image-size 64 for instance, or name another --architecture"
         ) from error
-    if data is None or reading.resize != adapted.resize(architecture):
-        data = open_data(source, count, replace(reading, image=image, resize=adapted.resize(architecture)))
+    way = "none" if one_size else adapted.resize(architecture)
+    if data is None or not one_size and reading.resize != way:
+        data = open_data(source, count, replace(reading, image=image, resize=way))
     train, validation = data
     names = _names(train)
     fixed = adapted.is_notebook(architecture) or adapted.names_classes(named) or values["weights"]
@@ -105,7 +109,7 @@ def model_and_data(arguments: argparse.Namespace, values: dict[str, Any]) -> tup
             model.load_state_dict(start.state_dict())
             if "classifier" in start.networks:  # It may have been trained: its outputs mean its own classes.
                 model.class_names = start.class_names
-    return model, train, validation
+    return model, train, validation, one_size
 
 
 def tell_classes(arguments: argparse.Namespace, model: Model, data: Dataset) -> None:

@@ -474,6 +474,7 @@ _FLAG = _Kind("true or false", lambda value: isinstance(value, bool))
 #: In a run's settings.json, and of no use to another run.
 _OF_A_RUN = {
     "images": _POSITIVE,
+    "one_size": _FLAG,
     "probe_by_default": _FLAG,
     "validation_by_default": _FLAG,
     "kept": _Kind(

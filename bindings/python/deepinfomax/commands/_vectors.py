@@ -62,6 +62,13 @@ def of(
     return encoded(model, data, shown=_output.prints_text(arguments)), weights_name(arguments), model
 
 
+def origins(arguments: argparse.Namespace, weights: str) -> dict[str, str | None]:
+    """The same for JSON: weights, and vectors where they are from a file, of which the weights may not be known."""
+    if arguments.vectors is None:
+        return {"weights": weights}
+    return {"weights": arguments.weights, "vectors": str(arguments.vectors)}
+
+
 def origin(arguments: argparse.Namespace, weights: str) -> str:
     """For reports: what the vectors are of, `weights` being what `of` returned."""
     return f"{'weights' if arguments.vectors is None else 'vectors of'} {shown(weights)}"

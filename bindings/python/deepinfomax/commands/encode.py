@@ -129,7 +129,7 @@ def _run(arguments: argparse.Namespace, group: Solo) -> int:
     }
     text = (
         f"{counted(len(data), 'image')} of {shown(data.name)}, weights {shown(weights)}: {shown(str(output))} "
-        f"({rate:.0f} images a second)"
+        f"({counted(round(rate), 'image')} a second)"
     )
     _output.result(arguments, values, text, indent=None)
     return 0

@@ -349,8 +349,9 @@ def _tell_unseen(arguments: argparse.Namespace, train: Dataset, test: Dataset) -
     if len(unseen):
         _output.note(
             arguments,
-            f"{len(unseen):,} of the {len(test):,} test images are of classes that none of the {len(train):,} labelled "
-            f"training images has, such as {shown(test.class_name(int(unseen[0])))}: every judge is wrong about them",
+            f"{len(unseen):,} of the {len(test):,} test images {'are' if len(unseen) > 1 else 'is'} of classes that none "
+            f"of the {len(train):,} labelled training images has, such as "
+            f"{shown(test.class_name(int(unseen[0])))}: every judge is wrong about them",
         )
 
 

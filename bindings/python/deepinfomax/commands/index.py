@@ -62,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     made = f"weights {shown(weights)}"
     if arguments.vectors is not None:
         made = f"vectors of {shown(arguments.vectors)}" + (f", made by {shown(arguments.weights)}" if arguments.weights else "")
-    report = {"data": data.name, "images": len(data), "weights": weights, "metric": arguments.metric, "index": arguments.output}
+    origins = _vectors.origins(arguments, weights)
+    report = {"data": data.name, "images": len(data), **origins, "metric": arguments.metric, "index": arguments.output}
     _output.result(arguments, report, f"{counted(len(data), 'image')} of {shown(data.name)}, {made}: {shown(arguments.output)}")
     return 0

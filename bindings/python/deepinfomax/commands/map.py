@@ -149,7 +149,7 @@ def _report(
     ]
     report = {
         "data": drawn.name,
-        "weights": weights,
+        **_vectors.origins(arguments, weights),
         "method": projection.method,
         "explained": projection.explained,
         "stretched": factors,

@@ -112,7 +112,8 @@ def run(arguments: argparse.Namespace) -> int:
     steps = LastSteps(arguments.command)
     drawn_there = steps.do(lambda: write_whole(arguments.output, pictures.png(sheet)))
     picture = arguments.output if drawn_there else None
-    report = {"data": data.name, "images": len(data), "weights": weights, "picture": picture, "subjects": subjects}
+    origins = _vectors.origins(arguments, weights)
+    report = {"data": data.name, "images": len(data), **origins, "picture": picture, "subjects": subjects}
     _output.result(arguments, report, _text(report, _vectors.origin(arguments, weights)))
     steps.end()
     return 0

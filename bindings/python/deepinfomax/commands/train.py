@@ -137,7 +137,7 @@ class _Training:
         group.first(lambda: check_new(folder))
         if arguments.report:
             group.first(lambda: report.check_target(folder.path / report.NAME, values["data"]))
-        model, train, validation = group.call(lambda: model_and_data(arguments, values))
+        model, train, validation, one_size = group.call(lambda: model_and_data(arguments, values))
         group.first(lambda: check_run_room(folder, model, values["epochs"], values))
         if group.rank == 0:
             tell(arguments, train)
@@ -175,6 +175,7 @@ class _Training:
             started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             digest=digest_of(train, validation),
             classes=classes_digest(train),
+            one_size=one_size,
         )
         group.call(lambda: check_data(values, settings))
         # Its classifier is rank 0's, which alone needs scikit-learn.

@@ -153,7 +153,7 @@ def _check_room(path: Path, members: Iterable[zipfile.ZipInfo], max_bytes: int) 
     if held > max_bytes:
         raise DataError(
             f"{path}: unpacks to {held:,} bytes in memory, {max_bytes:,} are allowed; save it "
-            "uncompressed (numpy.savez), which is read in place; or allow more: max_bytes="
+            "uncompressed (numpy.savez), which is read in place; or, in Python, allow more: max_bytes="
         )
 
 

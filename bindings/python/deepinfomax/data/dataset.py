@@ -245,7 +245,7 @@ def numbered_by(data: Dataset, names: Sequence[str], whose: str, what: str = "")
     if len(strange):
         others = ", ".join(names[:20]) + (", .." if len(names) > 20 else "")
         raise DataError(
-            f"{what}{data.name}: has the class {data.classes[int(strange[0])]}, which {whose} does not have; it has {others}"
+            f'{what}{data.name}: has the class "{data.classes[int(strange[0])]}", which {whose} does not have; it has {others}'
         )
     found.classes = tuple(names)
     return found

@@ -72,7 +72,7 @@ def _check(array: Any, where: str, options: Options, *, whole: bool) -> None:
         what = "is read whole" if whole else "is read in chunks of that size; save it in smaller ones"
         raise DataError(
             f"{where}: {held * array.dtype.itemsize:,} bytes, {options.max_bytes:,} are allowed; it {what}; "
-            "or allow more: max_bytes="
+            "or, in Python, allow more: max_bytes="
         )
     if whole:
         check_text(array.dtype, where)
@@ -178,7 +178,7 @@ class Texts(Array):
                 if 4 * longest * count > self._most:
                     raise DataError(
                         f"{self._where}: {count:,} texts of up to {longest:,} characters, {self._most:,} bytes are allowed for them; "
-                        "or allow more: max_bytes="
+                        "or, in Python, allow more: max_bytes="
                     )
         check_longest(longest, self._where)
         return np.array(found, object).reshape(self.shape)

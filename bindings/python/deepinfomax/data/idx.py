@@ -137,7 +137,7 @@ def _array(path: Path, options: Options, what: str, expected: int | None = None)
                 if needed > options.max_bytes:
                     raise DataError(
                         f"{path}: unpacks to {needed:,} bytes in memory, {options.max_bytes:,} are allowed; unpack it "
-                        "(gunzip), plain files are read in place; or allow more: max_bytes="
+                        "(gunzip), plain files are read in place; or, in Python, allow more: max_bytes="
                     )
                 content = io.BytesIO()
                 while content.tell() < needed and (piece := file.read(min(1 << 20, needed - content.tell()))):

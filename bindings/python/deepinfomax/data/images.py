@@ -97,7 +97,8 @@ def parts(name: str, where: str, arrays: Mapping[str, Rows], wanted: Wanted, opt
     ]
     if wanted.unused:
         for part in found:
-            part.notes += (f"{where}: the arrays {', '.join(wanted.keys)} are used, {', '.join(wanted.unused)} are not",)
+            used, unused = (f"{', '.join(keys)} {'are' if len(keys) > 1 else 'is'}" for keys in (wanted.keys, wanted.unused))
+            part.notes += (f"{where}: of the arrays {used} used, {unused} not",)
     label(found, labels, None if wanted.classes is None else _names(arrays[wanted.classes], f"{where}: {wanted.classes}"))
     test = found[1] if len(found) > 1 else None
     if test is not None:  # No two of the data have one name.

@@ -118,7 +118,7 @@ def size(path: Path, options: Options) -> Size:
         channels = _channels(image)
         width, height = image.size
         # Pillow decodes a PNG to look for what follows its pixels.
-        known = image.format != "PNG" or "exif" in image.info or (width != height and _is_noted_behind_pixels(path))
+        known = image.format != "PNG" or (width != height and _has_notes(path))
         # Of a TIFF file it tells the size as turned already, if it turns it.
         done = image.format == "TIFF" and image.tag_v2.get(_IMAGE_WIDTH) != width
         if known and not done and _orientation(image) >= 5:
@@ -275,6 +275,12 @@ def _upper_bits(image: Any) -> NDArray[np.uint8]:
     return grey
 
 
+#: Chunks of a PNG file that hold a key and a text, and the keys of those that Pillow reads an orientation from.
+_PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_PNG_NOTES = (b"XML:com.adobe.xmp\0", b"xmp\0", b"Raw profile type exif\0")
+_LONGEST_KEY = 80
+
+
 def _orientation(image: Any) -> int:
     """1 to 8; of notes that cannot be read, 1: every program shows such pictures as they are."""
     try:
@@ -284,14 +290,16 @@ def _orientation(image: Any) -> int:
     return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 
-def _is_noted_behind_pixels(path: Path) -> bool:
-    """Whether a PNG file has EXIF notes after its pixels, where the header does not tell of them."""
+def _has_notes(path: Path) -> bool:
+    """Whether a PNG file has notes that may tell an orientation, EXIF or XMP, wherever they are."""
     with open_file(path) as file:
         file.seek(8)
         while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
-            if head[4:] == b"eXIf":
+            length = int.from_bytes(head[:4], "big")
+            start = file.read(min(length, _LONGEST_KEY)) if head[4:] in _PNG_TEXTS else b""
+            if head[4:] == b"eXIf" or start.startswith(_PNG_NOTES):
                 return True
-            file.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
+            file.seek(length - len(start) + 4, os.SEEK_CUR)
     return False
 
 

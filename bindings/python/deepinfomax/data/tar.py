@@ -117,8 +117,8 @@ class _Bounded:
 
     def too_large(self) -> DataError:
         return DataError(
-            f"{self._path}: unpacks to more than {self._most:,} bytes, which are allowed; unpack it yourself, or allow "
-            "more: max_bytes="
+            f"{self._path}: unpacks to more than {self._most:,} bytes, which are allowed; unpack it yourself, or, in "
+            "Python, allow more: max_bytes="
         )
 
 
