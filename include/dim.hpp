@@ -611,7 +611,9 @@ private:
         }
     }
     static void finish(dim_status status) {
-        if (std::exception_ptr exception = std::exchange(thrown(), nullptr)) std::rethrow_exception(exception);
+        /* One that stayed behind is of a step by dim.h's functions: what this one did is not undone. */
+        const std::exception_ptr exception = std::exchange(thrown(), nullptr);
+        if (exception && status == DIM_CANCELLED) std::rethrow_exception(exception);
         check(status);
     }
 

@@ -451,6 +451,10 @@ void callbacks() {
         CHECK(std::string(error.what()) == "the network is down");
     }
     CHECK(trainer.step_count() == 1);
+    CHECK(dim_trainer_step(trainer.get(), images.data(), 2, nullptr) == DIM_CANCELLED);
+    dim::Trainer other(model);
+    other.step(images); // What the other's callback threw is not of this step.
+    CHECK(other.step_count() == 1);
     seen = 0;
     trainer.set_gradient_callback(nullptr);
     trainer.step(images);

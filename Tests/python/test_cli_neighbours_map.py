@@ -330,6 +330,7 @@ def test_map_by_tsne(data, tmp_path):
             "expected floats of shape (n,64), found float32 (14, 8)",
         ),
         (["map", "--vectors", "nan.npy"], "nan.npy: holds values that are NaN"),
+        (["map", "--vectors", "large.npy"], "large.npy: holds values that are NaN, infinite or beyond float32's range"),
         (["neighbours", "--weights", "images.npz"], "not an HDF5 file"),
         (["map", "--limit", "1"], "two images at least"),
         (["map", "--size", "50"], "four thumbnails"),
@@ -345,6 +346,7 @@ def test_usage(data, arguments, message):
         (data.parent / name).write_text("notes")
     for name, array in (("few", np.zeros((3, 64))), ("narrow", np.zeros((N, 8))), ("nan", np.full((N, 64), np.nan))):
         np.save(data.parent / f"{name}.npy", array.astype(np.float32))
+    np.save(data.parent / "large.npy", np.full((N, 64), 1e300))
     done = dim(*arguments, "--data", data.name, cwd=data.parent)
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr, done.stderr
 

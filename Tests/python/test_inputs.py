@@ -471,7 +471,16 @@ def test_a_class_is_named_without_nul():
     with dim.Model(0) as model:
         with pytest.raises(ValueError, match="class_names: a name holds a NUL character"):
             model.class_names = ["a\0b", *"cdefghijk"]
-        for names in (None, 7, "0123456789", b"0123456789", [b"x"] * 10, [*"012345678", None]):
+        for names in (
+            set("0123456789"),
+            frozenset("0123456789"),
+            None,
+            7,
+            "0123456789",
+            b"0123456789",
+            [b"x"] * 10,
+            [*"012345678", None],
+        ):
             with pytest.raises(TypeError, match="class_names: expected a list of texts, found "):
                 model.class_names = names
         with pytest.raises(ValueError, match="class_names: .*is no UTF-8 text"):

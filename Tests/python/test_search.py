@@ -351,3 +351,26 @@ def test_a_probe_of_vectors_of_any_size(scale):
     labels = np.arange(60) % 2
     y = np.random.default_rng(0).normal(size=(60, 3)) + 8 * labels[:, np.newaxis]
     assert evaluation.linear_probe(y * scale, labels, y * scale, labels) == 1
+
+
+def test_a_number_that_does_not_vary_in_training():
+    """Of float32's 0.3 it did, by the rounding of its mean: in the test data it was a million times as large as all others."""
+    random = np.random.default_rng(1)
+    labels = np.arange(300) % 3
+    train = np.c_[np.eye(3)[labels] + 0.1 * random.standard_normal((300, 3)), np.full(300, 0.3)].astype(np.float32)
+    test = train.copy()
+    test[:, 3] = 0.31
+    assert evaluation.linear_probe(train, labels, test, labels) == 1
+
+
+def test_an_index_of_more_names_than_vectors(tmp_path):
+    """59 kB took 422 MB: each name became a text before they were counted."""
+    parts = dict(metric=np.array("l2"), made_by=np.array(""), made_of=np.array(""), version=np.array(1))
+    np.savez_compressed(tmp_path / "i.npz", vectors=np.zeros((1, 1), np.float32), ids=np.full(1_000_000, "ab"), **parts)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="i.npz: ids: expected 1, one a vector, found 1000000$"):
+            Index.open(tmp_path / "i.npz")
+        assert tracemalloc.get_traced_memory()[1] < 30e6
+    finally:
+        tracemalloc.stop()

@@ -13,7 +13,7 @@ imports it. A worker that is killed is Dask's matter: its tasks are done again b
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from itertools import islice
 from typing import Any
 
@@ -96,7 +96,7 @@ def encode(
 
 
 def _paths(images: Any) -> Sequence[str]:
-    if isinstance(images, (str, bytes, np.ndarray)) or not isinstance(images, Iterable):
+    if isinstance(images, (str, bytes, np.ndarray, Set)) or not isinstance(images, Iterable):
         raise TypeError(f"images: expected a dask array, or a bag or a sequence of paths, found {type(images).__name__}")
     return [os.fspath(path) for path in images]
 

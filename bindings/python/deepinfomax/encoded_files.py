@@ -283,9 +283,11 @@ def read_encoded(
         zipfile.BadZipFile,
     ) as error:
         raise ValueError(f"{shown(name)}: not a file by `dim encode`, or damaged") from error
-    if not np.isfinite(found).all():
-        raise NotVectors(f"{name}: holds values that are NaN or infinite")
-    return np.ascontiguousarray(found, np.float32)
+    with np.errstate(over="ignore"):
+        vectors = np.ascontiguousarray(found, np.float32)
+    if not np.isfinite(vectors).all():
+        raise NotVectors(f"{name}: holds values that are NaN, infinite or beyond float32's range")
+    return vectors
 
 
 Check = Callable[[tuple[int, ...], np.dtype[Any]], None]

@@ -391,5 +391,7 @@ def _standardised(train: Floats, test: Floats) -> tuple[Floats, Floats]:
     """Mean 0 and variance 1 on the training set; what does not vary there becomes 0."""
     train, test = _arrays.middling(train, test)
     mean, deviation = train.mean(0), train.std(0)
-    scale = np.divide(1, deviation, out=np.zeros_like(deviation), where=deviation > 1e-12)
+    # The mean of equal numbers is not exactly theirs.
+    varies = (train.max(0) > train.min(0)) & (deviation > 1e-12)
+    scale = np.divide(1, deviation, out=np.zeros_like(deviation), where=varies)
     return (train - mean) * scale, (test - mean) * scale

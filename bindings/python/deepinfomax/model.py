@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from ctypes import byref, c_bool, c_char_p, c_size_t, c_void_p, sizeof
 from dataclasses import dataclass
@@ -335,7 +335,7 @@ class Model:
 
     @class_names.setter
     def class_names(self, names: Sequence[str]) -> None:
-        texts: list[Any] = list(names) if isinstance(names, Iterable) and not isinstance(names, (str, bytes)) else [None]
+        texts: list[Any] = list(names) if isinstance(names, Iterable) and not isinstance(names, (str, bytes, Set)) else [None]
         if not all(isinstance(name, str) for name in texts):
             raise TypeError(f"class_names: expected a list of texts, found {names!r:.60}")
         try:

@@ -169,6 +169,9 @@ class Index:
         if parts["version"].shape != () or parts["version"] != _VERSION:
             raise ValueError(f"{shown(path)}: expected an index of version {_VERSION}, found {parts['version'].tolist()!r:.40}")
         metric: Any = str(parts["metric"])
+        count = len(parts["vectors"]) if parts["vectors"].ndim else 1
+        if parts["ids"].size != count:  # Each takes more memory as an object of Python's.
+            raise ValueError(f"{shown(path)}: ids: expected {count}, one a vector, found {parts['ids'].size}")
         try:
             made_of = str(parts.get("made_of", ""))
             return cls(
