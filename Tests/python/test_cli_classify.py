@@ -442,6 +442,17 @@ def wait_for(true):
         time.sleep(0.01)
 
 
+def test_a_checkpoint_of_classes_with_other_names(folder, tmp_path):
+    """It went on, and the weights called each class by the name of another."""
+    with np.load(folder / "data.npz") as data:
+        images, labels = data["images"], data["labels"]
+    how = ("classify", "--data", "a.npz", "--arms", "end-to-end", "--batch", 9, "--checkpoint", "kept", "--end-to-end-epochs")
+    for names, epochs, message in ("abc", 1, ""), ("cba", 2, "was started with digest of the classes"):
+        np.savez(tmp_path / "a.npz", images=images, labels=labels, classes=np.array(list(names)))
+        done = dim(*how, epochs, cwd=tmp_path)
+        assert done.returncode == (2 if message else 0) and message in done.stderr, done.stderr
+
+
 @pytest.mark.parametrize("place", ["weights.h5", "weights.h5/kept", "/proc/kept"])
 def test_a_checkpoint_that_cannot_be_written_is_found_out_first(folder, place):
     done = dim(*END_TO_END, "--checkpoint", place, cwd=folder)

@@ -334,3 +334,14 @@ def test_tables():
     cut = _text.cut("images/of/a/very/long/place/0001.png", 20)
     assert len(cut) == 20 and cut.startswith("images/") and cut.endswith("/0001.png"), cut
     assert all(_text.width(_text.cut("\u732b" * 30, n)) <= n for n in (7, 8, 20))
+
+
+def test_names_for_pasting():
+    """A name that begins with a dash was an option."""
+    assert [_text.shell(name) for name in ("run", "-run", "a b", "-a b", "/-x")] == [
+        "run",
+        "./-run",
+        "'a b'",
+        "'./-a b'",
+        "/-x",
+    ]

@@ -40,6 +40,8 @@ def lines(text: str) -> str:
 
 def shell(path: str) -> str:
     r"""As bash and zsh take it, in characters that a terminal shows: caf\xe9 becomes $'caf\xe9'."""
+    if path.startswith("-"):  # Else an option.
+        path = f"./{path}"
     if path == shown(path):
         return shlex.quote(path)
     quoted = "".join(character if _is_plain(character) and character not in "'\\" else _bytes(character) for character in path)

@@ -20,7 +20,7 @@ from ..classifier_trainer import ClassifierTrainer
 from ..data import Dataset, Loader
 from ..evaluation import Epoch, Settings
 from ..model import Model
-from ..run_data import digest_of
+from ..run_data import classes_digest, digest_of
 from . import UsageError
 from ._common import opened
 from ._interrupts import NOTICE, Interrupts
@@ -175,6 +175,7 @@ class Kept:
             "images": len(self.images),
             "architecture": self.architecture.as_dict(),
             "digest of the data": digest_of(self.images),
+            "digest of the classes": classes_digest(self.images),
         }
         return {**about, **settings}
 

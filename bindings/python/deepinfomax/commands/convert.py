@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .. import torch_files
 from .._files import write_whole
-from .._text import shown
+from .._text import shell, shown
 from ..architecture import Architecture
 from .._opening import NETWORKS
 from ..data.errors import MissingPackage
@@ -137,7 +137,7 @@ def run(arguments: argparse.Namespace) -> int:
             _output.note(
                 arguments,
                 f"{path}: its format has no place for the architecture, which is no preset's: to read it again, give "
-                f"--architecture {shown(source)}",
+                f"--architecture {shell(str(source))}",
             )
     kept = {name for file in written for name in file["networks"]}
     if arguments.original and (left := [name for name in NETWORKS if _holds(state, name) and name not in kept]):

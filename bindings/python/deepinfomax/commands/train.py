@@ -199,7 +199,7 @@ class _Training:
         trainer = _processes.resumed(group, folder.checkpoint, arguments.untrusted)
         group.call(lambda: check_same_run(folder, settings, trainer))
         train, validation = group.call(
-            lambda: data_of(settings, f"; to train on these, start a run with --weights {folder.checkpoint}")
+            lambda: data_of(settings, f"; to train on these, start a run with --weights {shell(str(folder.checkpoint))}")
         )
         settings = replace(
             settings,
