@@ -31,8 +31,8 @@ _SHOWN = 10
 
 
 def model_and_data(arguments: argparse.Namespace, values: dict[str, Any]) -> tuple[Model, Dataset, Dataset | None, bool]:
-    """The model that the settings ask for and the data as it takes it: what neither says the other does. And whether that was the
-    size, which all images have."""
+    """The model that the settings ask for and the data as it takes it: what neither says the other does. And whether the
+    images' own size, one for all, was taken."""
     named = values["architecture"]
     size, channels = values["image_size"], values["channels"]
     source, count = values["data"], values["validation_images"]
