@@ -47,12 +47,13 @@ func imageCount(_ n: Int, atLeast minimum: Int = 1, because reason: String = "")
 }
 
 /// A caller's struct has the size that this library knows.
-func checkSize(_ found: Int, _ expected: Int, _ type: String) throws {
+func checkSize(_ found: Int, _ expected: Int, _ type: String, advice: String? = nil) throws {
     guard found == expected else {
         let hasInit = type == "dim_trainer_options" || type == "dim_classifier_options"
-        let advice = hasInit ? ": set the struct by its _init function" : ""
+        let advice = advice ?? (hasInit ? "set the struct by its _init function" : nil)
         throw DimError(
             .invalidArgument,
-            "struct_size is \(UInt(bitPattern: found)); expected sizeof(\(type)) = \(expected)\(advice)")
+            "struct_size is \(UInt(bitPattern: found)); expected sizeof(\(type)) = \(expected)"
+                + (advice.map { ": " + $0 } ?? ""))
     }
 }

@@ -9,7 +9,12 @@ private let batchNorm = "batch norm has no statistics of one sample"
 public func dim_classifier_options_init(
     _ options: UnsafeMutablePointer<dim_classifier_options>!, _ struct_size: Int
 ) -> dim_status {
-    fallible { try store(ClassifierOptions(), options, struct_size) }
+    fallible {
+        try checkSize(
+            struct_size, MemoryLayout<dim_classifier_options>.size, "dim_classifier_options",
+            advice: "compile with this library's dim.h")
+        try store(ClassifierOptions(), options, struct_size)
+    }
 }
 
 @_cdecl("dim_classifier_trainer_create") @implementation

@@ -143,7 +143,8 @@ private func unknownName(_ name: String, _ model: Model) -> DimError {
     let similar = model.parameters.specs.map(\.name).filter {
         $0.hasSuffix(ending) || ending.hasSuffix($0)
     }
-    let hint = similar.isEmpty ? "names look like \"encoder.c0.weight\"" : "similar: " + similar.joined(separator: ", ")
+    let example = model.parameters.specs.first.map { "names look like \"\($0.name)\"" } ?? "the model has none"
+    let hint = similar.isEmpty ? example : "similar: " + similar.joined(separator: ", ")
     return DimError(.unknownName, "no parameter is named \"\(printable(name))\"; \(hint)")
 }
 

@@ -11,7 +11,12 @@ private let negatives = "an image's negatives are the other images"
 public func dim_trainer_options_init(
     _ options: UnsafeMutablePointer<dim_trainer_options>!, _ struct_size: Int
 ) -> dim_status {
-    fallible { try store(TrainerOptions(), options, struct_size) }
+    fallible {
+        try checkSize(
+            struct_size, MemoryLayout<dim_trainer_options>.size, "dim_trainer_options",
+            advice: "compile with this library's dim.h")
+        try store(TrainerOptions(), options, struct_size)
+    }
 }
 
 @_cdecl("dim_trainer_options_for") @implementation
@@ -119,10 +124,12 @@ public func dim_trainer_get_gradient(
         let parameters = trainer.model.parameters
         func isTrained(_ spec: ParameterSpec) -> Bool { spec.isTrainable && trainer.networks.contains(spec.network) }
         guard let spec = parameters.place(of: name).map({ parameters.specs[$0] }), isTrained(spec) else {
+            let trained = parameters.specs.filter(isTrained)
+            let example = trained.first.map { " such as \"\($0.name)\"" } ?? ""
             throw DimError(
                 .unknownName,
-                "the trainer has no gradient of \"\(printable(name))\"; it trains "
-                    + "\(parameters.specs.count(where: isTrained)) parameters such as \"encoder.c0.weight\"")
+                "the trainer has no gradient of \"\(printable(name))\"; it trains \(trained.count) parameters\(example)"
+            )
         }
         try checkBytes(bytes, spec)
         trainer.step.copyGradient(spec, into: out.assumingMemoryBound(to: Float.self))

@@ -35,6 +35,7 @@ static void options_and_their_defaults(void) {
         paint(&o, sizeof o);
         CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_classifier_options_init(&o, sizes[i]));
         CHECK(painted(&o, sizeof o));
+        CHECK_MESSAGE("compile with this library's dim.h");
     }
     CHECK_STATUS(DIM_INVALID_ARGUMENT, dim_classifier_options_init(NULL, sizeof o));
     CHECK_STATUS(DIM_OK, dim_classifier_options_init(&o, sizeof o));

@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import subprocess
+import zipfile
 
 import deepinfomax
 import numpy as np
@@ -164,3 +165,23 @@ def test_a_pipe_that_nobody_reads_to_its_end(tmp_path, name):
     reader.communicate()
     expected = "is a pipe or a device; HDF5 needs a regular file" if name == "y.h5" else "Broken pipe"
     assert done.returncode == 2 and f"dim encode: {name}: {expected}" in done.stderr and done.stdout == "", done
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.h5"])
+def test_a_small_file_of_many_vectors(tmp_path, name):
+    """Its header alone said how much memory there had to be."""
+    from deepinfomax.encoded_files import read_encoded
+
+    if name == "a.npz":
+        with zipfile.ZipFile(tmp_path / name, "w") as archive, archive.open("encoded.npy", "w") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (2**38, 64)})
+    else:
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(tmp_path / name, "w") as file:
+            file.create_dataset("encoded", (2**38, 64), np.float32, chunks=(1024, 64))
+    with pytest.raises(
+        ValueError, match=f"{name}: unpacks to 70,368,744.2 MB in memory, 2,147.5 MB more than the file has are allowed"
+    ):
+        read_encoded(tmp_path / name)
+    with pytest.raises(ValueError, match="holds 274,877,906,944 vectors; the data has 3 images"):
+        read_encoded(tmp_path / name, count=3)

@@ -321,3 +321,20 @@ def test_an_image_of_another_size_on_resume(place, capsys):
     capsys.readouterr()
     assert dim("train", "--resume", "run", "--epochs", 2) == 2
     assert "expected images of" in capsys.readouterr().err
+
+
+def test_the_advice_on_resume_is_not_refused(place, capsys):
+    """It was --skip-damaged, which a resumed run does not take."""
+    from PIL import Image
+
+    (place / "photos").mkdir()
+    for number, image in enumerate(small_images(40)):
+        Image.fromarray(image).save(place / "photos" / f"{number:02}.png")
+    train = ("train", "--batch", 8, "--data", "photos", "--probe", 0, "--validation-images", 0, "--image-size", 24)
+    assert dim(*train, "--epochs", 1, "--output", "run") == 0
+    (place / "photos" / "07.png").write_bytes(b"no picture")
+    capsys.readouterr()
+    assert dim("train", "--resume", "run", "--epochs", 2) == 2
+    said = capsys.readouterr().err
+    assert "07.png: image 7 cannot be read" in said and "the run needs the images that it was started with: repair them" in said
+    assert "skip" not in said

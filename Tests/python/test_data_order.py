@@ -1,5 +1,8 @@
 """The order of a shuffled epoch, against PyTorch's DataLoader where it is installed, and against numbers it once gave."""
 
+import tracemalloc
+
+import numpy as np
 import pytest
 from deepinfomax.data import dataloader_order, randperm
 
@@ -31,6 +34,19 @@ def test_as_recorded():
 def test_too_many():
     with pytest.raises(ValueError, match="found 4294967295"):
         randperm(2**32 - 1, 0)
+
+
+def test_a_late_epoch_needs_little_memory():
+    """An epoch's number may be a file's: 4 words each lay in memory before the two that count."""
+    epoch = (1 << 23) + 5
+    tracemalloc.start()
+    try:
+        order = dataloader_order(1000, 3, epoch)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+    high, low = np.random.RandomState(3).randint(0, 2**32, 4 * epoch + 4, np.uint32)[-2:].tolist()
+    assert order.tolist() == randperm(1000, (high << 32 | low) % 2**63).tolist()
 
 
 def test_epochs_that_are_none():

@@ -97,6 +97,11 @@ def test_what_is_no_setting_of_a_classifier(small):
         ({"epochs": -1}, ValueError, "epochs: expected 0 or more, found -1"),
         ({"epochs": 1.5}, TypeError, "epochs: expected an integer, 0 or more, found float"),
         ({"seed": None}, TypeError, "seed: expected an integer"),
+        ({"batch": 1}, ValueError, "batch: expected 2 or more, found 1"),
+        ({"lr": "fast"}, TypeError, "lr: expected a number, found 'fast'"),
+        ({"lr": -1}, ValueError, "lr: expected a finite number of 0 or more, found -1"),
+        ({"lr": float("nan")}, ValueError, "lr: expected a finite number of 0 or more, found nan"),
+        ({"loss": 3}, ValueError, "loss: expected one of 'logits', 'softmax_twice', found 3"),
     ):
         with pytest.raises(error, match=f"^{text}"):
             evaluation.Settings(**options)
@@ -142,6 +147,13 @@ def test_what_is_no_setting_of_a_classifier(small):
 def test_arguments_of_measures(call, error, message):
     with pytest.raises(error, match=f"^{message}"):
         call()
+
+
+def test_the_vote_on_no_queries():
+    found = vote(np.eye(3), [0, 1, 1], np.empty((0, 3)))
+    assert found.shape == (0,) and found.dtype == np.int64
+    with pytest.raises(ValueError, match=r"^queries: expected shape \(m,3\), found \(0,2\)"):
+        vote(np.eye(3), [0, 1, 1], np.empty((0, 2)))
 
 
 def test_pixels_of_no_images():

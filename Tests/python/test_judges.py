@@ -88,6 +88,20 @@ def test_numbers_that_do_not_vary_are_no_information():
     assert np.allclose(found.train.mean(0), 0, atol=1e-5) and np.allclose(np.delete(found.train.std(0), 4), 1, atol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_numbers_that_vary_little_are_information(dtype):
+    """Those whose spread was under a millionth of their mean were left out."""
+    train, labels = clouds(30, 0)
+    train = train.astype(dtype)
+    steps = np.random.default_rng(0).integers(-8, 9, len(train))
+    train[:, 4] = 1000 + steps * (dtype(1000) - np.nextafter(dtype(1000), dtype(0)))
+    found = fitted.Standardised(train, labels, train)
+    assert abs(found.train[:, 4].mean()) < 1e-4 and abs(found.train[:, 4].std() - 1) < 1e-3
+    assert np.corrcoef(found.test[:, 4], train[:, 4] - dtype(1000))[0, 1] > 0.9999
+    train[:, 4] = np.where(steps > 0, dtype(1000), np.nextafter(dtype(1000), dtype(0)))
+    assert not fitted.Standardised(train, labels, train).train[:, 4].any(), "rounding alone"
+
+
 def test_what_a_judge_refuses():
     train, labels = clouds(30, 0)
     with pytest.raises(ValueError, match="judge: expected one of logistic"):
@@ -519,6 +533,18 @@ def test_ms_ssim_is_torchmetrics():
         assert np.allclose(judges.ms_ssim(x, y), case["ms_ssim"], rtol=0, atol=1e-4), shape
         assert np.allclose(judges.ssim(x, y), case["ssim"], rtol=0, atol=1e-4), shape
         assert np.allclose(judges.ms_ssim(2 * x - 1, 2 * y - 1, 2), judges.ms_ssim(255 * x - 127.5, 255 * y - 127.5, 255))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("measure", [judges.ssim, judges.ms_ssim])
+def test_similarity_in_any_unit(measure):
+    """Of a range whose square is no number equal places were 0/0."""
+    x = np.random.default_rng(0).random((2, 1, 32, 32))
+    y = np.clip(x + 0.1, 0, 1)
+    for unit in 1e-300, 1e-165, 1e-60, 1e60, 1e165, 1e300:
+        assert np.allclose(measure(x * unit, y * unit, unit), measure(x, y, 1.0), rtol=1e-9), unit
+    flat = np.zeros((1, 1, 32, 32))
+    assert np.allclose(measure(flat, flat, 1e-165), 1) and np.allclose(measure(flat + 1, flat + 1, 1e-165), 1)
 
 
 def test_ms_ssim_of_the_same_and_of_opposites():

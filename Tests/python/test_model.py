@@ -1,15 +1,18 @@
 """deepinfomax.Model: what it accepts, what it gives, what it refuses and how it says so."""
 
 import copy
+import ctypes
 import gc
 import multiprocessing
 import pickle
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import deepinfomax as dim
 import numpy as np
 import pytest
+from deepinfomax._library import check, library
 
 RNG = np.random.default_rng(5)
 IMAGES = RNG.random((3, 3, 32, 32), np.float32)
@@ -452,3 +455,21 @@ def equal(found, expected):
     return list(found) == list(expected) and all(
         found[name].dtype == value.dtype and found[name].tobytes() == value.tobytes() for name, value in expected.items()
     )
+
+
+def test_names_in_messages_are_the_model_s_own():
+    """They were the notebook's, whatever the model's layers are called."""
+    description = (Path(__file__).parent / "digits8.json").read_text().replace('"c0"', '"first0"')
+    value = (ctypes.c_float * 1)()
+    with dim.Model(0, dim.Architecture(description)) as model, dim.Trainer(model) as trainer:
+        trainer.accumulate(np.zeros((2, 1, 8, 8), np.float32))
+        for function, handle, message in (
+            ("dim_model_get_parameter", model, 'no parameter is named "x"; names look like "encoder.first0.weight"$'),
+            (
+                "dim_trainer_get_gradient",
+                trainer,
+                'no gradient of "x"; it trains .* parameters such as "encoder.first0.weight"$',
+            ),
+        ):
+            with pytest.raises(dim.UnknownName, match=message):
+                check(getattr(library(), function)(handle._handle.pointer, b"x", value, 4))

@@ -19,6 +19,16 @@ def test_what_goes():
     assert charts.confusion([("counts", np.eye(3, dtype=np.int64))], ["a", "b"], "svg").startswith(b"<?xml")
 
 
+@pytest.mark.filterwarnings("error")
+def test_places_of_any_type_and_unit():
+    """int8's differences overflowed, float16's too; of very small units all lay on one place."""
+    places = np.array([[-100, 0], [100, 50], [0, 100], [100, -100]])
+    expected = pictures.scatter(IMAGES, places.astype(np.float64), size=200, thumbnail=8)
+    for same in places.astype(np.int8), places.astype(np.float16), places * 600.0, places * 1e-250, places * 1.5e306:
+        assert np.array_equal(pictures.scatter(IMAGES, same, size=200, thumbnail=8), expected), same
+    assert np.array_equal(pictures.scatter(IMAGES, (places * 600).astype(np.float16), size=200, thumbnail=8), expected)
+
+
 @pytest.mark.parametrize(
     "call, error, message",
     [

@@ -162,7 +162,10 @@ def test_terms_that_the_objective_has_not_are_not_drawn(run):
     assert [name for _, name in curves.losses(both)][:3] == ["total", "local", "global"]
 
 
-@pytest.mark.parametrize("values", [[], [1.0], [2.0, 2.0], [1.0, float("nan"), 3.0], [1e-9, 2e-9], [-5.0, 1e6]])
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "values", [[], [1.0], [2.0, 2.0], [1.0, float("nan"), 3.0], [1e-9, 2e-9], [-5.0, 1e6], [1, 2.0, 1.7e308, -1.7e308, -np.inf]]
+)
 def test_curves_of_odd_values(values):
     chart = svg.chart("a < b", [svg.Curve("c", list(range(len(values))), values, "#000", 1)], "x")
     assert Page(chart).open == [] and "nan" not in chart and "a &lt; b" in chart

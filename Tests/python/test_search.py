@@ -284,6 +284,13 @@ def test_a_small_file_that_promises_much_is_no_index(tmp_path):
     assert most < 100e6
 
 
+def test_the_length_of_ids():
+    """Of a million names one of a million letters took 4 TB."""
+    assert len(Index(vectors(1), ["a" * 4096]).ids[0]) == 4096
+    with pytest.raises(ValueError, match="^ids: expected at most 4,096 characters each, found 4,097$"):
+        Index(vectors(1), ["a" * 4097])
+
+
 def test_ids_of_bytes_and_numbers_are_texts():
     """h5py gives bytes, which str() would write as their repr."""
     y = vectors(3)

@@ -22,7 +22,7 @@ from .model import Model
 EncoderUse = Literal["frozen", "frozen_batch_statistics", "trained"]
 ClassifierLoss = Literal["logits", "softmax_twice"]
 _ENCODER_USES: tuple[EncoderUse, ...] = ("frozen", "frozen_batch_statistics", "trained")  # dim_encoder_use
-_LOSSES: tuple[ClassifierLoss, ...] = ("logits", "softmax_twice")  # dim_classifier_loss
+LOSSES: tuple[ClassifierLoss, ...] = ("logits", "softmax_twice")  # dim_classifier_loss
 
 #: Classes up to which there are confusion matrices, whose size is their square: labels may be numbers of things.
 CONFUSED = 1_000
@@ -138,7 +138,7 @@ class ClassifierTrainer(Run):
         options = _library.ClassifierOptions()
         check(library().dim_classifier_options_init(byref(options), ctypes.sizeof(options)))
         options.encoder = _arrays.one_of(encoder, _ENCODER_USES, "encoder")
-        options.loss = _arrays.one_of(loss, _LOSSES, "loss")
+        options.loss = _arrays.one_of(loss, LOSSES, "loss")
         options.learning_rate = _arrays.number(lr, "lr")
         options.adam_beta1, options.adam_beta2 = _arrays.pair(betas, "betas")
         options.epsilon = _arrays.number(eps, "eps")
@@ -209,7 +209,7 @@ class ClassifierTrainer(Run):
         o = _library.ClassifierOptions(struct_size=ctypes.sizeof(_library.ClassifierOptions))
         self._call("get_options", byref(o))
         adam = ((o.adam_beta1, o.adam_beta2), o.epsilon, o.weight_decay)
-        return ClassifierOptions(_ENCODER_USES[o.encoder], _LOSSES[o.loss], o.learning_rate, *adam)
+        return ClassifierOptions(_ENCODER_USES[o.encoder], LOSSES[o.loss], o.learning_rate, *adam)
 
     @property
     def lr(self) -> float:

@@ -36,6 +36,7 @@ from ._files import path_text, size_text, whole
 from ._text import cell, counted, csv_line, shown, valid
 from .data import Dataset, MissingPackage
 from .data.dataset import fingerprint
+from .data.options import MAX_BYTES
 
 FORMATS = (".npy", ".npz", ".csv", ".h5", ".hdf5")
 #: What `dim encode` writes besides the vectors.
@@ -255,7 +256,8 @@ def read_encoded(
     """The vectors (n, numbers) of such a file, all of them finite; `count`: how many there have to be; numbers: of each;
     data: what they have to be of, as far as the file says it: .npy holds vectors alone.
 
-    Shape and type are checked before the values are read: a small file may promise many. Raises ValueError for one that
+    Shape and type are checked before the values are read: a small file may promise many. Where nobody says how many there
+    have to be, at most 2 GiB more than the file has. Raises ValueError for one that
     is not such a file, or is of other images, OSError, and MissingPackage for HDF5 without h5py.
     """
     name = path_text(path)
@@ -298,6 +300,12 @@ def _check(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], count: int |
     if not fits or dtype.kind != "f":
         width = "numbers" if numbers is None else numbers
         raise NotVectors(f"{name}: expected floats of shape (n,{width}), found {dtype} {shape}")
+    held = math.prod(shape) * dtype.itemsize
+    if count is None and held > os.path.getsize(name) + MAX_BYTES:
+        raise NotVectors(
+            f"{name}: unpacks to {size_text(held)} in memory, {size_text(MAX_BYTES)} more than the file has are allowed; "
+            "save it uncompressed"
+        )
     if count is not None and shape[0] != count:
         raise NotVectors(f"{name}: holds {counted(shape[0], 'vector')}; the data has {counted(count, 'image')}")
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from . import _arrays
 from .classifier_trainer import CONFUSED as CONFUSED
-from .classifier_trainer import ClassifierLoss, ClassifierResult, ClassifierTrainer, Evaluation
+from .classifier_trainer import LOSSES, ClassifierLoss, ClassifierResult, ClassifierTrainer, Evaluation
 from .data import Dataset, Loader, randperm
 from .data.dataset import numbered_as, numbered_by
 from .data.order import dataloader_order
@@ -52,8 +52,12 @@ class Settings:
 
     def __post_init__(self) -> None:
         _arrays.whole_number(self.epochs, 0, 2**32, "epochs", "0 or more")
-        _arrays.whole_number(self.batch, 1, 2**63, "batch", "1 or more")
+        if _arrays.whole_number(self.batch, 1, 2**63, "batch", "1 or more") == 1:
+            raise ValueError("batch: expected 2 or more, found 1: batch norm has no statistics of one image")
         _arrays.whole_number(self.seed, 0, 2**64, "seed", "0 or more")
+        _arrays.one_of(self.loss, LOSSES, "loss")
+        if not 0 <= _arrays.number(self.lr, "lr") < math.inf:
+            raise ValueError(f"lr: expected a finite number of 0 or more, found {self.lr}")
 
 
 @dataclass(frozen=True)
@@ -159,7 +163,10 @@ def train_on_images(
 
 
 def test_on_vectors(model: Model, y: Floats, labels: Labels) -> Evaluation:
-    """How the model's classifier does on encoded vectors, in evaluation mode."""
+    """How the model's classifier does on encoded vectors, in evaluation mode.
+
+    An image's loss is at most 87.3: a probability below float32's least normal number, 1.2e-38, counts as that number.
+    """
     y, labels = _labelled(model, y, labels)
     mode = model.training
     model.eval()

@@ -48,12 +48,15 @@ def vote(
 ) -> NDArray[np.int64]:
     """k-nearest-neighbour classification: the commonest label among the k of y (n,d) nearest to each query (m,d).
 
-    On a tie the label whose nearest member is nearer wins. Works through the queries in blocks of bounded memory.
+    On a tie the label whose nearest member is nearer wins. Works through the queries in blocks of bounded memory. Of no
+    queries there are no labels.
     """
     points = _arrays.doubles(y, ("n", "d"), "y")
     k = min(_arrays.whole_number(k, 1, 2**63, "k", "1 or more"), len(points))
-    given = _arrays.doubles(queries, ("m", points.shape[1]), "queries")
     labels = _arrays.labels(labels, len(points), False)
+    if np.shape(queries) == (0, points.shape[1]):
+        return np.empty(0, np.int64)
+    given = _arrays.doubles(queries, ("m", points.shape[1]), "queries")
     found = np.empty(len(given), np.int64)
     for part, near in _nearest(points, given, k, 4_000_000):
         found[part] = elected(labels[near])

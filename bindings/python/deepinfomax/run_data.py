@@ -9,6 +9,7 @@ import numpy as np
 from ._arrays import digest
 from ._text import counted, cut, shown
 from .data import DataError, Dataset
+from .data.errors import MORE_PIXELS, SKIP_DAMAGED
 from .data.reading import Reading, has_test_set
 from .run_folder import Settings
 
@@ -37,13 +38,21 @@ def open_data(source: str | None, validation_images: int, reading: Reading) -> t
 def data_of(settings: Settings, advice: str = "") -> tuple[Dataset, Dataset | None]:
     """What `open_data` opened when the run was started. Raises DataError where other data is there by now; `advice` for a
     caller who has as many other images."""
-    train, validation = open_data(settings.data, settings.validation_images, settings.reading)
+    try:
+        train, validation = open_data(settings.data, settings.validation_images, settings.reading)
+    except DataError as error:
+        message = str(error)
+        for other in SKIP_DAMAGED, MORE_PIXELS:  # Which a run that goes on refuses.
+            message = message.replace(f"; {other}", "")
+        if message == str(error):
+            raise
+        raise DataError(f"{message}; the run needs the images that it was started with: repair them") from error
     for images, before in ((train, settings.images), (validation, settings.validation_images)):
         found = 0 if images is None else len(images)
         if found != before:
             raise DataError(
                 f"{_name(settings.data)}: not the data that the run was started with: {counted(found, 'image')} "
-                f"{'to train on' if images is train else 'for validation'}, expected {before:,}"
+                f"{'to train on' if images is train else 'for validation'}, expected {before:,}, as its settings.json says"
             )
     found_digest = digest_of(train, validation) if settings.digest else ""
     if found_digest and found_digest != settings.digest:

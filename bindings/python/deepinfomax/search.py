@@ -39,6 +39,8 @@ _SPARE, _MORE_SPARE = 16, 512
 #: Numbers of float64 that are held at once: 32 MB.
 _WIDE = 4_000_000
 _VERSION = 1
+#: Characters of a name: more than a path has. Numpy gives each of the names as much room as the longest needs.
+_LONGEST = 4096
 #: `made_by` of vectors that no encoder gives again for one image.
 TRAINING_MODE = "training mode"
 
@@ -67,8 +69,11 @@ def _id(name: Any) -> str:
     if isinstance(name, bytes):
         name = name.decode("utf-8", "surrogateescape")
     if isinstance(name, (str, int, np.integer)) and not isinstance(name, bool):
-        _check_end(str(name), "ids")
-        return str(name)
+        text = str(name)
+        _check_end(text, "ids")
+        if len(text) > _LONGEST:
+            raise ValueError(f"ids: expected at most {_LONGEST:,} characters each, found {len(text):,}")
+        return text
     raise TypeError(f"ids: expected texts, found {type(name).__name__}")
 
 

@@ -119,9 +119,9 @@ class Kept:
             if started.get(name) != value:
                 if name == "architecture":
                     self._refuse_architecture()
+                before, now = (str(one).replace("_", "-") if name == "loss" else one for one in (started.get(name), value))
                 raise UsageError(
-                    f"--checkpoint: {self._checkpoint} was started with {name} {started.get(name)}, now it is {value}; "
-                    "name another folder"
+                    f"--checkpoint: {self._checkpoint} was started with {name} {before}, now it is {now}; name another folder"
                 )
         # Other numbers are compared with the checkpoint's steps, when it is opened.
         if [epoch.number for epoch in epochs] == list(range(1, len(epochs) + 1)) and len(epochs) > self.settings.epochs:

@@ -376,7 +376,7 @@ def check_unchanged(arguments: argparse.Namespace) -> None:
     if changed:
         raise UsageError(
             f"--{changed[0].replace('_', '-')}: a resumed run keeps its settings; --epochs, --threads, "
-            "--json, --quiet, --tensorboard, --no-plot and --report may be given, and --data for data that has moved"
+            "--json, --quiet, --tensorboard, --no-plot, --report and --untrusted may be given, and --data for data that has moved"
         )
 
 

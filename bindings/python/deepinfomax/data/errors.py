@@ -7,6 +7,10 @@ from typing import Any
 
 from .._text import shown
 
+#: What to do about damaged and about very large images, at the end of messages. A run that goes on has other advice.
+SKIP_DAMAGED = "skip_damaged=True (--skip-damaged) leaves such images out"
+MORE_PIXELS = "max_pixels= of open_dataset (--max-pixels) allows more"
+
 
 class DataError(ValueError):
     """Data that cannot be used: missing, damaged, cut short, of another shape. Names the file and, where there is one,

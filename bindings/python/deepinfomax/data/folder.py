@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from . import pictures
 from .conversion import Conversion, pillow
 from .dataset import Dataset, Indices
-from .errors import DataError, listed
+from .errors import SKIP_DAMAGED, DataError, listed
 from .labels import MOST_CLASSES, distinct_names
 from .options import Options, Size, shown
 from .parts import Parts
@@ -134,7 +134,7 @@ class Folder(Dataset):
             sizes[size] = count + 1, first
         if faults and not (self._options.skip_damaged and sizes):
             if len(self.ids) > len(faults):
-                advice["skip_damaged=True (--skip-damaged) leaves such images out"] = None
+                advice[SKIP_DAMAGED] = None
             found = f"{len(faults):,} of the {len(chosen):,} images whose headers were read: " if len(faults) > 1 else ""
             raise DataError("; ".join((found + listed(faults), *advice)))
         return sizes
@@ -267,7 +267,7 @@ def _list(root: Path, folder: str, found: _Found) -> None:
 def _sound(path: Path, found: _Found, options: Options) -> list[str]:
     if found.faults and not options.skip_damaged:
         faults = [f"{path / name} {why}" for name, why in found.faults]
-        raise DataError(listed(faults) + "; skip_damaged=True (--skip-damaged) leaves them out")
+        raise DataError(f"{listed(faults)}; {SKIP_DAMAGED}")
     return found.images
 
 

@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 from .._arrays import whole_number
 
+#: Outputs that are passed over at once: an epoch's number may be large, and a file's.
+_PASSED = 1 << 20
+
 
 def dataloader_order(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """A permutation of 0..n-1: what RandomSampler draws in this epoch (the first is 0)."""
@@ -25,7 +28,7 @@ def dataloader_order(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
     seed = whole_number(seed, 0, 2**64, "seed", "0 or more")
     # Each epoch takes two int64 from the global generator: the workers' base seed, which nobody here needs, then the
     # seed of the generator that the sampler makes for itself.
-    words = _mt19937(seed, 4 * epoch + 4)[-2:].astype(np.uint64)
+    words = _mt19937(seed, 2, after=4 * epoch + 2).astype(np.uint64)
     return randperm(n, int(words[0] << np.uint64(32) | words[1]) % 2**63)
 
 
@@ -44,7 +47,11 @@ def randperm(n: int, seed: int) -> NDArray[np.int64]:
     return np.array(order, np.int64)
 
 
-def _mt19937(seed: int, count: int) -> NDArray[np.uint32]:
-    """The first outputs of the generator that PyTorch and C++ call mt19937; of the seed the low 32 bits count."""
+def _mt19937(seed: int, count: int, after: int = 0) -> NDArray[np.uint32]:
+    """Outputs of the generator that PyTorch and C++ call mt19937, the first or those after so many; of the seed the low 32 bits
+    count."""
     # RandomState, unlike Generator, seeds as they do, and its streams are frozen for good.
-    return np.frombuffer(np.random.RandomState(seed & 0xFFFFFFFF).bytes(4 * count), "<u4")
+    generator = np.random.RandomState(seed & 0xFFFFFFFF)
+    for start in range(0, after, _PASSED):
+        generator.bytes(4 * min(_PASSED, after - start))
+    return np.frombuffer(generator.bytes(4 * count), "<u4")

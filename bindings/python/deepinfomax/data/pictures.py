@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .conversion import Conversion, pillow
+from .errors import MORE_PIXELS
 from .options import MAX_PIXELS, Options, Size
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
@@ -181,7 +182,7 @@ def _opened(file: IO[bytes], path: Path, options: Options) -> Any:
     if image.width * image.height > most:
         found = f"{image.width}x{image.height} = {image.width * image.height:,} pixels"
         image.close()
-        raise Unreadable(f"has {found}, {most:,} are decoded at most", "max_pixels= of open_dataset (--max-pixels) allows more")
+        raise Unreadable(f"has {found}, {most:,} are decoded at most", MORE_PIXELS)
     return image
 
 

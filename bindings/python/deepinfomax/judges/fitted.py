@@ -1,7 +1,7 @@
 """The judges: classifiers that are fitted on training vectors and tested on others. The encoder is frozen.
 
 All see vectors standardised on the training vectors: mean 0 and variance 1 of each number; a number that does not vary
-there is 0.
+there, or no more than rounding makes it, is 0.
 """
 
 from __future__ import annotations
@@ -49,6 +49,10 @@ class Settings:
                 raise ValueError(f"{name}: expected a finite number of more than 0, found {getattr(self, name)}")
 
 
+#: A spread below would be divided by to float32's infinity.
+_LEAST = 1e-37
+
+
 class Standardised:
     """Training and other vectors of mean 0 and variance 1 on the training vectors; labels from 0 on, without gaps."""
 
@@ -61,12 +65,20 @@ class Standardised:
             found = f"{len(labels)}" if labels.ndim == 1 else f"shape {_arrays.shape_text(labels)}"
             raise ValueError(f"labels: expected one for each of {len(train)} vectors, found {found}")
         train, test = _arrays.middling(_arrays.finite(train, "vectors"), _arrays.finite(test, "vectors"))
-        mean, deviation = train.mean(0, dtype=np.float64), train.std(0, dtype=np.float64)
-        # Below that is rounding of numbers that do not vary.
-        constant = deviation <= 1e-6 * np.maximum(np.abs(mean), 1e-6)
+        mean = train.mean(0, dtype=np.float64)
+        # Of numbers that do not vary: the spread that rounding gives them, or none.
+        rounding = np.finfo(train.dtype).eps * np.abs(mean) if train.dtype.kind == "f" else 0.0
+        if train.dtype == np.float64:  # Whose mean has no digits more than they.
+            train, test = train - mean, test - mean
+            mean = train.mean(0)
+        deviation = train.std(0, dtype=np.float64)
+        constant = deviation <= np.maximum(rounding, _LEAST)
         scale = np.where(constant, 0, 1 / np.where(constant, 1, deviation)).astype(np.float32)
-        self.train: Floats = (train - mean.astype(np.float32)) * scale
-        self.test: Floats = (test - mean.astype(np.float32)) * scale
+        centre = mean.astype(np.float32)
+        rest = mean - centre  # Of numbers that vary little, what the mean lost when rounded is no little part.
+        rest = np.where(np.abs(rest) > 1e-3 * deviation, rest, 0).astype(np.float32)
+        self.train: Floats = (train - centre - rest) * scale
+        self.test: Floats = (test - centre - rest) * scale
         self.classes, self.labels = np.unique(labels, return_inverse=True)
 
 

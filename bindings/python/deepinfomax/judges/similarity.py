@@ -71,7 +71,7 @@ def _pair(images: Any, others: Any, data_range: float) -> tuple[Doubles, Doubles
     if min(x.shape[2:]) < WINDOW:
         raise ValueError(f"images: expected sides of {WINDOW} at least, the window's, found {x.shape[2]}x{x.shape[3]}")
     largest = max(data_range, *(float(np.abs(one).max(initial=0)) for one in (x, y)))
-    if largest > 2.0**200:  # Whose products may overflow; a power of two changes no digit.
+    if not 2.0**-200 < largest < 2.0**200:  # Whose products may over- or underflow; a power of two changes no digit.
         exponent = -math.frexp(largest)[1]
         x, y, data_range = np.ldexp(x, exponent), np.ldexp(y, exponent), math.ldexp(data_range, exponent)
     return x, y, data_range
@@ -85,7 +85,8 @@ def _images(value: Any, what: str, data_range: float) -> Doubles:
 
 def _terms(x: Doubles, y: Doubles, data_range: float) -> tuple[Doubles, Doubles]:
     """(n,), (n,): means over channels and places of luminance x contrast x structure, and of the latter two."""
-    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    least = np.finfo(np.float64).tiny  # Of a range whose square underflows: two equal images have terms of 1, not 0/0.
+    c1, c2 = max((0.01 * data_range) ** 2, least), max((0.03 * data_range) ** 2, least)
     border = WINDOW // 2
     x, y = (np.pad(image, ((0, 0), (0, 0), (border, border), (border, border)), "reflect") for image in (x, y))
     mean_x, mean_y = _blurred(x), _blurred(y)

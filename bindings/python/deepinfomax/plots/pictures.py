@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._arrays import finite, shaped, whole_number
+from .._arrays import doubles, shaped, whole_number
 from . import lettering
 
 Picture = NDArray[np.uint8]
@@ -177,14 +177,15 @@ def scatter(
     places: (n,2), any unit, x to the right and y upwards. colours: (n,3), the frames. size: of the longer side.
     """
     n = len(shaped(images, ("n", "c", "h", "w"), "images"))
-    places = finite(shaped(places, (n, 2), "places"), "places")
+    places = doubles(places, (n, 2), "places")
+    places = np.ldexp(places, -int(np.frexp(np.abs(places).max())[1]))  # Any unit: of those at most 1, no difference overflows.
     frame = 0 if colours is None else 2
     if colours is not None:
         colours = shaped(colours, (n, 3), "colours")
     side = whole_number(thumbnail, 1, 2**20, "thumbnail", "1 or more") + 2 * frame
     size = whole_number(size, side, 2**31, "size", f"{side} or more, a thumbnail's")
     low = places.min(0)
-    extent = np.maximum(places.max(0) - low, 1e-12)
+    extent = np.maximum(places.max(0) - low, np.finfo(np.float64).tiny)
     # One unit for both axes: distances on the map are distances.
     unit = (size - side) / extent.max()
     width, height = (np.ceil(extent * unit).astype(int) + side).tolist()

@@ -14,6 +14,8 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 10, 24, 30
 CHARACTER = 6
 #: More points than this would be finer than the picture.
 POINTS = 400
+#: Larger values are left out, as NaN and infinity are: of such the ranges would overflow.
+_LARGEST = 1e300
 
 
 class Curve(NamedTuple):
@@ -50,7 +52,7 @@ def chart(title: str, curves: Sequence[Curve], x_label: str) -> str:
 
 def _finite(curve: Curve) -> Curve:
     x, y = np.asarray(curve.x, float), np.asarray(curve.y, float)
-    kept = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+    kept = np.flatnonzero((np.abs(x) < _LARGEST) & (np.abs(y) < _LARGEST))
     kept = kept[:: max(1, len(kept) // POINTS)]
     return curve._replace(x=x[kept].tolist(), y=y[kept].tolist())
 
