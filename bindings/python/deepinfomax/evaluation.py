@@ -9,6 +9,7 @@ import math
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,6 +99,17 @@ def encode(model: Model, data: Dataset, on_images: Callable[[int], object] = lam
     return y
 
 
+@contextmanager
+def _in_evaluation_mode(model: Model) -> Iterator[None]:
+    """Afterwards the model's mode is as it was."""
+    mode = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(mode)
+
+
 def pixels(data: Dataset) -> Floats:
     """(n, c h w): the input of a judge without an encoder."""
     _arrays.instance(data, Dataset, "data", _DATASET)
@@ -168,12 +180,8 @@ def test_on_vectors(model: Model, y: Floats, labels: Labels) -> Evaluation:
     An image's loss is at most 87.3: a probability below float32's least normal number, 1.2e-38, counts as that number.
     """
     y, labels = _labelled(model, y, labels)
-    mode = model.training
-    model.eval()
-    try:
+    with _in_evaluation_mode(model):
         probabilities = np.concatenate([model.classify(y[start : start + 4096]) for start in range(0, len(y), 4096)])
-    finally:
-        model.train(mode)
     # The loss is that of the logits: softmax and its logarithm undo each other.
     own = probabilities[np.arange(len(y)), labels]
     loss = float(-np.log(np.maximum(own, np.finfo(np.float32).tiny), dtype=np.float64).mean())

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data import Dataset
+from ..evaluation import _in_evaluation_mode
 from ..evaluation import pixels as pixels
 from ..model import Model
 
@@ -36,17 +37,13 @@ def encoded(model: Model, data: Dataset, columns: Sequence[str], on_images: OnIm
     """The columns (n, numbers) of a whole data set in evaluation mode; the model's mode stays as it was."""
     known = lengths(model)
     arrays = {name: np.empty((len(data), known[name]), np.float32) for name in columns}
-    mode = model.training
-    model.eval()
-    try:
+    with _in_evaluation_mode(model):
         for start in range(0, len(data), BATCH):
             part = slice(start, min(start + BATCH, len(data)))
             found = model.encode(data.read(part), outputs=[OUTPUTS[name] for name in columns])
             for name, values in zip(columns, found, strict=True):
                 arrays[name][part] = values.reshape(len(values), -1)
             on_images(part.stop - part.start)
-    finally:
-        model.train(mode)
     return arrays
 
 
