@@ -156,6 +156,30 @@ def test_the_vote_on_no_queries():
         vote(np.eye(3), [0, 1, 1], np.empty((0, 2)))
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("far", [1, 1e30, 3e38, 1e300])
+@pytest.mark.parametrize("dtype, size", [(np.float32, 1e-44), (np.float32, 1e-38), (np.float32, 1e37), (np.float64, 1e90)])
+def test_vectors_of_quite_another_size_than_those_that_were_learned(dtype, size, far):
+    """What was infinite in the unit of the training vectors was an error of scikit-learn's, or a warning of numpy's."""
+    labels = np.arange(60) % 3
+    train = (np.eye(3, 8)[labels] * 9 + np.random.default_rng(0).normal(size=(60, 8))) * size
+    train = train.astype(dtype)
+    train[:, 5] = 0  # Which says nothing, whatever the other vectors have there.
+    test = np.eye(3, 8).astype(np.float32 if far < 1e39 else np.float64) * far
+    test[:, 5] = far
+    for name in judges.JUDGES:
+        for queries, own in (train, labels), (test, np.arange(3)):
+            found = judges.judge(name, train, labels, queries, settings=judges.Settings(mlp_steps=9))
+            assert found.shape == own.shape and (name == "mlp" or queries is test or (found == own).all())
+    for measure in evaluation.linear_probe, evaluation.nearest_neighbours:
+        assert measure(train, labels, train, labels) == 1
+        assert 0 <= measure(train, labels, test, np.arange(3)) <= 1
+    if far / size > 1e6:  # Far beyond what was learned, on the same side.
+        assert evaluation.linear_probe(train, labels, test, np.arange(3)) == 1
+    found = judges.fitted.Standardised(train, labels, test)
+    assert np.isfinite(found.test).all() and not found.test[:, 5].any() and found.train.any()
+
+
 def test_pixels_of_no_images():
     none = pictures(4).subset([])
     assert evaluation.pixels(none).shape == (0, 64) and judges.vectors.pixels(none).shape == (0, 64)
@@ -186,6 +210,16 @@ Y, LABELS = np.random.default_rng(0).normal(size=(30, 16)).astype(np.float32), n
         (lambda m: vote(Y.astype("g") * np.longdouble("1e400"), LABELS, Y), ValueError, "y: expected finite numbers"),
         (lambda m: judges.judge("knn", Y, LABELS, Y, 0, 3), TypeError, "settings: expected a Settings, found int"),
         (lambda m: judges.judge(["knn"], Y, LABELS, Y), ValueError, "judge: expected one of logistic"),
+        (lambda m: judges.judge(Y, LABELS, Y, LABELS), ValueError, r"judge: expected one of logistic, .*, found array\("),
+        (lambda m: judges.evaluate([m], NOISE, NOISE, judges=[Y]), ValueError, "judges: expected some of .*, found array"),
+        (
+            lambda m: judges.evaluate([m], NOISE, NOISE, judges=[["knn"]]),
+            ValueError,
+            "judges: expected some of .*, found .'knn'",
+        ),
+        (lambda m: judges.evaluate([m], NOISE, NOISE, rows=np.zeros(0)), ValueError, "rows: expected some of .*, found none"),
+        (lambda m: judges.evaluate([m], NOISE, NOISE, seeds=memoryview(Y)), TypeError, "seeds: expected a list, found <memory"),
+        (lambda m: evaluation.prior_distance(Y, Y), ValueError, "squash: expected one of 'sigmoid', 'none', found array"),
         (lambda m: judges.fine_tuned(m, BARE, NOISE), ValueError, "labelled: expected labelled images, found bare without"),
         (lambda m: judges.fine_tuned(3, NOISE, NOISE), TypeError, "model: expected a Model, found int"),
         (lambda m: judges.fine_tuned(m, "x", NOISE), TypeError, "labelled: expected a Dataset"),

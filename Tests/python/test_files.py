@@ -1,13 +1,22 @@
 """Files that appear whole or not at all, and what is no file."""
 
 import errno
+import gc
+import inspect
 import os
+import random
+import signal
 import stat
 import struct
+import subprocess
+import sys
 import tempfile
+import time
+import warnings
 from pathlib import Path
 
 import pytest
+from deepinfomax import _copies
 from deepinfomax._files import whole, write_whole
 from deepinfomax.commands import UsageError
 from deepinfomax.commands._common import check_writable
@@ -86,6 +95,120 @@ def test_a_signal_as_the_file_is_made_leaves_nothing(tmp_path, monkeypatch):
         write_whole(tmp_path / "a", b"x")
     monkeypatch.undo()
     assert os.listdir(tmp_path) == []
+
+
+def test_a_signal_as_a_file_for_what_is_open_is_made_leaves_nothing(tmp_path, monkeypatch):
+    """By the name of an open file: its content waits in the folder for temporary files."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    open_ = os.open
+
+    def interrupted(*arguments, **options):
+        os.close(open_(*arguments, **options))
+        raise KeyboardInterrupt
+
+    with open(os.devnull, "wb") as null, tempfile.TemporaryFile() as opened:
+        link = f"/proc/self/fd/{opened.fileno()}"
+        with whole(link) as name:
+            assert os.listdir(tmp_path) == [os.path.basename(name)] and os.stat(name).st_mode & 0o777 == 0o600, null
+        assert os.listdir(tmp_path) == []
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "open", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                write_whole(link, b"x")
+    assert os.listdir(tmp_path) == []
+
+
+_INTERRUPTED = """
+import copy, random, signal, sys, time
+import deepinfomax as dim
+sys.unraisablehook = lambda what: None  # Of what Python was cleaning up itself.
+model = dim.Model(0, "basic28")
+copy.deepcopy(model)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for _ in range(60):
+    until = time.monotonic() + 1
+    try:
+        print(flush=True)
+        while time.monotonic() < until:
+            copy.deepcopy(model)
+    except KeyboardInterrupt:
+        pass
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # One that comes late.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+"""
+
+
+def test_ctrl_c_amid_copies_leaves_nothing(tmp_path):
+    """Of one in five a folder stayed."""
+    chance = random.Random(0)
+    with subprocess.Popen(
+        [sys.executable, "-c", _INTERRUPTED],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"TMPDIR": str(tmp_path), "DIM_NUM_THREADS": "1"},
+    ) as process:
+        while process.stdout.readline():
+            time.sleep(chance.uniform(0.001, 0.04))
+            process.send_signal(signal.SIGINT)
+    assert process.returncode == 0 and os.listdir(tmp_path) == []
+
+
+def _written(path):
+    with open(path, "wb") as file:
+        file.write(b"x")
+
+
+def _write_open(folder):
+    with open(folder / "a", "wb") as file:
+        write_whole(f"/proc/self/fd/{file.fileno()}", b"x")
+
+
+def _fail(folder):
+    try:
+        with whole(folder / "a"):
+            raise KeyError
+    except KeyError:
+        pass
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda folder: _copies.content(_written),
+        lambda folder: _copies.opened(b"x", os.stat),
+        lambda folder: write_whole(folder / "a", b"x"),
+        _write_open,
+        _fail,
+    ],
+    ids=["content", "opened", "whole", "of an open file", "an error"],
+)
+def test_ctrl_c_leaves_nothing_whenever_it_comes(tmp_path, monkeypatch, act):
+    """Python raises it where a function of its own begins, and where one of C has ended: at each of these places, one by one."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    act(tmp_path)
+    for place in range(10_000):
+        left = place
+
+        def count(frame, event, _function):
+            nonlocal left
+            # A generator that goes on runs its `finally` for a signal, and not for what a profiler raises there.
+            if event == "c_return" or event == "call" and not frame.f_code.co_flags & inspect.CO_GENERATOR:
+                left -= 1
+                if left < 0:
+                    raise KeyboardInterrupt
+
+        before = sys.getprofile()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # Of files that were opened and had no name yet.
+            try:
+                sys.setprofile(count)
+                act(tmp_path)
+                sys.setprofile(before)
+                break
+            except KeyboardInterrupt:
+                sys.setprofile(before)
+            gc.collect()
+        assert set(os.listdir(tmp_path)) <= {"a"}, place
+    assert 10 < place < 9_999
 
 
 def test_errors_name_the_file(tmp_path):

@@ -22,6 +22,8 @@ from deepinfomax.search import Index, encoder_digest
 
 RNG = np.random.default_rng(0)
 TWO = np.array([1, 0])
+#: Of two axes, it says that it can be gone through and cannot.
+TABLE = memoryview(np.zeros((2, 2)))
 PIXELS = RNG.integers(0, 256, (5, 32, 32, 3), np.uint8)
 
 
@@ -297,7 +299,15 @@ def test_arguments_of_another_kind(call, name, wrong):
         (lambda model, value: dim.Model.open("x", untrusted=value), "untrusted", ("no", 1, None, TWO)),
         (lambda model, value: dim.Trainer.resume("x", untrusted=value), "untrusted", ("no", TWO)),
         (lambda model, value: dim.Model.open("x", untrusted=True, timeout=value), "timeout", ("5", True, [], TWO)),
-        (lambda model, value: dim.Model.open("x", networks=value), "networks", (3, b"encoder", math.nan, True)),
+        (
+            lambda model, value: dim.Model.open("x", networks=value),
+            "networks",
+            (3, b"encoder", math.nan, True, TABLE, np.array("a")),
+        ),
+        (lambda model, value: model.encode(PIXELS, outputs=value), "outputs", (3, b"encoded", bytearray(b"fc"), TABLE)),
+        (lambda model, value: setattr(model, "class_names", value), "class_names", (TABLE, np.array("a"), bytearray(b"a"))),
+        (lambda model, value: dim.Trainer(model).fit(IMAGES, 1, callbacks=value), "callbacks", (3, TABLE)),
+        (lambda model, value: dim.Trainer(model, betas=value), "betas", (3, TABLE)),
         (lambda model, value: dim.Trainer(model, eps=value), "eps", ("x", TWO)),
         (lambda model, value: dim.Trainer(model, negatives=value), "negatives", (TWO, [])),
         (lambda model, value: model.load_state_dict(value), "state_dict", (3, None, [("a", 1)], "ab")),
@@ -306,7 +316,7 @@ def test_arguments_of_another_kind(call, name, wrong):
         (
             lambda model, value: Index(np.eye(2, dtype=np.float32), value),
             "ids",
-            (3, {"a", "b"}, {"a": 1, "b": 2}, frozenset("ab")),
+            (3, {"a", "b"}, {"a": 1, "b": 2}, frozenset("ab"), TABLE),
         ),
         (lambda model, value: dim.data.Loader(IMAGES, 2, part=value), "part", (3, None, (0, "1"), TWO)),
         (lambda model, value: dim.data.Loader(IMAGES, 2, shuffle=value), "shuffle", ("no", 1)),

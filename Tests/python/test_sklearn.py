@@ -397,6 +397,8 @@ def test_a_single_image_left_over_joins_the_last_batch():
         ({"data_range": (0, 1, 2)}, images((4, 8, 8)), "data_range: expected two numbers"),
         ({"data_range": (-1e308, 1e308)}, images((4, 8, 8)), "data_range: expected two numbers, .*of a finite difference"),
         ({"data_range": "ab"}, images((4, 8, 8)), "data_range: expected two numbers"),
+        ({"data_range": memoryview(np.eye(2))}, images((4, 8, 8)), "data_range: expected two numbers"),
+        ({"image_shape": memoryview(np.eye(2))}, images((4, 8, 8)), "image_shape: expected"),
         ({"data_range": (0, 10**400)}, images((4, 8, 8)), "data_range: expected two numbers"),
         ({"epochs": -1}, images((4, 8, 8)), "epochs"),
         ({"batch_size": 1}, images((4, 8, 8)), "batch_size"),
@@ -416,6 +418,17 @@ def test_a_single_image_left_over_joins_the_last_batch():
 def test_what_is_wrong_is_said(parameters, x, message):
     with pytest.raises(ValueError, match=message):
         small(**parameters).fit(x)
+
+
+@pytest.mark.parametrize("kind", ["M8[s]", "m8[s]"])
+def test_dates_and_times_are_no_pixels(kind):
+    x = (images((4, 8, 8)) * 100).astype(kind)
+    for wrong in x, x.reshape(4, 64):
+        with pytest.raises(TypeError, match=r"^X: expected numbers, found (datetime|timedelta)64\[s\]"):
+            small().fit(wrong)
+    fitted = small(epochs=0).fit(images((4, 8, 8)))
+    with pytest.raises(TypeError, match="^X: expected numbers, found "):
+        fitted.transform(x)
 
 
 def test_transform_needs_fit_and_the_same_images():

@@ -1,7 +1,11 @@
 """Which state_dicts of a PyTorch file are taken, and what is said of the others: with a stand-in for torch, whose `load` gives
 what it is given. Beside PyTorch itself: test_cli_info_convert.py."""
 
+import random
 import sys
+import tracemalloc
+import zipfile
+from io import BytesIO
 from types import ModuleType, SimpleNamespace
 
 import deepinfomax
@@ -23,6 +27,9 @@ class Tensor:
     def numel(self):
         return self._values.size
 
+    def element_size(self):
+        return self._values.itemsize
+
     def numpy(self):
         return self._values
 
@@ -33,10 +40,13 @@ class Tensor:
 
 
 @pytest.fixture
-def load(monkeypatch):
-    """Reads a file that holds these objects."""
+def load(monkeypatch, tmp_path):
+    """Reads a file that holds these objects, and has so many bytes."""
+    monkeypatch.chdir(tmp_path)
 
-    def load(content, entry=None):
+    def load(content, entry=None, size=1 << 28):
+        with open("a.pt", "wb") as file:
+            file.truncate(size)
         torch = ModuleType("torch")
         torch.Tensor, torch.strided, torch.bfloat16 = Tensor, "torch.strided", "torch.bfloat16"
         torch.load = lambda path, map_location, weights_only: content if weights_only else pytest.fail("it would run code")
@@ -111,6 +121,114 @@ def test_a_tensor_of_many_values_is_refused_by_its_shape(load, encoders):
         load(encoders[0] | {name: many})
 
 
+def test_tensors_of_more_bytes_than_are_stored(load, encoders, monkeypatch):
+    """One value that is shown as many took their memory, and as much in the folder for temporary files."""
+    name = next(iter(encoders[0]))
+    wide = encoders[0] | {name: Tensor(np.broadcast_to(np.float64(0), 1 << 27))}
+    tracemalloc.start()
+    try:
+        with pytest.raises(torch_files.TorchFileError) as told:
+            load(wide, size=1 << 20)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 27
+    finally:
+        tracemalloc.stop()
+    held = sum(value.numel() * value.element_size() for value in wide.values())
+    assert str(told.value) == (
+        f"a.pt: tensors of {held / 1e6:,.1f} MB, the file has 1.0 MB: some of their values are stored once for many; save clone() "
+        "of expanded tensors"
+    )
+    monkeypatch.setattr(torch_files, "_SLACK", 0)
+    own = sum(value.numel() * value.element_size() for value in encoders[0].values())
+    assert is_encoder(load(encoders[0], size=-(-own // 4)), encoders[0]), "tied weights"
+    with pytest.raises(torch_files.TorchFileError, match="clone"):
+        load(encoders[0], size=(own - 1) // 4)
+
+
+class Damage(Exception):
+    """Of no kind that is known."""
+
+
+@pytest.mark.parametrize(
+    "error", [IndexError, AssertionError, AttributeError, TypeError, OverflowError, EOFError, KeyError, RecursionError, Damage]
+)
+def test_whatever_torch_raises_of_a_damaged_file(load, monkeypatch, error):
+    """Of one in thirteen the commands printed a traceback."""
+    with pytest.raises(torch_files.TorchFileError):
+        load([])
+
+    def damaged(path, **options):
+        raise error("damaged\nat 3")
+
+    monkeypatch.setattr(sys.modules["torch"], "load", damaged)
+    said = str(error("damaged\nat 3")).splitlines()[0]
+    with pytest.raises(torch_files.TorchFileError) as told:
+        torch_files.read("a.pt")
+    assert str(told.value).startswith("a.pt: torch cannot read it: ") and said[:7] in str(told.value)
+    for other in MemoryError(), FileNotFoundError(2, "No such file", "a.pt"), KeyboardInterrupt():
+        monkeypatch.setattr(sys.modules["torch"], "load", lambda path, other=other, **options: (_ for _ in ()).throw(other))
+        with pytest.raises(type(other)):
+            torch_files.read("a.pt")
+
+
+def test_a_compressed_archive_is_refused_before_it_is_unpacked(load, monkeypatch):
+    with pytest.raises(torch_files.TorchFileError):
+        load([])
+    monkeypatch.setattr(sys.modules["torch"], "load", lambda path, **options: pytest.fail("it would be unpacked"))
+    with zipfile.ZipFile("a.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data.pkl", b"x")
+        archive.writestr("a/data/0", b"x")
+    content = bytearray(open("a.pt", "rb").read())
+    place = content.index(b"PK\1\2") + 24
+    content[place : place + 4] = (2**31 - 1 + len(content)).to_bytes(4, "little")  # Two bytes more than 2 GiB with the other's.
+    open("a.pt", "wb").write(content)
+    with pytest.raises(pytest.fail.Exception, match="it would be unpacked"):
+        torch_files.read("a.pt")
+    content[place : place + 4] = (2**31 + len(content)).to_bytes(4, "little")
+    open("a.pt", "wb").write(content)
+    with pytest.raises(
+        torch_files.TorchFileError, match="a.pt: unpacks to 2,147.5 MB, the file has .* bytes; 2,147.5 MB more than"
+    ):
+        torch_files.read("a.pt")
+    open("a.pt", "wb").write(content[:-5])  # Whose directory cannot be read: torch says so.
+    with pytest.raises(pytest.fail.Exception, match="it would be unpacked"):
+        torch_files.read("a.pt")
+
+
+@pytest.mark.parametrize("is_archive", [True, False], ids=["archive", "pickles"])
+def test_damaged_files_of_torch_itself(tmp_path, is_archive):
+    torch = pytest.importorskip("torch")
+    chance, written, kinds = random.Random(0), BytesIO(), set()
+    state = {"c0.weight": torch.zeros(4, 1, 2, 2), "c0.bias": torch.nn.Parameter(torch.ones(4)), "n": torch.tensor(3)}
+    torch.save({"model": state, "epoch": 3}, written, _use_new_zipfile_serialization=is_archive)
+    for _ in range(300):
+        if is_archive:
+            with zipfile.ZipFile(written) as source, zipfile.ZipFile(tmp_path / "a.pt", "w") as archive:
+                for name in source.namelist():
+                    content = bytearray(source.read(name))
+                    if name.endswith("data.pkl"):
+                        content[chance.randrange(len(content))] = chance.randrange(256)
+                    archive.writestr(name, bytes(content))
+        else:
+            content = bytearray(written.getvalue())
+            content[chance.randrange(len(content))] = chance.randrange(256)
+            (tmp_path / "a.pt").write_bytes(content)
+        with pytest.raises(torch_files.TorchFileError) as told:
+            torch_files.read(tmp_path / "a.pt")
+        kinds.add(type(told.value.__cause__))
+    assert len(kinds) > 3
+
+
+def test_an_expanded_tensor_of_torch_itself(tmp_path):
+    torch = pytest.importorskip("torch")
+    with deepinfomax.Model(1, "basic28") as model:
+        state = {name: torch.from_numpy(value) for name, value in model.state_dict().items()}
+    torch.save(state | {"encoder.c0.weight": torch.zeros(1, dtype=torch.float64).expand(2**27)}, tmp_path / "a.pt")
+    with pytest.raises(torch_files.TorchFileError, match="a.pt: tensors of 1,1.* MB, the file has .* MB: .*clone"):
+        torch_files.read(tmp_path / "a.pt")
+    torch.save(state, tmp_path / "a.pt")
+    assert torch_files.read(tmp_path / "a.pt").keys() == state.keys()
+
+
 @pytest.mark.parametrize(
     "content, message",
     [
@@ -128,7 +246,7 @@ def test_a_tensor_of_many_values_is_refused_by_its_shape(load, encoders):
 def test_what_holds_no_state_dict_is_said(load, content, message):
     with pytest.raises(torch_files.TorchFileError) as told:
         load(content)
-    assert message in str(told.value) and "dim-convert-" not in str(told.value)
+    assert message in str(told.value) and "deepinfomax-" not in str(told.value)
 
 
 def test_dictionaries_that_are_shared_or_hold_themselves(load, encoders):

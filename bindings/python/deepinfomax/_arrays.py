@@ -7,7 +7,7 @@ import hashlib
 import operator
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,7 +71,7 @@ def pair(value: Any, what: str) -> tuple[float, float]:
     """Two numbers."""
     try:
         first, second = value
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, NotImplementedError):  # The last of a memoryview of two axes.
         raise TypeError(f"{what}: expected two numbers, found {value!r}") from None
     return number(first, what), number(second, what)
 
@@ -99,6 +99,19 @@ def one_of(value: Any, values: Sequence[str], what: str, text: str | None = None
     if not isinstance(value, str) or value not in values:  # An array would compare each of its numbers.
         raise ValueError(f"{what}: expected one of {text or ', '.join(map(repr, values))}, found {briefly(value)}")
     return values.index(value)
+
+
+def members(value: Any) -> list[Any] | None:
+    """Of a list, or of what else can be gone through. None for a text, for bytes, and for what only seems to: arrays of no axes, a
+    memoryview of two."""
+    if isinstance(value, (str, bytes, bytearray)) or not isinstance(value, Iterable):
+        return None
+    if isinstance(value, (np.ndarray, memoryview)) and value.ndim != 1:
+        return None
+    try:
+        return list(value)
+    except NotImplementedError:  # A memoryview of numbers that Python does not have.
+        return None
 
 
 def briefly(value: Any) -> str:
@@ -328,6 +341,19 @@ def middling(*arrays: NDArray[Any]) -> tuple[NDArray[Any], ...]:
         return arrays
     with np.errstate(over="ignore"):  # Of another one whose numbers are far larger.
         return tuple(np.ldexp(array, -exponent) for array in arrays)
+
+
+#: Of standardised numbers, whose squares and products, added up, stay far from float32's largest number.
+_FAR = 1e15
+
+
+def standardised(apart: NDArray[Any], scale: NDArray[Any]) -> NDArray[Any]:
+    """apart * scale, apart: numbers (n, d) less their means (d). 0 where the scale is, and 1e15 at most: other vectors than those
+    that the means and scales are of may be of any size, infinite by `middling`."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        found: NDArray[Any] = apart * scale
+    found[:, scale == 0] = 0
+    return np.clip(found, -_FAR, _FAR, out=found)
 
 
 def finite(array: NDArray[Any], what: str) -> NDArray[Any]:

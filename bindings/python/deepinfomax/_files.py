@@ -135,10 +135,18 @@ def _whole(path: str | os.PathLike[str], target: Path) -> Iterator[str]:
         return
     link = _link_of_proc(path)
     if link is not None:
-        with tempfile.NamedTemporaryFile() as content:
-            yield content.name
-            with open(content.name, "rb") as file, _appending(link) as opened:
+        content = os.path.join(tempfile.gettempdir(), f"deepinfomax-{secrets.token_hex(8)}")
+        try:
+            os.close(os.open(content, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+            yield content
+            with open(content, "rb") as file, _appending(link) as opened:
                 shutil.copyfileobj(file, opened)
+        finally:
+            # What C does at once: Ctrl-C may end a function of Python before it begins.
+            try:
+                os.unlink(content)
+            except OSError:  # It was not made.
+                pass
         return
     # With what is added, no longer than a name may be. Known before the file is made: a signal may come meanwhile.
     temporary = str(target.parent / f"{os.fsdecode(os.fsencode(f'.{target.name}')[:200])}.{secrets.token_hex(8)}")
@@ -154,8 +162,11 @@ def _whole(path: str | os.PathLike[str], target: Path) -> Iterator[str]:
             raise
         raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from error
     finally:
-        with suppress(OSError):  # It has become the file, or was not made.
+        # What C does at once: Ctrl-C may end a function of Python, as `suppress` is, before it begins.
+        try:
             os.unlink(temporary)
+        except OSError:  # It has become the file, or was not made.
+            pass
 
 
 def may_replace(path: str | os.PathLike[str]) -> bool:

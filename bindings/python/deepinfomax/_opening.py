@@ -18,9 +18,9 @@ def mask(networks: str | Iterable[str] | None) -> int:
     """dim.h's mask of the networks of these names, or of the one of that name; 0 for None."""
     if networks is None:
         return 0
-    if isinstance(networks, bytes) or not isinstance(networks, Iterable):
+    names = [networks] if isinstance(networks, str) else _arrays.members(networks)
+    if names is None:
         raise TypeError(f"networks: expected a name, or several, found {_arrays.briefly(networks)}")
-    names = [networks] if isinstance(networks, str) else list(networks)
     for name in names:
         if not isinstance(name, str) or name not in NETWORKS:
             raise ValueError(f"networks: expected some of {', '.join(NETWORKS)}, found {_arrays.briefly(name)}")

@@ -96,9 +96,10 @@ def encode(
 
 
 def _paths(images: Any) -> Sequence[str]:
-    if isinstance(images, (str, bytes, np.ndarray, Set)) or not isinstance(images, Iterable):
+    paths = None if isinstance(images, (np.ndarray, Set)) else _arrays.members(images)
+    if paths is None:
         raise TypeError(f"images: expected a dask array, or a bag or a sequence of paths, found {type(images).__name__}")
-    return [os.fspath(path) for path in images]
+    return [os.fspath(path) for path in paths]
 
 
 def _shape(model: Model, output: str) -> tuple[int, ...]:

@@ -16,12 +16,11 @@ import errno
 import io
 import math
 import os
+import re
 import shutil
 import stat
-import struct
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import islice, zip_longest
@@ -32,6 +31,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from ._arrays import briefly
 from ._files import path_text, size_text, whole
 from ._text import cell, counted, csv_line, shown, valid
 from .data import Dataset, MissingPackage
@@ -43,6 +43,8 @@ FORMATS = (".npy", ".npz", ".csv", ".h5", ".hdf5")
 _OUTPUTS = ("features", "conv", "fc")
 #: Numbers of a vector: what an architecture can have.
 _MOST = 65_536
+#: A vector's number in the header of CSV.
+_NUMBERED = re.compile(r"y\d+")
 #: Bytes of names that are read at once.
 _PIECE = 1 << 20
 Floats = NDArray[np.float32]
@@ -258,7 +260,7 @@ def read_encoded(
 
     Shape and type are checked before the values are read: a small file may promise many. Where nobody says how many there
     have to be, at most 2 GiB more than the file has. Raises ValueError for one that
-    is not such a file, or is of other images, OSError, and MissingPackage for HDF5 without h5py.
+    is not such a file, or is of other images, OSError that names the file, and MissingPackage for HDF5 without h5py.
     """
     name = path_text(path)
     readers = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv, ".h5": _read_hdf5, ".hdf5": _read_hdf5}
@@ -270,22 +272,13 @@ def read_encoded(
     count = count if data is None else len(data)
     try:
         found = reader(name, lambda shape, dtype: _check(name, shape, dtype, count, numbers), _Images(name, data))
-    except NotVectors:
+    except (NotVectors, MissingPackage, MemoryError):
         raise
-    except (
-        ValueError,
-        KeyError,
-        IndexError,
-        EOFError,
-        csv.Error,
-        zlib.error,
-        struct.error,
-        NotImplementedError,
-        RuntimeError,
-        zipfile.BadZipFile,
-    ) as error:
+    except Exception as error:  # Of a damaged file there are as many kinds as its readers have lines.
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
         raise ValueError(f"{shown(name)}: not a file by `dim encode`, or damaged") from error
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         vectors = np.ascontiguousarray(found, np.float32)
     if not np.isfinite(vectors).all():
         raise NotVectors(f"{name}: holds values that are NaN, infinite or beyond float32's range")
@@ -404,14 +397,28 @@ def _read_csv(path: str, check: Check, images: _Images) -> NDArray[Any]:
         lines = csv.reader(file)
         header = next(lines, [])
         first = header.index("y0")
+        numbers = len(header) - first
+        if other := next((text for text in header[:first] if _NUMBERED.fullmatch(text)), None):
+            raise NotVectors(f"{path}: expected a header that ends in y0, y1 and so on, found {briefly(other)} before y0")
+        for number, text in enumerate(header[first:]):
+            if text != f"y{number}":
+                raise NotVectors(
+                    f"{path}: expected a header that ends in y0, y1 and so on, found {briefly(text)} for y{number}"
+                )
         kept: dict[str, list[str]] = {name: [] for name in ("id", "class") if images.wanted and name in header[:first]}
         places = [(header.index(name), texts) for name, texts in kept.items()]
         found = []
-        for line in lines:
-            found.append(np.array([float(value) for value in line[first:]], np.float32))
-            for place, texts in places:
-                texts.append(line[place])
-    vectors = np.stack(found) if found else np.empty((0, len(header) - first), np.float32)
+        with np.errstate(over="ignore"):  # Of what is then refused.
+            for line in lines:
+                if len(line) != len(header):
+                    raise NotVectors(
+                        f"{path}: line {lines.line_num}: expected {counted(len(header), 'cell')}, as the header has, found "
+                        f"{len(line):,}"
+                    )
+                found.append(np.array([float(value) for value in line[first:]], np.float32))
+                for place, texts in places:
+                    texts.append(line[place])
+    vectors = np.stack(found) if found else np.empty((0, numbers), np.float32)
     check(vectors.shape, vectors.dtype)
     images.compare(kept.get("id"), kept.get("class"), cell)
     return vectors

@@ -366,8 +366,7 @@ def prior_distance(y: Floats, squash: str) -> float:
 
     squash: "sigmoid" where the prior's discriminator sees sigmoid(y), "none" where it sees y.
     """
-    if squash not in ("sigmoid", "none"):
-        raise ValueError(f"squash: expected sigmoid or none, found {squash!r}")
+    _arrays.one_of(squash, ("sigmoid", "none"), "squash")
     values = _arrays.doubles(_arrays.numbers(y, "y"), ("n", "d"), "y")
     if squash == "sigmoid":
         values = 0.5 * (1 + np.tanh(values / 2))
@@ -404,9 +403,11 @@ def _epoch(number: int, results: list[ClassifierResult]) -> Epoch:
 
 def _standardised(train: Floats, test: Floats) -> tuple[Floats, Floats]:
     """Mean 0 and variance 1 on the training set; what does not vary there becomes 0."""
+    if train.dtype == np.float16:  # Whose spread may have no inverse.
+        train = train.astype(np.float32)
     train, test = _arrays.middling(train, test)
     mean, deviation = train.mean(0), train.std(0)
     # The mean of equal numbers is not exactly theirs.
     varies = (train.max(0) > train.min(0)) & (deviation > 1e-12)
     scale = np.divide(1, deviation, out=np.zeros_like(deviation), where=varies)
-    return (train - mean) * scale, (test - mean) * scale
+    return _arrays.standardised(train - mean, scale), _arrays.standardised(test - mean, scale)

@@ -141,11 +141,11 @@ def _heard(callbacks: Sequence[Callback] | Callback | None) -> list[Callback]:
     """Functions alone, before an epoch is trained in vain."""
     if callbacks is None or callable(callbacks):
         return [] if callbacks is None else [callbacks]
-    heard = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
-    for callback in heard:
+    heard = _arrays.members(callbacks)
+    for callback in [callbacks] if heard is None else heard:
         if not callable(callback):
             raise TypeError(f"callbacks: expected functions of one FittedEpoch, found {_arrays.briefly(callback)}")
-    return heard
+    return heard or []
 
 
 def _judged(run: Steps[R], source: _Source) -> R:

@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from ctypes import byref, c_bool, c_char_p, c_size_t, c_void_p, sizeof
 from dataclasses import dataclass
@@ -223,7 +223,7 @@ class Model:
 
     def _shapes(self, names: Any) -> dict[str, tuple[int, ...]]:
         """Of one image's outputs, once `names` are names of outputs that there are."""
-        if isinstance(names, (str, bytes)) or not isinstance(names, Sequence):
+        if not isinstance(names, Sequence) or _arrays.members(names) is None:
             raise TypeError(f"outputs: expected a tuple of names, found {_arrays.briefly(names)}")
         sizes = self.sizes
         shapes = {"encoded": (sizes.encoded,), "features": sizes.features, "conv": sizes.conv or (0,), "fc": (sizes.fc,)}
@@ -335,8 +335,8 @@ class Model:
 
     @class_names.setter
     def class_names(self, names: Sequence[str]) -> None:
-        texts: list[Any] = list(names) if isinstance(names, Iterable) and not isinstance(names, (str, bytes, Set)) else [None]
-        if not all(isinstance(name, str) for name in texts):
+        texts = None if isinstance(names, Set) else _arrays.members(names)
+        if texts is None or not all(isinstance(name, str) for name in texts):
             raise TypeError(f"class_names: expected a list of texts, found {names!r:.60}")
         try:
             encoded = [name.encode() for name in texts]

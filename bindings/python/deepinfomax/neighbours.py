@@ -91,7 +91,8 @@ def _nearest(points: Any, queries: Any, k: int, held: int) -> Iterator[tuple[sli
         sure = np.isfinite(chosen).all(axis=1) & (most > (epsilon**0.5 - 1) * own)
         slack = 16 * (points.shape[1] + 8) * epsilon * own
         for row in np.flatnonzero(~sure).tolist():
-            some = np.flatnonzero(~(distances[row] > most[row] + slack[row]))  # Those that may be among the k.
+            with np.errstate(invalid="ignore"):  # Of such a query: all of them.
+                some = np.flatnonzero(~(distances[row] > most[row] + slack[row]))  # Those that may be among the k.
             alike = points[some]
             if (alike == alike[0]).all():  # Of many that are the same, any order would do.
                 near[row] = some[:k]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -104,13 +104,14 @@ class Index:
             raise ValueError("vectors: expected finite numbers, found NaN or infinity")
         _arrays.one_of(metric, METRICS, "metric", ", ".join(METRICS))
         # A text's letters would be names; sets have no order.
-        if ids is not None and (isinstance(ids, (str, bytes, Set, Mapping)) or not isinstance(ids, Iterable)):
+        given_ids = None if isinstance(ids, (Set, Mapping)) else _arrays.members(ids)
+        if ids is not None and given_ids is None:
             raise TypeError(f"ids: expected texts, one a vector, found {type(ids).__name__}")
         for what, text in (("made_by", made_by), ("made_of", made_of)):
             if text is not None and not isinstance(text, str):
                 raise TypeError(f"{what}: expected a text, found {type(text).__name__}")
             _check_end(text or "", what)
-        names = [str(number) for number in range(len(array))] if ids is None else [_id(name) for name in ids]
+        names = [str(number) for number in range(len(array))] if given_ids is None else [_id(name) for name in given_ids]
         if len(names) != len(array):
             raise ValueError(f"ids: expected {len(array)}, one a vector, found {len(names)}")
         self.vectors, self.ids, self.metric, self.made_by = array, names, metric, made_by or ""

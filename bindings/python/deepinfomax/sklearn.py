@@ -15,7 +15,7 @@ import copy
 import math
 import operator
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -255,8 +255,8 @@ class DeepInfoMax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return {
             "n_components": self.n_components,
             "architecture": architecture.json() if isinstance(architecture, dim.Architecture) else copy.deepcopy(architecture),
-            "image_shape": tuple(shape) if isinstance(shape, Iterable) else shape,
-            "data_range": tuple(limits) if isinstance(limits, Iterable) else limits,
+            "image_shape": shape if (sides := _arrays.members(shape)) is None else tuple(sides),
+            "data_range": limits if (ends := _arrays.members(limits)) is None else tuple(ends),
             "random_state": self.random_state,
         }
 
@@ -292,6 +292,8 @@ class DeepInfoMax(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
                     array = np.moveaxis(array, 3, 1)
             X = array.reshape(len(array), math.prod(shape))
         rows: NDArray[Any] = validate_data(self, X, reset=reset, dtype="numeric", ensure_min_samples=least)
+        if rows.dtype.kind not in "fiub":  # Dates and times, which validate_data takes.
+            raise TypeError(f"X: expected numbers, found {rows.dtype}")
         return rows
 
     def _shapes(self) -> list[tuple[int, ...]]:
@@ -393,7 +395,7 @@ def _layout(array: NDArray[Any] | None, image_shape: Any) -> tuple[tuple[int, in
 def _sides(given: Any) -> tuple[int, ...]:
     try:
         return tuple(operator.index(side) for side in given)
-    except TypeError:
+    except (TypeError, NotImplementedError):  # The last of a memoryview of two axes.
         raise ValueError(f"image_shape: expected (h,w), (h,w,c) or (c,h,w), found {given!r}") from None
 
 
@@ -430,7 +432,7 @@ def _range(rows: NDArray[Any], given: Any) -> tuple[float, float]:
     if given is not None:
         try:
             low, high = (float(value) for value in given)
-        except (TypeError, ValueError, OverflowError):
+        except (TypeError, ValueError, OverflowError, NotImplementedError):
             raise ValueError(f"data_range: expected two numbers, the least first, found {given!r}") from None
         if not (math.isfinite(high - low) and low < high):
             raise ValueError(f"data_range: expected two numbers, the least first, of a finite difference, found {given!r}")

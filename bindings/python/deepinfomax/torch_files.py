@@ -9,26 +9,30 @@ from __future__ import annotations
 import os
 import pickle
 import re
-import tempfile
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
+from functools import partial
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _arrays
-from ._files import write_whole
+from . import _arrays, _copies
+from ._files import size_text, write_whole
 from ._text import lines, valid
 from .errors import DimError
 from .architecture import Architecture
 from ._opening import NETWORKS
+from .data.options import MAX_BYTES
 from .model import Model
 
 State = dict[str, NDArray[Any]]
 #: Twice the parameters that an architecture may have.
 _MOST_VALUES = 1 << 29
+#: Bytes of a state_dict's tensors: so many times those of the file, in which tied weights are once, and some more.
+_TIED, _SLACK = 4, 64 << 20
 #: Of a file by torch.save: a zip archive, or before PyTorch 1.6 a pickle of protocol 2 or later.
 _BEGINNINGS = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 #: Dictionaries within dictionaries that are looked into.
@@ -55,7 +59,8 @@ def read_with(path: str | os.PathLike[str], entry: str | None = None, architectu
 
     The file may hold the state_dict of one network or of several, or dictionaries of them (a checkpoint with its
     optimiser, whose state is passed over); prefixes that wrappers leave ("module.") are taken off. Loading is
-    weights-only: no code of the file runs.
+    weights-only: no code of the file runs. An archive may unpack to 2 GiB more than the file has, a state_dict's tensors may have four
+    times the bytes of the file and 64 MiB: one stored value may be shown as many.
 
     architecture: what they are of, where names and shapes are not a preset's; the second that is returned.
 
@@ -65,6 +70,7 @@ def read_with(path: str | os.PathLike[str], entry: str | None = None, architectu
     """
     import torch
 
+    _check_unpacked(path)
     try:
         with warnings.catch_warnings():  # Of what is then refused, or harmless.
             warnings.simplefilter("ignore")
@@ -86,7 +92,9 @@ def read_with(path: str | os.PathLike[str], entry: str | None = None, architectu
             f"{path}: expected only tensors{what}. Loading a whole module or other Python objects would run code of the file; if "
             "you trust it, load it in PyTorch and save its state_dict()"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # Of a damaged file there are as many kinds as torch has lines that read it.
         raise TorchFileError(f"{path}: torch cannot read it: {_first_line(error)}") from error
     if not isinstance(content, Mapping):
         raise TorchFileError(f"{path}: expected a state_dict, found {type(content).__name__}")
@@ -135,6 +143,24 @@ def write(path: str | os.PathLike[str], state: Mapping[str, NDArray[Any]]) -> No
 # ---- State_dicts in a file
 
 
+def _check_unpacked(path: str | os.PathLike[str]) -> None:
+    """An archive by torch.save is not compressed; one that is would be unpacked within torch.load, however large."""
+    if not os.path.isfile(path):  # A pipe cannot be read again.
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            held = sum(member.file_size for member in archive.infolist())
+    except MemoryError:
+        raise
+    except Exception:  # torch says what it is.
+        return
+    if held > (size := os.path.getsize(path)) + MAX_BYTES:
+        raise TorchFileError(
+            f"{path}: unpacks to {size_text(held)}, the file has {size_text(size)}; {size_text(MAX_BYTES)} more than it has are "
+            "allowed; save it with torch.save, which does not compress"
+        )
+
+
 def _state_dicts(
     content: Mapping[Any, Any], tensor: type, place: str = "", seen: set[int] | None = None, depth: int = 0
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -159,34 +185,47 @@ def _resolved(
     """Canonical names for one state_dict. `place`: where it stood; its last key may name the network."""
     import h5py
 
-    # Of any number of values, a file may hold a single one.
+    inside = f"{path}: {place + '.' if place else ''}"
+    # Before their values are asked for: of any number of values, a file may hold a single one.
+    for key, value in state.items():
+        _check_kind(value, f"{inside}{key}")
     count = sum(value.numel() for value in state.values())
     if count > _MOST_VALUES:
         raise TorchFileError(f"{path}: tensors of {count:,} values; a state_dict has {_MOST_VALUES:,} at most")
-    arrays = {key: _array(value, f"{path}: {place + '.' if place else ''}{key}") for key, value in state.items()}
+    held, size = sum(value.numel() * value.element_size() for value in state.values()), os.path.getsize(path)
+    if held > _TIED * size + _SLACK:
+        raise TorchFileError(
+            f"{path}: tensors of {size_text(held)}, the file has {size_text(size)}: some of their values are stored once for many; "
+            "save clone() of expanded tensors"
+        )
+    arrays = {key: _array(value, f"{inside}{key}") for key, value in state.items()}
     network = place.rpartition(".")[2]
     prefix = f"{network}." if network in NETWORKS else ""
     found: State = {}
-    with tempfile.TemporaryDirectory(prefix="dim-convert-") as folder:
-        for number, part in enumerate(_parts(arrays)):
-            file = os.path.join(folder, f"{number}.h5")
-            with h5py.File(file, "w") as f:
-                for key, value in part.items():
-                    try:
-                        f[prefix + key] = value
-                    except OSError as error:
-                        if error.errno is not None:  # Of the file: a full disk.
-                            raise
-                        raise TorchFileError(f"{path}: {valid(key)!r} is not the name of an entry beside the others") from error
-                    except (ValueError, TypeError, RuntimeError, KeyError) as error:
-                        raise TorchFileError(f"{path}: {valid(key)!r} is not the name of a network's entry") from error
-            try:
-                with Model.open(file, architecture=architecture) as model:
-                    found |= model.state_dict()
-                    architecture = model.architecture
-            except DimError as error:
-                where = f"{path}: {place}" if place else f"{path}"
-                raise TorchFileError(error.message.replace(file, where)) from error
+
+    def write(part: State, file: str) -> None:
+        with h5py.File(file, "w") as f:
+            for key, value in part.items():
+                try:
+                    f[prefix + key] = value
+                except OSError as error:
+                    if error.errno is not None:  # Of the file: a full disk.
+                        raise
+                    raise TorchFileError(f"{path}: {valid(key)!r} is not the name of an entry beside the others") from error
+                except (ValueError, TypeError, RuntimeError, KeyError) as error:
+                    raise TorchFileError(f"{path}: {valid(key)!r} is not the name of a network's entry") from error
+
+    def open_(file: str) -> Model:
+        try:
+            return Model.open(file, architecture=architecture)
+        except DimError as error:
+            where = f"{path}: {place}" if place else f"{path}"
+            raise TorchFileError(error.message.replace(file, where)) from error
+
+    for part in _parts(arrays):
+        with _copies.through(partial(write, part), open_) as model:
+            found |= model.state_dict()
+            architecture = model.architecture
     return found, architecture
 
 
@@ -201,11 +240,15 @@ def _parts(arrays: State) -> list[State]:
     return list(parts.values())
 
 
-def _array(tensor: Any, where: str) -> NDArray[Any]:
-    """Its values. Raises TorchFileError for a kind of tensor that has none, or that numpy cannot hold."""
+def _kind(tensor: Any) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _check_kind(tensor: Any, where: str) -> None:
+    """Raises TorchFileError for a kind of tensor that has no values, or none that numpy can hold."""
     import torch
 
-    kind = str(tensor.dtype).removeprefix("torch.")
+    kind = _kind(tensor)
     if tensor.device.type == "meta":
         raise TorchFileError(f"{where}: a tensor on the device meta, which has a shape and no values; save the loaded weights")
     if tensor.layout != torch.strided:
@@ -214,10 +257,14 @@ def _array(tensor: Any, where: str) -> NDArray[Any]:
         raise TorchFileError(
             f"{where}: a tensor of {kind}; save it as float32 ({'dequantize()' if tensor.is_quantized else 'float()'})"
         )
+
+
+def _array(tensor: Any, where: str) -> NDArray[Any]:
+    """Its values. Raises TorchFileError where torch or numpy cannot give them."""
     try:
         return _arrays.as_numpy(tensor, where)
     except (TypeError, RuntimeError, ValueError, NotImplementedError) as error:
-        raise TorchFileError(f"{where}: a tensor of {kind} that cannot be read: {_first_line(error)}") from error
+        raise TorchFileError(f"{where}: a tensor of {_kind(tensor)} that cannot be read: {_first_line(error)}") from error
 
 
 def _named(place: str) -> str:

@@ -7,8 +7,6 @@ import contextlib
 import functools
 import importlib.util
 import io
-import os
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -18,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import build_info, num_threads
+from .. import _copies, build_info, num_threads
 from ..architecture import PRESETS, Architecture
 from ..compare import recordings, runs, walk
 from ..data import photographs
@@ -273,24 +271,25 @@ def _weights_checks(
         yield Check(name, not different, different or f"all {len(initial)} entries of the state_dict, bit for bit")
     else:
         yield Check(name, None, "the weights come from a file")
-    with tempfile.TemporaryDirectory(prefix="dim-check-") as folder:
-        ours, theirs = os.path.join(folder, "ours.h5"), os.path.join(folder, "theirs.h5")
-        model = Model()
-        model.load_state_dict(initial)
-        model.save(ours)
-        yield _equal("HDF5, written and read here", Model.open(ours).state_dict(), initial)
-        if importlib.util.find_spec("h5py") is None:
-            yield Check("HDF5, h5py", None, "h5py is not installed")
-            return
-        import h5py
+    model = Model()
+    model.load_state_dict(initial)
+    yield _equal("HDF5, written and read here", _copies.through(model.save, Model.open).state_dict(), initial)
+    if importlib.util.find_spec("h5py") is None:
+        yield Check("HDF5, h5py", None, "h5py is not installed")
+        return
+    import h5py
 
-        with h5py.File(ours) as f:
-            read = {name: f[name][()] for name in f}
-        yield _equal("HDF5, here -> " + reference.name, reference.through(read), initial)
-        with h5py.File(theirs, "w") as f:
+    def read(path: str) -> dict[str, NDArray[Any]]:
+        with h5py.File(path) as file:
+            return {name: file[name][()] for name in file}
+
+    def write(path: str) -> None:
+        with h5py.File(path, "w") as file:
             for name, value in reference.through(initial).items():
-                f[name] = value
-        yield _equal(f"HDF5, {reference.name} -> here", Model.open(theirs).state_dict(), initial)
+                file[name] = value
+
+    yield _equal("HDF5, here -> " + reference.name, reference.through(_copies.through(model.save, read)), initial)
+    yield _equal(f"HDF5, {reference.name} -> here", _copies.through(write, Model.open).state_dict(), initial)
 
 
 def _equal(name: str, found: Mapping[str, NDArray[Any]], expected: Mapping[str, NDArray[Any]]) -> Check:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import torch_files
+from .. import _copies, torch_files
 from .._files import write_whole
 from .._text import shell, shown
 from ..architecture import Architecture
@@ -315,13 +314,13 @@ def _write_own(path: Path, contents: Contents) -> None:
     _need("h5py", "an HDF5 file of some networks alone")
     import h5py
 
-    with tempfile.TemporaryDirectory(prefix="dim-convert-") as folder:
-        some = os.path.join(folder, "some.h5")
+    def write(some: str) -> None:
         with h5py.File(some, "w") as file:
             for name, value in state.items():
                 file[name] = value
-        with Model.open(some, architecture=contents.architecture) as model:
-            _save(model, contents, path)
+
+    with _copies.through(write, lambda some: Model.open(some, architecture=contents.architecture)) as model:
+        _save(model, contents, path)
 
 
 def _save(model: Model, contents: Contents, path: Path) -> None:

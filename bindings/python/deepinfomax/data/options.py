@@ -62,7 +62,7 @@ def image_size(image: Sequence[SupportsIndex] | None) -> Size | None:
         if any(isinstance(value, bool) for value in image):
             raise TypeError
         channels, height, width = (operator.index(value) for value in image)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, NotImplementedError) as error:  # The last of a memoryview of two axes.
         raise ValueError(f"image: expected (channels, height, width), found {image!r}") from error
     if min(channels, height, width) < 1 or channels > _MOST_CHANNELS or channels * height * width > _MOST_VALUES:
         raise ValueError(

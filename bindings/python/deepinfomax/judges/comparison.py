@@ -294,12 +294,14 @@ def _check(
         other = models if not isinstance(models, Sequence) else next(one for one in models if not isinstance(one, Model))
         raise TypeError(f"models: expected a list of models, [model] for one, found {type(other).__name__}")
     for name, listed in ("columns", columns), ("judges", judges), ("rows", rows), ("seeds", seeds):
-        if isinstance(listed, str) or not hasattr(listed, "__len__"):
-            raise TypeError(f"{name}: expected a list, found {listed!r}")
+        if not hasattr(listed, "__len__") or _arrays.members(listed) is None:
+            raise TypeError(f"{name}: expected a list, found {_arrays.briefly(listed)}")
     for name, given, known in (("columns", columns, COLUMNS), ("judges", judges, tuple(JUDGES)), ("rows", rows, ROWS)):
-        unknown = [value for value in given if value not in known]
-        if unknown or not given or len(set(given)) != len(given):
-            raise ValueError(f"{name}: expected some of {', '.join(known)}, each once, found {', '.join(given) or 'none'}")
+        # A text first: an array in the list would compare each of its numbers.
+        unknown = [value for value in given if not isinstance(value, str) or value not in known]
+        if unknown or not len(given) or len(set(given)) != len(given):
+            found = ", ".join(value if isinstance(value, str) else _arrays.briefly(value) for value in given) or "none"
+            raise ValueError(f"{name}: expected some of {', '.join(known)}, each once, found {found}")
     for seed in seeds:
         _arrays.whole_number(seed, 0, 2**64, "seeds", "0 or more")
     if len(seeds) == 0 or len(set(seeds)) != len(seeds):

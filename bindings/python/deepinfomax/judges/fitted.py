@@ -73,12 +73,13 @@ class Standardised:
             mean = train.mean(0)
         deviation = train.std(0, dtype=np.float64)
         constant = deviation <= np.maximum(rounding, _LEAST)
-        scale = np.where(constant, 0, 1 / np.where(constant, 1, deviation)).astype(np.float32)
-        centre = mean.astype(np.float32)
+        kind = np.float64 if train.dtype == np.float64 else np.float32  # float64's may be beyond float32's range.
+        scale = np.where(constant, 0, 1 / np.where(constant, 1, deviation)).astype(kind)
+        centre = mean.astype(kind)
         rest = mean - centre  # Of numbers that vary little, what the mean lost when rounded is no little part.
-        rest = np.where(np.abs(rest) > 1e-3 * deviation, rest, 0).astype(np.float32)
-        self.train: Floats = (train - centre - rest) * scale
-        self.test: Floats = (test - centre - rest) * scale
+        rest = np.where(np.abs(rest) > 1e-3 * deviation, rest, 0).astype(kind)
+        self.train: Floats = _arrays.standardised(train - centre - rest, scale)
+        self.test: Floats = _arrays.standardised(test - centre - rest, scale)
         self.classes, self.labels = np.unique(labels, return_inverse=True)
 
 
@@ -149,8 +150,7 @@ SEEDED = ("svm", "mlp")
 
 def judge(name: str, train: Floats, labels: Labels, test: Floats, seed: int = 0, settings: Settings | None = None) -> Labels:
     """Labels (m,) of the vectors test (m, d), after a look at train (n, d) and their labels. `name`: of JUDGES."""
-    if name not in tuple(JUDGES):
-        raise ValueError(f"judge: expected one of {', '.join(JUDGES)}, found {name!r}")
+    _arrays.one_of(name, tuple(JUDGES), "judge", ", ".join(JUDGES))
     seed = _arrays.whole_number(seed, 0, 2**64, "seed", "0 or more")
     settings = Settings() if settings is None else settings
     _arrays.instance(settings, Settings, "settings")
