@@ -156,10 +156,10 @@ enum Checkpoint {
                         + (found > version ? "written by a newer libdim; " : "of before libdim's first release; ")
                         + "this one reads version \(version); its weights alone can be opened as a model")
             }
-            guard kinds.contains(header.text("kind")) else {
+            guard kinds.contains(header.text("kind").knownName) else {
                 throw DimError(
                     .fileContent,
-                    "\(path): the checkpoint is of kind \"\(header.text("kind"))\"; \(function) reads "
+                    "\(path): the checkpoint is of kind \(quoted(header.text("kind"))); \(function) reads "
                         + kinds.map { "\"\($0)\"" }.joined(separator: " and "))
             }
             return [settings]

@@ -135,7 +135,8 @@ public func dim_model_set_parameters(
 
 // MARK: Checks
 
-private func unknownName(_ name: String, _ model: Model) -> DimError {
+private func unknownName(_ given: String, _ model: Model) -> DimError {
+    let name = given.knownName
     if let spec = model.architecture.parameters.first(where: { $0.name == name }) {
         return DimError(.unknownName, "the model holds no \(spec.network.prefix), so no parameter \"\(spec.name)\"")
     }
@@ -145,7 +146,7 @@ private func unknownName(_ name: String, _ model: Model) -> DimError {
     }
     let example = model.parameters.specs.first.map { "names look like \"\($0.name)\"" } ?? "the model has none"
     let hint = similar.isEmpty ? example : "similar: " + similar.joined(separator: ", ")
-    return DimError(.unknownName, "no parameter is named \"\(printable(name))\"; \(hint)")
+    return DimError(.unknownName, "no parameter is named \"\(printable(given))\"; \(hint)")
 }
 
 private func parameterPlace(_ name: String, _ parameters: ParameterTable, _ model: Model) throws -> Int {

@@ -54,11 +54,12 @@ struct Settings {
             throw Settings.wrong(path, "expected a JSON object, found \(parsed.found(in: bytes))")
         }
         values = [:]
-        for (name, member) in members {
+        for (key, member) in members {
+            let name = key.knownName
             switch member.value {
             case .number(let number): values[name] = .number(number)
             case .integer(let integer): values[name] = .integer(integer)
-            case .string(let text): values[name] = .text(text)
+            case .string(let text): values[name] = .text(text.knownName)
             default:
                 throw Settings.wrong(
                     path, "\(quoted(name)): expected a number or a text, found \(member.found(in: bytes))")

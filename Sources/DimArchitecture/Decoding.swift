@@ -83,8 +83,9 @@ struct Decoding {
             return result
         }
         for (key, value) in list {
-            if keys.contains(key) {
-                result.values[key] = value
+            let known = key.knownName
+            if keys.contains(known) {
+                result.values[known] = value
             } else {
                 faults.note(
                     result.at(quotedKey(key)), "unknown key; \(owner) has \(keys.joined(separator: ", "))")
@@ -140,14 +141,14 @@ struct Decoding {
     }
 
     private mutating func string(_ json: JSON, _ place: String) -> String? {
-        if case .string(let value) = json.value { return value }
+        if case .string(let value) = json.value { return value.knownName }
         faults.add(place, "expected a string, found \(found(json))")
         return nil
     }
 
     private mutating func choice<T: CaseIterable & RawRepresentable>(_ json: JSON, _ place: String) -> T?
     where T.RawValue == String {
-        if case .string(let name) = json.value, let value = T(rawValue: name) { return value }
+        if case .string(let name) = json.value, let value = T(rawValue: name.knownName) { return value }
         faults.add(place, "expected \(alternatives(T.self)), found \(found(json))")
         return nil
     }
@@ -284,12 +285,14 @@ struct Decoding {
             faults.touchSilently(place + ".op")
             return Layer(.flatten)
         }
-        let given = list.first { $0.key == "op" }?.value
+        let given = list.first { $0.key.knownName == "op" }?.value
         let op: Layer.Operation? = given.flatMap { choice($0, place + ".op") }
         guard let op else {
             if given == nil { faults.add(place + ".op", "missing; expected \(alternatives(Layer.Operation.self))") }
             var layer = Layer(.flatten)
-            if case .string(let name)? = list.first(where: { $0.key == "name" })?.value.value { layer.name = name }
+            if case .string(let name)? = list.first(where: { $0.key.knownName == "name" })?.value.value {
+                layer.name = name.knownName
+            }
             return layer
         }
         let members = members(json, place, Layer.keys(op).map(\.rawValue), op.rawValue)
@@ -342,7 +345,7 @@ struct Decoding {
             faults.add(key, "expected an object or null, found \(found(json))")
             return nil
         }
-        let given = list.first { $0.key == "score" }?.value
+        let given = list.first { $0.key.knownName == "score" }?.value
         guard let score: HeadDescription.Score = given.flatMap({ choice($0, key + ".score") }) else {
             if given == nil {
                 faults.add(key + ".score", "missing; expected \(alternatives(HeadDescription.Score.self))")

@@ -5,7 +5,7 @@ extension Architecture {
 
     /// nil for a name that is none.
     package static func preset(_ name: String) -> Architecture? {
-        switch name {
+        switch name.knownName {
         case "notebook": notebook
         case "basic28": basic28
         case "basic32": basic32

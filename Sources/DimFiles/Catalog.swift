@@ -75,11 +75,11 @@ struct Catalog {
         }
         links += found.links.count
         // libhdf5 tells them in the order of hashes.
-        for link in found.links.sorted(by: { $0.name < $1.name }) {
+        for link in found.links.sorted(by: { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }) {
             let name = prefix.isEmpty ? link.name : prefix + "/" + link.name
             // libhdf5 would take these for paths. Names that are not UTF-8 do not survive the way through String either,
             // and fail to open.
-            guard !link.name.isEmpty, !link.name.utf8.contains(UInt8(ascii: "/")), link.name != "." else {
+            guard !link.name.isEmpty, !link.name.utf8.contains(UInt8(ascii: "/")), link.name.knownName != "." else {
                 problems.format("\(printable(place + name)): a damaged name")
                 continue
             }
@@ -96,7 +96,7 @@ struct Catalog {
             }
             switch H5Iget_type(object.id) {
             case H5I_DATASET: entries.append(Entry(name: name, object: object))
-            case H5I_GROUP where depth == 0 && link.name == Catalog.checkpointGroup: checkpoint = object
+            case H5I_GROUP where depth == 0 && link.name.knownName == Catalog.checkpointGroup: checkpoint = object
             case H5I_GROUP: walk(object, prefix: name, depth: depth + 1, problems: &problems)
             default: break
             }

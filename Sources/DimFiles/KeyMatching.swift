@@ -66,7 +66,7 @@ struct KeyMatching {
     private mutating func sort(
         _ name: String, _ candidate: Int, bare: inout [(key: String, candidate: Int)], problems: inout Problems
     ) {
-        let tokens = KeyMatching.tokens(of: name)
+        let tokens = KeyMatching.tokens(of: name.knownName)
         let key = tokens.joined(separator: ".")
         if let spec = names.find(key) {
             claim(spec, candidate, problems: &problems)

@@ -82,7 +82,7 @@ struct SafetensorsHeader {
         var metadata: [String: String] = [:]
         let data = Int64(length) + 8
         for (name, value) in members {
-            if name == SafetensorsHeader.metadataKey {
+            if name.knownName == SafetensorsHeader.metadataKey {
                 metadata = SafetensorsHeader.texts(value, text, problems: &problems)
             } else if let tensor = SafetensorsHeader.tensor(
                 name, value, text, data: data, end: input.size, &problems)
@@ -105,7 +105,7 @@ struct SafetensorsHeader {
         var texts: [String: String] = [:]
         for (key, value) in members {
             if case .string(let text) = value.value {
-                texts[key] = text
+                texts[key.knownName] = text
             } else {
                 problems.format("\(metadataKey).\(printable(key)): expected a string, found \(value.found(in: header))")
             }
@@ -123,8 +123,7 @@ struct SafetensorsHeader {
                 "\(label): expected an object of dtype, shape and data_offsets, found \(value.found(in: header))")
             return nil
         }
-        // The parser's keys differ in their bytes; Strings of other bytes may be equal.
-        let values = Dictionary(members.map { ($0.key, $0.value) }) { first, _ in first }
+        let values = Dictionary(members.prefix(4).map { ($0.key.knownName, $0.value) }) { first, _ in first }
         guard members.count == 3, let dtype = values["dtype"], let sizes = values["shape"],
             let offsets = values["data_offsets"]
         else {
@@ -159,7 +158,7 @@ struct SafetensorsHeader {
             return nil
         }
         let bytes = places[1] - places[0]
-        let type = SafetensorsType(rawValue: typeText)
+        let type = SafetensorsType(rawValue: typeText.knownName)
         let text = type?.name ?? printable(typeText, most: 20)
         if let type {
             var product = (partialValue: type.size, overflow: false)

@@ -131,7 +131,7 @@ package struct WeightsReader {
         var arrays: [(ArraySpec, StoredArray)] = []
         var texts: [String: NamedArray] = [:]
         for spec in specs {
-            guard let description = found.first(where: { $0.entry.name == spec.name }) else {
+            guard let description = found.first(where: { $0.entry.name.knownName == spec.name }) else {
                 problems.content("checkpoint/\(spec.name): missing; expected \(spec.text)")
                 continue
             }
@@ -146,7 +146,7 @@ package struct WeightsReader {
             }
         }
         let known = Set(specs.map(\.name))
-        for other in found where !amongOthers && !known.contains(other.entry.name) {
+        for other in found where !amongOthers && !known.contains(other.entry.name.knownName) {
             problems.content("checkpoint/\(other.name): found \(other.typeText) \(other.shapeText), expected nothing")
         }
         try problems.throwIfAny(path: input.path)

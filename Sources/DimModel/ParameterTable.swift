@@ -26,7 +26,7 @@ package final class ParameterTable {
 
     deinit { names.forEach { $0.deallocate() } }
 
-    package func place(of name: String) -> Int? { places[name] }
+    package func place(of name: String) -> Int? { places[name.knownName] }
 
     /// Among the values of its network: where `NetworkState` has the parameter of this place.
     package func index(of place: Int) -> Int { place - firsts[specs[place].network]! }
