@@ -386,6 +386,7 @@ def test_labels_need_not_begin_at_0(tmp_path, numbers, classes):
     report = json.loads(done.stdout)
     assert report["classes"] == classes and len(report["runs"][0]["precision"]) == len(classes)
     assert np.sum(report["runs"][0]["confusion"]) == 4
+    assert report["settings"]["batch"] == report["images"]["train"] == 36, "all images, where these are fewer than 128"
 
 
 def test_one_class(tmp_path):

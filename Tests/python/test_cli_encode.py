@@ -185,3 +185,18 @@ def test_a_small_file_of_many_vectors(tmp_path, name):
         read_encoded(tmp_path / name)
     with pytest.raises(ValueError, match="holds 274,877,906,944 vectors; the data has 3 images"):
         read_encoded(tmp_path / name, count=3)
+
+
+def test_a_link_to_nothing(data, tmp_path):
+    """/dev/null tells no place in it, which an archive was written by."""
+    for name in "a.npz", "a.npy", "a.csv":
+        (tmp_path / name).symlink_to("/dev/null")
+        done = dim("encode", "--data", data, "--output", tmp_path / name)
+        assert (done.returncode, done.stderr) == (0, "") and os.readlink(tmp_path / name) == "/dev/null", done.stderr
+
+
+def test_the_file_that_cannot_be_reached_is_named(tmp_path):
+    """It was "weights.h5" within the file."""
+    long = "a" * 300
+    done = dim("encode", "--data", "digits", "--weights", long, "--output", tmp_path / "a.npz")
+    assert done.returncode == 2 and done.stderr.endswith(f" {long}: File name too long\n") and "weights.h5" not in done.stderr

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import subprocess
+import sys
 
 import deepinfomax
 import deepinfomax.search
@@ -345,3 +346,32 @@ def test_names_for_pasting():
         "'./-a b'",
         "/-x",
     ]
+
+
+@pytest.mark.parametrize(
+    "locale", [{"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"LC_ALL": "de_DE.ISO-8859-1"}]
+)
+def test_names_are_the_same_in_every_locale(tmp_path, locale):
+    """A run's own data was refused under another locale, and classes had other names."""
+    if locale["LC_ALL"] != "C":
+        made = subprocess.run(
+            ["localedef", "-i", "de_DE", "-f", "ISO-8859-1", tmp_path / locale["LC_ALL"]], capture_output=True
+        )
+        if not (tmp_path / locale["LC_ALL"]).is_dir():
+            pytest.skip(f"no such locale: {made.stderr.decode()[:100]}")
+        locale = {**locale, "LOCPATH": str(tmp_path), "PYTHONUTF8": "0"}
+    for name in "\u00e9", "\u6f22":
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(2):
+            Image.new("RGB", (32, 32), (number, 0, 0)).save(tmp_path / "data" / name / f"\u00f1{number}.png")
+    program = (
+        "import json, sys, deepinfomax.data as d\ndata = d.open_dataset(sys.argv[1], labelled=True)\n"
+        "data.read(slice(None))\nprint(json.dumps([sys.getfilesystemencoding(), list(data.ids), data.classes]))"
+    )
+    environment = {**os.environ, **locale, "PYTHONPATH": os.path.dirname(os.path.dirname(deepinfomax.__file__))}
+    done = subprocess.run([sys.executable, "-c", program, tmp_path / "data"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    encoding, ids, classes = json.loads(done.stdout)
+    assert encoding != "utf-8"
+    assert ids == ["\u00e9/\u00f10.png", "\u00e9/\u00f11.png", "\u6f22/\u00f10.png", "\u6f22/\u00f11.png"]
+    assert classes == ["\u00e9", "\u6f22"]

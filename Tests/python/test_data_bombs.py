@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 
 import numpy as np
@@ -326,3 +327,45 @@ def test_links_that_multiply(tmp_path):
     (folder / "1.png").write_bytes(b"")
     with pytest.raises(DataError, match="leads to a folder that is already in this class"):
         open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_too_little_memory_is_no_damage(tmp_path, skip):
+    """What --skip-damaged left out depended on the machine's free memory."""
+    image_module = pytest.importorskip("PIL.Image")
+    for name, side in ("0", 32), ("1", 32), ("large", 6000):
+        image_module.new("RGB", (side, side)).save(tmp_path / f"{name}.png")
+    program = (
+        "import PIL.Image; PIL.Image.init(); taken = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize(); "
+        "resource.setrlimit(resource.RLIMIT_AS, (taken + (100 << 20),) * 2); "
+        f"open_dataset(sys.argv[1], image=(3, 32, 32), skip_damaged={skip}).read(slice(None))"
+    )
+    message = refused(tmp_path, program)
+    assert message.endswith("large.png: image 2 cannot be read: there is not enough memory to decode 6000x6000 pixels\n")
+    assert len(open_dataset(tmp_path, image=(3, 32, 32), skip_damaged=True)) == 3
+
+
+def test_too_few_files_are_no_damage(tmp_path):
+    image_module = pytest.importorskip("PIL.Image")
+    for number in range(2):
+        image_module.new("RGB", (32, 32)).save(tmp_path / f"{number}.png")
+    program = (
+        "data = open_dataset(sys.argv[1], skip_damaged=True); from deepinfomax.data.dataset import without_damaged; import os; "
+        "kept = [os.dup(0) for _ in range(os.open('/dev/null', 0), 40)]; resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3)); "
+        "without_damaged(data)"
+    )
+    assert refused(tmp_path, program).endswith("0.png: image 0 cannot be read: Too many open files\n")
+
+
+def test_a_chunk_of_many_images_is_decoded_once(tmp_path):
+    """Each of 100 images was decoded with the 99 others: a file of 0.1 MB took a minute."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("images", (100, 1, 1000, 1000), "u1", chunks=(100, 1, 1000, 1000), compression="gzip")[0] = 1
+    data = open_dataset(tmp_path / "a.h5")
+    assert data.notes == (
+        "a.h5: images: to read an image, 100 MB are decoded, a chunk, which stay in memory; save it in chunks of one image or a few",
+    )
+    before = time.process_time()
+    assert [data.read([number]).max() for number in range(0, 100, 3)] == [np.float32(1 / 255)] + 33 * [0]
+    assert time.process_time() - before < 5

@@ -72,3 +72,10 @@ def test_places_of_any_type_and_unit():
 def test_what_does_not(call, error, message):
     with np.errstate(all="ignore"), pytest.raises(error, match=message):
         call()
+
+
+def test_the_size_of_a_picture():
+    """Where it is too large, a smaller map may be all that helps; 16001 x 16001 is "256 million" no more."""
+    pictures.check_size(1 << 14, 1 << 14)
+    with pytest.raises(pictures.PictureTooLarge, match=r"expected 268,435,456 at most; .* or a smaller map"):
+        pictures.check_size(1 << 14, (1 << 14) + 1)

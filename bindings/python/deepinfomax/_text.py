@@ -7,6 +7,7 @@ file takes. Here such a byte is always written as \xNN: `caf\xe9.png`. In termin
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import unicodedata
@@ -26,6 +27,16 @@ _CLASS_NAME = 255
 def valid(name: str) -> str:
     r"""As UTF-8 can hold it: bytes that are not text as \xNN, other lone surrogates as \uNNNN."""
     return _SURROGATES.sub(_escaped, name)
+
+
+def text_of(name: str) -> str:
+    """A file's name as text: its bytes as UTF-8, whatever the locale says of them, so that data has the same names everywhere."""
+    return name if name.isascii() else os.fsencode(name).decode("utf-8", "surrogateescape")
+
+
+def name_of(text: str) -> str:
+    """The file's name of such a text."""
+    return text if text.isascii() else os.fsdecode(text.encode("utf-8", "surrogateescape"))
 
 
 def shown(name: str) -> str:

@@ -111,10 +111,19 @@ class _Arrays:
             array.write(values)
 
 
+class _Stream:
+    """A pipe or a device as one that cannot tell its place: what /dev/null tells is always 0."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.write, self.flush = file.write, file.flush
+
+
 @contextmanager
 def _npz(path: str, data: Dataset, _weights: str, shapes: Shapes) -> Iterator[Writer]:
     # Opened here, once: ZipFile tries it to read and write first, and the reader of a pipe would see that one end.
-    with open(path, "wb") as whole_file, zipfile.ZipFile(whole_file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+    with open(path, "wb") as whole_file, ExitStack() as opened:
+        target: Any = whole_file if stat.S_ISREG(os.fstat(whole_file.fileno()).st_mode) else _Stream(whole_file)
+        archive = opened.enter_context(zipfile.ZipFile(target, "w", zipfile.ZIP_STORED, allowZip64=True))
         for name, values in _beside(data).items():
             with archive.open(name + ".npy", "w") as member:
                 npy.write_array(member, values, allow_pickle=False)

@@ -196,7 +196,9 @@ def opened(
 ) -> Model:
     """The networks of a file. architecture: what they are of; None for what the file says. advice: for files of another."""
     inside = Path(path) / "weights.h5"
-    if inside.is_file():
+    if os.path.isfile(
+        inside
+    ):  # Unlike Path.is_file, False where the folder may not be entered: the file itself is named below.
         raise UsageError(f"{path}: is a folder; its weights are in {inside}")
     try:
         return Model.open(path, architecture=architecture, untrusted=untrusted)

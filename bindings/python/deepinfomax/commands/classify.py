@@ -506,6 +506,7 @@ def _draw(path: str, runs: list[Run], names: tuple[str, ...]) -> None:
 def _report(arguments: argparse.Namespace, data: Dataset, names: tuple[str, ...], runs: list[Run]) -> dict[str, Any]:
     settings = {key: getattr(arguments, key) for key in ("epochs", "end_to_end_epochs", "batch", "lr", "loss")}
     trained, tested = (len(part) for part in evaluation.split(len(data), 0))
+    settings["batch"] = min(arguments.batch, trained)  # Of fewer images all are one batch.
     return {
         "data": data.name,
         "images": {"train": trained, "test": tested},

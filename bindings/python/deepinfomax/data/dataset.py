@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .._arrays import digest, integers
 from .._text import class_names, counted
 from .conversion import Conversion
-from .errors import DataError, printable
+from .errors import DataError, Shortage, printable
 from .options import Size, shown
 
 Indices = NDArray[np.int64]
@@ -377,6 +377,8 @@ def without_damaged(dataset: Dataset) -> Dataset:
             for number in some.tolist():
                 try:
                     dataset.read([number])
+                except Shortage:  # Which is no fault of the image's.
+                    raise
                 except DataError as error:
                     good[number] = False
                     skipped.append((dataset.ids[number], str(error)))

@@ -23,6 +23,10 @@ class DataError(ValueError):
         super().__init__(printable(str(message)))
 
 
+class Shortage(DataError):
+    """Memory or open files that the machine lacks: what could not be read is not damaged, and is not left out as such."""
+
+
 class MissingPackage(ImportError):
     """An optional package that this needs is not installed; the message says how to get it.
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._text import name_of, text_of
 from . import pictures
 from .conversion import Conversion, pillow
 from .dataset import Dataset, Indices
@@ -84,8 +85,8 @@ class Folder(Dataset):
         classes: tuple[str, ...] | None,
         options: Options,
     ) -> None:
-        self.name, self.labels, self.classes = name, labels, classes
-        self.ids = files
+        self.name, self.labels, self.classes = text_of(name), labels, classes
+        self.ids = [text_of(file) for file in files]
         # Files are read later, maybe in another working folder or process; messages have the name that the user gave.
         self._named, self._root, self._options = root, Path(os.path.abspath(root)), options
         sizes = self._checked()
@@ -93,13 +94,16 @@ class Folder(Dataset):
             self.image_size = options.image
             self._conversion = Conversion(options.image, options.resize)
             for size, (_, first) in sizes.items():
-                self._conversion.check(size, str(root / files[first]))
+                self._conversion.check(size, str(root / self.ids[first]))
         else:
             self.image_size = self._common(sizes)
             self._conversion = Conversion(self.image_size, "none")
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def _path(self, index: int) -> Path:
+        return self._root / name_of(self.ids[index])
 
     def _pixels(self, indices: Indices) -> NDArray[Any]:
         result = np.empty((len(indices), *self.image_size), np.uint8)
@@ -112,7 +116,7 @@ class Folder(Dataset):
         found = []
         for index in indices.tolist():
             try:
-                found.append(hashlib.sha256((self._root / self.ids[index]).read_bytes()).digest())
+                found.append(hashlib.sha256((self._path(index)).read_bytes()).digest())
             except OSError as error:
                 raise DataError(f"{self._named / self.ids[index]}: {error.strerror}") from error
         return found
@@ -125,7 +129,9 @@ class Folder(Dataset):
         chosen = np.unique(np.linspace(0, len(self.ids) - 1, min(len(self.ids), _CHECKED)).astype(np.int64))
         for index in chosen.tolist():
             try:
-                size = pictures.size(self._root / self.ids[index], self._options)
+                size = pictures.size(self._path(index), self._options)
+            except pictures.Short as error:
+                raise pictures.error_of(error, f"{self._named / self.ids[index]}: image {index}") from error
             except pictures.Unreadable as error:
                 faults.append(f"{self._named / self.ids[index]}: image {index} {error.message}")
                 advice |= {error.advice: None} if error.advice else {}
@@ -154,9 +160,9 @@ class Folder(Dataset):
         path = self._named / self.ids[index]
         given = self._options.image is not None
         try:
-            pixels = pictures.decode(self._root / self.ids[index], self._options, self._conversion if given else None)
+            pixels = pictures.decode(self._path(index), self._options, self._conversion if given else None)
         except pictures.Unreadable as error:
-            raise DataError(f"{path}: image {index} {error}") from error
+            raise pictures.error_of(error, f"{path}: image {index}") from error
         if pixels.shape == self.image_size:
             return pixels
         if pixels.shape[1:] == self.image_size[1:] and len(pixels) == 1:
@@ -195,7 +201,7 @@ def _folder(path: Path, name: str, options: Options, below: str = "") -> Folder:
         return _with_notes(Folder(name, root, _named(below, _sound(path, top, options)), None, None, options), top, below)
     if len(top.folders) > MOST_CLASSES:
         raise DataError(f"{path}: {len(top.folders):,} subfolders; expected {MOST_CLASSES:,} classes at most")
-    classes = distinct_names(top.folders, str(path))
+    classes = distinct_names([text_of(name) for name in top.folders], str(path))
     everything = _Found(others=top.others, faults=top.faults)
     labels: list[int] = []
     for label, class_name in enumerate(top.folders):
@@ -207,7 +213,7 @@ def _folder(path: Path, name: str, options: Options, below: str = "") -> Folder:
                 f"{path / class_name}: no images in the folder of this class{_left_out(own.others, '; ')}"
                 + (f"; {reason}" if reason else "")
             )
-        everything.images += sorted(own.images)
+        everything.images += sorted(own.images, key=text_of)
         everything.others += own.others
         everything.faults += own.faults
         labels += [label] * len(own.images)
@@ -244,7 +250,7 @@ def _walk(root: Path, folder: str, found: _Found) -> None:
 
 def _list(root: Path, folder: str, found: _Found) -> None:
     """One level, in the order of names."""
-    for entry in sorted(os.scandir(root / folder), key=lambda entry: entry.name):
+    for entry in sorted(os.scandir(root / folder), key=lambda entry: text_of(entry.name)):
         if entry.name.startswith("."):
             continue
         name = os.path.join(folder, entry.name)

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from . import images
-from .errors import DataError, MissingPackage
+from .errors import DataError, MissingPackage, Shortage
 from .labels import check_longest, check_text
 from .options import Options
 from .parts import Parts
 from .rows import check_mark, mark
 
-#: Decoded chunks that h5py keeps for each array: a shuffled epoch comes back to them.
+#: Decoded chunks that h5py keeps for each array: a shuffled epoch comes back to them. One that is larger is kept alone.
 _CHUNK_CACHE = 64 << 20
 #: Of texts of varying length: bytes that a piece of them may take, each of which may be as long as the file.
 _PIECE = 256 << 20
@@ -36,8 +36,19 @@ def open_parts(path: Path, options: Options) -> Parts:
         raise DataError(f"{path}: not an HDF5 file, or damaged: {error}") from error
     wanted = images.choose(arrays, str(path), [name for name in file if name not in names])
     found: dict[str, Array] = {}
+    notes: list[str] = []
     for key in wanted.keys:
         _check(file[key], f"{path}: {key}", options, whole=key not in (wanted.images, wanted.test_images))
+        if (held := _chunk_bytes(file[key])) > _CHUNK_CACHE and key in (wanted.images, wanted.test_images):
+            notes.append(
+                f"{path.name}: {key}: to read an image, {held / 1e6:,.0f} MB are decoded, a chunk, which stay in memory; save it "
+                "in chunks of one image or a few"
+            )
+    largest = max(_chunk_bytes(file[key]) for key in wanted.keys)
+    if largest > _CHUNK_CACHE:  # Or each image would be decoded with all others of its chunk.
+        file.close()
+        file = _open(path, largest)
+    for key in wanted.keys:
         text = h5py.check_string_dtype(file[key].dtype)
         varying = text is not None and text.length is None
         labels = key in (wanted.labels, wanted.test_labels) and wanted.classes is None
@@ -48,13 +59,19 @@ def open_parts(path: Path, options: Options) -> Parts:
             found[key] = Named(path, key, file[key], values)
         else:
             found[key] = Array(path, key, file[key])
-    return images.parts(path.name, str(path), found, wanted, options)
+    parts = images.parts(path.name, str(path), found, wanted, options)
+    parts.train.notes += tuple(notes)
+    return parts
 
 
-def _open(path: Path) -> Any:
+def _open(path: Path, cache: int = _CHUNK_CACHE) -> Any:
     import h5py
 
-    return h5py.File(path, "r", rdcc_nbytes=_CHUNK_CACHE)
+    return h5py.File(path, "r", rdcc_nbytes=max(cache, _CHUNK_CACHE))
+
+
+def _chunk_bytes(array: Any) -> int:
+    return math.prod(array.chunks or (0,)) * int(array.dtype.itemsize)
 
 
 def _mark(path: str) -> tuple[int, str]:
@@ -99,7 +116,7 @@ class Array:
         self.shape: tuple[int, ...] = array.shape or ()
         self.dtype: np.dtype[Any] = array.dtype
         self._array, self._process = array, os.getpid()
-        self._mark = _mark(self._path)
+        self._mark, self._cache = _mark(self._path), _chunk_bytes(array)
 
     def __getitem__(self, index: Any) -> Any:
         return self._read(index)
@@ -119,12 +136,13 @@ class Array:
                 self._read(slice(start, middle))
                 self._read(slice(middle, stop))
             records = f"record {start}" if stop - start == 1 else f"records {start} to {stop - 1}"
-            raise DataError(f"{self._where}: {records} cannot be read: {error}") from error
+            kind = Shortage if isinstance(error, MemoryError) else DataError
+            raise kind(f"{self._where}: {records} cannot be read: {error}") from error
 
     def _again(self) -> Any:
         try:
             check_mark(self._path, self._mark, _mark(self._path))
-            return _open(Path(self._path))[self._key]
+            return _open(Path(self._path), self._cache)[self._key]
         except (OSError, RuntimeError, KeyError) as error:
             raise DataError(f"{self._where}: cannot be read: {error}") from error
 

@@ -15,7 +15,7 @@ from .. import _arrays
 from .conversion import Conversion
 from .errors import DataError
 from .options import Options, Size
-from .pictures import Unreadable, converted, decode
+from .pictures import Unreadable, converted, decode, error_of
 
 
 def images(value: Any, item: Size, resize: Callable[[], str]) -> tuple[NDArray[np.float32], bool]:
@@ -46,7 +46,7 @@ def _one(value: Any, item: Size, resize: Callable[[], str], what: str) -> NDArra
                 wanted.check(pixels.shape, name)
                 pixels = wanted.arrays(pixels[np.newaxis])[0]
         except Unreadable as error:
-            raise DataError(f"{name}: {error}") from error
+            raise error_of(error, f"{name}:") from error
         scaled: NDArray[np.float32] = np.divide(pixels, np.float32(255), dtype=np.float32, order="C")
         return scaled
     found, single = _arrays.images(value, item, what)

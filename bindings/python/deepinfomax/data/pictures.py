@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import struct
@@ -26,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .conversion import Conversion, pillow
-from .errors import MORE_PIXELS
+from .errors import MORE_PIXELS, DataError, Shortage
 from .options import MAX_PIXELS, Options, Size
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
@@ -47,12 +48,15 @@ _DAMAGE = (
     AttributeError,
     ZeroDivisionError,
     OverflowError,
-    MemoryError,
     RuntimeError,
     NotImplementedError,
     AssertionError,
     struct.error,
 )
+#: Bytes that a pixel takes while it is decoded and converted: 16 bits for each of four channels, several times.
+_BYTES = 32
+#: What the system says where the machine lacks something.
+_SHORTAGES = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 #: Modes whose pixels are known; the numbers of channels that are left when transparency is gone.
 _CHANNELS = {
     "1": 1,
@@ -95,6 +99,15 @@ class Unreadable(Exception):
         self.message, self.advice = message, advice
 
 
+class Short(Unreadable):
+    """What the machine lacks to read a file, which is not damaged."""
+
+
+def error_of(fault: Unreadable, where: str) -> DataError:
+    """What callers hear of: where, and what is the matter."""
+    return (Shortage if isinstance(fault, Short) else DataError)(f"{where} {fault}")
+
+
 def open_file(path: Path) -> IO[bytes]:
     """A regular file: opening a FIFO would wait for its writer, a device might do anything. Raises Unreadable."""
     try:
@@ -106,7 +119,8 @@ def open_file(path: Path) -> IO[bytes]:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         file = os.fdopen(descriptor, "rb")
     except (OSError, ValueError) as error:
-        raise Unreadable(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        kind = Short if getattr(error, "errno", None) in _SHORTAGES else Unreadable
+        raise kind(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise Unreadable("is neither a file nor a folder")
@@ -152,8 +166,20 @@ def converted(image: Any, wanted: Conversion | None, path: Path | None = None) -
             return wanted.picture(plain)
         pixels = np.asarray(plain, np.uint8)
         return pixels[np.newaxis] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
+    except MemoryError as error:
+        if _has_room(image):  # It asks for more than an image of its size needs.
+            raise Unreadable("is damaged: it asks for more memory than its size needs") from error
+        raise Short(f"cannot be read: there is not enough memory to decode {image.width}x{image.height} pixels") from error
     except (*_DAMAGE, pillow().DecompressionBombError) as error:
         raise Unreadable(f"is damaged: {_reason(error, path)}") from error
+
+
+def _has_room(image: Any) -> bool:
+    """Whether there is memory for several copies of its pixels."""
+    try:
+        return bool(np.empty(image.width * image.height * _BYTES, np.uint8).size)
+    except MemoryError:
+        return False
 
 
 def _opened(file: IO[bytes], path: Path, options: Options) -> Any:
@@ -171,6 +197,8 @@ def _opened(file: IO[bytes], path: Path, options: Options) -> Any:
                 image_module.MAX_IMAGE_PIXELS = pillows
     except image_module.UnidentifiedImageError as error:
         raise Unreadable(f"cannot be read: {_unidentified(file)}") from error
+    except MemoryError as error:
+        raise Short("cannot be read: there is not enough memory to read its header") from error
     except _DAMAGE as error:
         raise Unreadable(f"cannot be read: {_reason(error, path)}") from error
     if most is None:
@@ -319,8 +347,6 @@ def _turned(image: Any, orientation: int) -> Any:
 
 
 def _reason(error: BaseException, path: Path | None) -> str:
-    if isinstance(error, MemoryError):
-        return "there is not enough memory to decode it"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = str(error).replace(repr(str(path)), "it").replace(str(path), "it")

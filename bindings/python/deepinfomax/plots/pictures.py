@@ -54,8 +54,8 @@ def check_size(height: int, width: int) -> None:
     """Raises PictureTooLarge, before any work."""
     if height * width > MOST_PIXELS:
         raise PictureTooLarge(
-            f"a picture of {width:,} x {height:,} pixels is too large: expected {MOST_PIXELS >> 20} million at most; "
-            "take fewer images, or smaller ones"
+            f"a picture of {width:,} x {height:,} pixels is too large: expected {MOST_PIXELS:,} at most; "
+            "take fewer images, or smaller ones, or a smaller map"
         )
 
 
