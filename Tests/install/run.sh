@@ -77,6 +77,9 @@ is "nothing that names the build" 1 "" grep -rF "$top" "$prefix"
 is "installing again" 0 "" install_tree install PREFIX="$prefix"
 tree "$prefix" >installed.txt
 is "a relative PREFIX is refused" fails "must be absolute" install_tree install PREFIX=relative
+for sign in '$$' '(' ')'; do  # Of make's command line, which has $ as $$.
+    is "a PREFIX with $sign is refused" fails "no way to name a folder" install_tree install PREFIX="$folder/a${sign}b"
+done
 
 is "install with DESTDIR" 0 "" install_tree install DESTDIR="$folder/stage" PREFIX=/usr libdir="/usr/lib/$triplet"
 is "the same files below DESTDIR" 0 "" diff <(comm -13 foreign.txt installed.txt | sed "s|^lib/|lib/$triplet/|" | sort) \

@@ -14,6 +14,10 @@ fail() { printf 'make %s: %s\n' "$verb" "$*" >&2; exit 1; }
 for folder in "$PREFIX" "$libdir" "$includedir" "$mandir" "$docdir"; do
     [[ $folder == /* ]] || fail "PREFIX and the folders below it must be absolute; found \"$folder\""
 done
+for folder in "$PREFIX" "$libdir" "$includedir"; do
+    # pkg-config prints these as they are, however dim.pc has them, and a shell takes them for its own.
+    [[ $folder != *[\$\(\)$'\n']* ]] || fail "pkg-config has no way to name a folder with \$, (, ) or a line end; found \"$folder\""
+done
 
 version=$(awk '/define DIM_VERSION_(MAJOR|MINOR|PATCH)/ { printf "%s%s", dot, $3; dot = "." }' include/dim.h)
 soname=libdim.so.${version%%.*}
@@ -25,8 +29,8 @@ trap 'rm -rf "$built"' EXIT
 # CMake finds folders from the package's own, so that the whole tree can be moved.
 cmakedir=$libdir/cmake/dim
 from_cmakedir() { realpath -m --relative-to="$cmakedir" "$1"; }
-# A folder in dim.pc, as pkg-config --define-prefix itself puts it there: # begins a comment, $ a variable, a blank the next flag.
-in_pc() { sed -e "s/[][\\\"'\`#;&|<>()*?~ ]/\\\\&/g" -e 's/\$/$$/g' <<<"$1"; }
+# A folder in dim.pc, as pkg-config --define-prefix itself puts it there: # begins a comment, a blank the next flag.
+in_pc() { sed "s/[][\\\"'\`#;&|<>*?~ ]/\\\\&/g" <<<"$1"; }
 # Below the prefix, for pkg-config --define-prefix.
 below_prefix() { # folder
     case $1 in

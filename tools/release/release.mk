@@ -5,8 +5,13 @@ libdir ?= $(PREFIX)/lib
 includedir ?= $(PREFIX)/include
 mandir ?= $(PREFIX)/share/man
 docdir ?= $(PREFIX)/share/doc/libdim
-install_to := DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" libdir="$(libdir)" includedir="$(includedir)" mandir="$(mandir)" \
-	docdir="$(docdir)"
+# In the environment, where a shell finds no signs of its own in them.
+install uninstall: export DESTDIR := $(DESTDIR)
+install uninstall: export PREFIX := $(PREFIX)
+install uninstall: export libdir := $(libdir)
+install uninstall: export includedir := $(includedir)
+install uninstall: export mandir := $(mandir)
+install uninstall: export docdir := $(docdir)
 
 # `sudo make install` after `make` often runs without Swift on its PATH: then what is built is installed.
 ifneq ($(or $(shell command -v swift),$(if $(wildcard $(library)),,missing)),)
@@ -15,11 +20,11 @@ endif
 
 .PHONY: install
 install: $(built)
-	@$(install_to) tools/release/install.sh install
+	@tools/release/install.sh install
 
 .PHONY: uninstall
 uninstall:
-	@$(install_to) tools/release/install.sh uninstall
+	@tools/release/install.sh uninstall
 
 # libdim.a, for programs that must be one file: docs/install.md. What is there is installed.
 archive := build/libdim.a
