@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 
 from deepinfomax.torch import check  # noqa: E402
 from deepinfomax.torch._description import PRESETS, expanded  # noqa: E402
-from deepinfomax.torch.random_architectures import random_description  # noqa: E402
+from deepinfomax.torch.random_architectures import random_description, with_vector_features  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -34,6 +34,15 @@ def failures(description, seed):
 def test_random(seed):
     wrong = failures(random_description(seed), seed)
     assert not wrong, f"dim check --architecture random --seed {seed}\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize("seed", seeds())
+def test_random_with_vectors_as_features(seed):
+    description = with_vector_features(random_description(seed))
+    if description is None:
+        pytest.skip("without a hidden linear layer")
+    wrong = failures(description, seed)
+    assert not wrong, f"seed {seed}\n" + "\n".join(wrong)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

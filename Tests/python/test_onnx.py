@@ -10,6 +10,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 import onnx  # noqa: E402
 from cli_fixtures import dim as dim_command  # noqa: E402
 from deepinfomax.onnx_export import OPSET, difference, to_onnx  # noqa: E402
+from vector_fixtures import VECTORS  # noqa: E402
 
 #: Every operator and option that a description may have.
 ALL = {
@@ -66,6 +67,10 @@ ALL = {
     },
     "local": {"score": "dot", "net": "light", "units": 8},
 }
+#: Features of a layer behind `flatten`, `fc`'s.
+BEHIND_MAPS = ALL | {"encoder": ALL["encoder"] | {"features": "l1"}}
+DESCRIPTIONS = {preset: preset for preset in dim.PRESETS}
+DESCRIPTIONS |= {"every operator": ALL, "vectors": VECTORS, "vectors behind maps": BEHIND_MAPS}
 
 
 def trained(architecture):
@@ -82,7 +87,7 @@ def trained(architecture):
     return model
 
 
-@pytest.mark.parametrize("architecture", [*dim.PRESETS, ALL], ids=[*dim.PRESETS, "every operator"])
+@pytest.mark.parametrize("architecture", DESCRIPTIONS.values(), ids=DESCRIPTIONS)
 def test_onnx_runtime_computes_the_same(architecture):
     model = trained(architecture)
     content = to_onnx(model)
@@ -96,6 +101,16 @@ def test_onnx_runtime_computes_the_same(architecture):
             assert ours.shape == theirs.shape
             scale = max(1.0, float(np.sqrt(np.mean(np.square(ours)))))
             np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-4 * scale, err_msg=name)
+
+
+@pytest.mark.parametrize("architecture", [VECTORS, BEHIND_MAPS], ids=["vectors", "vectors behind maps"])
+def test_features_that_are_vectors_are_maps_of_one_location(architecture):
+    """As the library gives them, in the file's own words, too."""
+    model = trained(architecture)
+    made = onnx.load_from_string(to_onnx(model))
+    shapes = {one.name: [d.dim_param or d.dim_value for d in one.type.tensor_type.shape.dim] for one in made.graph.output}
+    assert shapes["features"] == ["n", *model.sizes.features] and shapes["features"][2:] == [1, 1]
+    assert shapes["fc"] == ["n", model.sizes.fc] and ("conv" in shapes) == (model.sizes.conv is not None)
 
 
 def test_the_file_says_its_opset_names_and_architecture():

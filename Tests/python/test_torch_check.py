@@ -2,6 +2,7 @@
 
 import json
 
+import deepinfomax
 import numpy as np
 import pytest
 
@@ -12,7 +13,13 @@ from deepinfomax.torch._description import expanded  # noqa: E402
 from deepinfomax.torch._layout import layout  # noqa: E402
 from deepinfomax.torch._lockstep import Lockstep  # noqa: E402
 from deepinfomax.torch.networks import modules  # noqa: E402
-from deepinfomax.torch.random_architectures import MULTIPLY_ADDS, PARAMETERS, random_description  # noqa: E402
+from deepinfomax.torch.random_architectures import (  # noqa: E402
+    MULTIPLY_ADDS,
+    PARAMETERS,
+    random_description,
+    with_vector_features,
+)
+from vector_fixtures import VECTORS  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -246,6 +253,25 @@ def test_float32_passes(seed, capsys):
     shown = capsys.readouterr().out
     assert code == 0, shown
     assert shown.splitlines()[-1].startswith("passed") and "weights, 3 steps: encoder" in shown
+
+
+@pytest.mark.parametrize("seed", [5, 10, 11, 14])
+def test_the_library_agrees_on_features_that_are_vectors(seed):
+    """The library itself: outputs in both modes, losses and gradients, training. The seeds have among their terms coordinates of
+    both kinds, locations, copies and others as global heads."""
+    description = expanded(VECTORS if seed in (5, 11) else with_vector_features(random_description(seed)))
+    found = list(check.compare(deepinfomax, description, seed, steps=3))
+    assert not [row.line() for row in found if not row.passed]
+    assert layout(description).features[1:] == (1, 1) and any("weights, 3 steps: local_d" in row.what for row in found)
+
+
+@pytest.mark.parametrize("encoder", [{}, {"conv": None}, {"features": "l0"}])
+def test_the_table_asks_for_what_the_encoder_has(encoder):
+    """No more locations than the features have, no `conv` where there is none."""
+    given = expanded({"preset": "basic28", "encoder": encoder})
+    places = np.prod(layout(given).features[1:])
+    found = [settings.locations for one, settings in check.combinations(given) if deepinfomax.Architecture(one)]
+    assert len(found) == 172 and [one for one in found if one] == [min(one, places) for one in (7, 20, 9)]
 
 
 def spoil_weight(name, amount):

@@ -71,6 +71,15 @@ def test_training_mode_does_not_matter(small, images):
     np.testing.assert_array_equal(small.state_dict()["encoder.c0_norm.num_batches_tracked"], 0)
 
 
+def test_it_prints_behind_a_closed_model(small):
+    assert repr(Encoder(small)).startswith("Encoder(") and "closed" not in repr(Encoder(small))
+    model = dim.Model(0, architecture="basic28")
+    encoder = Encoder(model, outputs=("fc",))
+    model.close()
+    assert repr(encoder) == "Encoder(closed, outputs=('fc',))"
+    assert "closed" in repr(torch.nn.Sequential(encoder))
+
+
 def test_what_is_wrong_is_said(small):
     with pytest.raises(ValueError, match="expected shape"):
         Encoder(small)(torch.rand(2, 3, 28, 28))

@@ -10,12 +10,13 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import torch.nn as nn  # noqa: E402
-from deepinfomax import _library  # noqa: E402
+from deepinfomax import Model, _library  # noqa: E402
 from deepinfomax.compare import notebook  # noqa: E402
 from deepinfomax.torch import modules  # noqa: E402
 from deepinfomax.torch._description import PRESETS, expanded, text  # noqa: E402
 from deepinfomax.torch._layout import layout  # noqa: E402
 from deepinfomax.torch.random_architectures import random_description  # noqa: E402
+from vector_fixtures import VECTORS  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -128,6 +129,18 @@ HEADS = {
     "local concat": {"local": {"score": "concat", "hidden": [5, 4]}},
     "local light": {"local": {"score": "dot", "net": "light", "units": 5}},
 }
+#: Features that are vectors.
+OF_VECTORS = {
+    "vectors": VECTORS,
+    "vectors: flatten": VECTORS | {"encoder": VECTORS["encoder"] | {"features": "x0", "norms": None}},
+    "vectors: block": VECTORS | {"encoder": VECTORS["encoder"] | {"features": "r0"}, "global": {"score": "dot", "units": 6}},
+    "vectors: concat": VECTORS
+    | {
+        "local": {"score": "concat", "hidden": [5]},
+        "global": {"score": "concat", "hidden": [4], "layers": [{"op": "conv", "name": "c0", "out": 5, "kernel": 1}]},
+    },
+    "vectors behind maps": RICH | {"encoder": RICH["encoder"] | {"features": "l0"}},
+}
 
 
 def test_order_of_the_rest():
@@ -157,7 +170,7 @@ def test_order_of_the_rest():
 
 
 EVERY = {**{preset: preset for preset in PRESETS}, "authors": AUTHORS, "rich": RICH}
-EVERY |= {name: RICH | change for name, change in HEADS.items()}
+EVERY |= {name: RICH | change for name, change in HEADS.items()} | OF_VECTORS
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -263,7 +276,7 @@ def test_another_notebook_is_general():
 # ---- Forward
 
 
-@pytest.mark.parametrize("name", ["authors", "rich", *HEADS])
+@pytest.mark.parametrize("name", ["authors", "rich", *HEADS, *OF_VECTORS])
 def test_pairs_are_the_scores_of_pairs(name):
     net = modules(EVERY[name]).double().eval()
     image = net.description["image"]
@@ -277,6 +290,24 @@ def test_pairs_are_the_scores_of_pairs(name):
             for i, j in (0, 0), (1, 3), (3, 1):
                 alone = net[key](y[j : j + 1], read[i : i + 1])
                 torch.testing.assert_close(pairs[i, j], alone[0, 0], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", OF_VECTORS)
+def test_features_that_are_vectors_are_maps_of_one_location(name):
+    """Here, in the layout and in the library; losses and gradients are beside the library's in test_torch_check.py."""
+    net, model = modules(OF_VECTORS[name]).eval(), Model(4, OF_VECTORS[name])
+    net.load_state_dict({key: torch.from_numpy(value) for key, value in model.state_dict().items()})
+    x = torch.rand(3, *model.sizes.image)
+    features = layout(net.description).features
+    assert features == model.sizes.features and features[1:] == (1, 1)
+    with torch.no_grad():
+        found = net.encoder(x)
+        y, M = model.encode(x.numpy(), outputs=("encoded", "features"))
+        assert found.features.shape == M.shape == (3, *features)
+        close = lambda a, b: torch.testing.assert_close(a, torch.from_numpy(b), rtol=1e-4, atol=1e-5)  # noqa: E731
+        close(found.encoded, y), close(found.features, M)
+        close(net.local_d(found.encoded, found.features), model.score_local(y, M))
+        close(net.global_d(found.encoded, found.features), model.score_global(y, M))
 
 
 def test_light_scores_are_divided_and_the_authors_are_not():
@@ -348,7 +379,11 @@ def canonical(description):
 def test_the_expanded_text_is_the_librarys():
     changed = {"preset": "basic32", "image": {"channels": 1, "mean": [0.25]}, "classifier": {"classes": 47}, "prior": None}
     given = [{"preset": name} for name in PRESETS] + [AUTHORS, RICH, changed]
-    given += [RICH | change for change in HEADS.values()] + [random_description(seed) for seed in range(200)]
+    given += (
+        [RICH | change for change in HEADS.values()]
+        + [*OF_VECTORS.values()]
+        + [random_description(seed) for seed in range(200)]
+    )
     for description in given:
         found = text(expanded(description))
         assert found == canonical(description) and found == text(expanded(json.loads(found)))
@@ -374,7 +409,9 @@ def test_presets_merge_member_by_member():
         ({"preset": "basic32", "version": 2}, "version: expected 1, found 2"),
         ('{"preset": "basic32", "preset": "basic28"}', "listed twice"),
         ({"image": {"channels": 3, "height": 8, "width": 8}}, "encoder: expected an object"),
-        ({"preset": "basic32", "encoder": {"features": "c7"}}, "encoder.features: expected one of c0, c1, c2"),
+        ({"preset": "basic32", "encoder": {"features": "c7"}}, "encoder.features: expected one of c0, c1, c2, l0, found"),
+        ({"preset": "basic32", "encoder": {"features": "l1"}}, "encoder.features: expected one of c0, c1, c2, l0, found 'l1'"),
+        ({"preset": "basic32", "encoder": {"conv": "l0"}}, "encoder.conv: expected one of c0, c1, c2, found 'l0'"),
         ({"preset": "basic32", "local": {"score": "dot", "net": "copy", "units": 3}}, "local: expected"),
     ],
 )

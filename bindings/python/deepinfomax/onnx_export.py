@@ -3,8 +3,9 @@
     Path("encoder.onnx").write_bytes(deepinfomax.onnx_export.to_onnx(model))     # or: dim convert weights.h5 encoder.onnx
 
 Input `images`: float32 (n, c, h, w), n dynamic, pixels in [0,1]; the architecture's normalisation is inside. Outputs,
-those that the architecture has: `encoded` (n, d), `features` and `conv` (n, c, h, w), `fc` (n, d). Opset 17. It
-computes what the model computes in evaluation mode: batch norm by running statistics, no dropout.
+those that the architecture has: `encoded` (n, d), `features` and `conv` (n, c, h, w), `fc` (n, d). Opset 17. Features
+that are vectors are (n, c, 1, 1), as in `Model.encode`. It computes what the model computes in evaluation mode: batch norm
+by running statistics, no dropout.
 
 Importing this module imports the package onnx (`pip install "deepinfomax[onnx]"`).
 """
@@ -45,11 +46,17 @@ def to_onnx(model: Model) -> bytes:
     sizes, about = model.sizes, description["encoder"]
 
     behind: dict[str, str] = {}
+    flat: set[str | None] = set()
     x, axes = made.normalised("images", description["image"]), 3
     for layer in about["layers"]:
         x, axes = made.layer(layer, x, "encoder.", axes, behind)
+        if axes == 1:
+            flat.add(layer["name"])
     shapes = {"encoded": (sizes.encoded,), "features": sizes.features, "conv": sizes.conv, "fc": (sizes.fc,)}
     values = {"encoded": x} | {name: behind[about[name]] for name in OUTPUTS[1:] if about.get(name) is not None}
+    if about["features"] in flat:  # Vectors are maps of one location.
+        axes_behind = made.constant("features.axes", np.array([2, 3], np.int64))
+        values["features"] = made.add("Unsqueeze", [values["features"], axes_behind])
     for name, value in values.items():
         made.add("Identity", [value], name)
     inputs = [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", *sizes.image])]

@@ -245,8 +245,8 @@ def _encoder(given: Description) -> Description:
     if not layers or layers[-1]["op"] != "linear":
         raise ValueError("encoder.layers: expected a linear layer as the last one")
     flatten = [i for i, layer in enumerate(layers) if layer["op"] == "flatten"]
-    if len(flatten) != 1:
-        raise ValueError(f"encoder.layers: expected one flatten, found {len(flatten)}")
+    if not flatten:
+        raise ValueError("encoder.layers: expected a flatten, found none")
     maps, vectors = layers[: flatten[0]], layers[flatten[0] : -1]
     hidden = [layer["name"] for layer in vectors if layer["op"] == "linear"]
     result = {
@@ -256,7 +256,7 @@ def _encoder(given: Description) -> Description:
         "conv": given.get("conv", maps[-1]["name"] if maps else None),
         "fc": given.get("fc", hidden[-1] if hidden else None),
     }
-    for key, among in ("features", maps), ("conv", maps), ("fc", vectors):
+    for key, among in ("features", layers[:-1]), ("conv", maps), ("fc", vectors):
         names = [layer["name"] for layer in among if layer["name"] is not None]
         if result[key] is not None and result[key] not in names:
             raise ValueError(f"encoder.{key}: expected one of {', '.join(names) or 'no layer'}, found {result[key]!r}")

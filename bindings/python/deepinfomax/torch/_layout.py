@@ -31,6 +31,7 @@ class Layout:
 
     entries: dict[str, Shape]
     multiply_adds: int
+    #: Of a vector (c, 1, 1).
     features: Shape
     conv: Shape | None
     fc: Shape | None
@@ -45,18 +46,18 @@ class Layout:
 def layout(description: Description) -> Layout:
     """Raises ValueError with the place where a layer does not fit what comes before it."""
     image, about = description["image"], description["encoder"]
-    encoder = stack(
-        about["layers"], (image["channels"], image["height"], image["width"]), "encoder.layers", about["norms"] == "last"
-    )
-    maps = [s for s in encoder.outputs.values() if len(s) == 3]
-    features = encoder.outputs[about["features"]]
+    pixels = image["channels"], image["height"], image["width"]
+    encoder = stack(about["layers"], pixels, "encoder.layers", about["norms"] == "last")
+    maps = [pixels, *(s for s in encoder.outputs.values() if len(s) == 3)]
+    features = as_map(encoder.outputs[about["features"]])
     conv = encoder.outputs[about["conv"]] if about["conv"] is not None else maps[-1]
     fc = encoder.outputs[about["fc"]] if about["fc"] is not None else None
     y = encoder.shape[0]
 
     networks = {"encoder": encoder}
     if description["global"] is not None:
-        networks["global_d"] = _global(description, features, conv, y)
+        read = conv if description["global"]["input"] == "conv" else encoder.outputs[about["features"]]
+        networks["global_d"] = _global(description, read, y)
     if description["local"] is not None:
         networks["local_d"] = _local(description["local"], features, y)
     if description["prior"] is not None:
@@ -67,6 +68,11 @@ def layout(description: Description) -> Layout:
         networks["coordinates_d"] = _coordinates(description["coordinates"], features, y)
     entries = {f"{prefix}.{name}": shape for prefix, net in networks.items() for name, shape in net.entries}
     return Layout(entries, sum(net.multiply_adds for net in networks.values()), features, conv, fc, y)
+
+
+def as_map(shape: Shape) -> Shape:
+    """A vector is a map of one location to whatever reads maps: (c, 1, 1)."""
+    return shape if len(shape) == 3 else (*shape, 1, 1)
 
 
 def stack(layers: list[Description], shape: Shape, place: str, norms_last: bool = False) -> Stack:
@@ -88,7 +94,7 @@ def _operator(found: Stack, layer: Description, place: str, norms_last: bool) ->
     if op == "residual":
         _residual(found, layer, place, norms_last)
         return
-    if (op == "linear") != (len(shape) == 1):
+    if op != "flatten" and (op == "linear") != (len(shape) == 1):
         raise ValueError(f"{place}: expected a {'vector' if op == 'linear' else 'map'} in front of {op}, found {shape}")
     if op == "flatten":
         found.shape = (math.prod(shape),)
@@ -177,9 +183,9 @@ def _dot(head: Description, inputs: int, y: int, cells: int, kernel: Shape) -> S
     return found
 
 
-def _global(description: Description, features: Shape, conv: Shape, y: int) -> Stack:
-    head, about = description["global"], description["encoder"]
-    shape = features if head["input"] == "features" else conv
+def _global(description: Description, read: Shape, y: int) -> Stack:
+    """read: as the encoder has it, a vector or a map."""
+    head, about, shape = description["global"], description["encoder"], as_map(read)
     if head["score"] == "concat":
         found = stack(head["layers"], shape, "global.layers")
         dense = _dense("l", [math.prod(found.shape) + y, *head["hidden"], 1])
@@ -188,7 +194,7 @@ def _global(description: Description, features: Shape, conv: Shape, y: int) -> S
         return found
     if head["net"] != "copy":
         return _dot(head, math.prod(shape), y, 1, ())
-    found = stack(copied_layers(description), shape, "encoder.layers", about["norms"] == "last")
+    found = stack(copied_layers(description), read, "encoder.layers", about["norms"] == "last")
     found.entries += _weights("y0", (head["units"], y), True)
     found.multiply_adds += head["units"] * (y + 1)
     return found

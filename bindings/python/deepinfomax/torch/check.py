@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -190,10 +191,11 @@ def _is_bounded(description: Description) -> bool:
 
 def combinations(description: Description) -> Iterator[tuple[Description, Settings]]:
     """Measure x head x negatives x prior, over the encoder of a description; then the structure terms."""
+    source = "features" if description["encoder"]["conv"] is None else "conv"
     heads = {
         "light": ({"score": "dot", "net": "light", "units": 64}, None),
         "authors": ({"score": "dot", "net": "authors", "units": 64}, {"score": "dot", "net": "copy", "units": 64}),
-        "concat": ({"score": "concat", "hidden": [64]}, {"score": "concat", "hidden": [64], "input": "conv"}),
+        "concat": ({"score": "concat", "hidden": [64]}, {"score": "concat", "hidden": [64], "input": source}),
     }
     prior = {"hidden": [100, 50], "squash": "sigmoid"}
     for local, global_ in heads.values():
@@ -214,11 +216,15 @@ def combinations(description: Description) -> Iterator[tuple[Description, Settin
                             gradient_penalty=1.0 if kind == "adversarial" else 0.0,
                         ),
                     )
+    places = math.prod(layout(description).features[1:])
     for name, changes in STRUCTURE.items():
         local, global_ = heads[name.split()[0]]
         one = expanded(description | {"local": local, "global": global_, "prior": prior, "coordinates": {"hidden": [64]}})
         whole = Settings(prior="adversarial", gamma=0.1, gradient_penalty=1.0, alpha=0.5 if global_ else 0.0)
-        yield one, replace(whole, **changes)
+        settings = replace(whole, **changes)
+        if settings.locations is not None:
+            settings = replace(settings, locations=min(settings.locations, places))
+        yield one, settings
 
 
 #: Head and what else differs.

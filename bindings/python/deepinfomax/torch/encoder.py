@@ -52,4 +52,6 @@ class Encoder(nn.Module):
         return results[0] if len(results) == 1 else results
 
     def extra_repr(self) -> str:
+        if self.model._handle.closed:
+            return f"closed, outputs={self.outputs!r}"
         return f"{self.model.architecture!r}, outputs={self.outputs!r}"

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from ..compare import notebook
 from ._description import PRESETS, Description, classifier_names, expanded, pair, same
-from ._layout import Shape, copied_layers, stack
+from ._layout import Shape, as_map, copied_layers, stack
 
 
 class Networks(nn.ModuleDict):
@@ -36,16 +36,17 @@ def modules(architecture: object, *, notebook_classes: bool = True) -> Networks:
         return _networks(description, notebook.Networks().named_children())
     parts: dict[str, nn.Module] = {}
     encoder = parts["encoder"] = Encoder(description)
-    y, features, conv = encoder.length, *encoder.map_shapes()
+    y, (of_features, conv) = encoder.length, encoder.shapes()
+    features = as_map(of_features)
     head = description["global"]
     if head is not None:
-        shape = features if head["input"] == "features" else conv
+        read = of_features if head["input"] == "features" else conv
         if head["score"] == "concat":
-            parts["global_d"] = GlobalConcat(head, y, shape)
+            parts["global_d"] = GlobalConcat(head, y, as_map(read))
         elif head["net"] == "copy":
-            parts["global_d"] = GlobalCopy(description, y, shape)
+            parts["global_d"] = GlobalCopy(description, y, read)
         else:
-            parts["global_d"] = Dot(head, y, shape, flat=True)
+            parts["global_d"] = Dot(head, y, as_map(read), flat=True)
     head = description["local"]
     if head is not None:
         concat = head["score"] == "concat"
@@ -192,9 +193,9 @@ class Encoded(NamedTuple):
 
     #: y, (n, D)
     encoded: torch.Tensor
-    #: M, (n, c, h, w)
+    #: M, (n, c, h, w); (n, c, 1, 1) where the layer gives vectors.
     features: torch.Tensor
-    #: The last map, (n, c, h, w).
+    #: The last map, (n, c, h, w); where the first layer flattens, the normalised images.
     conv: torch.Tensor
     #: The last hidden layer, (n, c); None where the description has none.
     fc: torch.Tensor | None
@@ -218,8 +219,8 @@ class Encoder(Stack):
             self.normalises = self.normalises or any(value != neutral for value in values)
             self.register_buffer(f"image_{key}", torch.tensor(values).float().view(1, channels, 1, 1), persistent=False)
 
-    def map_shapes(self) -> tuple[Shape, Shape]:
-        """Of features and conv, without n."""
+    def shapes(self) -> tuple[Shape, Shape]:
+        """Of the layers that features and conv name, without n; (c,) of one that gives vectors."""
         conv = self.references["conv"]
         return self.outputs[self.references["features"]], self.last_map if conv is None else self.outputs[conv]
 
@@ -231,14 +232,15 @@ class Encoder(Stack):
         found: dict[str, torch.Tensor] = {}
         conv = x
         for layer in self.layers:
-            if layer["op"] == "flatten":
+            if layer["op"] == "flatten" and x.dim() == 4:
                 conv = x
             x = self._layer(layer, x)
             if layer["name"] is not None:
                 found[layer["name"]] = x
+        features = found[self.references["features"]]
         return Encoded(
             encoded=x,
-            features=found[self.references["features"]],
+            features=features if features.dim() == 4 else features[:, :, None, None],
             conv=conv if self.references["conv"] is None else found[self.references["conv"]],
             fc=None if self.references["fc"] is None else found[self.references["fc"]],
         )
@@ -364,11 +366,13 @@ class GlobalCopy(Head, Stack):  # type: ignore[misc]
     """Dot products of the map through a copy of the encoder's remaining layers, (n, units), and y0(y)."""
 
     def __init__(self, description: Description, y: int, shape: Shape) -> None:
+        """shape: (c,) where the encoder's remaining layers read a vector, which comes here as a map of one location."""
         Stack.__init__(self, copied_layers(description), shape, description["encoder"]["norms"] == "last")
         self.add_module("y0", nn.Linear(y, description["global"]["units"]))
+        self.of_vectors = len(shape) == 1
 
     def maps(self, M: torch.Tensor) -> torch.Tensor:
-        return Stack.forward(self, M)
+        return Stack.forward(self, M.flatten(1) if self.of_vectors else M)
 
     def vectors(self, y: torch.Tensor) -> torch.Tensor:
         return self.y0(y)

@@ -32,6 +32,14 @@ def random_description(seed: int) -> Description:
             return description
 
 
+def with_vector_features(description: Description) -> Description | None:
+    """The same with its first hidden linear layer as `features`; None without one. `random_description` draws maps alone, since
+    recordings depend on what a seed gives."""
+    encoder = description["encoder"]
+    hidden = [layer["name"] for layer in encoder["layers"][:-1] if layer["op"] == "linear"]
+    return description | {"encoder": encoder | {"features": hidden[0]}} if hidden else None
+
+
 class _Draw:
     """random.Random.random() is the one method whose numbers Python promises never to change."""
 
