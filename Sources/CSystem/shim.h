@@ -3,11 +3,21 @@
 #define DIM_CSYSTEM_SHIM_H
 
 #include <fenv.h>
+#include <malloc.h>
+#include <stdlib.h>
 #include <unistd.h>
 #include <sys/syscall.h>
 #include <linux/magic.h>
 #include <sys/vfs.h>
 #include <sys/xattr.h>
+
+/* Whether a block of so many bytes can be had. Volatile: a compiler may leave out a block that nobody uses, and take it for had. */
+static inline int dim_system_has_memory(size_t bytes) {
+    void *volatile block = malloc(bytes);
+    const int found = block != NULL;
+    free(block);
+    return found;
+}
 
 /* Cores that the calling thread may run on; 0 where the kernel does not say. */
 static inline int dim_system_allowed_cores(void) {
@@ -17,6 +27,14 @@ static inline int dim_system_allowed_cores(void) {
     for (long i = 0; bytes > 0 && i < bytes / (long)sizeof mask[0]; i++)
         count += __builtin_popcountl(mask[i]);
     return count;
+}
+
+/* Whether small blocks share pages. glibc gives each a page of its own to a thread for which it finds no room to put them. */
+static inline int dim_system_packs_small_blocks(void) {
+    void *volatile block = malloc(64);
+    const int found = block != NULL && malloc_usable_size(block) < 1024;
+    free(block);
+    return found;
 }
 
 /* Whether a folder is one of the kernel's, whose links may name what has no other name. */

@@ -23,6 +23,7 @@ final class ArrayReader {
 
     /// Shows the whole array to `piece`.
     func read(_ array: StoredArray, piece: Piece) throws {
+        try HDF5.requireRoom()
         switch array.layout {
         case .compact: try readCompact(array, piece: piece)
         case .contiguous: try readContiguous(array, piece: piece)

@@ -1,4 +1,5 @@
 import CHDF5
+import CSystem
 import DimRuntime
 
 /// Access to libhdf5. libhdf5 has global state and Debian's build takes no locks, so every call goes through
@@ -8,6 +9,29 @@ package enum HDF5 {
 
     /// Has to come before the first call: a handle that libhdf5 leaves open in a damaged file crashed at process exit.
     private static let exitHandlerOff: Bool = H5dont_atexit() >= 0
+
+    /// Bytes that libhdf5 finds free for its caches and buffers, several times what it takes for one array: where it finds none,
+    /// it ends the process in some places, or crashes.
+    private static let room = 8 << 20
+
+    /// To be asked before libhdf5 is given work, and again where own arrays may have taken the rest.
+    static func requireRoom() throws {
+        try requireMemory(room)
+        guard dim_system_packs_small_blocks() != 0 else {  // Of which libhdf5 asks for thousands.
+            throw DimError(.outOfMemory, "out of memory: no room for small blocks")
+        }
+    }
+
+    /// Changed under the lock alone.
+    private final class Flag: @unchecked Sendable {
+        var isSet = false
+    }
+
+    private static let lacked = Flag()
+
+    /// Whether one of the failures since `exclusively` began, of those that somebody asked the reason of, was for want of memory:
+    /// no fault of the file's or of this library's.
+    static var lackedMemory: Bool { lacked.isSet }
 
     /// Runs `body` with libhdf5 to itself, silent, and unable to load filter plugins (a plugin's constructor is code).
     /// All handles that `body` makes must be gone when it returns. Do not nest.
@@ -19,8 +43,10 @@ package enum HDF5 {
                     "this process was forked while another thread read or wrote a weights file: libhdf5 cannot be used in it; "
                         + "the functions for untrusted files can, which read in a new process")
             }
+            try requireRoom()
             _ = exitHandlerOff
             guard H5open() >= 0 else { throw DimError(.internal, "libhdf5 does not start") }
+            lacked.isSet = false
             let host = dim_h5_enter()
             defer { dim_h5_leave(host) }
             return try body()
@@ -49,6 +75,7 @@ package enum HDF5 {
                     return 1
                 }, pointer)
         }
+        if reason.mentions("memory allocation failed") || reason.mentions("unable to allocate") { lacked.isSet = true }
         return reason
     }
 }

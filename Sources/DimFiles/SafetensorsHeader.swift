@@ -201,7 +201,8 @@ struct SafetensorsHeader {
             next = max(next, tensor.offset + Int64(tensor.bytes))
         }
         if next != end {
-            problems.format("\(end - next) bytes at the end belong to no tensor: cut off, or more was appended")
+            let bytes = end - next == 1 ? "1 byte at the end belongs" : "\(end - next) bytes at the end belong"
+            problems.format("\(bytes) to no tensor: cut off, or more was appended")
         }
     }
 }

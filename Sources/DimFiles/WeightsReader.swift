@@ -95,6 +95,10 @@ package struct WeightsReader {
                 } catch {
                     // What looks like damage may be a disk that does not answer.
                     guard driver.failure == 0 else { throw ioError("cannot read \(input.path)", driver.failure) }
+                    guard !HDF5.lackedMemory else {
+                        throw DimError(
+                            .outOfMemory, "out of memory: libhdf5 cannot allocate what it needs to read \(input.path)")
+                    }
                     throw error
                 }
             }

@@ -40,7 +40,8 @@ struct WeightsWriter {
     }
 
     private func failed(_ what: String) -> DimError {
-        DimError(.internal, "cannot write \(path): \(what): \(HDF5.lastReason)")
+        let reason = HDF5.lastReason
+        return DimError(HDF5.lackedMemory ? .outOfMemory : .internal, "cannot write \(path): \(what): \(reason)")
     }
 
     private mutating func writeFile(_ state: StateDict, _ extra: [String: NamedArray]) throws {
@@ -64,6 +65,7 @@ struct WeightsWriter {
             }
         }
         if !extra.isEmpty { try writeExtra(file, extra) }
+        try HDF5.requireRoom()
         guard H5Fflush(file.id, H5F_SCOPE_GLOBAL) >= 0 else { throw failed("the end") }
         guard file.close() else { throw failed("closing") }
     }
@@ -108,12 +110,14 @@ struct WeightsWriter {
         guard let base = data.baseAddress, data.count == shape.reduce(type.size, *), !name.contains("/") else {
             throw DimError(.internal, "cannot write \(path): \(name) is not of shape \(describe(shape: shape))")
         }
+        let chunk = WeightsWriter.chunk(of: shape, size: type.size)
+        _ = try scratch.reserve(chunk.reduce(type.size, *) + 4)
+        try HDF5.requireRoom()  // With the memory for a chunk taken already.
         let sizes = shape.map(hsize_t.init)
         let space =
             shape.isEmpty
             ? HDF5Object(H5Screate(H5S_SCALAR)) : HDF5Object(H5Screate_simple(Int32(shape.count), sizes, nil))
         guard let space, let fileType = type.make() else { throw failed(name) }
-        let chunk = WeightsWriter.chunk(of: shape, size: type.size)
         let dataset = try make(parent, name, fileType, space, chunk: chunk)
         if shape.isEmpty {
             let all = dim_h5_whole_space()

@@ -1,3 +1,4 @@
+import CSystem
 import Glibc
 
 /// Owns one block of float memory, aligned for the widest vectors. The sole owner of tensor memory in the library:
@@ -62,10 +63,9 @@ package final class Buffer: @unchecked Sendable {
 /// Swift's own arrays end the process where memory runs out. Those whose size grows with n ask here first; what other
 /// threads take in the moment between cannot be known.
 package func requireMemory(_ bytes: Int) throws {
-    guard let block = malloc(bytes) else {
+    guard dim_system_has_memory(bytes) != 0 else {
         throw DimError(.outOfMemory, "out of memory: cannot allocate \(bytes) bytes")
     }
-    free(block)
 }
 
 /// Doubles for sums, zero at first.

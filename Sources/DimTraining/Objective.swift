@@ -37,23 +37,27 @@ enum Objectives {
     /// Of `LayerObjective`: those whose terms have a weight.
     private static func weighted(_ architecture: Architecture, _ options: TrainerOptions) throws -> [Network] {
         var networks: [Network] = [.encoder]
-        func term(_ weight: Double, _ name: String, _ network: Network, isThere: Bool) throws {
+        func term(_ weight: Double, _ name: String, _ network: Network, isThere: Bool, orWithout: String? = nil) throws
+        {
             guard weight > 0 else { return }
             guard isThere else {
                 throw DimError(
                     .invalidArgument,
-                    "\(name) is \(weight), but the architecture has no \(network.prefix): set \(name) to 0, or describe one"
+                    "\(name) is \(weight), but the architecture has no \(network.prefix): set "
+                        + (orWithout.map { "\($0) to none" } ?? "\(name) to 0") + ", or describe one"
                 )
             }
             networks.append(network)
         }
         try term(options.alpha, "alpha", .globalD, isThere: architecture.global != nil)
         try term(options.beta, "beta", .localD, isThere: architecture.local != nil)
-        if options.prior != .none { try term(options.gamma, "gamma", .priorD, isThere: architecture.prior != nil) }
+        if options.prior != .none {
+            try term(options.gamma, "gamma", .priorD, isThere: architecture.prior != nil, orWithout: "prior")
+        }
         if options.coordinates != .none {
             try term(
                 options.coordinatesWeight, "coordinates_weight", .coordinatesD,
-                isThere: architecture.coordinates != nil)
+                isThere: architecture.coordinates != nil, orWithout: "coordinates")
         }
         guard networks.count > 1 else {
             throw DimError(

@@ -212,7 +212,7 @@ static void all_memory_is_gone_from_some_point_on(void) { all_operations(OWN_RES
 
 /* ---- An address space that is used up ---------------------------------------------------------------- */
 
-static void little_memory(int megabytes) {
+static void little_memory(int kilobytes) {
     long pages = 0;
     FILE *file = fopen("/proc/self/statm", "r");
     if (file == NULL || fscanf(file, "%ld", &pages) != 1)
@@ -221,14 +221,14 @@ static void little_memory(int megabytes) {
     struct rlimit before, limit;
     getrlimit(RLIMIT_AS, &before);
     limit = before;
-    limit.rlim_cur = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + (rlim_t)megabytes * 1000000;
+    limit.rlim_cur = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + (rlim_t)kilobytes * 1000;
     for (int i = 0; i < OPERATIONS; i++) {
         setrlimit(RLIMIT_AS, &limit);
         dim_status status = operations[i].run();
         setrlimit(RLIMIT_AS, &before);
         /* The isolated reader is another process with the same limit: the loader may fail in it. */
         harness_check(status == DIM_OK || status == DIM_OUT_OF_MEMORY || (operations[i].run == open_isolated && status == DIM_IO),
-                      __FILE__, __LINE__, "%s in %d MB: %s: %s", operations[i].name, megabytes, dim_status_name(status),
+                      __FILE__, __LINE__, "%s in %d kB: %s: %s", operations[i].name, kilobytes, dim_status_name(status),
                       dim_last_error());
     }
     for (int i = 0; i < OPERATIONS; i++)
@@ -236,9 +236,67 @@ static void little_memory(int megabytes) {
 }
 
 static void address_space_used_up(void) {
-    static const int levels[] = {2, 10, 30, 60, 110, 220, 400};
+    static const int levels[] = {2000, 10000, 30000, 60000, 110000, 220000, 400000};
     for (int i = 0; i < 7; i++)
-        harness_check(in_child(little_memory, levels[i]), __FILE__, __LINE__, "survives in %d MB more", levels[i]);
+        harness_check(in_child(little_memory, levels[i]), __FILE__, __LINE__, "survives in %d kB more", levels[i]);
+}
+
+/* libhdf5 crashes, or ends the process, where it finds no memory: at its first use in a process, too. */
+static dim_status call_of_a_file(bool saves) {
+    if (saves)
+        return dim_model_save(shared_model(), scratch_path("little.h5"));
+    dim_model *model = NULL;
+    dim_status status = dim_model_open(weights, &model);
+    dim_model_free(model);
+    return status;
+}
+
+static void *saves_and_opens(void *unused) {
+    (void)unused;
+    for (int saves = 0; saves < 2; saves++) {
+        dim_status status = call_of_a_file(saves);
+        CHECK(status == DIM_OK || status == DIM_OUT_OF_MEMORY);
+    }
+    return NULL;
+}
+
+/* What was freed before is taken, but for so many kB. */
+static void fill_memory(int kilobytes) {
+    enum { KEPT = 16384 };
+    void **kept = take(KEPT * sizeof *kept);
+    int count = 0;
+    for (void *block; (block = malloc(1000)) != NULL;)
+        if (count < KEPT)
+            kept[count++] = block;
+    while (count > 0 && kilobytes-- > 0)
+        free(kept[--count]);
+}
+
+/* Negative: in a thread of its own, which finds no room for small blocks. */
+static void a_file_in_little_memory(int kilobytes) {
+    long pages = 0;
+    pthread_t thread;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (file == NULL || fscanf(file, "%ld", &pages) != 1)
+        exit(1);
+    fclose(file);
+    rlim_t most = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + (rlim_t)abs(kilobytes) * 1000;
+    setrlimit(RLIMIT_AS, &(struct rlimit){most, most});
+    if (kilobytes >= 0) {
+        fill_memory(kilobytes);
+        saves_and_opens(NULL);
+        return;
+    }
+    if (pthread_create(&thread, NULL, saves_and_opens, NULL) == 0)
+        pthread_join(thread, NULL);
+}
+
+static void files_in_little_memory(void) {
+    for (int kilobytes = 0; kilobytes < 16000; kilobytes += kilobytes < 3000 ? 100 : 2000) {
+        harness_check(in_child(a_file_in_little_memory, kilobytes), __FILE__, __LINE__, "survives in %d kB", kilobytes);
+        harness_check(in_child(a_file_in_little_memory, -9000 - kilobytes), __FILE__, __LINE__,
+                      "a thread survives in %d kB", 9000 + kilobytes);
+    }
 }
 
 /* ---- Files that change ------------------------------------------------------------------------------- */
@@ -361,6 +419,7 @@ int main(void) {
     RUN(an_allocation_of_any_size_fails);
     RUN(all_memory_is_gone_from_some_point_on);
     RUN(address_space_used_up);
+    RUN(files_in_little_memory);
     RUN(truncated_while_it_is_read);
     RUN(sixty_four_threads);
     RUN(exits);

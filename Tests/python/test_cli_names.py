@@ -337,6 +337,13 @@ def test_tables():
     assert all(_text.width(_text.cut("\u732b" * 30, n)) <= n for n in (7, 8, 20))
 
 
+def test_words_for_pasting():
+    words = "dim", "--output", "-q", "a b", "ru\nn\udce9"
+    assert " ".join(map(_text.shell_word, words)) == "dim --output -q 'a b' $'ru\\x0an\\xe9'"
+    echoed = subprocess.run(["bash", "-c", "printf %s " + _text.shell_word(words[-1])], capture_output=True).stdout
+    assert echoed == b"ru\nn\xe9"
+
+
 def test_names_for_pasting():
     """A name that begins with a dash was an option."""
     assert [_text.shell(name) for name in ("run", "-run", "a b", "-a b", "/-x")] == [

@@ -117,6 +117,33 @@ def test_contact_sheets_of_near_duplicates(folder):
     assert done.returncode == 0 and "no pairs, so there is no sheet" in done.stderr and not (folder / "g.html").exists()
 
 
+def test_what_was_computed_is_not_lost(folder, tmp_path):
+    """Pairs took minutes; then a damaged image, data that was not there, or one file of two took them along."""
+    image_module = pytest.importorskip("PIL.Image")
+    (tmp_path / "photos").mkdir()
+    for number in range(
+        100
+    ):  # The second and the third are the same; the second is not among those that the index knows again.
+        image_module.new("RGB", (32, 32), (2 * max(number, 2), 0, 0)).save(tmp_path / "photos" / f"{number:02}.png")
+    image_module.new("RGB", (32, 32), (0, 0, 200)).save(tmp_path / "photos" / "00.png")
+    done = dim("index", "--data", "photos", "--output", "i.npz", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    whole = (tmp_path / "photos" / "01.png").read_bytes()
+    (tmp_path / "photos" / "01.png").write_bytes(whole[: len(whole) // 2])
+    pairs = ("search", "--duplicates", "1e-6", "--index", "i.npz")
+    done = dim(*pairs, "--data", "photos", "--html", "d.html", cwd=tmp_path)
+    assert done.returncode == 2 and "1 pair " in done.stdout and "image 1 is damaged" in done.stderr, done
+    (tmp_path / "photos" / "01.png").write_bytes(whole)
+    (tmp_path / "full.png").symlink_to("/dev/full")
+    for query in pairs, ("search", "1", "--index", "i.npz"):
+        done = dim(*query, "--data", "photos", "--html", "d.html", "--picture", "full.png", cwd=tmp_path)
+        assert done.returncode == 2 and "No space left" in done.stderr and (tmp_path / "d.html").exists(), done
+        (tmp_path / "d.html").unlink()
+    # What is wrong with the data is said before the pairs are sought, of which there would be too many.
+    done = dim(*pairs[:2], "1e3", *pairs[3:], "--most", "1", "--html", "d.html", "--data", "nowhere", cwd=tmp_path)
+    assert done.returncode == 2 and "nowhere" in done.stderr and "pairs" not in done.stderr
+
+
 def test_hnswlib_is_used_and_its_recall_is_reported(folder):
     done = dim("search", "5", "17", "--index", "i.npz", "--approximate", cwd=folder)
     if importlib.util.find_spec("hnswlib") is None:

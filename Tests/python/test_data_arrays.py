@@ -356,7 +356,8 @@ def test_three_grey_images_that_may_be_one_in_colour(tmp_path):
     assert len(found) == 3 and "x.npy: the shape (3, 8, 8) is taken for 3 grey images; if it is one image (c,h,w), save" in note
     for said in {"layout": "nchw"}, {"image": (1, 8, 8)}:
         assert open_dataset(tmp_path / "x.npy", **said).notes == ()
-    assert note in open_dataset(tmp_path / "x.npy", image=(3, 8, 8)).notes
+    for size in (3, 8, 8), (3, 16, 16):  # As the commands say it: that of the networks.
+        assert note in open_dataset(tmp_path / "x.npy", image=size).notes
     np.save(tmp_path / "x_labels.npy", np.arange(3))
     assert open_dataset(tmp_path / "x.npy").notes == ()
 

@@ -1,5 +1,8 @@
 """CIFAR-10's binary files: a folder, the archive, one file; and what is reported of damaged ones."""
 
+import os
+import tarfile
+
 import numpy as np
 import pytest
 from data_fixtures import RECORD, scaled, write_archive, write_cifar
@@ -23,6 +26,22 @@ def test_reads(folder, form):
     assert np.array_equal(train.labels, labels[:20])
     assert np.array_equal(test.read(slice(1, None, 2)), scaled(images[21:24:2]))
     assert train.classes[9] == "truck" and train.ids[7] == "data_batch_2.bin record 3"
+
+
+@pytest.mark.parametrize("kind", ["hard", "symbolic"])
+def test_a_link_in_an_archive_is_told(folder, kind):
+    """Of two names of one file tar has one as a link: it was left out without a word."""
+    write_cifar(folder)
+    (folder / "test_batch.bin").unlink()
+    if kind == "hard":
+        os.link(folder / "data_batch_1.bin", folder / "test_batch.bin")
+    else:
+        (folder / "test_batch.bin").symlink_to("data_batch_1.bin")
+    with tarfile.open(folder.parent / "a.tar.gz", "w:gz") as archive:
+        for name in sorted(os.listdir(folder)):
+            archive.add(folder / name, f"cifar/{name}")
+    with pytest.raises(DataError, match=r"a.tar.gz: cifar/test_batch.bin is a link to .*data_batch_1.bin; unpack the archive"):
+        open_dataset(folder.parent / "a.tar.gz")
 
 
 def test_a_folder_of_one_batch_is_the_folder(folder):

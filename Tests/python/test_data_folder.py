@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -168,3 +170,21 @@ def test_the_name_of_this_folder(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path / "photos" / ("sub" if name == ".." else ""))
     (tmp_path / "photos" / "a.png").unlink()
     assert open_dataset(name).name == "photos"
+
+
+@pytest.mark.parametrize("colours", [None, 3])
+def test_a_palette_without_the_colour_of_a_pixel(tmp_path, colours):
+    """Pillow has such pixels as black."""
+    with Image.new("P", (6, 1)) as image:
+        image.putdata(range(6))
+        image.putpalette([number for colour in range(6) for number in (9 * colour, 0, 0)])
+        image.save(tmp_path / "a.png")
+    assert np.array_equal(np.rint(open_dataset(tmp_path).read([0])[0, 0, 0] * 255), 9 * np.arange(6))
+    content = (tmp_path / "a.png").read_bytes()
+    at = content.index(b"PLTE") - 4
+    length = struct.unpack(">I", content[at : at + 4])[0]
+    part = b"" if colours is None else content[at + 4 : at + 8 + 3 * colours]
+    chunk = b"" if colours is None else struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part))
+    (tmp_path / "a.png").write_bytes(content[:at] + chunk + content[at + 12 + length :])
+    with pytest.raises(DataError, match=f"image 0 is damaged: it has the colour 5, its palette has {colours or 0}$"):
+        open_dataset(tmp_path).read([0])

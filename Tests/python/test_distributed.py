@@ -191,6 +191,9 @@ def fails(epoch):
     if rank == 1:
         raise KeyError("mine")
 refused(lambda: shared.fit(images, 1, fails, batch=32), "PeerError rank 1 of 2 on ", "mine")
+for wrong in ("x", 1), (1, "x"):  # One of them waited for the other.
+    refused(lambda: shared.fit(images, wrong[rank], batch=32), f"Error rank {wrong.index('x')} of 2 on ", "epochs: expected a whole number")
+refused(lambda: shared.fit(images, 1, batch=32, augment="flip" if rank else None), "in its augmentation: expected none, found flip")
 refused(lambda: shared.fit(images, 1, batch=32, seed=rank), "PeerError rank 1 of 2 on ", "in its seed", "expected 0, found 1")
 refused(
     lambda: trainer(communicator=world, encoder_lr=1e-3 + rank),

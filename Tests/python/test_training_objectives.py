@@ -217,3 +217,13 @@ def test_scores_of_ten_thousand(model, measure, size):
         assert trainer.steps == 0
         after = model.state_dict()
         assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize("option, value", [("prior", "adversarial"), ("coordinates", "absolute")])
+def test_the_advice_for_what_an_architecture_lacks(option, value):
+    """It was to set a weight to 0 that nobody had given."""
+    text = (Path(__file__).parent / "digits8.json").read_text()
+    description = {**json.loads(text), "prior": None, "coordinates": None}
+    with dim.Model(0, dim.Architecture(json.dumps(description))) as model:
+        with pytest.raises(dim.InvalidArgument, match=f"but the architecture has no .*: set {option} to none, or describe one"):
+            dim.Trainer(model, **{option: value})

@@ -51,11 +51,14 @@ def lines(text: str) -> str:
 
 def shell(path: str) -> str:
     r"""As bash and zsh take it, in characters that a terminal shows: caf\xe9 becomes $'caf\xe9'."""
-    if path.startswith("-"):  # Else an option.
-        path = f"./{path}"
-    if path == shown(path):
-        return shlex.quote(path)
-    quoted = "".join(character if _is_plain(character) and character not in "'\\" else _bytes(character) for character in path)
+    return shell_word(f"./{path}" if path.startswith("-") else path)  # Else an option.
+
+
+def shell_word(word: str) -> str:
+    """`shell` of any word of a command, an option too."""
+    if word == shown(word):
+        return shlex.quote(word)
+    quoted = "".join(character if _is_plain(character) and character not in "'\\" else _bytes(character) for character in word)
     return f"$'{quoted}'"
 
 

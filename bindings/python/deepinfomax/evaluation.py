@@ -366,7 +366,8 @@ def prior_distance(y: Floats, squash: str) -> float:
 
     squash: "sigmoid" where the prior's discriminator sees sigmoid(y), "none" where it sees y.
     """
-    _arrays.one_of(squash, ("sigmoid", "none"), "squash")
+    if not isinstance(squash, str) or squash not in ("sigmoid", "none"):  # An array would compare each of its numbers.
+        raise ValueError(f"squash: expected sigmoid or none, found {_arrays.briefly(squash)}")
     values = _arrays.doubles(_arrays.numbers(y, "y"), ("n", "d"), "y")
     if squash == "sigmoid":
         values = 0.5 * (1 + np.tanh(values / 2))

@@ -87,25 +87,20 @@ def fit(
     validation: Any,
     augment: str | Augmentation | None = None,
 ) -> list[FittedEpoch[R]]:
-    for name, number, least in ("epochs", epochs, 0), ("batch", batch, 2):
-        if not isinstance(number, (int, np.integer)) or isinstance(number, bool) or number < least:
-            raise ValueError(f"{name}: expected a whole number of at least {least}, found {number!r}")
-    seed = _arrays.whole_number(seed, 0, 2**64, "seed", "0 <= seed < 2**64")
-    if not isinstance(augment, (str, Augmentation, type(None))):
-        raise TypeError(
-            f"augment: expected a text, 'crop=4,flip' for instance, or an Augmentation, found {type(augment).__name__}"
-        )
-    heard = _heard(callbacks)
     group = Solo() if run.shared is None else run.shared.group
-    changes = Augmentation.parse(augment) if isinstance(augment, str) else augment or Augmentation()
-    image = run.model.architecture.as_dict()["image"]
-    changes.check(image["height"], image["width"])
+    # Each process checks its own, and an error of one is everybody's.
+    seed, heard, changes = group.call(lambda: _arguments(run, epochs, callbacks, batch, seed, augment))
     classes = _Classes(run.model.class_names, "the model") if run.labelled else _Classes()
     source = group.call(lambda: _source(run, data, batch, seed, "dataset", classes, changes))
     taken = classes if classes.names else _Classes(source.classes, "dataset")
     held_out = None if validation is None else group.call(lambda: _source(run, validation, batch, None, "validation", taken))
     group.require_same(
-        epochs=epochs, batch=batch, seed=seed, augmentation=changes, batches=source.length, validation=validation is not None
+        epochs=epochs,
+        batch=batch,
+        seed=seed,
+        augmentation=str(changes) or "none",
+        batches=source.length,
+        validation=validation is not None,
     )
     new_names = class_names(taken.names, run.model.sizes.classes) if taken.names and not classes.names else []
     length = source.length
@@ -135,6 +130,23 @@ def fit(
             log.info("a callback ended the fit after epoch %d", number)
             break
     return history
+
+
+def _arguments(
+    run: Steps[R], epochs: int, callbacks: Any, batch: int, seed: int, augment: str | Augmentation | None
+) -> tuple[int, list[Callback], Augmentation]:
+    for name, number, least in ("epochs", epochs, 0), ("batch", batch, 2):
+        if not isinstance(number, (int, np.integer)) or isinstance(number, bool) or number < least:
+            raise ValueError(f"{name}: expected a whole number of at least {least}, found {number!r}")
+    seed = _arrays.whole_number(seed, 0, 2**64, "seed", "0 <= seed < 2**64")
+    if not isinstance(augment, (str, Augmentation, type(None))):
+        raise TypeError(
+            f"augment: expected a text, 'crop=4,flip' for instance, or an Augmentation, found {type(augment).__name__}"
+        )
+    changes = Augmentation.parse(augment) if isinstance(augment, str) else augment or Augmentation()
+    image = run.model.architecture.as_dict()["image"]
+    changes.check(image["height"], image["width"])
+    return seed, _heard(callbacks), changes
 
 
 def _heard(callbacks: Sequence[Callback] | Callback | None) -> list[Callback]:

@@ -209,8 +209,10 @@ def _resolved(
                 try:
                     f[prefix + key] = value
                 except OSError as error:
-                    if error.errno is not None:  # Of the file: a full disk.
-                        raise
+                    if (
+                        error.errno is not None
+                    ):  # Of the file: a full disk. h5py's words are of its own calls, on several lines.
+                        raise OSError(error.errno, os.strerror(error.errno), os.path.dirname(os.path.dirname(file))) from error
                     raise TorchFileError(f"{path}: {valid(key)!r} is not the name of an entry beside the others") from error
                 except (ValueError, TypeError, RuntimeError, KeyError) as error:
                     raise TorchFileError(f"{path}: {valid(key)!r} is not the name of a network's entry") from error

@@ -513,7 +513,7 @@ _KINDS = {
     **dict.fromkeys(_WEIGHTS, _NUMBER),
     "coordinates": _Kind(f"one of {', '.join(COORDINATES)}", lambda value: value in COORDINATES),
     "locations": _POSITIVE,
-    "augment": _Kind("crop=PIXELS, flip, both with a comma between, or nothing", _is_augmentation),
+    "augment": _Kind("crop=1 to crop=1024, flip, both with a comma between, or nothing", _is_augmentation),
 }
 
 

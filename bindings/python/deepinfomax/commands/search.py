@@ -8,6 +8,7 @@ import functools
 import html
 import math
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -116,7 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
     found = search(vectors, arguments.count)
     steps = LastSteps(arguments.command)
     if data is not None:
-        steps.do(functools.partial(_draw, arguments, index, arguments.images, found, np.concatenate(drawn), data))
+        _draw(steps, arguments, index, arguments.images, found, lambda: np.concatenate(drawn), data)
     report = {
         "index": arguments.index,
         "images": len(index),
@@ -140,6 +141,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _duplicates(arguments: argparse.Namespace, index: Index, sheets: bool) -> int:
+    data = _data(arguments, index, None if arguments.weights is None else open_model(arguments)) if sheets else None
     try:
         found = index.duplicates(arguments.duplicates, most=arguments.most)
     except ValueError as error:
@@ -153,17 +155,15 @@ def _duplicates(arguments: argparse.Namespace, index: Index, sheets: bool) -> in
         for (a, b), distance in zip(found.pairs, found.distances, strict=True)
     ]
     steps = LastSteps(arguments.command)
-    if sheets:
-        data = _data(arguments, index, None if arguments.weights is None else open_model(arguments))
     if sheets and not pairs:
         _output.note(arguments, "no pairs, so there is no sheet of them: --picture and --html wrote nothing")
-    elif sheets:
+    elif data is not None:
         if len(pairs) > PAIRS:
             _output.note(arguments, f"the sheets show {PAIRS} of {len(pairs):,} pairs, the nearest")
         shown_pairs, distances = found.pairs[:PAIRS], found.distances[:PAIRS, np.newaxis]
         names = [index.ids[number] for number in shown_pairs[:, 0]]
-        subjects = data.read(shown_pairs[:, 0])
-        steps.do(functools.partial(_draw, arguments, index, names, Found(shown_pairs[:, 1:], distances, 1.0), subjects, data))
+        near = Found(shown_pairs[:, 1:], distances, 1.0)
+        _draw(steps, arguments, index, names, near, functools.partial(data.read, shown_pairs[:, 0]), data)
     rows = [[*map(shown, pair["images"]), f"{pair['distance']:.3g}"] for pair in pairs]
     text = "\n".join(
         [f"{counted(len(pairs), 'pair')} at most {arguments.duplicates:g} apart", *(table(rows, left=2) if rows else [])]
@@ -234,12 +234,29 @@ def _check(arguments: argparse.Namespace, index: Index, model: Model, queried: s
         raise UsageError(f"{arguments.index}: {error} (found: {weights_name(arguments)}{missing})") from error
 
 
-def _draw(arguments: argparse.Namespace, index: Index, names: list[str], found: Found, drawn: Floats, data: Dataset) -> None:
-    rows = [np.concatenate((image[np.newaxis], data.read(near))) for image, near in zip(drawn, found.numbers, strict=True)]
+def _draw(
+    steps: LastSteps,
+    arguments: argparse.Namespace,
+    index: Index,
+    names: list[str],
+    found: Found,
+    subjects: Callable[[], Floats],
+    data: Dataset,
+) -> None:
+    """The sheets, each a step of its own."""
+    rows: list[Floats] = []
+
+    def read() -> None:
+        rows.extend(
+            np.concatenate((image[np.newaxis], data.read(near))) for image, near in zip(subjects(), found.numbers, strict=True)
+        )
+
+    if not steps.do(read):
+        return
     if arguments.picture is not None:
-        write_whole(arguments.picture, pictures.png(pictures.panel(rows, 2, 4)))
+        steps.do(lambda: write_whole(arguments.picture, pictures.png(pictures.panel(rows, 2, 4))))
     if arguments.html is not None:
-        write_whole(arguments.html, _page(names, index, found, rows).encode())
+        steps.do(lambda: write_whole(arguments.html, _page(names, index, found, rows).encode()))
 
 
 def _page(names: list[str], index: Index, found: Found, rows: list[Any]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import shlex
 import sys
 import time
 from contextlib import ExitStack
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .. import evaluation, report
-from .._text import counted, shell, shown, valid
+from .._text import counted, shell, shell_word, shown
 from ..architecture import Architecture
 from ..data import Augmentation, DataError, Dataset, Loader, adapted
 from ..data.options import Size
@@ -171,7 +170,7 @@ class _Training:
             probe=probe_every(values["probe"], values["epochs"]) if _can_probe(train, validation) else 0,
             probe_by_default=values["probe"] is None,
             validation_by_default=values["validation_by_default"],
-            command=shlex.join(["dim", *map(valid, sys.argv[1:])]),
+            command=" ".join(["dim", *map(shell_word, sys.argv[1:])]),
             started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             digest=digest_of(train, validation),
             classes=classes_digest(train),

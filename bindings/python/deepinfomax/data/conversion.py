@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._text import counted
 from .errors import DataError, MissingPackage
 from .options import Size, shown
 
@@ -32,7 +33,7 @@ class Conversion:
         """Whether an image of this size can become one of that. Raises DataError, MissingPackage."""
         if found[0] != self.size[0] and {found[0], self.size[0]} != {1, 3}:
             raise DataError(
-                f"{where}: expected {self.size[0]} channels, found {found[0]}; only grey and RGB are converted into each other"
+                f"{where}: expected {counted(self.size[0], 'channel')}, found {found[0]}; only grey and RGB are converted into each other"
             )
         if found[1:] == self.size[1:]:
             return

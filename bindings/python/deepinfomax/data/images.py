@@ -145,7 +145,7 @@ class ArrayImages(Dataset):
         self.name, self.labels, self.classes = name, None, None
         self._rows, self._where = images, where
         #: Neither that these are grey images nor that they are one image.
-        self._says_nothing = options.layout == "auto" and options.image in (None, tuple(images.shape))
+        self._says_nothing = options.layout == "auto" and (options.image is None or options.image[0] == images.shape[0])
         self._layout, self.image_size = _layout(tuple(images.shape), options, where)
         self._count = int(images.shape[0])
         self.ids = Ids(self._count)

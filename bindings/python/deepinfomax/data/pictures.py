@@ -158,6 +158,7 @@ def converted(image: Any, wanted: Conversion | None, path: Path | None = None) -
         _scale_transparent_colour(image)
         covered = image.tile[0][1] if getattr(image, "format", None) == "GIF" and image.tile else None
         image.load()
+        _check_palette(image)
         orientation = _orientation(image)
         if grey and image.mode == "RGBA":
             image = image.convert("LA")
@@ -262,6 +263,15 @@ def _plain(image: Any) -> Any:
         return image.getchannel(0) if grey else image
     mode = "L" if grey else "RGB"
     return image if image.mode == mode else image.convert(mode)
+
+
+def _check_palette(image: Any) -> None:
+    """Of a PNG file, whose colours beyond its palette, or without one, Pillow has as black. Raises Unreadable."""
+    if getattr(image, "format", None) != "PNG" or image.mode != "P":
+        return
+    largest, colours = image.getextrema()[1], len(image.getpalette() or ()) // 3
+    if largest >= colours:
+        raise Unreadable(f"is damaged: it has the colour {largest}, its palette has {colours:,}")
 
 
 def _alone(plain: Any, box: tuple[int, int, int, int] | None) -> Any:

@@ -38,6 +38,9 @@ def read(path: Path, wanted: Callable[[str], bool], max_bytes: int) -> tuple[lis
                     archive.members = []  # Which it would keep.
                     name = os.path.basename(member.name)
                     if not member.isfile():
+                        if not member.isdir() and wanted(name):  # A link, which may lead to a file that is gone by.
+                            what = f"a link to {member.linkname}" if member.islnk() or member.issym() else "no file"
+                            raise DataError(f"{path}: {member.name} is {what}; unpack the archive, and name the folder")
                         continue
                     names.append(name)
                     if name in files:

@@ -44,7 +44,7 @@ def canvas(found: Comparison, names: dict[str, str], judges: dict[str, str], cla
     if with_matrix:
         _matrix(axes[1], confusing.confusion, classes)
         title = f"{names[confusing.row]} {confusing.column}, {judges[confusing.judge]}"
-        lettering.write(axes[1].set_title(""), title, 9, 70)
+        lettering.write(axes[1].set_title(""), shown(title), 9, 70)
         axes[1].set_xlabel("prediction")
         axes[1].set_ylabel("label")
     return drawn
