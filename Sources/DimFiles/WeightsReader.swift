@@ -95,7 +95,8 @@ package struct WeightsReader {
                 } catch {
                     // What looks like damage may be a disk that does not answer.
                     guard driver.failure == 0 else { throw ioError("cannot read \(input.path)", driver.failure) }
-                    guard !HDF5.lackedMemory else {
+                    // Where there is room, the file has asked for more than there is in any machine.
+                    if HDF5.lackedMemory, (try? HDF5.requireRoom()) == nil {
                         throw DimError(
                             .outOfMemory, "out of memory: libhdf5 cannot allocate what it needs to read \(input.path)")
                     }

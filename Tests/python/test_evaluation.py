@@ -219,7 +219,7 @@ Y, LABELS = np.random.default_rng(0).normal(size=(30, 16)).astype(np.float32), n
         ),
         (lambda m: judges.evaluate([m], NOISE, NOISE, rows=np.zeros(0)), ValueError, "rows: expected some of .*, found none"),
         (lambda m: judges.evaluate([m], NOISE, NOISE, seeds=memoryview(Y)), TypeError, "seeds: expected a list, found <memory"),
-        (lambda m: evaluation.prior_distance(Y, Y), ValueError, "squash: expected one of 'sigmoid', 'none', found array"),
+        (lambda m: evaluation.prior_distance(Y, Y), ValueError, "squash: expected sigmoid or none, found array"),
         (lambda m: judges.fine_tuned(m, BARE, NOISE), ValueError, "labelled: expected labelled images, found bare without"),
         (lambda m: judges.fine_tuned(3, NOISE, NOISE), TypeError, "model: expected a Model, found int"),
         (lambda m: judges.fine_tuned(m, "x", NOISE), TypeError, "labelled: expected a Dataset"),

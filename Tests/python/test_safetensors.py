@@ -289,7 +289,7 @@ def test_every_length(tmp_path):
             Model.open(path)
         assert caught.value.status_name == "DIM_FILE_FORMAT" and "safetensors" in str(caught.value)
     path.write_bytes(whole + b"x")
-    refused(path, "DIM_FILE_FORMAT", "1 bytes at the end")
+    refused(path, "DIM_FILE_FORMAT", "1 byte at the end belongs to no tensor")
 
 
 @pytest.mark.parametrize(
