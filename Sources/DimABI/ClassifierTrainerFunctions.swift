@@ -10,10 +10,7 @@ public func dim_classifier_options_init(
     _ options: UnsafeMutablePointer<dim_classifier_options>!, _ struct_size: Int
 ) -> dim_status {
     fallible {
-        try checkSize(
-            struct_size, MemoryLayout<dim_classifier_options>.size, "dim_classifier_options",
-            advice: "compile with this library's dim.h")
-        try store(ClassifierOptions(), options, struct_size)
+        try store(ClassifierOptions(), options, struct_size, advice: "compile with this library's dim.h")
     }
 }
 
@@ -127,10 +124,11 @@ private func withLabelled(
 }
 
 private func store(
-    _ found: ClassifierOptions, _ options: UnsafeMutablePointer<dim_classifier_options>?, _ size: Int
+    _ found: ClassifierOptions, _ options: UnsafeMutablePointer<dim_classifier_options>?, _ size: Int,
+    advice: String? = nil
 ) throws {
     let options = try nonNull(options, "options")
-    try checkSize(size, MemoryLayout<dim_classifier_options>.size, "dim_classifier_options")
+    try checkSize(size, MemoryLayout<dim_classifier_options>.size, "dim_classifier_options", advice: advice)
     options.pointee = dim_classifier_options(found)
 }
 

@@ -12,10 +12,7 @@ public func dim_trainer_options_init(
     _ options: UnsafeMutablePointer<dim_trainer_options>!, _ struct_size: Int
 ) -> dim_status {
     fallible {
-        try checkSize(
-            struct_size, MemoryLayout<dim_trainer_options>.size, "dim_trainer_options",
-            advice: "compile with this library's dim.h")
-        try store(TrainerOptions(), options, struct_size)
+        try store(TrainerOptions(), options, struct_size, advice: "compile with this library's dim.h")
     }
 }
 
@@ -208,10 +205,10 @@ private func withImages(
 }
 
 private func store(
-    _ found: TrainerOptions, _ options: UnsafeMutablePointer<dim_trainer_options>?, _ size: Int
+    _ found: TrainerOptions, _ options: UnsafeMutablePointer<dim_trainer_options>?, _ size: Int, advice: String? = nil
 ) throws {
     let options = try nonNull(options, "options")
-    try checkSize(size, MemoryLayout<dim_trainer_options>.size, "dim_trainer_options")
+    try checkSize(size, MemoryLayout<dim_trainer_options>.size, "dim_trainer_options", advice: advice)
     options.pointee = dim_trainer_options(found)
 }
 

@@ -196,9 +196,8 @@ def opened(
 ) -> Model:
     """The networks of a file. architecture: what they are of; None for what the file says. advice: for files of another."""
     inside = Path(path) / "weights.h5"
-    if os.path.isfile(
-        inside
-    ):  # Unlike Path.is_file, False where the folder may not be entered: the file itself is named below.
+    # Unlike Path.is_file, False where the folder may not be entered: the file itself is named below.
+    if os.path.isfile(inside):
         raise UsageError(f"{path}: is a folder; its weights are in {inside}")
     try:
         return Model.open(path, architecture=architecture, untrusted=untrusted)

@@ -116,7 +116,7 @@ class Folder(Dataset):
         found = []
         for index in indices.tolist():
             try:
-                found.append(hashlib.sha256((self._path(index)).read_bytes()).digest())
+                found.append(hashlib.sha256(self._path(index).read_bytes()).digest())
             except OSError as error:
                 raise DataError(f"{self._named / self.ids[index]}: {error.strerror}") from error
         return found
